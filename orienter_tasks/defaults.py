@@ -1,0 +1,56 @@
+"""What `orienter:` means when a host says nothing: the services of Orient, in invoke.yaml's own shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PORTS: dict[str, int] = {
+    "nginx": 80,
+    "whatsapp": 4097,
+    "dashboard": 4098,
+    "opencode": 4099,
+    "vite": 5173,
+    "postgres": 5432,
+    "minio_api": 9000,
+    "minio_console": 9001,
+}
+
+SERVICES: dict[str, dict[str, Any]] = {
+    "frontend": {
+        # pnpm hands on what follows the script's name; without --strictPort Vite wanders to the next port
+        "command": [
+            *("pnpm", "--filter", "@orient/dashboard-frontend", "run", "dev"),
+            *("--strictPort", "--host", "${SERVICE_HOST}"),
+        ],
+        "port": "vite",
+        "ready": {"http": "/", "timeout": 60.0},
+    },
+    "dashboard": {
+        "command": ["pnpm", "--filter", "@orient/dashboard", "dev"],
+        "port": "dashboard",
+        "ready": {"http": "/api/auth/setup-required", "timeout": 60.0},
+        "needs": ["postgres", "minio"],
+    },
+    "opencode": {
+        "command": ["opencode", "serve", "--port", "${OPENCODE_PORT}", "--hostname", "${SERVICE_HOST}"],
+        "port": "opencode",
+        "ready": {"http": "/global/health", "timeout": 60.0},
+        "needs": ["dashboard"],
+    },
+    "whatsapp": {
+        "command": ["npx", "tsx", "watch", "--clear-screen=false", "packages/bot-whatsapp/src/main.ts"],
+        "port": "whatsapp",
+        "ready": {"http": "/health", "timeout": 30.0},
+        "needs": ["postgres", "minio"],
+        "enabled_by": "WHATSAPP_ENABLED",
+        "lease": "whatsapp",
+        "env": {"DASHBOARD_ENABLED": "false"},
+    },
+    "slack": {
+        "command": ["npx", "tsx", "watch", "--clear-screen=false", "packages/bot-slack/src/main.ts"],
+        "needs": ["postgres", "minio"],
+        "requires_env": ["SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_APP_TOKEN"],
+    },
+}
+
+HOOKS: list[dict[str, Any]] = []

@@ -1,0 +1,141 @@
+"""The shape of the `orienter:` section of invoke.yaml: frozen sections with their defaults.
+
+`validation.load` makes a Settings from what the host wrote.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+PORT_STEP = 1000
+HIGHEST_PORT = 65535
+HIGHEST_ID = 56
+INFRA = ("postgres", "minio", "nginx")
+INFRA_PORTS = ("nginx", "postgres", "minio_api", "minio_console")
+
+BackendName = Literal["docker", "embedded"]
+BackendChoice = Literal["auto", "docker", "embedded"]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One mapping of the settings; unknown keys are refused."""
+
+
+class Instances(Section, frozen=True):
+    """How many instances there may be: ids 0 to `max`."""
+
+    max: int = 9
+
+
+class Database(Section, frozen=True):
+    """PostgreSQL; `name` is the base to which the instance's id is added. `.env` outranks these."""
+
+    name: str = "whatsapp_bot"
+    user: str = "aibot"
+    password: str = "aibot"  # noqa: S105 - a development default on loopback; `.env` has the generated one
+
+
+class Storage(Section, frozen=True):
+    """The S3 store; `bucket` is the base to which the instance's id is added. `.env` outranks these."""
+
+    bucket: str = "orienter-data"
+    user: str = "minioadmin"
+    password: str = "minioadmin"  # noqa: S105 - as above
+    region: str = "us-east-1"
+
+
+class Docker(Section, frozen=True):
+    """Images of the Docker backend, and how large a container's log may grow."""
+
+    postgres: str = "postgres:16-alpine"
+    minio: str = "minio/minio:RELEASE.2025-09-07T16-13-09Z"
+    nginx: str = "nginx:alpine"
+    log_max_size: str = "10m"
+    log_max_file: int = 3
+
+
+class Embedded(Section, frozen=True):
+    """Programs of the embedded backend; empty: the wheel's, else the one on PATH."""
+
+    postgres_bin: str = ""
+    minio: str = ""
+    rclone: str = ""
+    nginx: str = ""
+
+
+class Nginx(Section, frozen=True):
+    """The reverse proxy: its template, its network in Docker, and the page that asks for a login."""
+
+    template: str = "nginx-local.conf.j2"
+    network: Literal["auto", "bridge", "host"] = "auto"
+    login: str = "/dashboard/"
+
+
+class Timeouts(Section, frozen=True):
+    """Seconds: until an infrastructure component is ready, for a graceful stop, and to wait for another start."""
+
+    infra: float = 60.0
+    stop: float = 10.0
+    lock: float = 120.0
+
+
+class Ready(Section, frozen=True):
+    """When a service counts as ready: HTTP 2xx or 3xx on a path, or a TCP accept on its port."""
+
+    http: str = ""
+    timeout: float = 60.0
+
+
+class Service(Section, frozen=True):
+    """A process of the host's own; see README for each key."""
+
+    command: tuple[str, ...]
+    port: str = ""
+    ready: Ready = Ready()
+    needs: tuple[str, ...] = ()
+    cwd: str = "."
+    env: dict[str, str] = {}
+    requires_env: tuple[str, ...] = ()
+    enabled_by: str = ""
+    lease: str = ""
+    log: str = ""
+    on_exit: Literal["stop", "restart", "ignore"] = "stop"
+
+
+class Hook(Section, frozen=True):
+    """A command that runs once the infrastructure is ready and before the services."""
+
+    name: str
+    command: tuple[str, ...]
+    cwd: str = "."
+    env: dict[str, str] = {}
+    creates: str = ""
+    sources: str = ""
+    exports: bool = False
+    optional: bool = False
+    timeout: float = 600.0
+
+
+class Hooks(Section, frozen=True):
+    """Commands at fixed points of the start."""
+
+    before_services: tuple[Hook, ...] = ()
+
+
+class Settings(Section, frozen=True):
+    """Everything under `orienter:`."""
+
+    project: str = "orienter"
+    backend: BackendChoice = "auto"
+    instances: Instances = Instances()
+    ports: dict[str, int] = {}
+    database: Database = Database()
+    storage: Storage = Storage()
+    docker: Docker = Docker()
+    embedded: Embedded = Embedded()
+    nginx: Nginx = Nginx()
+    timeouts: Timeouts = Timeouts()
+    services: dict[str, Service] = {}
+    hooks: Hooks = Hooks()

@@ -1,0 +1,115 @@
+"""The per-user state directory: where it is, its locks, and files that are replaced whole.
+
+It never follows $TMPDIR, so that a person and an agent see the same claims. ORIENTER_STATE_DIR moves it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orienter_tasks.errors import ConfigError, ConflictError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SCHEMA_VERSION = 1
+
+
+def state_dir() -> Path:
+    """Return the state directory, not necessarily made yet."""
+    override = os.environ.get("ORIENTER_STATE_DIR")
+    if override:
+        return Path(override).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("orienter", appauthor=False))
+
+
+def private_dir(path: Path) -> Path:
+    """Make a directory that only its owner may enter (0700); an existing one keeps its mode.
+
+    Raises:
+        ConfigError: where it cannot be made.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make the directory {path}: {error.strerror}") from error
+    return path
+
+
+def write_private(path: Path, content: str | bytes, mode: int = 0o600) -> None:
+    """Replace a file whole: a reader sees the old content or the new one, never a part.
+
+    Raises:
+        ConfigError: where it cannot be written; the old file stays.
+    """
+    private_dir(path.parent)
+    data = content.encode() if isinstance(content, str) else content
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from error
+
+
+@contextmanager
+def locked(name: str, *, timeout: float, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold the machine-wide lock of that name; the system lets go of it when the process dies.
+
+    Args:
+        name: the lock's name, for instance `claims` or `orienter-3`.
+        timeout: seconds to wait for the holder.
+        on_wait: told once who holds the lock, when it has to be waited for.
+
+    Raises:
+        ConflictError: when it is still held after `timeout`, naming the holder.
+    """
+    import filelock
+
+    directory = private_dir(state_dir() / "locks")
+    lock = filelock.FileLock(directory / f"{name}.lock", mode=0o600)
+    holder = directory / f"{name}.holder"
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            if on_wait is not None:
+                on_wait(_holder(holder))
+            lock.acquire(timeout=timeout, poll_interval=0.05)
+    except filelock.Timeout as error:
+        raise ConflictError(
+            f"the lock {name!r} is held by {_holder(holder)}", hint="wait for it to end, then run this again"
+        ) from error
+    try:
+        write_private(holder, f"{os.getpid()}\n{time.time():.0f}\n{_command()}\n")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _command() -> str:
+    import sys
+
+    return " ".join(["inv", *sys.argv[1:]])[:200]
+
+
+def _holder(path: Path) -> str:
+    try:
+        pid, since, command = path.read_text(encoding="utf-8").splitlines()[:3]
+        clock = time.strftime("%H:%M:%S", time.localtime(float(since)))
+    except (OSError, ValueError):
+        return "another process"
+    return f"pid {pid} ({command}) since {clock}"

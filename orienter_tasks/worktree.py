@@ -1,0 +1,89 @@
+"""What git says about a checkout, read from its files: no process is started, so this is free to ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Worktree:
+    """A checkout.
+
+    Attributes:
+        root: its real path.
+        linked: whether git says that it is a linked worktree.
+        git_dir: its own git directory (`…/.git/worktrees/NAME` when linked); None without git.
+        main_root: the main checkout that it is linked to; its own root when it is one itself.
+    """
+
+    root: Path
+    linked: bool
+    git_dir: Path | None
+    main_root: Path
+
+
+def find_root(start: Path) -> Path:
+    """Return the checkout that a directory lies in: the nearest parent with `.git`, else the directory itself."""
+    start = start.resolve()
+    return next((path for path in (start, *start.parents) if (path / ".git").exists()), start)
+
+
+def read(root: Path) -> Worktree:
+    """Read what git knows about the checkout at `root`."""
+    root = root.resolve()
+    dot_git = root / ".git"
+    if dot_git.is_dir():
+        return Worktree(root, linked=False, git_dir=dot_git, main_root=root)
+    git_dir = _pointer(dot_git)
+    if git_dir is None or git_dir.parent.name != "worktrees":  # a submodule points below modules/
+        return Worktree(root, linked=False, git_dir=git_dir, main_root=root)
+    common = git_dir.parent.parent
+    main_root = common.parent if common.name == ".git" else root
+    return Worktree(root, linked=True, git_dir=git_dir, main_root=main_root)
+
+
+def branch(root: Path) -> str:
+    """Return the checked-out branch, a short commit id when detached, or "" where git cannot say."""
+    git_dir = read(root).git_dir
+    if git_dir is None:
+        return ""
+    try:
+        head = (git_dir / "HEAD").read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return head.removeprefix("ref: refs/heads/") if head.startswith("ref: ") else head[:9]
+
+
+def device_of(path: Path) -> int:
+    """Return the device number of a path, or of its nearest existing parent."""
+    for candidate in (path, *path.parents):
+        try:
+            return candidate.stat().st_dev
+        except OSError:
+            continue
+    return 0
+
+
+def is_gone(root: Path, device: int) -> bool:
+    """Say whether a checkout was deleted.
+
+    One that merely cannot be seen is not gone: another device where it lay means that its disk is not mounted.
+    """
+    try:
+        return not root.exists() and device_of(root) == device
+    except OSError:
+        return False
+
+
+def _pointer(dot_git: Path) -> Path | None:
+    try:
+        text = dot_git.read_text(encoding="utf-8", errors="surrogateescape").strip()
+    except OSError:
+        return None
+    if not text.startswith("gitdir:"):
+        return None
+    return (dot_git.parent / text.removeprefix("gitdir:").strip()).resolve()
