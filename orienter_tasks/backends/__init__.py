@@ -1,0 +1,1 @@
+"""What gives an instance its PostgreSQL, S3 store and nginx: one Protocol, two backends."""

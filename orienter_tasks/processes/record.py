@@ -1,0 +1,120 @@
+"""What is written down about a process, so that it is known again: pid *and* start mark must match.
+
+A stale record can never name a stranger: the start mark holds the boot and the moment at which the process began.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from orienter_tasks.state import SCHEMA_VERSION, write_private
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orienter_tasks.instance import Instance
+
+COMPONENT_MARKER = "ORIENTER_COMPONENT"
+"""Set only for processes that we start; `env.export` never exports it, so a user's shell is never taken for ours."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that we started, the leader of its own session and group.
+
+    Attributes:
+        component: the component's name.
+        pid: process id; the same number is its group's and session's id.
+        mark: when it began (see `start_mark`).
+        command: argv.
+        cwd: the directory it was started in.
+        log: its log file.
+        project, instance, root: whose it is.
+        stop_signal: the number of the signal that ends it gracefully.
+        group: whether that signal goes to the whole group (services) or to the leader alone (servers).
+        started_at: seconds since the epoch.
+    """
+
+    component: str
+    pid: int
+    mark: str
+    command: tuple[str, ...]
+    cwd: str
+    log: str
+    project: str
+    instance: int
+    root: str
+    stop_signal: int
+    group: bool
+    started_at: float
+    schema_version: int = SCHEMA_VERSION
+
+    def alive(self) -> bool:
+        """Say whether this very process runs (a zombie does not)."""
+        return start_mark(self.pid) == self.mark
+
+
+def start_mark(pid: int) -> str | None:
+    """Return what tells this process from any other that had or will have its pid; None when none runs.
+
+    On Linux the boot's id and the start in clock ticks (proc(5), field 22), which no change of the clock moves;
+    elsewhere the start time that psutil gives.
+    """
+    if pid <= 1:
+        return None
+    if sys.platform == "linux":
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        except OSError:
+            return None
+        fields = stat.rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else f"{boot}:{fields[19]}"
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
+    except psutil.Error:
+        return None
+
+
+def path_of(instance: Instance, component: str) -> Path:
+    """Return the record file of a component."""
+    return instance.pid_dir / f"{component}.json"
+
+
+def save(instance: Instance, record: Record) -> None:
+    """Write a record (mode 0600), replacing the component's former one."""
+    write_private(path_of(instance, record.component), msgspec.json.format(msgspec.json.encode(record)))
+
+
+def load(instance: Instance, component: str) -> Record | None:
+    """Read a component's record; None when there is none, or it is damaged or another checkout's."""
+    try:
+        record = msgspec.json.decode(path_of(instance, component).read_bytes(), type=Record)
+    except (OSError, msgspec.DecodeError):
+        return None
+    ours = record.root == str(instance.root) and record.instance == instance.id and record.project == instance.project
+    return record if ours and record.component == component and record.pid > 1 else None
+
+
+def load_all(instance: Instance) -> Iterator[Record]:
+    """Read every valid record of an instance."""
+    try:
+        names = sorted(os.listdir(instance.pid_dir))
+    except OSError:
+        return
+    for name in names:
+        record = load(instance, name.removesuffix(".json")) if name.endswith(".json") else None
+        if record is not None:
+            yield record
+
+
+def forget(instance: Instance, component: str) -> None:
+    """Remove a component's record."""
+    path_of(instance, component).unlink(missing_ok=True)

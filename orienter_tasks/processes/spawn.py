@@ -1,0 +1,131 @@
+"""Start a process in its own session and group, with a log file and a record."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from orienter_tasks.errors import CheckError, NotFoundError
+from orienter_tasks.processes.record import COMPONENT_MARKER, Record, load, save, start_mark
+from orienter_tasks.state import private_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from orienter_tasks.instance import Instance
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to start.
+
+    Attributes:
+        component: the component's name.
+        command: argv.
+        cwd: the directory to start it in.
+        env: its whole environment.
+        log: its log file; the previous run's is kept as `.1`.
+        stop_signal: the signal that ends it gracefully.
+        group: whether that signal goes to the whole group or to the leader alone.
+    """
+
+    component: str
+    command: Sequence[str]
+    cwd: Path
+    env: Mapping[str, str]
+    log: Path
+    stop_signal: int = signal.SIGTERM
+    group: bool = True
+
+
+@dataclass
+class Handle:
+    """A running process: its record, and our own child object where this very run started it."""
+
+    record: Record
+    child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    def exit_code(self) -> int | None:
+        """Return None while it runs, its exit code when it was our child (negative: a signal), else -1000."""
+        if self.child is not None:
+            return self.child.poll()
+        return None if self.record.alive() else UNKNOWN_EXIT
+
+
+UNKNOWN_EXIT = -1000
+
+
+def describe_exit(code: int) -> str:
+    """Put an exit code into words."""
+    if code == UNKNOWN_EXIT:
+        return "is gone"
+    if code < 0:
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"exited with code {code}"
+
+
+def running(instance: Instance, component: str) -> Handle | None:
+    """Return the component's process when its record says so and it is alive."""
+    record = load(instance, component)
+    return Handle(record) if record is not None and record.alive() else None
+
+
+def spawn(instance: Instance, program: Program) -> Handle:
+    """Start a program and write its record.
+
+    Raises:
+        NotFoundError: when the program, or the directory to start it in, does not exist.
+        CheckError: when it cannot be started.
+    """
+    private_dir(program.log.parent)
+    private_dir(instance.pid_dir)
+    log = _open_log(program.log)
+    env = {**program.env, COMPONENT_MARKER: program.component}
+    try:
+        child = subprocess.Popen(
+            list(program.command),
+            cwd=program.cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            restore_signals=True,
+        )
+    except FileNotFoundError as error:
+        missing = program.command[0] if program.cwd.is_dir() else f"the directory {program.cwd}"
+        raise NotFoundError(
+            f"{program.component} of {instance}: {missing} was not found",
+            hint=f"install it, or change orienter.services.{program.component} in invoke.yaml",
+        ) from error
+    except OSError as error:
+        raise CheckError(f"{program.component} of {instance} cannot be started: {error.strerror}") from error
+    finally:
+        os.close(log)
+    record = Record(
+        component=program.component,
+        pid=child.pid,
+        mark=start_mark(child.pid) or "",
+        command=tuple(program.command),
+        cwd=str(program.cwd),
+        log=str(program.log),
+        project=instance.project,
+        instance=instance.id,
+        root=str(instance.root),
+        stop_signal=int(program.stop_signal),
+        group=program.group,
+        started_at=time.time(),
+    )
+    save(instance, record)
+    return Handle(record, child)
+
+
+def _open_log(path: Path) -> int:
+    if path.exists():
+        path.replace(path.with_name(path.name + ".1"))
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)

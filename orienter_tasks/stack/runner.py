@@ -1,0 +1,204 @@
+"""Run a graph of components: each starts as soon as what it needs is ready, all others at once.
+
+Components may be added while others already start, so that the infrastructure does not wait for what comes later.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from orienter_tasks.errors import CheckError, InterruptError, OrienterError, TimedOutError
+from orienter_tasks.stack.component import Component, Event, NotReadyError, State, tail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+FIRST_PAUSE = 0.02
+LONGEST_PAUSE = 0.1
+TAIL_LINES = 15
+
+
+class Runner:
+    """Starts components, waits until they are ready, and takes back what it started when one fails.
+
+    Args:
+        on_event: told of every change, from any thread.
+        timeout: seconds for each component to become ready; None: each component's own.
+        clock: a monotonic clock in seconds.
+    """
+
+    def __init__(
+        self,
+        on_event: Callable[[Event], None],
+        *,
+        timeout: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._on_event = on_event
+        self._timeout = timeout
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._components: dict[str, Component] = {}
+        self._states: dict[str, State] = {}
+        self._failures: list[OrienterError | Exception] = []
+        self._started: list[Component] = []
+        self._cancelled = threading.Event()
+
+    @property
+    def started(self) -> Sequence[Component]:
+        """The components that this run itself started, in that order."""
+        with self._changed:
+            return tuple(self._started)
+
+    @property
+    def states(self) -> Mapping[str, State]:
+        """What each component is doing."""
+        with self._changed:
+            return dict(self._states)
+
+    def add(self, components: Iterable[Component]) -> None:
+        """Take components into the graph; those that need nothing start at once."""
+        new = list(components)
+        with self._changed:
+            for component in new:
+                self._components[component.name] = component
+                self._states[component.name] = State.WAITING
+        for component in new:
+            threading.Thread(target=self._run, args=(component,), name=f"start-{component.name}", daemon=True).start()
+
+    def skip(self, name: str, reason: str) -> None:
+        """Note that a component is not part of this run; who needs it does not wait for it."""
+        self._set(name, State.SKIPPED, reason)
+
+    def wait(self, names: Iterable[str] | None = None) -> None:
+        """Wait until the named components, or all, are ready.
+
+        Raises:
+            OrienterError: the first failure of any component.
+        """
+        wanted = set(names) if names is not None else None
+        with self._changed:
+            while True:
+                if self._failures:
+                    raise self._failures[0]
+                states = {k: v for k, v in self._states.items() if wanted is None or k in wanted}
+                if all(state in (State.READY, State.SKIPPED) for state in states.values()):
+                    return
+                self._changed.wait(0.5)
+
+    def abort(self, grace: float) -> list[OrienterError]:
+        """Cancel what is still starting and stop what this run started; return what went wrong with that."""
+        self._cancelled.set()
+        with self._changed:
+            self._changed.notify_all()
+            self._changed.wait_for(
+                lambda: not any(state is State.STARTING for state in self._states.values()), timeout=grace
+            )
+        return stop_all(self.started, grace, self._on_event, clock=self._clock)
+
+    def _run(self, component: Component) -> None:
+        try:
+            if self._await_needs(component):
+                self._start(component)
+        except OrienterError as error:
+            self._fail(component, error)
+        except Exception as error:  # noqa: BLE001 - carried to the main thread, which raises it
+            self._fail(component, error)
+
+    def _await_needs(self, component: Component) -> bool:
+        """Wait for what a component needs; False when the run was given up."""
+        self._set(component.name, State.WAITING, ", ".join(component.needs))
+        settled = (State.READY, State.SKIPPED)
+        with self._changed:
+            self._changed.wait_for(
+                lambda: (
+                    self._cancelled.is_set()
+                    or self._failures
+                    or all(self._states.get(need, State.SKIPPED) in settled for need in component.needs)
+                )
+            )
+            if self._cancelled.is_set() or self._failures:
+                return False
+        return True
+
+    def _start(self, component: Component) -> None:
+        self._set(component.name, State.STARTING)
+        begun = self._clock()
+        limit = self._timeout if self._timeout is not None else component.timeout
+
+        def note(text: str) -> None:
+            if self._cancelled.is_set():
+                raise InterruptError(f"{component.name}: given up")
+            self._set(component.name, State.STARTING, text)
+
+        started = component.start(note)
+        if started:
+            with self._changed:
+                self._started.append(component)
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                component.probe()
+                break
+            except NotReadyError as seen:
+                if self._clock() - begun > limit:
+                    raise self._timed_out(component, limit, seen) from seen
+            if self._cancelled.wait(pause):
+                self._set(component.name, State.STOPPING, "cancelled")
+                return
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+        self._set(component.name, State.READY, "" if started else "already running")
+
+    def _timed_out(self, component: Component, limit: float, seen: NotReadyError) -> TimedOutError:
+        return TimedOutError(
+            f"{component.name} is not ready after {limit:g} s: {seen}",
+            hint=f"see: inv dev.logs -s {component.name} --no-follow, or give it longer with --timeout",
+            details=tail(component, TAIL_LINES),
+        )
+
+    def _fail(self, component: Component, error: Exception) -> None:
+        with self._changed:
+            self._failures.append(error)
+        self._set(component.name, State.FAILED, str(error))
+
+    def _set(self, name: str, state: State, detail: str = "") -> None:
+        with self._changed:
+            self._states[name] = state
+            self._changed.notify_all()
+        self._on_event(Event(name, state, self._clock(), detail))
+
+
+def stop_all(
+    components: Iterable[Component],
+    grace: float,
+    on_event: Callable[[Event], None],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[OrienterError]:
+    """Stop components in reverse order of need, in parallel where it can; return what went wrong."""
+    remaining = {component.name: component for component in components}
+    errors: list[OrienterError] = []
+
+    def stop(component: Component) -> None:
+        on_event(Event(component.name, State.STOPPING, clock()))
+        try:
+            component.stop(grace)
+        except OrienterError as error:
+            errors.append(error)
+            on_event(Event(component.name, State.FAILED, clock(), str(error)))
+        else:
+            on_event(Event(component.name, State.STOPPED, clock()))
+
+    while remaining:
+        needed = {need for component in remaining.values() for need in component.needs}
+        free = [component for name, component in remaining.items() if name not in needed]
+        if not free:
+            raise CheckError(f"components need each other in a circle: {', '.join(remaining)}")
+        with ThreadPoolExecutor(max_workers=len(free)) as pool:
+            list(pool.map(stop, free))
+        for component in free:
+            del remaining[component.name]
+    return errors
