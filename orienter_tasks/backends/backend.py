@@ -1,4 +1,4 @@
-"""The Protocol that both backends answer. Same ports, names, credentials and variables on both: services cannot tell."""
+"""The Protocol that both backends answer: the same ports, names, credentials and variables on both."""
 
 from __future__ import annotations
 

@@ -5,8 +5,7 @@ A stale record can never name a stranger: the start mark holds the boot and the 
 
 from __future__ import annotations
 
-import os
-import sys
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,14 +65,20 @@ def start_mark(pid: int) -> str | None:
     """
     if pid <= 1:
         return None
-    if sys.platform == "linux":
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-            boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        except OSError:
-            return None
-        fields = stat.rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else f"{boot}:{fields[19]}"
+    return _linux_mark(pid) if platform.system() == "Linux" else _portable_mark(pid)
+
+
+def _linux_mark(pid: int) -> str | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else f"{boot}:{fields[19]}"
+
+
+def _portable_mark(pid: int) -> str | None:
     import psutil
 
     try:
@@ -105,12 +110,8 @@ def load(instance: Instance, component: str) -> Record | None:
 
 def load_all(instance: Instance) -> Iterator[Record]:
     """Read every valid record of an instance."""
-    try:
-        names = sorted(os.listdir(instance.pid_dir))
-    except OSError:
-        return
-    for name in names:
-        record = load(instance, name.removesuffix(".json")) if name.endswith(".json") else None
+    for path in sorted(instance.pid_dir.glob("*.json")):
+        record = load(instance, path.stem)
         if record is not None:
             yield record
 

@@ -8,10 +8,11 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import threading
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import TypeAlias
 
-Note = Callable[[str], None] if TYPE_CHECKING else object
-"""Tells people what a component is doing right now, in a few words («pulling 40 %»)."""
+    Note: TypeAlias = Callable[[str], None]  # tells people in a few words what is going on («pulling 40 %»)
 
 
 class NotReadyError(Exception):
