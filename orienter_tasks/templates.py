@@ -61,6 +61,8 @@ def render(root: Path, name: str, target: Path, values: Mapping[str, object]) ->
     except jinja2.UndefinedError as error:
         known = ", ".join(sorted(values))
         raise CheckError(f"template {name} does not render: {error.message}", hint=f"it may use: {known}") from error
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise CheckError(f"template {name} does not render: {error}") from error
 
 
 def nginx_quote(value: object) -> str:

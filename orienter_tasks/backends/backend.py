@@ -31,16 +31,16 @@ class NginxFacts:
     Attributes:
         listen: address and port inside of it: `127.0.0.1:1080`, or `80` in a bridged container.
         upstream: the host under which it reaches the host's services.
-        root: the directory with the rendered files, as nginx sees it.
+        runtime: the directory for its pid and temporary files, as nginx sees it.
         mime_types: path of nginx's mime.types as nginx sees it.
-        extra: further names for the templates (such as the S3 port that nginx fronts).
+        user: the user of its workers; "" where the master has no privileges to give up.
     """
 
     listen: str
     upstream: str
-    root: str
+    runtime: str
     mime_types: str
-    extra: Mapping[str, object]
+    user: str
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,11 @@ class Backend(Protocol):
         """What the nginx templates need to know."""
 
     def check_nginx(self, directory: Path) -> str:
-        """Let the real nginx test the configuration in a directory below DATA_DIR/nginx; "" or nginx's own message."""
+        """Let the real nginx test the `nginx.conf` in DATA_DIR/nginx or a directory below it.
+
+        Returns:
+            "" when nginx accepts it, else nginx's own message.
+        """
 
     def reload_nginx(self) -> bool:
         """Make a running nginx read its configuration again; False when it does not run."""
