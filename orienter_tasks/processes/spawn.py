@@ -32,6 +32,7 @@ class Program:
         log: its log file; the previous run's is kept as `.1`.
         stop_signal: the signal that ends it gracefully.
         group: whether that signal goes to the whole group or to the leader alone.
+        stdout: a subprocess constant where its standard output is not to go into the log.
     """
 
     component: str
@@ -41,6 +42,7 @@ class Program:
     log: Path
     stop_signal: int = signal.SIGTERM
     group: bool = True
+    stdout: int | None = None
 
 
 @dataclass
@@ -92,8 +94,8 @@ def spawn(instance: Instance, program: Program) -> Handle:
             cwd=program.cwd,
             env=env,
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
+            stdout=log if program.stdout is None else program.stdout,
+            stderr=log,
             start_new_session=True,
             restore_signals=True,
         )

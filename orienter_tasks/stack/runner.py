@@ -132,7 +132,8 @@ class Runner:
         def note(text: str) -> None:
             if self._cancelled.is_set():
                 raise InterruptError(f"{component.name}: given up")
-            self._set(component.name, State.STARTING, text)
+            if text:
+                self._set(component.name, State.STARTING, text)
 
         started = component.start(note)
         if started:

@@ -1,0 +1,135 @@
+"""Is a port free, and who listens on it? Asked before anything starts, so that a conflict is named, not met."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orienter_tasks.environment import LOOPBACK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A process that listens on a port.
+
+    Attributes:
+        port: the port.
+        address: the address it listens on.
+        pid: its process; None where the system does not tell.
+        description: pid, command and directory for people.
+    """
+
+    port: int
+    address: str
+    pid: int | None
+    description: str
+
+
+def is_free(port: int) -> bool:
+    """Say whether nobody listens on a loopback port, IPv4 or IPv6."""
+    return _bindable(socket.AF_INET, LOOPBACK, port) and _bindable(socket.AF_INET6, "::1", port)
+
+
+def may_bind(port: int) -> bool:
+    """Say whether this process has the privilege to bind a port, be it taken or not."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((LOOPBACK, port))
+        except PermissionError:
+            return False
+        except OSError:
+            return True
+    return True
+
+
+def listeners(ports: Iterable[int]) -> list[Listener]:
+    """Name who listens on the given ports, as far as the system tells this user."""
+    import psutil
+
+    wanted = set(ports)
+    try:
+        connections = psutil.net_connections(kind="tcp")
+    except psutil.Error:
+        return _listeners_of_own_processes(wanted)
+    return _named(found for found in _listening(connections) if found[0] in wanted)
+
+
+def listening_ports(pids: Iterable[int]) -> set[int]:
+    """Return the ports that the given processes listen on."""
+    return {port for port, _, _ in _sockets(pids)}
+
+
+def listening_addresses(pids: Iterable[int]) -> set[tuple[str, int]]:
+    """Return the addresses and ports that the given processes listen on."""
+    return {(address, port) for port, address, _ in _sockets(pids)}
+
+
+def _listeners_of_own_processes(wanted: set[int]) -> list[Listener]:
+    """Look process by process: macOS shows a user the sockets of no others."""
+    import psutil
+
+    return _named(found for found in _sockets(psutil.pids()) if found[0] in wanted)
+
+
+def _sockets(pids: Iterable[int]) -> list[tuple[int, str, int]]:
+    import psutil
+
+    found = []
+    for pid in pids:
+        try:
+            found += [
+                (port, address, pid) for port, address, _ in _listening(psutil.Process(pid).net_connections("tcp"))
+            ]
+        except psutil.Error:
+            continue
+    return found
+
+
+def _listening(connections: Iterable[Any]) -> Iterator[tuple[int, str, int | None]]:
+    import psutil
+
+    for entry in connections:
+        if entry.status == psutil.CONN_LISTEN and entry.laddr:
+            yield entry.laddr.port, entry.laddr.ip, getattr(entry, "pid", None)
+
+
+def _named(found: Iterable[tuple[int, str, int | None]]) -> list[Listener]:
+    once = {(port, pid): address for port, address, pid in found}
+    ordered = sorted(once.items(), key=lambda item: (item[0][0], item[0][1] or 0))
+    return [Listener(port, address, pid, _describe(pid)) for (port, pid), address in ordered]
+
+
+def _describe(pid: int | None) -> str:
+    import psutil
+
+    from orienter_tasks.processes.tree import describe
+
+    if pid is None:
+        return "a process of another user"
+    try:
+        return describe(psutil.Process(pid))
+    except psutil.Error:
+        return f"pid {pid}"
+
+
+def _bindable(family: int, address: str, port: int) -> bool:
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+    except PermissionError:
+        return not _answers(family, address, port)
+    except OSError as error:
+        return error.errno != errno.EADDRINUSE
+    return True
+
+
+def _answers(family: int, address: str, port: int) -> bool:
+    with socket.socket(family, socket.SOCK_STREAM) as client:
+        client.settimeout(0.5)
+        return client.connect_ex((address, port)) == 0

@@ -1,0 +1,170 @@
+"""A hook as a component: a command that runs to its end once the infrastructure is ready, before the services."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from orienter_tasks.environment import expand, expand_all
+from orienter_tasks.errors import CheckError, OrienterError, TimedOutError
+from orienter_tasks.logfiles import read
+from orienter_tasks.processes import tree
+from orienter_tasks.processes.record import forget
+from orienter_tasks.processes.spawn import Program, describe_exit, spawn
+from orienter_tasks.services.service import find_program
+from orienter_tasks.stack.component import LogRequest, tail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, MutableMapping, Sequence
+    from pathlib import Path
+
+    from orienter_tasks.backends.backend import Site
+    from orienter_tasks.processes.spawn import Handle
+    from orienter_tasks.settings import Hook
+    from orienter_tasks.stack.component import Note
+
+POLL_SECONDS = 0.05
+TAIL_LINES = 15
+
+
+class HookComponent:
+    """One hook.
+
+    Args:
+        site: the instance, settings and variables.
+        hook: its settings.
+        needs: what must be ready before it runs.
+        exported: where variables that it prints go, for the services that start after it.
+    """
+
+    def __init__(self, site: Site, hook: Hook, *, needs: Sequence[str], exported: MutableMapping[str, str]) -> None:
+        self.name = hook.name
+        self.needs = needs
+        self.timeout = hook.timeout
+        self.outcome = ""
+        self._site = site
+        self._hook = hook
+        self._exported = exported
+
+    @property
+    def log(self) -> Path:
+        """Its log file."""
+        return self._site.instance.log_dir / f"{self.name}-hook.log"
+
+    def start(self, note: Note) -> bool:
+        """Run it to its end, unless its result is there and newer than its sources."""
+        if self._up_to_date():
+            self.outcome = "nothing to do"
+            return False
+        try:
+            self._run(note)
+        except OrienterError as error:
+            tree.stop(self._site.instance, self.name, 1.0)
+            if not self._hook.optional or error.exit_code >= 128:  # noqa: PLR2004 - an interruption
+                raise
+            self.outcome = f"failed, but is optional: {error}"
+            note(self.outcome)
+        return False
+
+    def probe(self) -> None:
+        """A hook that has ended is ready."""
+
+    def stop(self, grace: float) -> None:
+        """End it where it still runs."""
+        tree.stop(self._site.instance, self.name, grace)
+
+    def logs(self, request: LogRequest) -> Iterator[str]:
+        """Read its log file."""
+        return read(self.log, request)
+
+    def _up_to_date(self) -> bool:
+        if not self._hook.creates:
+            return False
+        root = self._site.instance.root
+        values = self._site.variables.values
+        result = root / expand(self._hook.creates, values, f"hook {self.name}, creates")
+        if not result.exists():
+            return False
+        if not self._hook.sources:
+            return True
+        made = result.stat().st_mtime
+        sources = root.glob(expand(self._hook.sources, values, f"hook {self.name}, sources"))
+        return all(path.stat().st_mtime <= made for path in sources)
+
+    def _run(self, note: Note) -> None:
+        instance = self._site.instance
+        tree.stop(instance, self.name, 1.0)  # what a crashed run left
+        handle = spawn(instance, self._program())
+        output = _Output(handle.child) if self._hook.exports else None
+        code = self._await_end(handle, note)
+        forget(instance, self.name)
+        if code != 0:
+            raise CheckError(
+                f"hook {self.name} of {instance} {describe_exit(code)}",
+                hint=f"its log: {self.log}",
+                details=tail(self, TAIL_LINES),
+            )
+        if output is not None:
+            self._take_exports(output.text())
+
+    def _await_end(self, handle: Handle, note: Note) -> int:
+        begun = time.monotonic()
+        while (code := handle.exit_code()) is None:
+            seconds = time.monotonic() - begun
+            if seconds > self._hook.timeout:
+                raise TimedOutError(
+                    f"hook {self.name} of {self._site.instance} did not end in {self._hook.timeout:g} s",
+                    hint="raise its `timeout` in invoke.yaml",
+                    details=tail(self, TAIL_LINES),
+                )
+            note("")
+            time.sleep(POLL_SECONDS)
+        return code
+
+    def _take_exports(self, text: str) -> None:
+        from dotenv import dotenv_values
+
+        for key, value in dotenv_values(stream=io.StringIO(text), interpolate=False).items():
+            if value is not None and key not in self._site.variables.values:
+                self._exported[key] = value
+
+    def _program(self) -> Program:
+        instance, where = self._site.instance, f"hook {self.name}"
+        values = {**self._exported, **self._site.variables.values}
+        own = {key: expand(value, values, f"{where}, env.{key}") for key, value in self._hook.env.items()}
+        env = {**os.environ, **values, **own}
+        command = expand_all(self._hook.command, {**values, **own}, f"{where}, command")
+        cwd = instance.root / expand(self._hook.cwd, values, f"{where}, cwd")
+        return Program(
+            component=self.name,
+            command=[find_program(command[0], cwd, env, f"{where}, command"), *command[1:]],
+            cwd=cwd,
+            env=env,
+            log=self.log,
+            stdout=subprocess.PIPE if self._hook.exports else None,
+        )
+
+
+class _Output:
+    """Reads what a child prints while it runs, so that it never blocks on a full pipe; it is kept out of the log."""
+
+    def __init__(self, child: subprocess.Popen[bytes] | None) -> None:
+        import threading
+
+        self._parts: list[bytes] = []
+        self._child = child
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def text(self) -> str:
+        """Return all of it, once the child has ended."""
+        self._thread.join(timeout=5.0)
+        return b"".join(self._parts).decode("utf-8", "replace")
+
+    def _read(self) -> None:
+        if self._child is not None and self._child.stdout is not None:
+            with self._child.stdout as stream:
+                self._parts.extend(iter(lambda: stream.read(65536), b""))

@@ -1,0 +1,82 @@
+"""Machine-wide leases: what only one instance may do at a time, such as to connect to WhatsApp.
+
+A lease names a process. When that process is gone, crashed or stopped, nobody holds it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from orienter_tasks.errors import ConflictError
+from orienter_tasks.processes.record import start_mark
+from orienter_tasks.state import locked, state_dir, write_private
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orienter_tasks.instance import Instance
+
+LOCK_SECONDS = 10.0
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """Who holds a lease: an instance, by a process."""
+
+    project: str
+    instance: int
+    root: str
+    pid: int
+    mark: str
+
+
+def holder(name: str) -> Lease | None:
+    """Return who holds a lease; None when its process no longer runs."""
+    try:
+        lease = msgspec.json.decode(_path(name).read_bytes(), type=Lease)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return lease if start_mark(lease.pid) == lease.mark else None
+
+
+def check(name: str, instance: Instance) -> None:
+    """Require that no other instance holds a lease.
+
+    Raises:
+        ConflictError: naming the holder.
+    """
+    lease = holder(name)
+    if lease is not None and lease.root != str(instance.root):
+        raise ConflictError(
+            f"{name} runs in one instance at a time: instance {lease.instance} ({lease.root}, pid {lease.pid}) has it",
+            hint=f"stop it there with: inv dev.stop, or start {instance} with --no-whatsapp",
+        )
+
+
+def take(name: str, instance: Instance, pid: int | None = None) -> None:
+    """Take a lease for a process (None: this one, until its service runs).
+
+    Raises:
+        ConflictError: when another instance holds it.
+    """
+    pid = os.getpid() if pid is None else pid
+    with locked(f"lease-{name}", timeout=LOCK_SECONDS):
+        check(name, instance)
+        lease = Lease(
+            project=instance.project, instance=instance.id, root=str(instance.root), pid=pid, mark=start_mark(pid) or ""
+        )
+        write_private(_path(name), msgspec.json.encode(lease))
+
+
+def give_back(name: str, instance: Instance) -> None:
+    """Let go of a lease that this instance holds."""
+    with locked(f"lease-{name}", timeout=LOCK_SECONDS):
+        lease = holder(name)
+        if lease is None or lease.root == str(instance.root):
+            _path(name).unlink(missing_ok=True)
+
+
+def _path(name: str) -> Path:
+    return state_dir() / "leases" / f"{name}.json"

@@ -1,0 +1,159 @@
+"""A service of the host as a component: started from settings, ready when it answers, stopped as a whole tree."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from orienter_tasks.environment import expand, expand_all, truth
+from orienter_tasks.errors import CheckError, NotFoundError
+from orienter_tasks.logfiles import read
+from orienter_tasks.ports import listening_ports
+from orienter_tasks.processes import tree
+from orienter_tasks.processes.spawn import Handle, Program, describe_exit, running, spawn
+from orienter_tasks.services import lease
+from orienter_tasks.stack.component import LogRequest, NotReadyError, tail
+from orienter_tasks.stack.probes import http_ready, tcp_ready
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from orienter_tasks.backends.backend import Site
+    from orienter_tasks.settings import Service
+    from orienter_tasks.stack.component import Note
+
+TAIL_LINES = 15
+
+
+class ServiceComponent:
+    """One of the host's services.
+
+    Args:
+        site: the instance, settings and variables.
+        name: the service's name.
+        service: its settings.
+        hooks: names of the hooks that must be done before it starts.
+        exported: variables that hooks printed; filled while they run.
+    """
+
+    def __init__(
+        self, site: Site, name: str, service: Service, *, hooks: Sequence[str], exported: Mapping[str, str]
+    ) -> None:
+        self.name = name
+        self.needs: Sequence[str] = (*service.needs, *hooks)
+        self.timeout = service.ready.timeout
+        self._site = site
+        self._service = service
+        self._exported = exported
+        self._handle: Handle | None = None
+        self._proven = False
+
+    @property
+    def port(self) -> int | None:
+        """The port it listens on, if it has one."""
+        return self._site.instance.ports[self._service.port] if self._service.port else None
+
+    @property
+    def log(self) -> Path:
+        """Its log file."""
+        return self._site.instance.log_dir / (self._service.log or f"{self.name}-dev.log")
+
+    def start(self, note: Note) -> bool:
+        """Start the service, unless its recorded process runs."""
+        instance = self._site.instance
+        self._handle = running(instance, self.name)
+        if self._handle is not None:
+            return False
+        if tree.members(instance, self.name):
+            note("ending what a crash left")
+            tree.stop(instance, self.name, self._site.settings.timeouts.stop)
+        if self._service.lease:
+            lease.take(self._service.lease, instance)
+        self._handle = spawn(instance, self._program())
+        if self._service.lease:
+            lease.take(self._service.lease, instance, self._handle.record.pid)
+        return True
+
+    def probe(self) -> None:
+        """Ask whether it runs and answers, and whether the answer is its own."""
+        handle = self._handle or running(self._site.instance, self.name)
+        code = handle.exit_code() if handle is not None else None
+        if handle is None or code is not None:
+            what = describe_exit(code) if code is not None else "does not run"
+            raise CheckError(
+                f"{self.name} of {self._site.instance} {what} before it was ready",
+                hint=f"see: inv dev.logs -s {self.name} --no-follow",
+                details=tail(self, TAIL_LINES),
+            )
+        if self.port is None:
+            return
+        host = self._site.variables["SERVICE_HOST"]
+        if self._service.ready.http:
+            http_ready(host, self.port, self._service.ready.http)
+        else:
+            tcp_ready(host, self.port)
+        self._prove_ours()
+
+    def stop(self, grace: float) -> None:
+        """Stop its whole process tree and let go of its lease."""
+        tree.stop(self._site.instance, self.name, grace)
+        if self._service.lease:
+            lease.give_back(self._service.lease, self._site.instance)
+        self._handle = None
+
+    def logs(self, request: LogRequest) -> Iterator[str]:
+        """Read its log file."""
+        return read(self.log, request)
+
+    def exit_code(self) -> int | None:
+        """Return None while it runs, else its exit code (or UNKNOWN_EXIT)."""
+        return self._handle.exit_code() if self._handle is not None else None
+
+    def _prove_ours(self) -> None:
+        """A server of another checkout may answer on this port: only a listener of our own tree counts."""
+        if self._proven:
+            return
+        pids = [process.pid for process in tree.members(self._site.instance, self.name)]
+        if self.port not in listening_ports(pids):
+            raise NotReadyError(f"port {self.port} is answered by a process that is not {self.name}'s")
+        self._proven = True
+
+    def _program(self) -> Program:
+        instance, where = self._site.instance, f"orienter.services.{self.name}"
+        values = {**self._exported, **self._site.variables.values}
+        own = {key: expand(value, values, f"{where}.env.{key}") for key, value in self._service.env.items()}
+        env = {**os.environ, **values, **own}
+        command = expand_all(self._service.command, {**values, **own}, f"{where}.command")
+        cwd = instance.root / expand(self._service.cwd, values, f"{where}.cwd")
+        return Program(
+            component=self.name,
+            command=[find_program(command[0], cwd, env, f"{where}.command"), *command[1:]],
+            cwd=cwd,
+            env=env,
+            log=self.log,
+        )
+
+
+def find_program(name: str, cwd: Path, env: Mapping[str, str], where: str) -> str:
+    """Resolve a program by the PATH that it will run with; one with a slash by its directory.
+
+    Raises:
+        NotFoundError: when it is nowhere.
+    """
+    found = str(cwd / name) if "/" in name else shutil.which(name, path=env.get("PATH"))
+    if found is None or not os.access(found, os.X_OK):
+        raise NotFoundError(f"{where}: {name!r} was not found", hint="install it, or change the command in invoke.yaml")
+    return found
+
+
+def why_skipped(service: Service, values: Mapping[str, str]) -> str:
+    """Say why a service is not started with these variables; "" when it is."""
+    missing = [name for name in service.requires_env if not values.get(name)]
+    if missing:
+        return f"{', '.join(missing)} not set"
+    switch = service.enabled_by
+    if switch and not truth(values.get(switch, "false"), switch):
+        return f"{switch} is false"
+    return ""
