@@ -1,0 +1,1 @@
+"""The demo application: small stand-ins for a monorepo's services, one module each."""

@@ -1,0 +1,63 @@
+"""Bring the instance's database to the shape that the dashboard needs; may run any number of times."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from examples.demo import process
+from examples.demo.configuration import require
+from examples.demo.database import Address, connect, parse
+from examples.demo.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LOCK = 0x0DE30  # any number that only this program uses: two runs at once take turns
+STATEMENTS = (
+    """
+    CREATE TABLE IF NOT EXISTS notes (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        text text NOT NULL
+    )
+    """,
+    """
+    ALTER TABLE notes
+        ADD COLUMN IF NOT EXISTS attachment_key text,
+        ADD COLUMN IF NOT EXISTS attachment_type text,
+        ADD COLUMN IF NOT EXISTS attachment_size bigint
+    """,
+)
+
+
+def migrate(address: Address) -> None:
+    """Run every statement in one transaction; UnavailableError if PostgreSQL refuses."""
+    import pg8000.native
+
+    connection = connect(address, "demo-migrate")
+    try:
+        connection.run("SET client_min_messages TO warning")
+        connection.run("BEGIN")
+        connection.run("SELECT pg_advisory_xact_lock(:lock)", lock=LOCK)
+        for statement in STATEMENTS:
+            connection.run(statement)
+        connection.run("COMMIT")
+    except pg8000.native.Error as error:
+        raise UnavailableError(f"the migration failed: {error}") from error
+    finally:
+        connection.close()
+
+
+def main(environ: Mapping[str, str]) -> int:
+    """Migrate the database of DATABASE_URL."""
+    try:
+        migrate(parse(require(environ, "DATABASE_URL")))
+    except UnavailableError as error:
+        sys.stderr.write(f"demo: {error}\n")
+        return 1
+    sys.stdout.write(f"{environ.get('POSTGRES_DB', 'the database')}: the notes table is ready\n")
+    return 0
+
+
+if __name__ == "__main__":
+    process.run(main)
