@@ -36,6 +36,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         stop_signal: the number of the signal that ends it gracefully.
         group: whether that signal goes to the whole group (services) or to the leader alone (servers).
         started_at: seconds since the epoch.
+        needs: the components that it needs, so that it is stopped before them.
     """
 
     component: str
@@ -50,6 +51,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     stop_signal: int
     group: bool
     started_at: float
+    needs: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
     def alive(self) -> bool:

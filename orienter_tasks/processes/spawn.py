@@ -33,6 +33,7 @@ class Program:
         stop_signal: the signal that ends it gracefully.
         group: whether that signal goes to the whole group or to the leader alone.
         stdout: a subprocess constant where its standard output is not to go into the log.
+        needs: the components that it needs.
     """
 
     component: str
@@ -43,6 +44,7 @@ class Program:
     stop_signal: int = signal.SIGTERM
     group: bool = True
     stdout: int | None = None
+    needs: Sequence[str] = ()
 
 
 @dataclass
@@ -122,6 +124,7 @@ def spawn(instance: Instance, program: Program) -> Handle:
         stop_signal=int(program.stop_signal),
         group=program.group,
         started_at=time.time(),
+        needs=tuple(program.needs),
     )
     save(instance, record)
     return Handle(record, child)

@@ -80,6 +80,19 @@ def stop(instance: Instance, component: str, grace: float) -> None:
     forget(instance, component)
 
 
+def names(instance: Instance) -> set[str]:
+    """Return the components of an instance that have a record or a living process."""
+    import psutil
+
+    found = {record.component for record in _records(instance, None)}
+    for process in members(instance):
+        try:
+            found.add(process.environ().get(COMPONENT_MARKER, ""))
+        except (psutil.Error, OSError):
+            continue
+    return found - {""}
+
+
 def describe(process: psutil.Process) -> str:
     """Name a process for people: pid, command and directory, without its secrets (only the first words of argv)."""
     import psutil

@@ -133,6 +133,7 @@ class ServiceComponent:
             cwd=cwd,
             env=env,
             log=self.log,
+            needs=self.needs,
         )
 
 

@@ -1,0 +1,1 @@
+"""What people and machines see: answers on stdout, everything else on stderr."""

@@ -1,0 +1,130 @@
+"""Print answers, notes and errors. rich is loaded only for a terminal; pipes and NO_COLOR get plain lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.console import Console
+
+    from orienter_tasks.errors import OrienterError
+
+SCHEMA_VERSION = 1
+STYLES = {
+    "running": "green",
+    "ready": "green",
+    "ok": "green",
+    "partial": "yellow",
+    "starting": "yellow",
+    "stopped": "dim",
+    "skipped": "dim",
+    "orphaned": "red",
+    "conflict": "red",
+    "failed": "red",
+}
+
+
+def fancy(stream: TextIO) -> bool:
+    """Say whether a stream is a terminal that may be drawn on."""
+    return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+class Report:
+    """Where a task says what it has to say.
+
+    Args:
+        quiet: leave notes out; answers and errors stay.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self._lock = threading.Lock()
+        self._consoles: dict[int, Console] = {}
+
+    def console(self, stream: TextIO) -> Console:
+        """Return rich's console for a stream."""
+        from rich.console import Console
+
+        return self._consoles.setdefault(id(stream), Console(file=stream, highlight=False, soft_wrap=False))
+
+    def answer(self, text: str) -> None:
+        """Print what was asked for, as it is, on stdout."""
+        with self._lock:
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
+
+    def json(self, document: Mapping[str, Any]) -> None:
+        """Print one JSON document on stdout."""
+        self.answer(json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2, ensure_ascii=False))
+
+    def note(self, text: str) -> None:
+        """Tell something worth knowing, on stderr."""
+        if not self.quiet:
+            self._aside(text, "dim")
+
+    def warn(self, text: str) -> None:
+        """Tell something that the user should look at, on stderr; also when quiet."""
+        self._aside(f"note: {text}", "yellow")
+
+    def error(self, error: OrienterError) -> None:
+        """Print an error's line and its details, on stderr."""
+        self._aside(f"error: {error.line()}", "red")
+        for line in error.details:
+            self._aside(line, "")
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
+        """Print a table on stdout; a cell that is a state is coloured."""
+        if fancy(sys.stdout):
+            self._rich_table(columns, rows, title)
+            return
+        widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        head = "  ".join(cell.upper().ljust(width) for cell, width in zip(columns, widths, strict=True))
+        self.answer("\n".join(line.rstrip() for line in ([title] if title else []) + [head, *lines]))
+
+    def box(self, title: str, facts: Sequence[tuple[str, str]]) -> None:
+        """Print a few named facts on stdout, framed on a terminal."""
+        if not fancy(sys.stdout):
+            width = max((len(name) for name, _ in facts), default=0)
+            self.answer("\n".join([title, *(f"  {name.ljust(width)}  {value}" for name, value in facts)]))
+            return
+        from rich.panel import Panel
+        from rich.table import Table
+        from rich.text import Text
+
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(overflow="fold")
+        for name, value in facts:
+            grid.add_row(name, Text(value, style="bold cyan" if value.startswith("http") else ""))
+        self.console(sys.stdout).print(Panel(grid, title=f"[bold]{title}[/]", border_style="green", expand=False))
+
+    def _aside(self, text: str, style: str) -> None:
+        with self._lock:
+            if fancy(sys.stderr):
+                from rich.text import Text
+
+                self.console(sys.stderr).print(Text(text, style=style), soft_wrap=True)
+            else:
+                sys.stderr.write(text + "\n")
+                sys.stderr.flush()
+
+    def _rich_table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table
+        from rich.text import Text
+
+        narrow = shutil.get_terminal_size().columns < 100  # noqa: PLR2004 - an ordinary 80-column terminal
+        table = Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False, padding=(0, 1))
+        for column in columns:
+            table.add_column(column, overflow="fold" if narrow else "ellipsis", no_wrap=not narrow)
+        for row in rows:
+            table.add_row(*(Text(cell, style=STYLES.get(cell.split(" ")[0], "")) for cell in row))
+        self.console(sys.stdout).print(table)

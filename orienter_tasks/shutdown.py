@@ -1,0 +1,120 @@
+"""Stop an instance by what really runs, not by what the settings say, and look again afterwards."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from orienter_tasks import ports
+from orienter_tasks.errors import CheckError
+from orienter_tasks.processes import tree
+from orienter_tasks.processes.record import load
+from orienter_tasks.settings import INFRA
+from orienter_tasks.stack.runner import stop_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from orienter_tasks.backends.backend import Backend
+    from orienter_tasks.errors import OrienterError
+    from orienter_tasks.instance import Instance
+    from orienter_tasks.stack.component import Component, Event, LogRequest, Note
+
+PORT_SECONDS = 2.0
+SERVERS = (*INFRA, "minio-front")
+
+
+class RunningProcess:
+    """A service or hook that runs, known by its record or its marker; it can be stopped."""
+
+    def __init__(self, instance: Instance, name: str) -> None:
+        record = load(instance, name)
+        self.name = name
+        self.needs: Sequence[str] = record.needs if record is not None else INFRA
+        self.timeout = 0.0
+        self._instance = instance
+
+    def start(self, note: Note) -> bool:  # noqa: ARG002 - the Protocol's
+        """It runs already."""
+        return False
+
+    def probe(self) -> None:
+        """It is only to be stopped."""
+
+    def stop(self, grace: float) -> None:
+        """Stop its whole tree."""
+        tree.stop(self._instance, self.name, grace)
+
+    def logs(self, request: LogRequest) -> Iterator[str]:  # noqa: ARG002 - the Protocol's
+        """It is only to be stopped."""
+        return iter(())
+
+
+def services_running(instance: Instance) -> list[RunningProcess]:
+    """Return every process of an instance that is none of its servers."""
+    return [RunningProcess(instance, name) for name in sorted(tree.names(instance)) if name not in SERVERS]
+
+
+def stop_services(
+    instance: Instance, names: Sequence[str], grace: float, on_event: Callable[[Event], None]
+) -> list[str]:
+    """Stop the named services, or all; return the names of those that ran.
+
+    Raises:
+        CheckError: when something survives.
+    """
+    running = [process for process in services_running(instance) if not names or process.name in names]
+    _raise_first(stop_all(running, grace, on_event))
+    return [process.name for process in running]
+
+
+def stop_instance(
+    instance: Instance, backend: Backend | None, grace: float, on_event: Callable[[Event], None]
+) -> list[str]:
+    """Stop services, then infrastructure; volumes and data stay. Return the names of what ran.
+
+    Args:
+        instance: whose.
+        backend: its backend; None when it never had one.
+        grace: seconds before a process is killed.
+        on_event: told of every change.
+
+    Raises:
+        CheckError: when a process, a container or a listener of ours is left.
+    """
+    services = services_running(instance)
+    infra = _infra_running(backend)
+    _raise_first(stop_all([*services, *infra], grace, on_event))
+    _verify(instance, backend)
+    return [component.name for component in (*services, *infra)]
+
+
+def _infra_running(backend: Backend | None) -> list[Component]:
+    """Every component of the infrastructure: stopping one that does not run also clears what a crash left."""
+    return list(backend.components()) if backend is not None else []
+
+
+def _verify(instance: Instance, backend: Backend | None) -> None:
+    left = [tree.describe(process) for process in tree.members(instance)]
+    if backend is not None:
+        left += [standing.detail for standing in backend.standings() if standing.running]
+        left += [f"port {port} ({name})" for port, name in backend.ports_held().items() if not _freed(port)]
+    if left:
+        raise CheckError(
+            f"{instance} did not stop completely: {', '.join(left)} is left",
+            hint="run inv dev.stop --force, then look with: inv dev.status",
+        )
+
+
+def _freed(port: int) -> bool:
+    deadline = time.monotonic() + PORT_SECONDS
+    while not ports.is_free(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _raise_first(errors: Sequence[OrienterError]) -> None:
+    if errors:
+        raise errors[0]
