@@ -48,7 +48,7 @@ class Question:
         settings: the host's settings.
         environ: the process environment.
         dotenv: what the checkout's `.env` says.
-        unbindable: whether this instance's nginx may not bind a port (asked for ports below 1024 only).
+        unbindable: whether nginx may not bind a port (asked below 1024 only), on a backend ("": the likely one).
         leftovers: whether anything of a claim still stands; True where that cannot be seen.
     """
 
@@ -56,7 +56,7 @@ class Question:
     settings: Settings
     environ: Mapping[str, str]
     dotenv: Mapping[str, str]
-    unbindable: Callable[[int], bool]
+    unbindable: Callable[[int, str], bool]
     leftovers: Callable[[Claim], bool]
     notes: list[str] = field(default_factory=list)
 
@@ -171,11 +171,30 @@ def _refreshed(question: Question, claim: Claim, book: list[Claim], *, quiet: bo
     return msgspec.structs.replace(claim, ports=ports, moved=moved)
 
 
-def moved_ports(question: Question, instance_id: int, others: list[Claim]) -> dict[str, int]:
+def settle_backend(question: Question, claims: Claims, claim: Claim, backend: str) -> Claim:
+    """Remember which backend an instance has, and the ports that follow from it; note its use."""
+    with claims.changing() as book:
+        others = [other for other in book if other.token != claim.token]
+        moved = dict(claim.moved)
+        if backend != claim.backend:
+            moved = moved_ports(question, claim.id, others, backend)
+            _tell_moved(question, moved)
+        settled = msgspec.structs.replace(
+            claim,
+            backend=backend,
+            moved=moved,
+            ports=port_plan(question.settings, claim.id, moved),
+            used_at=time.time(),
+        )
+        book[:] = [*others, settled]
+    return settled
+
+
+def moved_ports(question: Question, instance_id: int, others: list[Claim], backend: str = "") -> dict[str, int]:
     """Return the ports that cannot follow the formula: nginx's, where it may not bind one below 1024."""
     base = question.settings.ports["nginx"]
     port = base + instance_id * PORT_STEP
-    if port >= 1024 or not question.unbindable(port):  # noqa: PLR2004 - the first unprivileged port
+    if port >= 1024 or not question.unbindable(port, backend):  # noqa: PLR2004 - the first unprivileged port
         return {}
     taken = {number for claim in others for number in claim.ports.values()}
     beyond_all = base + (question.settings.instances.max + 1) * PORT_STEP

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Site:
-    """What a backend works for: an instance, the host's settings, and the variables."""
+    """What a backend works for: an instance, the host's settings, and the variables.
+
+    `former_roots` are the paths at which the checkout lay before: resources labelled with one of them are its own.
+    """
 
     instance: Instance
     settings: Settings
     variables: Variables
+    former_roots: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,16 @@ def wanted(settings: Settings, environ: Mapping[str, str], told: str) -> Backend
     return settings.backend
 
 
+def named(text: str) -> BackendName:
+    """Read a backend's name from a claim.
+
+    Raises:
+        ConfigError: for a name that this version does not know.
+    """
+    name = backend_name(text, "the claim's backend")
+    return "docker" if name == "auto" else name
+
+
 def available(name: BackendName, settings: Settings) -> bool:
     """Say whether this machine has a backend: an engine that answers, or the embedded programs."""
     if name == "docker":

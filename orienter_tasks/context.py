@@ -1,0 +1,305 @@
+"""What the tasks of one run share: built once, lazily, on first use.
+
+Pre- and post-tasks get no arguments of the main task. What the command line said reaches them through `options`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orienter_tasks import environment, identity as identities, validation, worktree
+from orienter_tasks.claims import Claim, Claims
+from orienter_tasks.errors import InterruptError, OrienterError
+from orienter_tasks.instance import Instance, make_instance
+from orienter_tasks.report.console import Report
+
+if TYPE_CHECKING:
+    from orienter_tasks.backends.backend import Backend, Site
+    from orienter_tasks.environment import Variables
+    from orienter_tasks.identity import Identity, Question
+    from orienter_tasks.report.progress import Progress
+    from orienter_tasks.settings import BackendName, Settings
+    from orienter_tasks.stack.component import Event
+    from orienter_tasks.startup import Plan, Startup
+
+HURRIED_GRACE = 0.2
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line said about this run.
+
+    Attributes:
+        backend: "" or the backend that was asked for.
+        timeout: seconds for each component to become ready; None: its own.
+        quiet: no notes, no progress.
+        fresh: stop and drop what can be made anew first.
+        detach: return once all is ready.
+        whatsapp: on, off, or None: as the variables say.
+        without: services that are not wanted this time.
+    """
+
+    backend: str = ""
+    timeout: float | None = None
+    quiet: bool = False
+    fresh: bool = False
+    detach: bool = False
+    whatsapp: bool | None = None
+    without: tuple[str, ...] = ()
+
+
+class InstanceContext:
+    """The instance that this run is about, and what belongs to it.
+
+    Args:
+        project_dir: the directory of the host's tasks.py.
+        raw_settings: what invoke.yaml says under `orienter:`.
+        remainder: what stands behind `--` on the command line.
+        options: what the command line said.
+    """
+
+    def __init__(self, project_dir: Path, raw_settings: object, *, remainder: str = "", options: RunOptions) -> None:
+        self._project_dir = project_dir
+        self._raw_settings = raw_settings
+        self._startup: Startup | None = None
+        self._progress: Progress | None = None
+        self.remainder = remainder
+        self.options = options
+        self.report = Report(quiet=options.quiet)
+        self.claims = Claims()
+
+    @cached_property
+    def root(self) -> Path:
+        """The checkout's real path."""
+        return worktree.find_root(self._project_dir)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The host's settings."""
+        return validation.load(validation.plain(self._raw_settings))
+
+    @property
+    def dotenv(self) -> dict[str, str]:
+        """What the checkout's `.env` says."""
+        return self._dotenv[0]
+
+    @cached_property
+    def _dotenv(self) -> tuple[dict[str, str], list[int]]:
+        values, broken = environment.read_dotenv(self.root / ".env")
+        if broken:
+            lines = ", ".join(map(str, broken))
+            self.report.warn(f".env: line {lines} is no NAME=value and is passed over")
+        return values, broken
+
+    def forget_dotenv(self) -> None:
+        """Read `.env` again on next use: it was just made."""
+        self.__dict__.pop("_dotenv", None)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """Which instance this checkout is; its id is claimed."""
+        found = identities.resolve(self._question, self.claims)
+        for note in found.notes:
+            self.report.warn(note)
+        return found
+
+    @property
+    def claim(self) -> Claim:
+        """This checkout's claim."""
+        return self.identity.claim
+
+    @cached_property
+    def instance(self) -> Instance:
+        """This checkout's instance."""
+        return make_instance(self.settings, self.claim.id, self.root, self.claim.moved)
+
+    @cached_property
+    def variables(self) -> Variables:
+        """This instance's variables."""
+        return environment.derive(
+            self.instance,
+            self.settings,
+            self.dotenv,
+            os.environ,
+            whatsapp=self.options.whatsapp,
+            backend=self.claim.backend,
+        )
+
+    @cached_property
+    def site(self) -> Site:
+        """What a backend works for; listening on the address that its nginx reaches."""
+        return site_for(self.instance, self.settings, self.variables, self.claim)
+
+    @cached_property
+    def backend(self) -> Backend:
+        """The backend that this instance has, or would get. Using it may tell that it is not available."""
+        from orienter_tasks.backends import choice
+
+        return choice.make(self.backend_name, self.site)
+
+    @cached_property
+    def backend_name(self) -> BackendName:
+        """The backend's name: the claim's, else what this machine would choose."""
+        from orienter_tasks.backends import choice
+
+        if self.claim.backend:
+            return choice.named(self.claim.backend)
+        return choice.choose(choice.wanted(self.settings, os.environ, self.options.backend), self.settings)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The components of this instance."""
+        from orienter_tasks import startup
+
+        return startup.plan(self.site, self.backend, without=self.options.without)
+
+    @property
+    def grace(self) -> float:
+        """Seconds that a process gets to end by itself."""
+        return self.settings.timeouts.stop
+
+    def begin(self) -> Startup:
+        """Begin to change what runs: settle the backend, take the instance's lock. Once per run."""
+        if self._startup is not None:
+            return self._startup
+        from orienter_tasks.report.progress import Progress
+        from orienter_tasks.startup import Startup, drop_caches
+
+        self._settle_backend()
+        progress = Progress(self.report)
+        self._startup = Startup(
+            self.site,
+            self.backend,
+            on_event=progress.show,
+            timeout=self.options.timeout,
+            on_wait=lambda holder: self.report.warn(f"waiting for {holder}"),
+        )
+        self._startup.lock()
+        self._progress = progress
+        self._write_marker()
+        if self.options.fresh:
+            self.stop()
+            drop_caches(self.site)
+        return self._startup
+
+    def progress(self) -> Progress:
+        """Show from now on what the components do."""
+        self.begin()
+        assert self._progress is not None  # noqa: S101 - begin has just made it
+        return self._progress.__enter__()
+
+    def finish(self) -> None:
+        """The start succeeded: let others in, stop drawing."""
+        if self._startup is not None:
+            self._startup.finish()
+        if self._progress is not None:
+            self._progress.__exit__(None, None, None)
+
+    def stop(self) -> list[str]:
+        """Stop services and infrastructure of this instance; return what ran."""
+        from orienter_tasks import shutdown
+
+        def ignore(event: Event) -> None:
+            """Stopping is quick: only what it ends with is told."""
+
+        on_event = self._progress.show if self._progress is not None else ignore
+        backend = self.backend if self.claim.backend else None
+        return shutdown.stop_instance(self.instance, backend, self.grace, on_event)
+
+    def abort(self) -> None:
+        """Take back what this run started, if it has not finished; a second Ctrl-C hurries."""
+        if self._startup is None or self._startup.finished:
+            return
+        started = [component.name for component in self._startup.runner.started]
+        if started:
+            self.report.note(f"stopping what was started: {', '.join(started)}")
+        try:
+            errors = self._startup.abort(self.grace)
+        except (KeyboardInterrupt, InterruptError):
+            errors = self._startup.runner.abort(HURRIED_GRACE)
+            self._startup.finish()
+        if self._progress is not None:
+            self._progress.__exit__(None, None, None)
+        for error in errors:
+            self.report.error(error)
+
+    def _settle_backend(self) -> None:
+        """Decide on the backend for good, and remember it in the claim before anything is made there."""
+        from orienter_tasks.backends import choice
+
+        asked = choice.wanted(self.settings, os.environ, self.options.backend)
+        known = self.claim.backend
+        name = self.backend_name
+        if known and asked != "auto" and asked != known:
+            choice.may_move(self.backend, asked, self.site)
+            name = asked
+        choice.require(name, self.site)
+        settled = identities.settle_backend(self._question, self.claims, self.claim, name)
+        for cached in ("identity", "instance", "variables", "site", "backend", "backend_name", "plan"):
+            self.__dict__.pop(cached, None)
+        self.__dict__["identity"] = identities.Identity(settled, "claim")
+
+    def _write_marker(self) -> None:
+        """Leave the claim's name in DATA_DIR: it tells a checkout that was moved from a new one."""
+        from orienter_tasks.state import write_private
+
+        marker = self.instance.data_dir / identities.MARKER
+        if not marker.exists() or marker.read_text(encoding="utf-8", errors="replace").strip() != self.claim.token:
+            write_private(marker, self.claim.token + "\n")
+
+    @cached_property
+    def _question(self) -> Question:
+        return identities.Question(
+            root=self.root,
+            settings=self.settings,
+            environ=os.environ,
+            dotenv=self.dotenv,
+            unbindable=self._unbindable,
+            leftovers=self._leftovers,
+        )
+
+    def _unbindable(self, port: int, backend: str = "") -> bool:
+        """Only the embedded nginx is bound by this user's privileges; Docker's engine has its own."""
+        from orienter_tasks import ports
+        from orienter_tasks.backends import choice
+
+        if ports.may_bind(port):
+            return False
+        if not backend:
+            try:
+                wanted = choice.wanted(self.settings, os.environ, self.options.backend)
+                backend = choice.choose(wanted, self.settings)
+            except OrienterError:
+                return False
+        return backend == "embedded"
+
+    def _leftovers(self, claim: Claim) -> bool:
+        """Say whether anything of a claim still stands; what cannot be seen counts as standing."""
+        if not claim.backend:
+            return False
+        from orienter_tasks.backends import choice
+
+        try:
+            instance = make_instance(self.settings, claim.id, Path(claim.root), claim.moved)
+            variables = environment.derive(instance, self.settings, {}, {})
+            backend = choice.make(choice.named(claim.backend), site_for(instance, self.settings, variables, claim))
+            return bool(backend.holdings() or any(standing.running for standing in backend.standings()))
+        except OrienterError:
+            return True
+
+
+def site_for(instance: Instance, settings: Settings, variables: Variables, claim: Claim) -> Site:
+    """Build what a backend works for."""
+    from orienter_tasks.backends.backend import Site
+
+    return Site(instance=instance, settings=settings, variables=variables, former_roots=claim.former_roots)
+
+
+def project_dir(config: Any) -> Path:
+    """Return the directory of the host's tasks.py, which Invoke notes in its configuration."""
+    prefix = getattr(config, "_project_prefix", None)
+    return Path(prefix) if prefix else Path.cwd()
