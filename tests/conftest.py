@@ -1,0 +1,258 @@
+"""What every test gets: a state directory, an environment and a working directory of its own, and guards.
+
+A test that is not marked `docker` or `embedded` may start no container and no server: the guard makes it fail.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import subprocess
+import sys
+from importlib.abc import Loader, MetaPathFinder
+from typing import TYPE_CHECKING, Any, Protocol
+
+import hypothesis
+import pytest
+
+from orienter_tasks import validation
+from orienter_tasks.instance import Instance, make_instance as build_instance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from importlib.machinery import ModuleSpec
+    from pathlib import Path
+    from types import ModuleType
+
+    from orienter_tasks.settings import Settings
+
+SERVERS = frozenset({"postgres", "initdb", "pg_ctl", "nginx", "rclone", "minio", "dockerd"})
+CLEARED = (
+    *("AI_INSTANCE_", "ORIENTER_", "POSTGRES_", "MINIO_", "AWS_", "S3_", "PG", "DOCKER_", "COMPOSE_", "GIT_"),
+    *("WHATSAPP_", "OPENCODE_", "SLACK_", "INVOKE_", "DATABASE_URL", "SERVICE_HOST", "NODE_ENV", "NO_COLOR"),
+    *("DATA_DIR", "LOG_DIR", "PID_DIR", "NGINX_PORT", "DASHBOARD_PORT", "VITE_PORT"),
+)
+KEPT = frozenset({"ORIENTER_REQUIRE_DOCKER", "DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"})
+GIT_ENV = {
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_AUTHOR_NAME": "Test",
+    "GIT_AUTHOR_EMAIL": "test@example.invalid",
+    "GIT_COMMITTER_NAME": "Test",
+    "GIT_COMMITTER_EMAIL": "test@example.invalid",
+}
+
+# two busy cores: a slow example is no bug
+hypothesis.settings.register_profile(
+    "project", deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("project")
+
+
+class Forbidden(BaseException):
+    """A test that is not marked for it started a server or a container; no `except Exception` swallows this."""
+
+
+class _Guard:
+    """Whether the running test may start servers and talk to an engine."""
+
+    active = False
+
+    @classmethod
+    def refuse(cls, what: str) -> None:
+        if cls.active:
+            raise Forbidden(f"{what} in a test that is marked neither docker nor embedded")
+
+
+class _DockerLoader(Loader):
+    """Guards docker's client when something imports it: no test pays for importing it here."""
+
+    def __init__(self, inner: Loader) -> None:
+        self._inner = inner
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._inner.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._inner.exec_module(module)
+        client = module.APIClient
+        original = client.__init__
+
+        @functools.wraps(original)
+        def guarded(self: object, *args: object, **kwargs: object) -> None:
+            _Guard.refuse("a Docker client")
+            original(self, *args, **kwargs)
+
+        client.__init__ = guarded
+
+
+class _DockerFinder(MetaPathFinder):
+    _busy = False
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != "docker.api.client" or self._busy:
+            return None
+        self._busy = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._busy = False
+        if spec is not None and spec.loader is not None:
+            spec.loader = _DockerLoader(spec.loader)
+        return spec
+
+
+sys.meta_path.insert(0, _DockerFinder())
+
+
+def _server_in(command: object) -> str | None:
+    """Return the server that a command would start: its program, or the path of one among its words."""
+    words = command.split() if isinstance(command, str) else [command] if isinstance(command, os.PathLike) else command
+    if not isinstance(words, (list, tuple)):
+        return None
+    for index, raw in enumerate(words):
+        word = os.fsdecode(raw) if isinstance(raw, (str, bytes, os.PathLike)) else ""
+        if (index == 0 or word.startswith("/")) and os.path.basename(word) in SERVERS:  # noqa: PTH119 - any word
+            return word
+    return None
+
+
+@functools.cache
+def engine_answers() -> bool:
+    """Ask once a session whether a Docker engine answers."""
+    import docker
+    from docker.errors import DockerException
+
+    try:
+        client = docker.from_env(timeout=5)
+        try:
+            client.ping()
+        finally:
+            client.close()
+    except DockerException:
+        return False
+    return True
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("root") is not None and os.geteuid() != 0:
+        pytest.skip("needs root")
+    if item.get_closest_marker("docker") is not None and not engine_answers():
+        if os.environ.get("ORIENTER_REQUIRE_DOCKER") == "1":
+            pytest.fail("no Docker engine answers, and ORIENTER_REQUIRE_DOCKER=1 requires one")
+        pytest.skip("no Docker engine answers")
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep a test from the user's state, variables and directory; return its state directory."""
+    for name in list(os.environ):
+        if name.startswith(CLEARED) and name not in KEPT:
+            monkeypatch.delenv(name)
+    state = tmp_path / "state"
+    monkeypatch.setenv("ORIENTER_STATE_DIR", str(state))
+    for name, value in GIT_ENV.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    return state
+
+
+@pytest.fixture(autouse=True)
+def no_servers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Make a test fail that starts a server or a container without being marked for it."""
+    node: pytest.Item = request.node
+    if any(node.get_closest_marker(name) for name in ("docker", "embedded")):
+        yield
+        return
+    original = subprocess.Popen.__init__
+
+    def guarded(self: subprocess.Popen[Any], args: Any, *rest: Any, **kwargs: Any) -> None:
+        server = _server_in(args) or _server_in(kwargs.get("executable"))
+        if server is not None:
+            # __del__ looks at these
+            self.returncode = 0
+            self._child_created = False  # type: ignore[attr-defined]
+            _Guard.refuse(f"starting {server}")
+        original(self, args, *rest, **kwargs)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", guarded)
+    _Guard.active = True
+    yield
+    _Guard.active = False
+
+
+@pytest.fixture
+def settings() -> Settings:
+    """The settings of a host that says nothing."""
+    return validation.load(None)
+
+
+class MakeInstance(Protocol):
+    """Builds an instance whose root exists."""
+
+    def __call__(
+        self, instance_id: int = 0, root: Path | None = None, *, settings: Settings | None = None
+    ) -> Instance: ...
+
+
+@pytest.fixture
+def make_instance(tmp_path: Path, settings: Settings) -> MakeInstance:
+    default = settings
+
+    def make(instance_id: int = 0, root: Path | None = None, *, settings: Settings | None = None) -> Instance:
+        root = root or tmp_path / "checkout"
+        root.mkdir(parents=True, exist_ok=True)
+        return build_instance(settings or default, instance_id, root.resolve())
+
+    return make
+
+
+def git(directory: Path, *words: str) -> str:
+    """Run the real git in a directory, without the user's configuration; return what it prints."""
+    command = ["git", "-c", "protocol.file.allow=always", "-C", str(directory), *words]
+    done = subprocess.run(command, env={**os.environ, **GIT_ENV}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{words}: {done.stderr}"
+    return done.stdout.strip()
+
+
+class MakeRepo(Protocol):
+    """Makes a main checkout with one commit."""
+
+    def __call__(self, name: str = "repo", *, under: Path | None = None) -> Path: ...
+
+
+@pytest.fixture
+def make_repo(tmp_path: Path) -> MakeRepo:
+    def make(name: str = "repo", *, under: Path | None = None) -> Path:
+        root = (under or tmp_path) / name
+        root.mkdir(parents=True)
+        git(root, "init", "--quiet", "--initial-branch=main")
+        (root / "README").write_text("a test\n", encoding="utf-8")
+        (root / ".gitignore").write_text(".env\n.dev-data/\n.dev-pids/\nlogs/\n", encoding="utf-8")
+        git(root, "add", "--all")
+        git(root, "commit", "--quiet", "--message=first")
+        return root.resolve()
+
+    return make
+
+
+class MakeWorktree(Protocol):
+    """Makes a linked worktree of a checkout with `git worktree add`."""
+
+    def __call__(self, repo: Path, name: str, *, under: Path | None = None, branch: str | None = None) -> Path: ...
+
+
+@pytest.fixture
+def make_worktree(tmp_path: Path) -> MakeWorktree:
+    count = iter(range(1, 1000))
+
+    def make(repo: Path, name: str, *, under: Path | None = None, branch: str | None = None) -> Path:
+        root = (under or tmp_path / "worktrees") / name
+        root.parent.mkdir(parents=True, exist_ok=True)
+        git(repo, "worktree", "add", "--quiet", "-b", branch or f"branch-{next(count)}", str(root))
+        return root.resolve()
+
+    return make
