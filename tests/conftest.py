@@ -33,7 +33,7 @@ CLEARED = (
     *("WHATSAPP_", "OPENCODE_", "SLACK_", "INVOKE_", "DATABASE_URL", "SERVICE_HOST", "NODE_ENV", "NO_COLOR"),
     *("DATA_DIR", "LOG_DIR", "PID_DIR", "NGINX_PORT", "DASHBOARD_PORT", "VITE_PORT"),
 )
-KEPT = frozenset({"ORIENTER_REQUIRE_DOCKER", "DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"})
+KEPT = ("ORIENTER_REQUIRE_DOCKER", "ORIENTER_TEST_", "DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 GIT_ENV = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -150,7 +150,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keep a test from the user's state, variables and directory; return its state directory."""
     for name in list(os.environ):
-        if name.startswith(CLEARED) and name not in KEPT:
+        if name.startswith(CLEARED) and not name.startswith(KEPT):
             monkeypatch.delenv(name)
     state = tmp_path / "state"
     monkeypatch.setenv("ORIENTER_STATE_DIR", str(state))
