@@ -1,0 +1,273 @@
+"""nginx's configuration: render it, let the real nginx check it, swap it in, reload, and roll back.
+
+DATA_DIR/nginx holds what nginx runs with; `candidate` below it holds what is to replace that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from orienter_tasks import templates
+from orienter_tasks.errors import CheckError, ConfigError, OrienterError
+from orienter_tasks.instance import component_of_port
+from orienter_tasks.stack.component import NotReadyError
+from orienter_tasks.stack.probes import http_answer
+from orienter_tasks.state import locked, private_dir, write_private
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from orienter_tasks.backends.backend import NginxFacts, Site
+    from orienter_tasks.instance import Instance
+    from orienter_tasks.templates import Rendered
+
+MAIN = "nginx.conf"
+LOCAL = "nginx-local.conf"
+ACCEPTED = ".accepted"
+RELOAD_SECONDS = 5.0
+POLL_SECONDS = 0.05
+REVISION_MARK = "@REVISION@"
+
+
+class Server(Protocol):
+    """The part of a backend that runs nginx."""
+
+    @property
+    def name(self) -> str:
+        """Which backend this is."""
+
+    def nginx_facts(self) -> NginxFacts:
+        """What the templates need to know."""
+
+    def check_nginx(self, directory: Path) -> str:
+        """Return "" when nginx accepts the configuration in a directory, else its message."""
+
+    def reload_nginx(self) -> bool:
+        """Make a running nginx read its configuration again; False when it does not run."""
+
+
+def health_token(instance: Instance) -> str:
+    """Return what tells this checkout's nginx from every other's in its answer to GET /health."""
+    return hashlib.sha256(os.fsencode(instance.root) + b"\0" + str(instance.id).encode()).hexdigest()[:12]
+
+
+def config_dir(instance: Instance) -> Path:
+    """Return the directory of the configuration that nginx runs with."""
+    return instance.data_dir / "nginx"
+
+
+def plan(site: Site, facts: NginxFacts, directory: Path) -> list[Rendered]:
+    """Render both files; nothing is written.
+
+    Raises:
+        NotFoundError: there is no such template.
+        CheckError: a template does not render.
+    """
+    return _plan(site, facts, directory)[0]
+
+
+def values(site: Site, facts: NginxFacts) -> dict[str, object]:
+    """Return what the templates may use."""
+    instance, settings = site.instance, site.settings
+    return {
+        "instance_id": instance.id,
+        "project": instance.project,
+        "token": health_token(instance),
+        "revision": REVISION_MARK,
+        "listen": facts.listen,
+        "upstream": facts.upstream,
+        "runtime": facts.runtime,
+        "mime_types": facts.mime_types,
+        "user": facts.user,
+        "login": settings.nginx.login,
+        "ports": dict(instance.ports),
+        "services": {name: component_of_port(settings, name) or name for name in instance.ports},
+        **{f"{name}_port": port for name, port in instance.ports.items()},
+    }
+
+
+def render(site: Site, server: Server) -> Path:
+    """Write the candidate and return its directory; the running configuration stays as it is."""
+    with _alone(site):
+        return _write_candidate(site, _plan(site, server.nginx_facts(), _candidate(site.instance))[0])
+
+
+def check(site: Site, server: Server) -> Path:
+    """Render the candidate and let the real nginx test it; return its directory.
+
+    Raises:
+        CheckError: nginx refuses it; its message is in the details.
+    """
+    with _alone(site):
+        candidate = _write_candidate(site, _plan(site, server.nginx_facts(), _candidate(site.instance))[0])
+        _require_accepted(site, server, candidate)
+        return candidate
+
+
+def apply(site: Site, server: Server, *, force: bool = False) -> bool:
+    """Bring nginx's configuration up to date: render, check, swap, reload; return whether it changed.
+
+    What nginx has accepted before is neither checked nor reloaded again, unless `force` asks for both.
+
+    Raises:
+        CheckError: a template does not render, or nginx refuses the result or does not take it over. The former
+            configuration is in place and nginx runs with it.
+    """
+    with _alone(site):
+        facts, live = server.nginx_facts(), config_dir(site.instance)
+        rendered, revision = _plan(site, facts, _candidate(site.instance))
+        accepted = _fingerprint(site, server, facts, rendered)
+        former = {name: _read(live / name) for name in (MAIN, LOCAL, ACCEPTED)}
+        changed = any(former[file.path.name] != os.fsencode(file.content) for file in rendered)
+        if not force and not changed and former[ACCEPTED] == accepted:
+            return False
+        candidate = _write_candidate(site, rendered)
+        _require_accepted(site, server, candidate)
+        for name in (MAIN, LOCAL):
+            _put(live / name, (candidate / name).read_bytes())
+        try:
+            if server.reload_nginx():
+                _await_revision(site, revision)
+        except (OrienterError, NotReadyError) as error:
+            raise _rolled_back(site, server, former, error) from error
+        _put(live / ACCEPTED, accepted)
+        return changed
+
+
+def probe(site: Site) -> Mapping[str, Any]:
+    """Ask the instance's public nginx port who is there; return the answer when it is this checkout's nginx.
+
+    Raises:
+        NotReadyError: nobody answers yet, or somebody else does, who is named.
+    """
+    instance = site.instance
+    port = instance.ports["nginx"]
+    status, body = http_answer("127.0.0.1", port, "/health")
+    answer = _json_object(body)
+    if status != 200 or "token" not in answer:  # noqa: PLR2004 - HTTP's OK
+        seen = body[:60].decode("utf-8", "replace")
+        raise NotReadyError(
+            f"port {port} answers /health with {status} {seen!r}: that is not the nginx of {instance}, "
+            f"or {site.settings.nginx.template} has no /health with its token"
+        )
+    if answer.get("project") != instance.project or answer.get("instance") != instance.id:
+        raise NotReadyError(
+            f"port {port} is answered by instance {answer.get('instance')} of {answer.get('project')}, not {instance}"
+        )
+    if answer["token"] != health_token(instance):
+        raise NotReadyError(f"port {port} is answered by an instance {instance.id} of another checkout")
+    return answer
+
+
+def _candidate(instance: Instance) -> Path:
+    return config_dir(instance) / "candidate"
+
+
+@contextmanager
+def _alone(site: Site) -> Iterator[None]:
+    """Keep two commands from writing the same candidate."""
+    name = f"nginx-{site.instance.project}-{site.instance.id}"
+    with locked(name, timeout=site.settings.timeouts.lock):
+        yield
+
+
+def _plan(site: Site, facts: NginxFacts, directory: Path) -> tuple[list[Rendered], str]:
+    """Render both files, and return the revision: a digest of them, which /health tells, so that a reload is seen."""
+    known, root = values(site, facts), site.instance.root
+    drafts = [
+        templates.render(root, "nginx.conf.j2", directory / MAIN, known),
+        templates.render(root, site.settings.nginx.template, directory / LOCAL, known),
+    ]
+    revision = hashlib.sha256(b"\0".join(os.fsencode(draft.content) for draft in drafts)).hexdigest()[:12]
+    return [replace(draft, content=draft.content.replace(REVISION_MARK, revision)) for draft in drafts], revision
+
+
+def _fingerprint(site: Site, server: Server, facts: NginxFacts, rendered: Sequence[Rendered]) -> bytes:
+    """Return what nginx's verdict depends on: the files, and which nginx it is."""
+    settings = site.settings
+    which = (server.name, settings.docker.nginx, settings.embedded.nginx, facts)
+    contents = [os.fsencode(file.content) for file in rendered]
+    return hashlib.sha256(b"\0".join([os.fsencode(repr(which)), *contents])).hexdigest().encode()
+
+
+def _write_candidate(site: Site, rendered: Sequence[Rendered]) -> Path:
+    directory = _candidate(site.instance)
+    private_dir(site.instance.data_dir)
+    try:
+        for path in (directory.parent, directory):
+            path.mkdir(mode=0o755, exist_ok=True)  # nothing in here is secret, and a container's root need not be ours
+    except OSError as error:
+        raise ConfigError(f"cannot make the directory {directory}: {error.strerror}") from error
+    for file in rendered:
+        write_private(file.path, os.fsencode(file.content), file.mode)
+    return directory
+
+
+def _require_accepted(site: Site, server: Server, candidate: Path) -> None:
+    message = server.check_nginx(candidate)
+    if message:
+        raise CheckError(
+            f"nginx refuses the configuration of {site.instance}",
+            hint=f"nothing was changed; what came of {site.settings.nginx.template} is in {candidate}",
+            details=message.strip().splitlines(),
+        )
+
+
+def _await_revision(site: Site, revision: str) -> None:
+    """Wait until the new configuration answers; one without a revision is believed."""
+    deadline = time.monotonic() + RELOAD_SECONDS
+    while True:
+        try:
+            answer = probe(site)
+            if answer.get("revision", revision) == revision:
+                return
+            seen = NotReadyError("it goes on with the former one")
+        except NotReadyError as error:
+            seen = error
+        if time.monotonic() > deadline:
+            raise seen
+        time.sleep(POLL_SECONDS)
+
+
+def _rolled_back(site: Site, server: Server, former: Mapping[str, bytes | None], cause: Exception) -> OrienterError:
+    """Put the former files back, reload, and return the error to raise."""
+    live = config_dir(site.instance)
+    for name, content in former.items():
+        if content is None:
+            (live / name).unlink(missing_ok=True)
+        else:
+            _put(live / name, content)
+    hint, details = "the former one is in place again; see: inv infra.logs", []
+    try:
+        server.reload_nginx()
+    except OrienterError as error:
+        hint, details = "the former files are in place again; run: inv dev.restart -s nginx", [error.line()]
+    return CheckError(
+        f"nginx of {site.instance} did not take over its new configuration: {cause}", hint=hint, details=details
+    )
+
+
+def _put(path: Path, content: bytes) -> None:
+    write_private(path, content, 0o644)
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        parsed = json.loads(body)
+    except ValueError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
