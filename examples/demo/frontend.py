@@ -27,7 +27,7 @@ class Frontend:
         self._app = json_app()
         self._app.route("/", "GET", lambda: pages.render(instance, "index.html"))
         self._app.route("/favicon.svg", "GET", lambda: pages.icon(instance))
-        self._app.route("/src/<name:path>", "GET", lambda name: pages.static_file(f"src/{name}"))
+        self._app.route(r"/src/<name:re:[a-z]+\.(?:js|css)>", "GET", lambda name: pages.static_file(f"src/{name}"))
         self._app.route("/@vite/client", "GET", lambda: pages.static_file("client.js"))
         self._app.route("/@vite/version", "GET", pages.version)
 

@@ -1,0 +1,1 @@
+"""The demo application, with its real servers."""
