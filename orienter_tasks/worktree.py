@@ -39,7 +39,7 @@ def read(root: Path) -> Worktree:
     if dot_git.is_dir():
         return Worktree(root, linked=False, git_dir=dot_git, main_root=root)
     git_dir = _pointer(dot_git)
-    if git_dir is None or git_dir.parent.name != "worktrees":  # a submodule points below modules/
+    if git_dir is None or not _is_of_a_worktree(git_dir):
         return Worktree(root, linked=False, git_dir=git_dir, main_root=root)
     common = git_dir.parent.parent
     main_root = common.parent if common.name == ".git" else root
@@ -82,8 +82,15 @@ def is_gone(root: Path, device: int) -> bool:
 def _pointer(dot_git: Path) -> Path | None:
     try:
         text = dot_git.read_text(encoding="utf-8", errors="surrogateescape").strip()
-    except OSError:
+        if not text.startswith("gitdir:"):
+            return None
+        return (dot_git.parent / text.removeprefix("gitdir:").strip()).resolve()
+    except (OSError, ValueError, RuntimeError):  # unreadable, no path at all, a loop of links
         return None
-    if not text.startswith("gitdir:"):
-        return None
-    return (dot_git.parent / text.removeprefix("gitdir:").strip()).resolve()
+
+
+def _is_of_a_worktree(git_dir: Path) -> bool:
+    """Tell it from a submodule's (which may be called `worktrees/x`) or a separate one: it has a `commondir`."""
+    if git_dir.parent.name != "worktrees":
+        return False
+    return (git_dir / "commondir").is_file() or not git_dir.exists()  # cannot be seen: then by its name
