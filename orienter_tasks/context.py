@@ -58,16 +58,14 @@ class InstanceContext:
     Args:
         project_dir: the directory of the host's tasks.py.
         raw_settings: what invoke.yaml says under `orienter:`.
-        remainder: what stands behind `--` on the command line.
         options: what the command line said.
     """
 
-    def __init__(self, project_dir: Path, raw_settings: object, *, remainder: str = "", options: RunOptions) -> None:
+    def __init__(self, project_dir: Path, raw_settings: object, *, options: RunOptions) -> None:
         self._project_dir = project_dir
         self._raw_settings = raw_settings
         self._startup: Startup | None = None
         self._progress: Progress | None = None
-        self.remainder = remainder
         self.options = options
         self.report = Report(quiet=options.quiet)
         self.claims = Claims()
@@ -232,9 +230,8 @@ class InstanceContext:
         from orienter_tasks.backends import choice
 
         asked = choice.wanted(self.settings, os.environ, self.options.backend)
-        known = self.claim.backend
         name = self.backend_name
-        if known and asked != "auto" and asked != known:
+        if known and asked not in ("auto", name):
             choice.may_move(self.backend, asked, self.site)
             name = asked
         choice.require(name, self.site)

@@ -100,6 +100,20 @@ def locked(name: str, *, timeout: float, on_wait: Callable[[str], None] | None =
         lock.release()
 
 
+def is_locked(name: str) -> bool:
+    """Say whether somebody holds a lock now."""
+    import fcntl
+
+    try:
+        with (state_dir() / "locks" / f"{name}.lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
 def _command() -> str:
     import sys
 

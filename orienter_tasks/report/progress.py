@@ -28,6 +28,7 @@ MARKS = {
     State.STOPPING: ("•", "yellow"),
     State.STOPPED: ("■", "dim"),
 }
+WORTH_SAYING = 0.05
 FINAL = (State.READY, State.FAILED, State.SKIPPED, State.STOPPED)
 
 
@@ -79,9 +80,8 @@ class Progress:
     def _plain(self, event: Event, row: _Row) -> None:
         if event.state is State.WAITING:
             return
-        seconds = (
-            f" in {event.at - row.since:.1f} s" if event.state is State.READY and event.at - row.since > 0.05 else ""
-        )  # noqa: PLR2004
+        took = event.at - row.since
+        seconds = f" in {took:.1f} s" if event.state is State.READY and took > WORTH_SAYING else ""
         detail = f" ({_one_line(event.detail)})" if event.detail else ""
         self._report.note(f"{event.component}: {event.state.value}{seconds}{detail}")
 

@@ -11,7 +11,7 @@ from orienter_tasks.errors import CheckError, NotFoundError
 from orienter_tasks.logfiles import read
 from orienter_tasks.ports import listening_ports
 from orienter_tasks.processes import tree
-from orienter_tasks.processes.spawn import Handle, Program, describe_exit, running, spawn
+from orienter_tasks.processes.spawn import UNKNOWN_EXIT, Handle, Program, describe_exit, running, spawn
 from orienter_tasks.services import lease
 from orienter_tasks.stack.component import LogRequest, NotReadyError, tail
 from orienter_tasks.stack.probes import http_ready, tcp_ready
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orienter_tasks.backends.backend import Site
+    from orienter_tasks.processes.record import Record
     from orienter_tasks.settings import Service
     from orienter_tasks.stack.component import Note
 
@@ -107,9 +108,12 @@ class ServiceComponent:
         """Read its log file."""
         return read(self.log, request)
 
-    def exit_code(self) -> int | None:
-        """Return None while it runs, else its exit code (or UNKNOWN_EXIT)."""
-        return self._handle.exit_code() if self._handle is not None else None
+    def describe_end(self, record: Record) -> str:
+        """Say how a recorded process of it ended, as far as this run can know."""
+        handle = self._handle
+        same = handle is not None and handle.record.mark == record.mark
+        code = handle.exit_code() if handle is not None and same else None
+        return describe_exit(code if code is not None else UNKNOWN_EXIT)
 
     def _prove_ours(self) -> None:
         """A server of another checkout may answer on this port: only a listener of our own tree counts."""
