@@ -26,8 +26,8 @@ class OrienterError(Exception):
 
     def line(self) -> str:
         """Return message and hint as the single line that is printed."""
-        text = " ".join(str(self).split())
-        return f"{text} → {self.hint}" if self.hint else text
+        text = f"{self} → {self.hint}" if self.hint else str(self)
+        return " ".join(text.split())
 
 
 class CheckError(OrienterError):
