@@ -6,6 +6,7 @@ Pre- and post-tasks get no arguments of the main task. What the command line sai
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +67,7 @@ class InstanceContext:
         self._raw_settings = raw_settings
         self._startup: Startup | None = None
         self._progress: Progress | None = None
+        self._grace: float | None = None
         self.options = options
         self.report = Report(quiet=options.quiet)
         self.claims = Claims()
@@ -156,18 +158,40 @@ class InstanceContext:
         return startup.plan(self.site, self.backend, without=self.options.without)
 
     @property
+    def components(self) -> list[str]:
+        """The names of all that is to run."""
+        return [component.name for component in (*self.plan.infra, *self.plan.services)]
+
+    @property
     def grace(self) -> float:
         """Seconds that a process gets to end by itself."""
-        return self.settings.timeouts.stop
+        return self.settings.timeouts.stop if self._grace is None else self._grace
+
+    def hurry(self, grace: float = HURRIED_GRACE) -> None:
+        """Give processes less time to end by themselves."""
+        self._grace = grace
 
     def begin(self) -> Startup:
-        """Begin to change what runs: settle the backend, take the instance's lock. Once per run."""
-        if self._startup is not None:
+        """Begin to start something: settle the backend, take the instance's lock. Once per run."""
+        if self._startup is not None and not self._startup.finished:
             return self._startup
-        from orienter_tasks.report.progress import Progress
-        from orienter_tasks.startup import Startup, drop_caches
+        from orienter_tasks.startup import drop_caches
 
         self._settle_backend()
+        startup = self.lock_for_stopping()
+        self._write_marker()
+        if self.options.fresh:
+            self.stop()
+            drop_caches(self.site)
+        return startup
+
+    def lock_for_stopping(self) -> Startup:
+        """Take the instance's lock, whether or not its backend is available."""
+        from orienter_tasks.report.progress import Progress
+        from orienter_tasks.startup import Startup
+
+        if self._startup is not None and not self._startup.finished:
+            return self._startup
         progress = Progress(self.report)
         self._startup = Startup(
             self.site,
@@ -178,16 +202,12 @@ class InstanceContext:
         )
         self._startup.lock()
         self._progress = progress
-        self._write_marker()
-        if self.options.fresh:
-            self.stop()
-            drop_caches(self.site)
         return self._startup
 
     def progress(self) -> Progress:
-        """Show from now on what the components do."""
-        self.begin()
-        assert self._progress is not None  # noqa: S101 - begin has just made it
+        """Show from now on what the components do; a start or a stop must have begun."""
+        if self._progress is None:
+            raise RuntimeError("nothing has begun yet")
         return self._progress.__enter__()
 
     def finish(self) -> None:
@@ -207,6 +227,30 @@ class InstanceContext:
         on_event = self._progress.show if self._progress is not None else ignore
         backend = self.backend if self.claim.backend else None
         return shutdown.stop_instance(self.instance, backend, self.grace, on_event)
+
+    def touch(self) -> None:
+        """Note in the claim that this instance was used now."""
+        self.claims.update(self.claim.token, used_at=time.time())
+
+    def stop_claim(self, claim: Claim) -> OrienterError | None:
+        """Stop another checkout's instance of this project; return why that failed, if it did."""
+        from orienter_tasks import shutdown
+        from orienter_tasks.backends import choice
+        from orienter_tasks.state import locked
+
+        instance = make_instance(self.settings, claim.id, Path(claim.root), claim.moved)
+        try:
+            with locked(f"{claim.project}-{claim.id}", timeout=self.settings.timeouts.lock):
+                backend = None
+                if claim.backend:
+                    variables = environment.derive(instance, self.settings, {}, {})
+                    site = site_for(instance, self.settings, variables, claim)
+                    backend = choice.make(choice.named(claim.backend), site)
+                shutdown.stop_instance(instance, backend, self.grace, lambda _: None)
+            self.claims.update(claim.token, used_at=time.time())
+        except OrienterError as error:
+            return error
+        return None
 
     def abort(self) -> None:
         """Take back what this run started, if it has not finished; a second Ctrl-C hurries."""
@@ -231,9 +275,9 @@ class InstanceContext:
 
         asked = choice.wanted(self.settings, os.environ, self.options.backend)
         name = self.backend_name
-        if known and asked not in ("auto", name):
-            choice.may_move(self.backend, asked, self.site)
-            name = asked
+        if asked not in ("auto", name):
+            name = choice.named(asked)
+            choice.may_move(self.backend, name, self.site)
         choice.require(name, self.site)
         settled = identities.settle_backend(self._question, self.claims, self.claim, name)
         for cached in ("identity", "instance", "variables", "site", "backend", "backend_name", "plan"):

@@ -18,7 +18,7 @@ from orienter_tasks.settings import INFRA
 from orienter_tasks.shutdown import SERVERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from orienter_tasks.backends.docker.survey import Resource
     from orienter_tasks.claims import Claim
@@ -209,19 +209,23 @@ def as_document(found: Found) -> dict[str, object]:
         "running_since": found.since,
         "used_at": found.used_at,
         "claimed_at": found.claimed_at,
-        "components": [_part_document(part) for part in found.parts],
+        "components": part_documents(found),
     }
 
 
-def _part_document(part: Part) -> Mapping[str, object]:
-    return {
-        "name": part.name,
-        "kind": part.kind,
-        "running": part.running,
-        "what": part.what,
-        "started_at": part.started_at,
-        "memory_bytes": part.memory,
-    }
+def part_documents(found: Found) -> list[dict[str, object]]:
+    """Describe an instance's components for machines."""
+    return [
+        {
+            "name": part.name,
+            "kind": part.kind,
+            "running": part.running,
+            "what": part.what,
+            "started_at": part.started_at,
+            "memory_bytes": part.memory,
+        }
+        for part in found.parts
+    ]
 
 
 def ago(moment: float | None) -> str:

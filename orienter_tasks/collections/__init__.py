@@ -1,1 +1,16 @@
 """The tasks: the only modules that know Invoke. Each is: context, one call, report."""
+
+from __future__ import annotations
+
+from invoke.collection import Collection
+
+from orienter_tasks.collections import dev, env, infra, instances, nginx, services
+
+ns = Collection(
+    instances.instances,
+    Collection("dev", dev.start, dev.stop, dev.status, dev.logs, dev.restart, dev.announce, dev.attach),
+    Collection("env", env.init, env.show, env.export, env.exec_),
+    Collection("infra", infra.up, infra.down, infra.status, infra.logs, infra.compose),
+    Collection("services", services.start, services.stop, services.restart, services.status),
+    Collection("nginx", nginx.render, nginx.check, nginx.reload),
+)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Body = TypeVar("Body", bound="Callable[..., None]")
 
+SHORT_FLAGS = {"service": ("s",)}  # chosen, where Invoke's own would shift with every new argument
+
 _told: dict[str, Any] = {}
 _contexts: dict[int, InstanceContext] = {}
 
@@ -42,7 +44,7 @@ class OrienterTask(Task[Any]):
         given = super().get_arguments(ignore_unknown_help)
         return [
             _Told(
-                names=argument.names,
+                names=(*argument.names, *SHORT_FLAGS.get(str(argument.name), ())),
                 kind=argument.kind,
                 default=argument.default,
                 help=argument.help,
@@ -76,7 +78,7 @@ class OrienterTask(Task[Any]):
 
 def task(
     *,
-    help: dict[str, str] | None = None,  # noqa: A002 - Invoke's own name
+    help: dict[str, str] | None = None,
     pre: Iterable[Any] = (),
     post: Iterable[Any] = (),
     iterable: Iterable[str] = (),
@@ -101,6 +103,11 @@ def task(
 def call(made: OrienterTask, **kwargs: Any) -> Any:
     """Name a task with arguments, for another's `pre` or `post`."""
     return invoke_call(cast("Any", made), **kwargs)
+
+
+def told(name: str) -> Any:
+    """Return what the command line said for an argument; None when it said nothing."""
+    return _told.get(name)
 
 
 def seconds(text: str, flag: str) -> float | None:

@@ -1,0 +1,126 @@
+"""`inv dev`: this checkout's whole stack, wired from smaller tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orienter_tasks import control
+from orienter_tasks.collections import infra
+from orienter_tasks.collections.env import JSON_HELP, init
+from orienter_tasks.collections.nginx import render
+from orienter_tasks.collections.tasks import call, count, seconds, task, told
+
+if TYPE_CHECKING:
+    from orienter_tasks.context import InstanceContext
+
+SERVICE_HELP = "A component's name; may be given several times. Without: all."
+
+
+@task()
+def announce(ctx: InstanceContext) -> None:
+    """Show where this instance's page, database, bucket and logs are."""
+    control.announce(ctx)
+
+
+@task()
+def attach(ctx: InstanceContext) -> None:
+    """Follow the logs of this running instance; Ctrl-C stops it."""
+    if not ctx.options.detach:
+        control.attach(ctx)
+
+
+@task(
+    default=True,
+    pre=[init, render, call(infra.up, wait=False)],
+    post=[announce, attach],
+    help={
+        "enable-whatsapp": "Connect to WhatsApp from here; only one instance on the machine may.",
+        "no-whatsapp": "Leave WhatsApp out.",
+        "no-slack": "Leave the Slack bot out.",
+        "fresh": "Stop first and render everything anew; data is kept.",
+        "detach": "Return once all is ready; everything keeps running.",
+        "timeout": "How long each component may take to become ready: 90, 30s, 2m.",
+        "backend": "auto, docker or embedded.",
+        "quiet": "Print the answer and errors only.",
+    },
+)
+def start(
+    ctx: InstanceContext,
+    enable_whatsapp: bool = False,
+    no_whatsapp: bool = False,
+    no_slack: bool = False,
+    fresh: bool = False,
+    detach: bool = False,
+    timeout: str = "",
+    backend: str = "",
+    quiet: bool = False,
+) -> None:
+    """Start this checkout's stack: PostgreSQL, S3, nginx and the services; then follow the logs."""
+    del enable_whatsapp, no_whatsapp, no_slack, fresh, detach, timeout, backend, quiet  # in ctx.options since parsing
+    control.start_all(ctx)
+
+
+@task(
+    help={
+        "all": "Every instance of this project, in every checkout.",
+        "force": "Give processes one second instead of the usual ten before they are killed.",
+        "volumes": "Remove this instance's data too. It asks first.",
+        "yes": "Do not ask.",
+    }
+)
+def stop(
+    ctx: InstanceContext,
+    all: bool = False,
+    force: bool = False,
+    volumes: bool = False,
+    yes: bool = False,
+) -> None:
+    """Stop this instance: services first, then the infrastructure. Data stays."""
+    if force:
+        ctx.hurry(1.0)
+    if all:
+        control.stop_every(ctx, volumes=volumes)
+    else:
+        control.stop_this(ctx, volumes=volumes, yes=yes)
+
+
+@task(help={"json": JSON_HELP})
+def status(ctx: InstanceContext, json: bool = False) -> None:
+    """Show what each component of this instance is doing."""
+    control.status(ctx, [], as_json=json)
+
+
+@task(
+    iterable=["service"],
+    help={
+        "service": SERVICE_HELP,
+        "follow": "Go on with what is written from now on, or not (default: on a terminal).",
+        "lines": "How many lines of what is there.",
+        "since": "Only what was written in the last 30s, 10m, 2h.",
+        "grep": "Only lines in which this regular expression finds something.",
+    },
+)
+def logs(
+    ctx: InstanceContext,
+    service: list[str],
+    follow: bool = True,
+    lines: str = "100",
+    since: str = "",
+    grep: str = "",
+) -> None:
+    """Show the logs of services and servers, merged."""
+    del follow  # told() knows whether it was given at all
+    control.logs(
+        ctx,
+        service,
+        follow=told("follow"),
+        lines=count(lines, "--lines"),
+        since=seconds(since, "--since"),
+        grep=grep,
+    )
+
+
+@task(pre=[init], iterable=["service"], help={"service": "A component's name; without: all services."})
+def restart(ctx: InstanceContext, service: list[str]) -> None:
+    """Stop components of this instance and start them again; without names: all services."""
+    control.restart(ctx, service or list(ctx.settings.services))

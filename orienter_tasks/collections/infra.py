@@ -1,0 +1,104 @@
+"""`inv infra.*`: PostgreSQL, the S3 store and nginx of this instance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orienter_tasks import control
+from orienter_tasks.collections.env import JSON_HELP, init
+from orienter_tasks.collections.nginx import render
+from orienter_tasks.collections.tasks import count, seconds, task, told
+from orienter_tasks.errors import ConfigError
+from orienter_tasks.settings import INFRA
+
+if TYPE_CHECKING:
+    from orienter_tasks.context import InstanceContext
+
+
+@task(
+    pre=[init, render],
+    help={
+        "wait": "Return only once all answer (--no-wait: once all are started).",
+        "backend": "auto, docker or embedded.",
+        "timeout": "How long each may take to become ready: 90, 30s, 2m.",
+        "quiet": "Print errors only.",
+    },
+)
+def up(ctx: InstanceContext, wait: bool = True, backend: str = "", timeout: str = "", quiet: bool = False) -> None:
+    """Start PostgreSQL, the S3 store and nginx."""
+    del backend, timeout, quiet  # known to the whole run as soon as they are parsed
+    startup = ctx.begin()
+    startup.check(ctx.components)
+    ctx.progress()
+    startup.runner.add(ctx.plan.infra)
+    if wait:
+        startup.runner.wait(INFRA)
+        ctx.finish()
+
+
+@task(
+    help={
+        "volumes": "Remove this instance's data too. It asks first.",
+        "yes": "Do not ask.",
+    }
+)
+def down(ctx: InstanceContext, volumes: bool = False, yes: bool = False) -> None:
+    """Stop PostgreSQL, the S3 store and nginx; their data stays unless --volumes."""
+    control.stop_this(ctx, services=False, volumes=volumes, yes=yes)
+
+
+@task(help={"json": JSON_HELP})
+def status(ctx: InstanceContext, json: bool = False) -> None:
+    """Show what each server of this instance is doing."""
+    control.status(ctx, list(INFRA), as_json=json)
+
+
+@task(
+    iterable=["service"],
+    help={
+        "service": "postgres, minio or nginx; may be given several times.",
+        "follow": "Go on with what is written from now on, or not (default: on a terminal).",
+        "lines": "How many lines of what is there.",
+        "since": "Only what was written in the last 30s, 10m, 2h.",
+        "grep": "Only lines that this regular expression matches.",
+    },
+)
+def logs(
+    ctx: InstanceContext,
+    service: list[str],
+    follow: bool = True,
+    lines: str = "100",
+    since: str = "",
+    grep: str = "",
+) -> None:
+    """Show the servers' logs."""
+    names = service or list(INFRA)
+    for name in names:
+        if name not in INFRA:
+            raise ConfigError(f"-s {name}: no such server", hint=f"known: {', '.join(INFRA)}")
+    del follow  # told() knows whether it was given at all
+    control.logs(
+        ctx,
+        names,
+        follow=told("follow"),
+        lines=count(lines, "--lines"),
+        since=seconds(since, "--since"),
+        grep=grep,
+    )
+
+
+@task(help={"output": "Write to this file instead of stdout."})
+def compose(ctx: InstanceContext, output: str = "") -> None:
+    """Print the compose file that describes the same containers."""
+    from pathlib import Path
+
+    from orienter_tasks.backends.docker import compose as composing
+    from orienter_tasks.state import write_private
+
+    path = Path(output) if output else ctx.instance.data_dir / "docker-compose.infra.yml"
+    rendered = composing.render(ctx.site, path)
+    if output:
+        write_private(rendered.path, rendered.content, 0o600)
+        ctx.report.note(f"written to {output}")
+    else:
+        ctx.report.answer(rendered.content.rstrip("\n"))

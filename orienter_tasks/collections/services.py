@@ -1,0 +1,39 @@
+"""`inv services.*`: the host's own services of this instance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orienter_tasks import control
+from orienter_tasks.collections.env import JSON_HELP, init
+from orienter_tasks.collections.tasks import task
+
+if TYPE_CHECKING:
+    from orienter_tasks.context import InstanceContext
+
+SERVICE_HELP = {"service": "Its name; may be given several times. Without: all."}
+
+
+@task(pre=[init], iterable=["service"], help=SERVICE_HELP)
+def start(ctx: InstanceContext, service: list[str]) -> None:
+    """Start services; the infrastructure must run already."""
+    control.start_services(ctx, service)
+
+
+@task(iterable=["service"], help=SERVICE_HELP)
+def stop(ctx: InstanceContext, service: list[str]) -> None:
+    """Stop services with all their child processes; the infrastructure stays."""
+    control.stop_services(ctx, service)
+
+
+@task(pre=[init], iterable=["service"], help=SERVICE_HELP)
+def restart(ctx: InstanceContext, service: list[str]) -> None:
+    """Stop services and start them again."""
+    control.restart(ctx, service or list(ctx.settings.services))
+
+
+@task(iterable=["service"], help={**SERVICE_HELP, "json": JSON_HELP})
+def status(ctx: InstanceContext, service: list[str], json: bool = False) -> None:
+    """Show what each service of this instance is doing."""
+    names = control.known_services(ctx, service) or list(ctx.settings.services)
+    control.status(ctx, names, as_json=json)

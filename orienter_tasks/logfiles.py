@@ -1,0 +1,154 @@
+"""Read a log file: its last lines, those since a time, and what is written from now on.
+
+Only as much is read as was asked for, from the end, however large the file is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from orienter_tasks.stack.component import LogRequest
+
+BLOCK = 65536
+LONGEST_LINE = 65536
+STAMP_BYTES = 128
+POLL_SECONDS = 0.1
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_STAMP = re.compile(
+    r"\W{0,3}(\d{4})[-/](\d\d)[-/](\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?"
+    r"(?: ?(?:(Z|UTC|GMT)|([+-])(\d\d):?(\d\d)))?"
+)
+
+
+def read(path: Path, request: LogRequest) -> Iterator[str]:
+    """Give the lines of a log that were asked for, without line ends; nothing when there is no log.
+
+    A line without a time counts as written with the one before it; in a file without any times, the file's own counts
+    for all. A stream goes on when the file is truncated, when another takes its name, and when it is made only later.
+    """
+    lines = _Lines()
+    file = _open(path)
+    try:
+        if file is not None:
+            file.seek(_start(file, request))
+            yield from lines.of(file)
+        while request.follow is not None and not request.follow.wait(POLL_SECONDS):
+            if _replaced(path, file):
+                if file is not None:
+                    yield from lines.of(file)
+                    yield from lines.rest()
+                    file.close()
+                file = _open(path)
+            elif file is not None and os.fstat(file.fileno()).st_size < file.tell():
+                yield from lines.rest()
+                file.seek(0)
+            if file is not None:
+                yield from lines.of(file)
+        if request.follow is not None and file is not None:
+            yield from lines.of(file)
+        yield from lines.rest()
+    finally:
+        if file is not None:
+            file.close()
+
+
+def time_of(line: str) -> float | None:
+    """Return the time at a line's start in seconds since the epoch, None when it has none; without a zone it is local."""
+    match = _STAMP.match(_COLOUR.sub("", line))
+    if match is None:
+        return None
+    *moment, fraction, utc, sign, hours, minutes = match.groups()
+    zone = timezone.utc if utc else None
+    if sign:
+        offset = timedelta(hours=int(hours), minutes=int(minutes))
+        zone = timezone(-offset if sign == "-" else offset) if offset < timedelta(days=1) else None
+    try:
+        whole = datetime(*map(int, moment), tzinfo=zone)  # type: ignore[arg-type]
+        return whole.timestamp() + float(f"0.{fraction or 0}")
+    except (ValueError, OverflowError):
+        return None
+
+
+class _Lines:
+    """Cuts what is read into lines, and keeps an unfinished one until its end comes."""
+
+    def __init__(self) -> None:
+        self._unfinished = b""
+
+    def of(self, file: BinaryIO) -> Iterator[str]:
+        """Give the lines that a file has now, from where it stands."""
+        while block := file.read(BLOCK):
+            *whole, self._unfinished = (self._unfinished + block).split(b"\n")
+            yield from map(_text, whole)
+            if len(self._unfinished) > LONGEST_LINE:
+                yield from self.rest()
+
+    def rest(self) -> Iterator[str]:
+        """Give the unfinished line as it is."""
+        unfinished, self._unfinished = self._unfinished, b""
+        if unfinished:
+            yield _text(unfinished)
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace").removesuffix("\r")
+
+
+def _open(path: Path) -> BinaryIO | None:
+    try:
+        return path.open("rb")
+    except OSError:
+        return None
+
+
+def _replaced(path: Path, file: BinaryIO | None) -> bool:
+    """Whether another file has the name now; while none has, the old one is kept."""
+    try:
+        now = path.stat()
+    except OSError:
+        return False
+    return file is None or not os.path.samestat(now, os.fstat(file.fileno()))
+
+
+def _start(file: BinaryIO, request: LogRequest) -> int:
+    """Return where the first line begins that was asked for."""
+    status = os.fstat(file.fileno())
+    if request.lines < 1 or (request.since is not None and status.st_mtime < request.since):
+        return status.st_size
+    counted, last_lines, new_lines = 0, status.st_size, status.st_size
+    for offset, beginning in _backwards(file, status.st_size):
+        if counted < request.lines:
+            counted, last_lines = counted + 1, offset
+        written = time_of(beginning) if request.since is not None else None
+        if request.since is not None and written is not None and written < request.since:
+            return max(last_lines, new_lines)
+        if written is not None:
+            new_lines = offset
+        if counted == request.lines and (request.since is None or written is not None):
+            return last_lines
+    return last_lines
+
+
+def _backwards(file: BinaryIO, end: int) -> Iterator[tuple[int, str]]:
+    """Give the offset and the beginning of each line, the last one first."""
+    position, after = end, b""
+    while position > 0:
+        size = min(BLOCK, position)
+        position -= size
+        file.seek(position)
+        block = file.read(size)
+        known, cut = block + after, len(block)
+        while (cut := block.rfind(b"\n", 0, cut)) >= 0:
+            if position + cut + 1 < end:
+                yield position + cut + 1, _text(known[cut + 1 : cut + 1 + STAMP_BYTES])
+        after = known[:STAMP_BYTES]
+    if end > 0:
+        yield 0, _text(after)
