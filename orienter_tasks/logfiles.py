@@ -61,7 +61,7 @@ def read(path: Path, request: LogRequest) -> Iterator[str]:
 
 
 def time_of(line: str) -> float | None:
-    """Return the time at a line's start in seconds since the epoch, None when it has none; without a zone it is local."""
+    """Return the time at a line's start in seconds since the epoch, None without one; no zone means local time."""
     match = _STAMP.match(_COLOUR.sub("", line))
     if match is None:
         return None
@@ -71,7 +71,8 @@ def time_of(line: str) -> float | None:
         offset = timedelta(hours=int(hours), minutes=int(minutes))
         zone = timezone(-offset if sign == "-" else offset) if offset < timedelta(days=1) else None
     try:
-        whole = datetime(*map(int, moment), tzinfo=zone)  # type: ignore[arg-type]
+        year, month, day, hour, minute, second = map(int, moment)
+        whole = datetime(year, month, day, hour, minute, second, tzinfo=zone)
         return whole.timestamp() + float(f"0.{fraction or 0}")
     except (ValueError, OverflowError):
         return None

@@ -1,4 +1,4 @@
-"""PostgreSQL's data directory: made from a template that this machine keeps, so that only the first one costs an initdb.
+"""PostgreSQL's data directory: a copy of a template that this machine keeps, so only the first costs an initdb.
 
 A template's superuser has a password that nobody knows. Each copy gets the instance's own user and password in
 single-user mode, where no login is asked for and no port is open, before it gets its final name.
@@ -139,9 +139,9 @@ def _build(template: Path, postgres: Release, account: Account) -> None:
 
 
 def _initdb_arguments(major: int) -> tuple[str, ...]:
-    locale = ("--locale=C",)
+    locale = ["--locale=C"]
     if major >= BUILTIN_LOCALES_SINCE:
-        locale = (*locale, "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+        locale += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     return (
         "-U",
         TEMPLATE_USER,
@@ -179,7 +179,7 @@ def _take_over(data: Path, postgres: Release, account: Account, user: str, passw
     """Give the superuser of a cluster that nothing serves its name and password."""
     statements = (
         f"ALTER ROLE CURRENT_USER PASSWORD {_literal(password)}",
-        f"UPDATE pg_authid SET rolname = {_literal(user)} WHERE rolname = '{TEMPLATE_USER}'",
+        f"UPDATE pg_authid SET rolname = {_literal(user)} WHERE rolname = '{TEMPLATE_USER}'",  # noqa: S608 - escaped
     )
     options = ("fsync=off", "log_min_error_statement=panic", "password_encryption=scram-sha-256", "log_checkpoints=off")
     settings = [word for option in options for word in ("-c", option)]

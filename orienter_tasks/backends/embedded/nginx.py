@@ -1,0 +1,151 @@
+"""The component nginx, with the configuration that `orienter_tasks.nginx` has put into DATA_DIR/nginx."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orienter_tasks import nginx, ports
+from orienter_tasks.backends.backend import NginxFacts
+from orienter_tasks.backends.embedded import binaries
+from orienter_tasks.backends.embedded.server import LEFTOVER_SECONDS, Launch, Server
+from orienter_tasks.environment import LOOPBACK
+from orienter_tasks.errors import CheckError, NotFoundError
+from orienter_tasks.stack.component import LogRequest, NotReadyError
+from orienter_tasks.state import private_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from orienter_tasks.backends.backend import Site, Standing
+    from orienter_tasks.stack.component import Note
+
+CHECK_SECONDS = 30.0
+MIME_TYPES = Path(__file__).with_name("mime.types")  # the wheel brings none
+
+
+class NginxComponent:
+    """nginx of one instance."""
+
+    name = "nginx"
+    needs: Sequence[str] = ()
+
+    def __init__(self, site: Site) -> None:
+        self.timeout = site.settings.timeouts.infra
+        self.directory = nginx.config_dir(site.instance)
+        self.server = Server(site.instance, self.name)
+        self._site = site
+
+    def start(self, note: Note) -> bool:  # noqa: ARG002 - it is too quick for words
+        """Start it with the configuration that is there."""
+        if self.server.pid is not None:
+            return False
+        if not (self.directory / nginx.MAIN).is_file():
+            raise NotFoundError(
+                f"nginx of {self._site.instance} has no configuration yet", hint="write it with: inv nginx.render"
+            )
+        program = binaries.nginx(self._site.settings)
+        private_dir(self.runtime)
+        self.server.stop(LEFTOVER_SECONDS)
+        self.server.launch(launch_of(program, self.directory, nginx.MAIN))
+        return True
+
+    def probe(self) -> None:
+        """Require that our own process has the port, and that it answers /health as this instance."""
+        self.server.require_alive()
+        port, pid = self._site.instance.ports["nginx"], self.server.pid
+        if pid is None or port not in ports.listening_ports([pid]):
+            raise NotReadyError(f"nginx does not listen on port {port} yet")
+        nginx.probe(self._site)
+        self.server.require_alive()
+
+    def stop(self, grace: float) -> None:
+        """Stop the master and its workers."""
+        self.server.stop(grace)
+
+    def logs(self, request: LogRequest) -> Iterator[str]:
+        """Read its log file."""
+        return self.server.lines(request)
+
+    def standing(self) -> Standing:
+        """What it is doing."""
+        return self.server.standing(self.name, f"port {self._site.instance.ports['nginx']}")
+
+    @property
+    def runtime(self) -> Path:
+        """The directory for its pid and temporary files."""
+        return self.directory / "runtime"
+
+    def facts(self) -> NginxFacts:
+        """What the templates need to know."""
+        return NginxFacts(
+            listen=f"{LOOPBACK}:{self._site.instance.ports['nginx']}",
+            upstream=LOOPBACK,
+            runtime=str(self.runtime),
+            mime_types=str(MIME_TYPES),
+            user=worker_user(),
+        )
+
+    def check(self, directory: Path) -> str:
+        """Let nginx test a configuration; "" or its message."""
+        private_dir(self.runtime)
+        launch = launch_of(binaries.nginx(self._site.settings), self.directory, str(directory / nginx.MAIN))
+        try:
+            done = subprocess.run(
+                [*launch.command, "-t", "-q"],
+                cwd=self.directory,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=CHECK_SECONDS,
+                check=False,
+            )
+        except OSError as error:
+            binaries.version_of(launch.binary, *launch.version)
+            raise CheckError(f"{launch.binary} cannot be started: {error.strerror}") from error
+        except subprocess.TimeoutExpired as error:
+            raise CheckError(f"{launch.binary} -t does not end") from error
+        if done.returncode == 0:
+            return ""
+        return done.stderr.strip() or done.stdout.strip() or f"nginx -t exits with code {done.returncode}"
+
+    def reload(self) -> bool:
+        """Make it read its configuration again; False when it does not run."""
+        pid = self.server.pid
+        if pid is None:
+            return False
+        try:
+            os.kill(pid, signal.SIGHUP)
+        except ProcessLookupError:
+            return False
+        return True
+
+
+def launch_of(program: Path, directory: Path, configuration: str) -> Launch:
+    """Describe an nginx that stays in the foreground, with a directory as its prefix and working directory."""
+    words = ["-e", "stderr", "-p", f"{directory}/", "-c", configuration, "-g", "daemon off;"]
+    return Launch(
+        binary=program,
+        version=("-v",),
+        command=[str(program), *words],
+        cwd=directory,
+        env={},
+        stop_signal=signal.SIGTERM,
+    )
+
+
+def worker_user() -> str:
+    """Return user and group for the workers of a master that runs as root; "" for any other.
+
+    It stays root: its directories are closed to everybody else.
+    """
+    if os.geteuid() != 0:
+        return ""
+    import grp
+    import pwd
+
+    entry = pwd.getpwuid(0)
+    return f"{entry.pw_name} {grp.getgrgid(entry.pw_gid).gr_name}"

@@ -1,0 +1,164 @@
+"""A native process of this backend: given a clean environment, known by its record, explained when it is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orienter_tasks.backends.backend import Standing
+from orienter_tasks.backends.embedded import binaries
+from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFoundError
+from orienter_tasks.logfiles import read
+from orienter_tasks.processes import tree
+from orienter_tasks.processes.spawn import UNKNOWN_EXIT, Program, describe_exit, running, spawn
+from orienter_tasks.stack.component import LogRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from orienter_tasks.errors import OrienterError
+    from orienter_tasks.instance import Instance
+    from orienter_tasks.processes.spawn import Handle
+
+TAIL_LINES = 15
+LEFTOVER_SECONDS = 2.0
+INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+
+PORT_TAKEN = ("Address already in use", "address already in use")
+DISK_FULL = ("No space left on device", "no space left on device")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What to start.
+
+    Attributes:
+        binary: the program, and `version` the arguments that make it tell its version.
+        command: argv; another program than `binary` may stand first and hand over to it.
+        cwd: its directory.
+        env: variables beside those that every server gets.
+        stop_signal: the signal to its leader that ends it gracefully.
+    """
+
+    binary: Path
+    version: tuple[str, ...]
+    command: Sequence[str]
+    cwd: Path
+    env: Mapping[str, str]
+    stop_signal: int = signal.SIGTERM
+
+
+class Server:
+    """One process of an instance.
+
+    Args:
+        instance: whose.
+        name: its record's name, and its log's.
+    """
+
+    def __init__(self, instance: Instance, name: str) -> None:
+        self.name = name
+        self.log = instance.log_dir / f"{name}.log"
+        self._instance = instance
+        self._handle: Handle | None = None
+        self._launch: Launch | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it runs, whoever started it."""
+        handle = self._current()
+        return handle.record.pid if handle is not None and handle.exit_code() is None else None
+
+    def standing(self, component: str, detail: str) -> Standing:
+        """Say what it is doing, as a component's standing.
+
+        Args:
+            component: the component's name.
+            detail: what is to be told of it while it runs, besides its pid.
+        """
+        handle = self._current()
+        if handle is None or handle.exit_code() is not None:
+            return Standing(component, running=False, detail="not running", started_at=None)
+        text = f"pid {handle.record.pid}, {detail}"
+        return Standing(component, running=True, detail=text, started_at=handle.record.started_at)
+
+    def launch(self, launch: Launch) -> None:
+        """Start it; what a crashed run has left must be gone.
+
+        Raises:
+            BackendError: the program cannot run on this machine.
+            CheckError: it cannot be started.
+        """
+        self._launch = launch
+        program = Program(
+            component=self.name,
+            command=launch.command,
+            cwd=launch.cwd,
+            env={**_environment(self._instance), **launch.env},
+            log=self.log,
+            stop_signal=launch.stop_signal,
+            group=False,
+        )
+        try:
+            self._handle = spawn(self._instance, program)
+        except NotFoundError as error:
+            binaries.version_of(launch.binary, *launch.version)
+            raise CheckError(str(error)) from error
+
+    def relaunch(self) -> None:
+        """Start it again as it was launched by this object."""
+        if self._launch is not None:
+            self.launch(self._launch)
+
+    def require_alive(self) -> None:
+        """Require that it runs.
+
+        Raises:
+            OrienterError: with its exit and the last lines of its log.
+        """
+        handle = self._current()
+        code = UNKNOWN_EXIT if handle is None else handle.exit_code()
+        if code is not None:
+            raise self._failure(code)
+
+    def stop(self, grace: float) -> None:
+        """End it and what belongs to it; without a word when nothing runs."""
+        tree.stop(self._instance, self.name, grace)
+        if self._handle is not None:
+            self._handle.exit_code()
+            self._handle = None
+
+    def lines(self, request: LogRequest) -> Iterator[str]:
+        """Give lines of its log."""
+        return read(self.log, request)
+
+    def _current(self) -> Handle | None:
+        """Our own child, or the one that another run has started since."""
+        if self._handle is None or self._handle.exit_code() is not None:
+            self._handle = running(self._instance, self.name) or self._handle
+        return self._handle
+
+    def _failure(self, code: int) -> OrienterError:
+        details = list(self.lines(LogRequest(lines=TAIL_LINES)))
+        text = "\n".join(details)
+        what = f"{self.name} of {self._instance} {describe_exit(code)}"
+        if any(words in text for words in PORT_TAKEN):
+            return ConflictError(f"{what}: its port is taken", hint="see who holds it: inv doctor", details=details)
+        if any(words in text for words in DISK_FULL):
+            return CheckError(f"{what}: no space is left on its disk", hint="free some space", details=details)
+        if self._launch is not None:
+            try:
+                binaries.version_of(self._launch.binary, *self._launch.version)
+            except BackendError as error:
+                return error
+        return CheckError(what, hint=f"its log: {self.log}", details=details)
+
+
+def _environment(instance: Instance) -> dict[str, str]:
+    """What every server gets: no PGPORT or RCLONE_CONFIG of the user's, no secret of the services."""
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    # PostgreSQL on macOS wants LC_ALL; the other two give names by which the process is known as ours
+    return {**inherited, "LC_ALL": "C", "AI_INSTANCE_ID": str(instance.id), "AI_INSTANCE_ROOT": str(instance.root)}
