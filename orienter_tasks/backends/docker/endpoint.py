@@ -1,0 +1,128 @@
+"""Where the Docker engine is, as the docker command line decides it, and whether it answers: without the SDK."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_URL = "unix:///var/run/docker.sock"
+DEFAULT_CONTEXT = "default"
+HERE = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - compared with, never listened on
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An engine's address.
+
+    Attributes:
+        url: `unix:///…`, `tcp://…` and so on.
+        origin: what named it, for people.
+        context: the docker context that it is from; "" when it is from no context.
+        tls: whether it speaks TLS.
+    """
+
+    url: str
+    origin: str
+    context: str = ""
+    tls: bool = False
+
+    @property
+    def socket_path(self) -> str:
+        """The path of its unix socket; "" when it has none."""
+        return self.url.removeprefix("unix://") if self.url.startswith("unix://") else ""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether ports that it publishes on loopback, and directories that it mounts, are this machine's."""
+        parts = urlsplit(self.url)
+        return parts.scheme in ("unix", "npipe") or (parts.scheme in ("tcp", "http") and parts.hostname in HERE)
+
+    def __str__(self) -> str:
+        return f"{self.url} ({self.origin})"
+
+
+def current(environ: Mapping[str, str] = os.environ) -> Endpoint:
+    """Return the engine that the docker command line would use: DOCKER_HOST, else the current context."""
+    host = environ.get("DOCKER_HOST", "")
+    if host:
+        return Endpoint(host, "DOCKER_HOST", tls=bool(environ.get("DOCKER_TLS_VERIFY")))
+    directory = _config_dir(environ)
+    name = environ.get("DOCKER_CONTEXT") or _text(_read_json(directory / "config.json"), "currentContext")
+    if name and name != DEFAULT_CONTEXT:
+        return _of_context(directory, name)
+    return Endpoint(DEFAULT_URL, "the default socket")
+
+
+def why_silent(endpoint: Endpoint, timeout: float) -> str | None:
+    """Ask a local engine whether it is there; None when it answers, else what was seen.
+
+    Engines behind TLS are not asked: that takes the SDK.
+    """
+    if not endpoint.url:
+        return "there is no such context"
+    if not endpoint.is_here:
+        return "it is on another machine, whose loopback ports and directories are not this one's"
+    if endpoint.socket_path:
+        connection: http.client.HTTPConnection = _UnixConnection(endpoint.socket_path, timeout)
+    else:
+        parts = urlsplit(endpoint.url)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 2375, timeout=timeout)
+    try:
+        connection.request("GET", "/_ping")
+        status = connection.getresponse().status
+    except OSError as error:
+        return error.strerror or str(error) or type(error).__name__
+    except http.client.HTTPException as error:
+        return type(error).__name__
+    finally:
+        connection.close()
+    return None if status == http.HTTPStatus.OK else f"it answers {status}"
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def _of_context(directory: Path, name: str) -> Endpoint:
+    """Read a context from where the docker command line keeps it: a directory named by the name's digest."""
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    meta = _read_json(directory / "contexts" / "meta" / digest / "meta.json")
+    endpoints = meta.get("Endpoints")
+    docker = endpoints.get("docker") if isinstance(endpoints, dict) else None
+    url = _text(docker, "Host") if isinstance(docker, dict) else ""
+    tls = (directory / "contexts" / "tls" / digest / "docker").is_dir()
+    return Endpoint(url, f"docker context {name!r}", context=name, tls=tls)
+
+
+def _config_dir(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+
+
+def _read_json(path: Path) -> dict[str, object]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _text(content: Mapping[str, object], key: str) -> str:
+    value = content.get(key)
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,203 @@
+"""The engine: one client, made once and lazily, and the edge at which every foreign error is translated."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+from orienter_tasks.backends.docker import endpoint as endpoints
+from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFoundError, OrienterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from docker.api.client import APIClient
+    from docker.errors import APIError
+
+    from orienter_tasks.backends.docker.endpoint import Endpoint
+
+REQUEST_SECONDS = 60
+PING_SECONDS = 1.0
+CONNECTIONS = 16
+START_IT = "start it (systemctl start docker, or Docker Desktop), or use: inv dev --backend embedded"
+JOIN_GROUP = "let your user reach it: usermod -aG docker USER, then log in again; or use: inv dev --backend embedded"
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """What kind of engine it is.
+
+    Attributes:
+        version: the engine's version.
+        operating_system: what it says it runs on, such as `Docker Desktop`.
+        native: whether its containers run on this very kernel, and not in a virtual machine.
+        rootless: whether it runs without root, in a network of its own.
+    """
+
+    version: str
+    operating_system: str
+    native: bool
+    rootless: bool
+
+
+class Engine:
+    """A Docker engine. Safe to share between threads.
+
+    Args:
+        endpoint: where it is; None: where the docker command line would look.
+    """
+
+    def __init__(self, endpoint: Endpoint | None = None) -> None:
+        self.endpoint = endpoint or endpoints.current()
+        self._lock = threading.Lock()
+        self._client: APIClient | None = None
+
+    @property
+    def api(self) -> APIClient:
+        """The low-level client; what it raises is foreign: use it within `talking`.
+
+        Raises:
+            BackendError: when no engine answers.
+        """
+        with self._lock:
+            if self._client is None:
+                with self.talking("be reached"):
+                    self._client = self._connect(REQUEST_SECONDS)
+            return self._client
+
+    def why_silent(self, timeout: float = PING_SECONDS) -> str | None:
+        """Return None when the engine answers in time, else what was seen."""
+        if not (self.endpoint.tls and self.endpoint.is_here):
+            return endpoints.why_silent(self.endpoint, timeout)
+        try:
+            self._connect(timeout).close()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the engine does not answer
+            return _innermost(error)
+        return None
+
+    @cached_property
+    def facts(self) -> EngineFacts:
+        """What kind of engine it is; asked once."""
+        with self.talking("tell what it is"):
+            info = self.api.info()
+        return facts_of(info, platform.system(), platform.release())
+
+    @contextmanager
+    def talking(self, doing: str) -> Iterator[None]:
+        """Translate what the SDK raises.
+
+        Args:
+            doing: completes the sentence "Docker cannot …".
+
+        Raises:
+            NotFoundError: the engine knows no such thing.
+            ConflictError: it is in use, or exists already.
+            CheckError: the engine refuses for another reason.
+            BackendError: the engine is not there, or went away in the middle.
+        """
+        import docker.errors
+        import urllib3.exceptions
+
+        try:
+            yield
+        except OrienterError:
+            raise
+        except docker.errors.APIError as error:
+            raise _refused(doing, error) from error
+        # what requests raises is an OSError; half an answer is no JSON
+        except (
+            docker.errors.DockerException,
+            urllib3.exceptions.HTTPError,
+            OSError,
+            json.JSONDecodeError,
+        ) as error:
+            raise self._away(doing, error) from error
+
+    def close(self) -> None:
+        """Close the client's connections; the next use opens new ones."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
+    def _connect(self, timeout: float) -> APIClient:
+        if not self.endpoint.is_here:
+            raise OSError(endpoints.why_silent(self.endpoint, timeout))
+        from docker.api.client import APIClient
+
+        options: dict[str, Any] = {"base_url": self.endpoint.url}
+        if self.endpoint.tls and self.endpoint.context:
+            from docker.context import ContextAPI
+
+            context = ContextAPI.get_context(self.endpoint.context)
+            options = {"base_url": context.Host, "tls": context.TLSConfig}
+        elif self.endpoint.tls:
+            from docker.utils import kwargs_from_env
+
+            options = dict(kwargs_from_env())
+        return APIClient(**options, timeout=math.ceil(timeout), max_pool_size=CONNECTIONS)
+
+    def _away(self, doing: str, error: Exception) -> BackendError:
+        seen = self.why_silent()
+        if seen is None:
+            return BackendError(f"Docker cannot {doing}: {_innermost(error)}", hint="the engine answers: try again")
+        hint = JOIN_GROUP if "denied" in seen.lower() else START_IT
+        return BackendError(f"Docker cannot {doing}: no engine answers at {self.endpoint}: {seen}", hint=hint)
+
+
+@lru_cache(maxsize=4)
+def _engine_at(endpoint: Endpoint) -> Engine:
+    return Engine(endpoint)
+
+
+def shared() -> Engine:
+    """Return this process's one engine object for the endpoint that is current."""
+    return _engine_at(endpoints.current())
+
+
+def answers(timeout: float = PING_SECONDS) -> bool:
+    """Say whether an engine that this machine can use answers in time; cheap, and loads no SDK."""
+    return shared().why_silent(timeout) is None
+
+
+def facts_of(info: Mapping[str, Any], system: str, kernel: str) -> EngineFacts:
+    """Read the engine's own description.
+
+    Args:
+        info: what the engine says of itself.
+        system: this machine's system, such as `Linux`.
+        kernel: this machine's kernel release.
+    """
+    described = str(info.get("OperatingSystem", ""))
+    # under WSL 2, Docker Desktop's machine and this one share a kernel
+    native = system == "Linux" and info.get("KernelVersion") == kernel and "Docker Desktop" not in described
+    options = [str(option) for option in info.get("SecurityOptions") or ()]
+    return EngineFacts(
+        version=str(info.get("ServerVersion", "")),
+        operating_system=described,
+        native=native,
+        rootless="name=rootless" in options,
+    )
+
+
+def _refused(doing: str, error: APIError) -> OrienterError:
+    reason = " ".join(str(error.explanation or error).split())
+    text = f"Docker cannot {doing}: {reason}"
+    if error.status_code == 404:  # noqa: PLR2004 - HTTP's Not Found
+        return NotFoundError(text)
+    return ConflictError(text) if error.status_code == 409 else CheckError(text)  # noqa: PLR2004 - HTTP's Conflict
+
+
+def _innermost(error: BaseException) -> str:
+    """Tell the first cause: the SDK and requests wrap it several times."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,196 @@
+"""Everything on this machine's engine that carries our label, whichever checkout it belongs to.
+
+Three engine calls, however much there is. Always by label, never by name: `orienter-postgres-1` matches `-10` too.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Literal
+
+from orienter_tasks.backends.docker import labels
+from orienter_tasks.instance import LABEL_COMPONENT, LABEL_INSTANCE, LABEL_PROJECT, LABEL_ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from orienter_tasks.backends.docker.engine import Engine
+
+Kind = Literal["container", "volume", "network"]
+RUNNING = "running"
+
+_UP = re.compile(r"Up (?:(\d+)|an?|about an?|less than a) (second|minute|hour|day|week|month|year)", re.IGNORECASE)
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800, "month": 2592000, "year": 31536000}
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A container, volume or network with our label.
+
+    Attributes:
+        kind: which of the three.
+        id: the engine's id of it; a volume's name.
+        name: its name.
+        project, instance, root: whose it is.
+        component: what of it; "" for a network.
+        state: a container's state, such as `running` or `exited`; "" for the others.
+        created_at: seconds since the epoch.
+        started_at: when a running container started, as exactly as a listing tells; else None.
+        ports: the ports of this machine that it publishes.
+        on_host: whether it is on the machine's own network.
+    """
+
+    kind: Kind
+    id: str
+    name: str
+    project: str
+    instance: int
+    root: str
+    component: str = ""
+    state: str = ""
+    created_at: float | None = None
+    started_at: float | None = None
+    ports: tuple[int, ...] = ()
+    on_host: bool = False
+
+    @property
+    def running(self) -> bool:
+        """Whether it is a container that runs."""
+        return self.state == RUNNING
+
+
+def read(engine: Engine, **wanted: str) -> tuple[Resource, ...]:
+    """Read everything that carries our label.
+
+    Args:
+        engine: where.
+        wanted: narrows it to an exact `project` and `instance`.
+
+    Raises:
+        BackendError: no engine answers.
+    """
+    return (*containers(engine, **wanted), *volumes(engine, **wanted), *networks(engine, **wanted))
+
+
+def containers(engine: Engine, **wanted: str) -> tuple[Resource, ...]:
+    """Read our containers, running or not."""
+    with engine.talking("list containers"):
+        # the low-level list: the other one inspects every container
+        found = engine.api.containers(all=True, filters=_filters(wanted))
+    now = time.time()
+    return tuple(_container(entry, whose, now) for entry, whose in _owned(found))
+
+
+def volumes(engine: Engine, **wanted: str) -> tuple[Resource, ...]:
+    """Read our volumes."""
+    with engine.talking("list volumes"):
+        found = engine.api.volumes(filters=_filters(wanted))["Volumes"] or ()
+    return tuple(
+        Resource(
+            kind="volume", id=entry["Name"], name=entry["Name"], created_at=moment(entry.get("CreatedAt")), **whose
+        )
+        for entry, whose in _owned(found)
+    )
+
+
+def networks(engine: Engine, **wanted: str) -> tuple[Resource, ...]:
+    """Read our networks."""
+    with engine.talking("list networks"):
+        found = engine.api.networks(filters=_filters(wanted))
+    return tuple(
+        Resource(kind="network", id=entry["Id"], name=entry["Name"], created_at=moment(entry.get("Created")), **whose)
+        for entry, whose in _owned(found)
+    )
+
+
+def taken_names(engine: Engine) -> Iterator[tuple[Kind, str, Mapping[str, str]]]:
+    """Give kind, name and labels of everything on the engine, whoever's it is."""
+    with engine.talking("list what there is"):
+        found_containers = engine.api.containers(all=True)
+        found_volumes = engine.api.volumes()["Volumes"] or ()
+        found_networks = engine.api.networks()
+    for entry in found_containers:
+        for name in entry["Names"] or ():
+            yield "container", name.lstrip("/"), entry["Labels"] or {}
+    for entry in found_volumes:
+        yield "volume", entry["Name"], entry["Labels"] or {}
+    for entry in found_networks:
+        yield "network", entry["Name"], entry["Labels"] or {}
+
+
+def publisher(engine: Engine, port: int) -> str:
+    """Name the running container that publishes a port of this machine; "" when none does."""
+    with engine.talking("list containers"):
+        found = engine.api.containers()
+    for entry in found:
+        if port in _published(entry):
+            return f"container {entry['Names'][0].lstrip('/')} ({labels.owner(entry['Labels'])})"
+    return ""
+
+
+def moment(text: str | None) -> float | None:
+    """Read the engine's times: RFC 3339, with up to nine digits after the point; None for its zero time."""
+    match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)", text or "")
+    if match is None or match[1].startswith("0001"):
+        return None
+    zone = "+00:00" if match[3] == "Z" else match[3]
+    return datetime.fromisoformat(match[1] + zone).astimezone(timezone.utc).timestamp() + float(match[2] or 0)
+
+
+def started(created: float, status: str, now: float) -> float:
+    """Tell when a container started: when it was created, unless its status says that it has run for less long.
+
+    Args:
+        created: when it was created.
+        status: as listings show it: `Up 3 hours (healthy)`, rounded down.
+        now: the present time.
+    """
+    match = _UP.match(status)
+    if match is None:
+        return created
+    longest = (int(match[1] or 1) + 1) * _SECONDS[match[2].lower()]
+    return max(created, now - longest)
+
+
+def _container(entry: Mapping[str, Any], whose: Mapping[str, Any], now: float) -> Resource:
+    state, created = str(entry["State"]), float(entry["Created"])
+    return Resource(
+        kind="container",
+        id=entry["Id"],
+        name=entry["Names"][0].lstrip("/") if entry["Names"] else entry["Id"][:12],
+        state=state,
+        created_at=created,
+        started_at=started(created, entry.get("Status", ""), now) if state == RUNNING else None,
+        ports=_published(entry),
+        on_host=entry.get("HostConfig", {}).get("NetworkMode") == "host",
+        **whose,
+    )
+
+
+def _published(entry: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(sorted({int(port["PublicPort"]) for port in entry.get("Ports") or () if port.get("PublicPort")}))
+
+
+def _filters(wanted: Mapping[str, str]) -> dict[str, list[str]]:
+    keys = {"project": LABEL_PROJECT, "instance": LABEL_INSTANCE}
+    return {"label": [LABEL_PROJECT, *(f"{keys[name]}={value}" for name, value in wanted.items())]}
+
+
+def _owned(found: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], dict[str, Any]]]:
+    """Give what carries all of our labels in their proper form, with what they say."""
+    for entry in found:
+        own = entry["Labels"] or {}
+        number = own.get(LABEL_INSTANCE, "")
+        if number.isdecimal() and LABEL_ROOT in own:
+            yield (
+                entry,
+                {
+                    "project": own[LABEL_PROJECT],
+                    "instance": int(number),
+                    "root": own[LABEL_ROOT],
+                    "component": own.get(LABEL_COMPONENT, ""),
+                },
+            )
