@@ -26,18 +26,11 @@ class Changes:
         self._changed = threading.Condition()
         self._revision = 0
         self._listeners = 0
-        self._closed = False
 
     def announce(self) -> None:
         """Wake every listener."""
         with self._changed:
             self._revision += 1
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        """End every listener's stream."""
-        with self._changed:
-            self._closed = True
             self._changed.notify_all()
 
     def listen(self, gone: Callable[[], bool]) -> Iterator[bytes]:
@@ -58,7 +51,7 @@ class Changes:
     def _events(self, gone: Callable[[], bool]) -> Iterator[bytes]:
         told, spoke = -1, time.monotonic()
         yield b"retry: 1000\n\n"
-        while not self._closed and not gone():
+        while not gone():
             if told != self._revision:
                 told, spoke = self._revision, time.monotonic()
                 yield b'event: notes\ndata: {"revision": %d}\n\n' % told
@@ -69,7 +62,7 @@ class Changes:
 
     def _wait(self, told: int) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._revision != told, LOOK_SECONDS)
+            self._changed.wait_for(lambda: self._revision != told, LOOK_SECONDS)
 
 
 class _Stream:

@@ -52,14 +52,14 @@ def main(environ: Mapping[str, str]) -> int:
     """Serve the dashboard until told to stop."""
     instance = read_instance(environ)
     database = Database(parse(require(environ, "DATABASE_URL")), f"demo-dashboard-{instance.id}")
-    notes, changes = Notes(database), Changes()
+    notes = Notes(database)
     key = load_key(Path(require(environ, "DATA_DIR")) / "dashboard" / "session.key")
     password = environ.get("DEMO_PASSWORD") or DEFAULT_PASSWORD
     app = json_app()
     AuthApi(Sessions(key, instance.id), password, notes).mount(app)
-    NotesApi(notes, Attachments(read_storage(environ)), changes).mount(app)
+    NotesApi(notes, Attachments(read_storage(environ)), Changes()).mount(app)
     mount_pages(app, instance)
-    code = serve("dashboard", app, instance, instance.port("dashboard"), on_stop=changes.close)
+    code = serve("dashboard", app, instance, instance.port("dashboard"))
     database.close()
     return code
 

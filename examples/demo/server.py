@@ -54,8 +54,8 @@ class Marked:
         return answer
 
 
-def serve(name: str, app: WSGI, instance: Instance, port: int, *, on_stop: Callable[[], None] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT and return 0; `on_stop` lets endless answers end first."""
+def serve(name: str, app: WSGI, instance: Instance, port: int) -> int:
+    """Serve until SIGTERM or SIGINT and return 0; an answer that does not end by itself is cut off."""
     _raise_on_signals()
     with _listen(instance.host, port) as listener:
         server = create_server(
@@ -72,8 +72,7 @@ def serve(name: str, app: WSGI, instance: Instance, port: int, *, on_stop: Calla
             server.run()
         except ExitNow:
             _ignore_signals()
-        if on_stop:
-            on_stop()
+        logging.getLogger("waitress").setLevel(logging.ERROR)  # it would warn of each open event stream
         server.task_dispatcher.shutdown(timeout=STOP_SECONDS)
         server.close()
     LOG.info("%s stopped", name)

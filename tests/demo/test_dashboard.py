@@ -5,13 +5,16 @@ from __future__ import annotations
 import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from examples.demo.changes import LISTENERS
+from examples.demo.database import Database, parse
+from examples.demo.migrate import migrate
+from examples.demo.notes import Attachment, Notes
 from examples.demo.notes_api import LARGEST_ATTACHMENT
 from tests.demo import stack, stores
 
@@ -164,6 +167,18 @@ def test_of_attachments_sent_at_once_one_stays(instance: Instance, dashboard: Se
     assert listed(dashboard)[note_id]["attachment"] == {"type": "text/plain", "size": len(kept)}
 
 
+def test_no_replaced_object_is_forgotten_or_named_twice(instance: Instance) -> None:
+    database = Database(parse(instance.variables["DATABASE_URL"]), "test")
+    notes = Notes(database)
+    note_id = notes.add("contended").id
+    given = [Attachment(str(number), "text/plain", number) for number in range(200)]
+    with closing(database), ThreadPoolExecutor(8) as pool:
+        replaced = list(pool.map(lambda attachment: notes.attach(note_id, attachment), given))
+        last = notes.get(note_id).attachment
+    assert last is not None
+    assert sorted([last.key, *(key for key in replaced if key)]) == sorted(each.key for each in given)
+
+
 def test_an_attachment_may_be_too_large(instance: Instance, dashboard: Service) -> None:
     note_id = add(dashboard)
     assert put(dashboard, note_id, b"x" * LARGEST_ATTACHMENT).status == 200
@@ -262,13 +277,18 @@ def test_before_the_migration_setup_is_required(new_instance: Callable[[int], In
     answer = service.ask("/api/notes")
     assert answer.status == 503
     assert "examples.demo.migrate" in answer.json["error"]
-    with ThreadPoolExecutor(4) as pool:
-        done = list(pool.map(lambda _: fresh.migrate(), range(4)))
-    assert [each.returncode for each in done] == [0] * 4
+    assert fresh.migrate().returncode == 0
     assert service.ask("/api/auth/setup-required").json == {"setupRequired": False}
     note_id = add(service)
     assert fresh.migrate().returncode == 0
     assert list(listed(service)) == [note_id]
+
+
+def test_migrations_at_once_take_turns(new_instance: Callable[[int], Instance]) -> None:
+    for _ in range(5):
+        address = parse(new_instance(9).variables["DATABASE_URL"])
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(migrate, [address] * 8))
 
 
 def test_two_instances_share_nothing(new_instance: Callable[[int], Instance], dashboard: Service) -> None:
