@@ -120,18 +120,21 @@ class InstanceContext:
     @cached_property
     def variables(self) -> Variables:
         """This instance's variables."""
+        from orienter_tasks.backends import choice
+
         return environment.derive(
             self.instance,
             self.settings,
             self.dotenv,
             os.environ,
             whatsapp=self.options.whatsapp,
+            service_host=choice.service_host(self.claim.backend, self.settings),
             backend=self.claim.backend,
         )
 
     @cached_property
     def site(self) -> Site:
-        """What a backend works for; listening on the address that its nginx reaches."""
+        """What a backend works for."""
         return site_for(self.instance, self.settings, self.variables, self.claim)
 
     @cached_property

@@ -6,7 +6,7 @@ Containers by exact label, processes by record, claims last. What cannot be seen
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,7 @@ from orienter_tasks import worktree
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.instance import Instance
 from orienter_tasks.processes.record import load_all
-from orienter_tasks.settings import INFRA
-from orienter_tasks.shutdown import SERVERS
+from orienter_tasks.settings import INFRA, SIDECARS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -70,7 +69,7 @@ class Found:
     @property
     def services(self) -> Sequence[Part]:
         """The parts that are not infrastructure."""
-        return [part for part in self.parts if part.name not in SERVERS]
+        return [part for part in self.parts if part.name not in INFRA]
 
     @property
     def memory(self) -> int | None:
@@ -106,10 +105,10 @@ def take(claims: Iterable[Claim], *, with_memory: bool = True) -> Inventory:
 
 
 def _containers(unseen: list[str]) -> Sequence[Resource]:
-    from orienter_tasks.backends.docker import survey
+    from orienter_tasks.backends.docker import engine, survey
 
     try:
-        return survey.containers()
+        return survey.containers(engine.shared())
     except OrienterError as error:
         unseen.append(f"containers: {error}")
         return []
@@ -120,9 +119,9 @@ def _found(claim: Claim, resources: Sequence[Resource], *, with_memory: bool) ->
     mine = [r for r in resources if r.project == claim.project and r.instance == claim.id]
     parts = [
         *(_container_part(r, with_memory=with_memory) for r in mine if r.root in claim.roots),
-        *_process_parts(instance, with_memory=with_memory),
+        *_with_sidecars(_process_parts(instance, with_memory=with_memory)),
     ]
-    parts.sort(key=lambda part: (part.name not in SERVERS, part.name))
+    parts.sort(key=lambda part: (part.name not in INFRA, part.name))
     strange = any(r.root not in claim.roots for r in mine)
     return Found(
         instance=instance,
@@ -147,17 +146,28 @@ def _state(claim: Claim, parts: Sequence[Part], *, strange: bool) -> str:
 
 
 def _container_part(resource: Resource, *, with_memory: bool) -> Part:
-    from orienter_tasks.backends.docker import survey
+    from orienter_tasks.backends.docker.memory import charged
 
-    running = resource.state == "running"
     return Part(
         name=resource.component,
         kind="container",
-        running=running,
-        what=resource.name if running else f"{resource.name} ({resource.state})",
-        started_at=resource.started_at if running else None,
-        memory=survey.memory(resource.id) if running and with_memory else None,
+        running=resource.running,
+        what=resource.name if resource.running else f"{resource.name} ({resource.state})",
+        started_at=resource.started_at,
+        memory=charged(resource.id) if resource.running and with_memory else None,
     )
+
+
+def _with_sidecars(parts: list[Part]) -> list[Part]:
+    """Count a server and its sidecar, such as the embedded S3 store and the nginx before it, as one."""
+    merged = {part.name: part for part in parts}
+    for sidecar, owner in SIDECARS.items():
+        side, main = merged.pop(sidecar, None), merged.get(owner)
+        if side is not None and main is not None:
+            memory = (main.memory or 0) + (side.memory or 0) or None
+            what = main.what if side.running or not main.running else f"{main.what}; its front {side.what}"
+            merged[owner] = replace(main, running=main.running and side.running, memory=memory, what=what)
+    return list(merged.values())
 
 
 def _process_parts(instance: Instance, *, with_memory: bool) -> list[Part]:

@@ -32,6 +32,7 @@ MAIN = "nginx.conf"
 LOCAL = "nginx-local.conf"
 ACCEPTED = ".accepted"
 RELOAD_SECONDS = 5.0
+SETTLED_SECONDS = 0.25  # nginx lets the former workers answer for 100 ms beside the new ones
 POLL_SECONDS = 0.05
 REVISION_MARK = "@REVISION@"
 
@@ -221,18 +222,20 @@ def _require_accepted(site: Site, server: Server, candidate: Path) -> None:
 
 
 def _await_revision(site: Site, revision: str) -> None:
-    """Wait until the new configuration answers; one without a revision is believed."""
-    deadline = time.monotonic() + RELOAD_SECONDS
+    """Wait until only the new configuration answers; one without a revision is believed."""
+    deadline, since = time.monotonic() + RELOAD_SECONDS, None
     while True:
+        now = time.monotonic()
         try:
-            answer = probe(site)
-            if answer.get("revision", revision) == revision:
+            if probe(site).get("revision", revision) != revision:
+                raise NotReadyError("it goes on with the former one")
+            since = since if since is not None else now
+            if now - since >= SETTLED_SECONDS:
                 return
-            seen = NotReadyError("it goes on with the former one")
-        except NotReadyError as error:
-            seen = error
-        if time.monotonic() > deadline:
-            raise seen
+        except NotReadyError:
+            since = None
+            if now > deadline:
+                raise
         time.sleep(POLL_SECONDS)
 
 

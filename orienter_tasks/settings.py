@@ -13,6 +13,7 @@ PORT_STEP = 1000
 HIGHEST_PORT = 65535
 HIGHEST_ID = 56
 INFRA = ("postgres", "minio", "nginx")
+SIDECARS = {"minio-front": "minio"}
 INFRA_PORTS = ("nginx", "postgres", "minio_api", "minio_console")
 
 BackendName = Literal["docker", "embedded"]

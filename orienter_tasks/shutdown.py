@@ -9,7 +9,7 @@ from orienter_tasks import ports
 from orienter_tasks.errors import CheckError
 from orienter_tasks.processes import tree
 from orienter_tasks.processes.record import load
-from orienter_tasks.settings import INFRA
+from orienter_tasks.settings import INFRA, SIDECARS
 from orienter_tasks.stack.runner import stop_all
 
 if TYPE_CHECKING:
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.backend import Backend
     from orienter_tasks.errors import OrienterError
     from orienter_tasks.instance import Instance
-    from orienter_tasks.stack.component import Component, Event, LogRequest, Note
+    from orienter_tasks.stack.component import Event, LogRequest, Note
 
 PORT_SECONDS = 2.0
-SERVERS = (*INFRA, "minio-front")
 
 
 class RunningProcess:
@@ -52,7 +51,7 @@ class RunningProcess:
 
 def services_running(instance: Instance) -> list[RunningProcess]:
     """Return every process of an instance that is none of its servers."""
-    return [RunningProcess(instance, name) for name in sorted(tree.names(instance)) if name not in SERVERS]
+    return [RunningProcess(instance, name) for name in sorted(tree.names(instance)) if name not in (*INFRA, *SIDECARS)]
 
 
 def stop_services(
@@ -83,15 +82,18 @@ def stop_instance(
         CheckError: when a process, a container or a listener of ours is left.
     """
     services = services_running(instance)
-    infra = _infra_running(backend)
-    _raise_first(stop_all([*services, *infra], grace, on_event))
+    # all of the infrastructure: stopping what does not run also clears what a crash left
+    infra = list(backend.components()) if backend is not None else []
+    ran = {standing.component for standing in backend.standings() if standing.running} if backend is not None else ()
+    idle = {component.name for component in infra} - set(ran)
+
+    def tell(event: Event) -> None:
+        if event.component not in idle:
+            on_event(event)
+
+    _raise_first(stop_all([*services, *infra], grace, tell))
     _verify(instance, backend)
-    return [component.name for component in (*services, *infra)]
-
-
-def _infra_running(backend: Backend | None) -> list[Component]:
-    """Every component of the infrastructure: stopping one that does not run also clears what a crash left."""
-    return list(backend.components()) if backend is not None else []
+    return [*(component.name for component in services), *ran]
 
 
 def _verify(instance: Instance, backend: Backend | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orienter_tasks.environment import LOOPBACK
 from orienter_tasks.errors import BackendError, ConflictError
 from orienter_tasks.validation import backend_name
 
@@ -96,6 +97,15 @@ def may_move(current: Backend, target: BackendName, site: Site) -> None:
             f"{site.instance} has data on the {current.name} backend ({kept}) and is not moved to {target}",
             hint=f"stay with --backend {current.name}, or give that data up with: inv infra.down --volumes",
         )
+
+
+def service_host(name: str, settings: Settings) -> str:
+    """Return the address on which services listen: loopback, unless a bridged nginx on Linux could not reach it."""
+    if name != "docker" or settings.nginx.network != "bridge":
+        return LOOPBACK
+    from orienter_tasks.backends.docker import engine, placement
+
+    return placement.service_host(engine.shared(), settings.nginx.network)
 
 
 def make(name: BackendName, site: Site) -> Backend:

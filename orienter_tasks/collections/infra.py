@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks import control
@@ -10,6 +11,7 @@ from orienter_tasks.collections.nginx import render
 from orienter_tasks.collections.tasks import count, seconds, task, told
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.settings import INFRA
+from orienter_tasks.state import write_private
 
 if TYPE_CHECKING:
     from orienter_tasks.context import InstanceContext
@@ -90,15 +92,13 @@ def logs(
 @task(help={"output": "Write to this file instead of stdout."})
 def compose(ctx: InstanceContext, output: str = "") -> None:
     """Print the compose file that describes the same containers."""
-    from pathlib import Path
+    from orienter_tasks.backends.docker import compose as composing, engine, placement
 
-    from orienter_tasks.backends.docker import compose as composing
-    from orienter_tasks.state import write_private
-
-    path = Path(output) if output else ctx.instance.data_dir / "docker-compose.infra.yml"
-    rendered = composing.render(ctx.site, path)
-    if output:
-        write_private(rendered.path, rendered.content, 0o600)
-        ctx.report.note(f"written to {output}")
-    else:
+    network = ctx.settings.nginx.network
+    placed = placement.of(engine.shared(), network) if engine.answers() else placement.likely(network)
+    rendered = composing.render(ctx.site, placed)
+    if not output:
         ctx.report.answer(rendered.content.rstrip("\n"))
+        return
+    write_private(Path(output), rendered.content)
+    ctx.report.note(f"written to {output}")

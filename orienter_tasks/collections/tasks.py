@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from invoke.exceptions import Exit
-from invoke.parser import Argument
+from invoke.parser.argument import Argument
 from invoke.tasks import Task, call as invoke_call, task as invoke_task
 
 from orienter_tasks.context import InstanceContext, RunOptions, project_dir

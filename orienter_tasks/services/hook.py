@@ -44,7 +44,7 @@ class HookComponent:
         self.name = hook.name
         self.needs = needs
         self.timeout = hook.timeout
-        self.outcome = ""
+        self.outcome = "done"
         self._site = site
         self._hook = hook
         self._exported = exported

@@ -151,7 +151,8 @@ class Runner:
                 self._set(component.name, State.STOPPING, "cancelled")
                 return
             pause = min(pause * 1.5, LONGEST_PAUSE)
-        self._set(component.name, State.READY, "" if started else "already running")
+        found: str = getattr(component, "outcome", "already running")  # a hook says what it found instead
+        self._set(component.name, State.READY, "" if started else found)
 
     def _timed_out(self, component: Component, limit: float, seen: NotReadyError) -> TimedOutError:
         return TimedOutError(
