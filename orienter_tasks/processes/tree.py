@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError
-from orienter_tasks.processes.record import COMPONENT_MARKER, Record, forget, load
+from orienter_tasks.processes.record import COMPONENT_MARKER, Record, forget, load, start_mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from orienter_tasks.instance import Instance
 
 KILL_SECONDS = 5.0
+POLL_SECONDS = 0.01
 
 
 def members(instance: Instance, component: str | None = None) -> list[psutil.Process]:
@@ -58,19 +59,17 @@ def stop(instance: Instance, component: str, grace: float) -> None:
     Raises:
         CheckError: naming who survives.
     """
-    import psutil
-
     record = load(instance, component)
     processes = members(instance, component)
     if processes:
         _signal_gracefully(record, processes)
-        _, stubborn = psutil.wait_procs(processes, timeout=grace)
+        stubborn = await_end(processes, grace)
         late = [process for process in members(instance, component) if process not in stubborn]
         stubborn = [*stubborn, *late]
         deadline = time.monotonic() + KILL_SECONDS
         while stubborn and time.monotonic() < deadline:
             _send(stubborn, signal.SIGKILL)
-            psutil.wait_procs(stubborn, timeout=1.0)
+            await_end(stubborn, 1.0)
             stubborn = members(instance, component)
         if stubborn:
             raise CheckError(
@@ -133,9 +132,7 @@ def _belongs(
 def _left_behind(process: psutil.Process, record: Record) -> bool:
     """Whether a process of a dead leader's session is still that leader's: such as an nginx worker, whose
     environment its title has overwritten."""  # noqa: D205, D209 - one sentence
-    import psutil
-
-    if psutil.pid_exists(record.pid):
+    if start_mark(record.pid) is not None:
         return False
     same_owner = process.uids().real == os.getuid()
     return same_owner and process.cwd() == record.cwd and process.create_time() >= record.started_at - 1.0
@@ -178,6 +175,28 @@ def _self_and_ancestors() -> set[int]:
 
     own = psutil.Process()
     return {own.pid, *(parent.pid for parent in own.parents())}
+
+
+def await_end(processes: Iterable[psutil.Process], timeout: float) -> list[psutil.Process]:
+    """Wait until processes have ended; return those that have not.
+
+    A zombie has ended: psutil's own wait also waits for its parent to take notice, which may be never.
+    """
+    deadline = time.monotonic() + timeout
+    left = [process for process in processes if _runs(process)]
+    while left and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+        left = [process for process in left if _runs(process)]
+    return left
+
+
+def _runs(process: psutil.Process) -> bool:
+    import psutil
+
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _signal_gracefully(record: Record | None, processes: Iterable[psutil.Process]) -> None:
