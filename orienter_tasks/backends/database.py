@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.environment import LOOPBACK
@@ -40,19 +41,19 @@ def _query(site: Site, database: str, statement: str) -> None:
     port = site.instance.ports["postgres"]
     user = site.variables["POSTGRES_USER"]
     try:
-        connection = native.Connection(
-            user,
-            host=LOOPBACK,
-            port=port,
-            database=database,
-            password=site.variables["POSTGRES_PASSWORD"],
-            timeout=CONNECT_SECONDS,
-            application_name="orienter",
-        )
-        try:
-            connection.run(statement)
-        finally:
-            connection.close()
+        # a socket of our own: after a failed login pg8000 would leave its one open
+        with socket.create_connection((LOOPBACK, port), timeout=CONNECT_SECONDS) as sock:
+            connection = native.Connection(
+                user,
+                sock=sock,
+                database=database,
+                password=site.variables["POSTGRES_PASSWORD"],
+                application_name="orienter",
+            )
+            try:
+                connection.run(statement)
+            finally:
+                connection.close()
     except exceptions.DatabaseError as error:
         raise _translated(site, error) from error
     except (exceptions.Error, OSError) as error:
