@@ -1,0 +1,64 @@
+"""Sites for the embedded backend on ports of their own, and backends that are stopped whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+from orienter_tasks.backends.embedded.backend import EmbeddedBackend
+from orienter_tasks.processes import tree
+from orienter_tasks.processes.record import load
+from tests.backends.contract import down, infra_ports, listens, make_site
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from orienter_tasks.backends.backend import Site
+
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 9
+FIRST_PORT = 21050 + WORKER * 100
+
+
+class EmbeddedLab:
+    """Makes sites, and backends for them as separate runs would; `clean` stops everything and looks again."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._made: list[tuple[Site, EmbeddedBackend]] = []
+
+    def site(
+        self,
+        instance_id: int = 0,
+        dotenv: Mapping[str, str] | None = None,
+        *,
+        root: Path | None = None,
+        **orienter: Any,
+    ) -> Site:
+        """Make a site whose root exists."""
+        root = root or self.directory / f"checkout-{instance_id}"
+        return make_site(root, FIRST_PORT, instance_id, dotenv=dotenv, **orienter)
+
+    def backend(self, site: Site) -> EmbeddedBackend:
+        """Make a backend that knows nothing of former ones."""
+        self._made.append((site, EmbeddedBackend(site)))
+        return self._made[-1][1]
+
+    def clean(self) -> None:
+        """Stop everything; nothing may be left."""
+        for site, backend in self._made:
+            down(backend)
+            left: list[Any] = tree.members(site.instance)
+            assert left == [], left
+        for site, _ in self._made:
+            assert not any(listens(port) for port in infra_ports(site).values())
+
+
+def kill(site: Site, name: str) -> int:
+    """End a recorded process with SIGKILL, behind the backend's back; return its pid."""
+    record = load(site.instance, name)
+    assert record is not None
+    assert record.alive()
+    os.kill(record.pid, signal.SIGKILL)
+    return record.pid

@@ -1,0 +1,288 @@
+"""Starting, killing, restarting and removing all three components."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import threading
+import time
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from orienter_tasks import nginx, ports
+from orienter_tasks.errors import CheckError, ConflictError, NotFoundError, OrienterError
+from orienter_tasks.processes import tree
+from orienter_tasks.processes.record import load, path_of
+from orienter_tasks.stack.component import NotReadyError
+from tests.backends.contract import COMPONENTS, component, down, get, listens, login, put, s3, sql, standing, up
+from tests.backends.embedded.lab import kill
+
+if TYPE_CHECKING:
+    from tests.backends.embedded.lab import EmbeddedLab
+
+pytestmark = pytest.mark.embedded
+
+
+@pytest.mark.parametrize("name", [*COMPONENTS, "minio-front"])
+def test_a_killed_process_is_started_again(lab: EmbeddedLab, name: str) -> None:
+    site = lab.site()
+    up(lab.backend(site), site)
+    sql(site, "CREATE TABLE committed AS SELECT 7 AS n")
+    put(site, "stored", b"before")
+    untouched = {each: load(site.instance, each) for each in (*COMPONENTS, "minio-front") if each != name}
+
+    kill(site, name)
+
+    assert up(lab.backend(site), site) == [name.removesuffix("-front")]
+    assert sql(site, "SELECT n FROM committed") == [[7]]
+    assert get(site, "stored") == b"before"
+    assert nginx.probe(site)["instance"] == site.instance.id
+    assert {each: load(site.instance, each) for each in untouched} == untouched, "what ran was left alone"
+
+
+def test_a_probe_of_what_died_tells_how_and_why(lab: EmbeddedLab) -> None:
+    site = lab.site()
+    backend = lab.backend(site)
+    up(backend, site)
+
+    for name in COMPONENTS:
+        kill(site, name)
+        with pytest.raises(CheckError, match=f"{name} of instance 0 .*SIGKILL") as caught:
+            component(backend, name).probe()
+        assert str(site.instance.log_dir) in caught.value.hint
+    with pytest.raises(CheckError) as caught:
+        component(backend, "postgres").probe()
+    assert any("ready to accept connections" in line for line in caught.value.details)
+
+
+def test_nginx_without_a_configuration_says_what_to_do(lab: EmbeddedLab) -> None:
+    site = lab.site()
+    with pytest.raises(NotFoundError, match="no configuration") as caught:
+        component(lab.backend(site), "nginx").start(lambda text: None)
+    assert "inv nginx.render" in caught.value.hint
+
+
+def test_lost_records_do_not_hide_what_runs(lab: EmbeddedLab) -> None:
+    """Somebody removed PID_DIR: the markers in the environments still tell whose the processes are."""
+    site = lab.site()
+    up(lab.backend(site), site)
+    former = {record.pid for name in (*COMPONENTS, "minio-front") if (record := load(site.instance, name))}
+    assert len(former) == 4
+    for name in (*COMPONENTS, "minio-front"):
+        path_of(site.instance, name).unlink()
+
+    assert up(lab.backend(site), site) == sorted(COMPONENTS)
+
+    assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in former)
+
+
+def test_repeated_kills_of_everything(lab: EmbeddedLab) -> None:
+    site = lab.site()
+    backend = lab.backend(site)
+    up(backend, site)
+    sql(site, "CREATE TABLE counted (n int)")
+    for turn in range(5):
+        sql(site, f"INSERT INTO counted VALUES ({turn})")
+        for process in tree.members(site.instance):
+            process.kill()
+        assert up(lab.backend(site), site) == sorted(COMPONENTS)
+    assert sql(site, "SELECT count(*) FROM counted") == [[5]]
+
+
+def test_every_port_is_on_loopback_only(lab: EmbeddedLab) -> None:
+    site = lab.site()
+    up(lab.backend(site), site)
+
+    pids = [process.pid for process in tree.members(site.instance)]
+
+    wanted = {("127.0.0.1", site.instance.ports[name]) for name in ("nginx", "postgres", "minio_api")}
+    assert ports.listening_addresses(pids) == wanted
+
+
+def test_a_stranger_on_a_port_is_a_conflict_and_is_left_alone(lab: EmbeddedLab) -> None:
+    import http.server
+
+    site = lab.site()
+    backend = lab.backend(site)
+    nginx.apply(site, backend)
+    for name, port_name in (("postgres", "postgres"), ("minio", "minio_api"), ("nginx", "nginx")):
+        port = site.instance.ports[port_name]
+        with http.server.ThreadingHTTPServer(("127.0.0.1", port), http.server.BaseHTTPRequestHandler) as server:
+            thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+            thread.start()
+            try:
+                with pytest.raises(ConflictError, match=f"{name}.*port is taken"):
+                    up(backend, site, [name])
+                assert listens(port)
+            finally:
+                server.shutdown()
+                thread.join()
+        assert standing(backend, name).running is False
+
+
+def test_only_passwords_open_the_database(lab: EmbeddedLab) -> None:
+    site = lab.site()
+    up(lab.backend(site), site, ["postgres"])
+    assert sql(site, "SELECT DISTINCT auth_method FROM pg_hba_file_rules") == [["scram-sha-256"]]
+    assert sql(site, "SELECT rolname FROM pg_roles WHERE rolcanlogin") == [[site.variables["POSTGRES_USER"]]]
+    assert sql(site, "SELECT rolpassword LIKE 'SCRAM-SHA-256$%' FROM pg_authid WHERE rolcanlogin") == [[True]]
+
+
+def test_no_secret_is_in_a_command_line_a_record_or_a_log(lab: EmbeddedLab) -> None:
+    secrets = {"POSTGRES_PASSWORD": "pg-Secret-1", "MINIO_ROOT_PASSWORD": "s3-Secret-2"}
+    site = lab.site(dotenv=secrets)
+    up(lab.backend(site), site)
+
+    seen = [" ".join(process.cmdline()) for process in tree.members(site.instance)]
+    for directory in (site.instance.pid_dir, site.instance.log_dir):
+        seen += [path.read_text(errors="replace") for path in directory.rglob("*") if path.is_file()]
+
+    assert len(seen) > 8
+    for secret in secrets.values():
+        assert not [text for text in seen if secret in text]
+
+
+def test_the_users_own_settings_of_the_programs_do_not_leak_in(
+    lab: EmbeddedLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "PGPORT": "1",
+        "PGDATA": "/nonexistent",
+        "PGOPTIONS": "-c nonsense=1",
+        "RCLONE_CONFIG": "/nonexistent",
+        "RCLONE_READ_ONLY": "true",
+        "NGINX": "7;",
+        "SLACK_BOT_TOKEN": "xoxb-secret",
+    }.items():
+        monkeypatch.setenv(name, value)
+    site = lab.site()
+    up(lab.backend(site), site)
+
+    put(site, "written", b"x")
+    for name in (*COMPONENTS, "minio-front"):
+        record = load(site.instance, name)
+        assert record is not None
+        assert "SLACK_BOT_TOKEN" not in psutil.Process(record.pid).environ()
+
+
+def test_the_data_directories_are_closed_to_others(lab: EmbeddedLab) -> None:
+    site = lab.site()
+    up(lab.backend(site), site)
+    for path in (site.instance.data_dir, site.instance.data_dir / "postgres", site.instance.data_dir / "minio"):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_removing_data_needs_a_stopped_instance(lab: EmbeddedLab) -> None:
+    site = lab.site()
+    backend = lab.backend(site)
+    up(backend, site, ["postgres"])
+    with pytest.raises(ConflictError, match="postgres of instance 0 .* still runs"):
+        backend.remove_data()
+    assert sql(site, "SELECT 1") == [[1]]
+
+
+def test_removing_data_stays_within_its_own_directories(lab: EmbeddedLab) -> None:
+    site = lab.site()
+    backend = lab.backend(site)
+    data = site.instance.data_dir
+    elsewhere = lab.directory / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious").write_text("kept")
+    data.mkdir(parents=True)
+    (data / "postgres").symlink_to(elsewhere)
+    (data / "minio").mkdir()
+    (data / "minio" / "link").symlink_to(elsewhere)
+    (data / "nginx").mkdir()
+    (data / "services-own").write_text("kept")
+
+    assert {holding.name: holding.size for holding in backend.holdings()}[str(data / "postgres")] is None
+    assert backend.remove_data() == [str(data / "postgres"), str(data / "minio")]
+
+    assert (elsewhere / "precious").read_text() == "kept"
+    assert sorted(path.name for path in data.iterdir()) == ["nginx", "services-own"]
+    assert backend.holdings() == []
+
+
+def test_holdings_tell_sizes(lab: EmbeddedLab) -> None:
+    site = lab.site()
+    backend = lab.backend(site)
+    up(backend, site, ["minio"])
+    put(site, "large", bytes(5_000_000))
+    (holding,) = backend.holdings()
+    assert holding.name == str(site.instance.data_dir / "minio")
+    assert holding.size is not None
+    assert 5_000_000 <= holding.size < 5_100_000
+
+
+def test_a_start_that_fails_leaves_nothing_running(lab: EmbeddedLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The front's program cannot be started: the server behind it must not stay alone."""
+    broken = lab.directory / "nginx"
+    broken.write_text("#!/nonexistent/interpreter\n")
+    broken.chmod(0o755)
+    site = lab.site(embedded={"nginx": str(broken)})
+    with pytest.raises(OrienterError, match="cannot run here"):
+        component(lab.backend(site), "minio").start(lambda text: None)
+    assert tree.members(site.instance) == []
+
+
+def test_stopping_does_not_wait_for_clients(lab: EmbeddedLab) -> None:
+    site = lab.site()
+    backend = lab.backend(site)
+    up(backend, site)
+    done = threading.Event()
+
+    def busy() -> None:
+        try:
+            sql(site, "SELECT pg_sleep(60)")
+        except Exception:  # noqa: BLE001 - the server disconnects it
+            done.set()
+
+    client = threading.Thread(target=busy)
+    client.start()
+    time.sleep(0.2)
+    begun = time.monotonic()
+
+    down(backend)
+
+    assert time.monotonic() - begun < 2.0
+    client.join(5)
+    assert done.is_set()
+
+
+def test_signals_reach_only_what_is_ours(lab: EmbeddedLab) -> None:
+    """A record whose pid has become somebody else's names nobody."""
+    import subprocess
+    import sys
+
+    import msgspec
+
+    site = lab.site()
+    backend = lab.backend(site)
+    up(backend, site, ["postgres"])
+    record = load(site.instance, "postgres")
+    assert record is not None
+    down(backend)
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        stale = msgspec.structs.replace(record, pid=stranger.pid)
+        path_of(site.instance, "postgres").write_bytes(msgspec.json.encode(stale))
+
+        assert standing(backend, "postgres").running is False
+        assert up(lab.backend(site), site, ["postgres"]) == ["postgres"]
+        down(lab.backend(site))
+        assert stranger.poll() is None
+    finally:
+        stranger.send_signal(signal.SIGKILL)
+        stranger.wait()
+
+
+def test_as_root_nothing_is_given_away(lab: EmbeddedLab) -> None:
+    site = lab.site()
+    up(lab.backend(site), site)
+    owners: set[Any] = {path.lstat().st_uid for path in site.instance.data_dir.rglob("*")}
+    assert owners == {os.geteuid()}
