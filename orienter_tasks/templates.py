@@ -49,6 +49,7 @@ def render(root: Path, name: str, target: Path, values: Mapping[str, object]) ->
         lstrip_blocks=True,
     )
     environment.filters["nginx_quote"] = nginx_quote
+    environment.filters["nginx_path"] = nginx_path
     environment.filters["yaml_quote"] = yaml_quote
     try:
         template = environment.get_template(name)
@@ -65,6 +66,15 @@ def render(root: Path, name: str, target: Path, values: Mapping[str, object]) ->
         raise CheckError(f"template {name} does not render: {error}") from error
 
 
+def nginx_path(value: object) -> str:
+    """Quote a path for those of nginx's directives that know no variables, such as `pid`; `$` is itself there.
+
+    Raises:
+        ValueError: for control characters.
+    """
+    return _nginx_quoted(str(value))
+
+
 def nginx_quote(value: object) -> str:
     """Quote a value for nginx: inside double quotes, with its own special characters escaped.
 
@@ -72,7 +82,13 @@ def nginx_quote(value: object) -> str:
         ValueError: for control characters and `$`, which nginx cannot escape.
     """
     text = str(value)
-    if any(ord(char) < 32 for char in text) or "$" in text:  # noqa: PLR2004 - the control characters
+    if "$" in text:
+        raise ValueError(f"{text!r} cannot be written into an nginx configuration")
+    return _nginx_quoted(text)
+
+
+def _nginx_quoted(text: str) -> str:
+    if any(ord(char) < 32 for char in text):  # noqa: PLR2004 - the control characters
         raise ValueError(f"{text!r} cannot be written into an nginx configuration")
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
