@@ -6,18 +6,16 @@ DATA_DIR/nginx holds what nginx runs with; `candidate` below it holds what is to
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import time
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from orienter_tasks import templates
 from orienter_tasks.errors import CheckError, ConfigError, OrienterError
 from orienter_tasks.instance import component_of_port
+from orienter_tasks.nginx_health import await_revision, health_token, probe
 from orienter_tasks.stack.component import NotReadyError
-from orienter_tasks.stack.probes import http_answer
 from orienter_tasks.state import locked, private_dir, write_private
 
 if TYPE_CHECKING:
@@ -28,12 +26,11 @@ if TYPE_CHECKING:
     from orienter_tasks.instance import Instance
     from orienter_tasks.templates import Rendered
 
+__all__ = ["MAIN", "apply", "check", "config_dir", "health_token", "plan", "probe", "render", "values"]
+
 MAIN = "nginx.conf"
 LOCAL = "nginx-local.conf"
 ACCEPTED = ".accepted"
-RELOAD_SECONDS = 5.0
-SETTLED_SECONDS = 0.25  # nginx lets the former workers answer for 100 ms beside the new ones
-POLL_SECONDS = 0.05
 REVISION_MARK = "@REVISION@"
 
 
@@ -52,11 +49,6 @@ class Server(Protocol):
 
     def reload_nginx(self) -> bool:
         """Make a running nginx read its configuration again; False when it does not run."""
-
-
-def health_token(instance: Instance) -> str:
-    """Return what tells this checkout's nginx from every other's in its answer to GET /health."""
-    return hashlib.sha256(os.fsencode(instance.root) + b"\0" + str(instance.id).encode()).hexdigest()[:12]
 
 
 def config_dir(instance: Instance) -> Path:
@@ -135,36 +127,11 @@ def apply(site: Site, server: Server, *, force: bool = False) -> bool:
             _put(live / name, (candidate / name).read_bytes())
         try:
             if server.reload_nginx():
-                _await_revision(site, revision)
+                await_revision(site, revision)
         except (OrienterError, NotReadyError) as error:
             raise _rolled_back(site, server, former, error) from error
         _put(live / ACCEPTED, accepted)
         return changed
-
-
-def probe(site: Site) -> Mapping[str, Any]:
-    """Ask the instance's public nginx port who is there; return the answer when it is this checkout's nginx.
-
-    Raises:
-        NotReadyError: nobody answers yet, or somebody else does, who is named.
-    """
-    instance = site.instance
-    port = instance.ports["nginx"]
-    status, body = http_answer("127.0.0.1", port, "/health")
-    answer = _json_object(body)
-    if status != 200 or "token" not in answer:  # noqa: PLR2004 - HTTP's OK
-        seen = body[:60].decode("utf-8", "replace")
-        raise NotReadyError(
-            f"port {port} answers /health with {status} {seen!r}: that is not the nginx of {instance}, "
-            f"or {site.settings.nginx.template} has no /health with its token"
-        )
-    if answer.get("project") != instance.project or answer.get("instance") != instance.id:
-        raise NotReadyError(
-            f"port {port} is answered by instance {answer.get('instance')} of {answer.get('project')}, not {instance}"
-        )
-    if answer["token"] != health_token(instance):
-        raise NotReadyError(f"port {port} is answered by an instance {instance.id} of another checkout")
-    return answer
 
 
 def _candidate(instance: Instance) -> Path:
@@ -221,24 +188,6 @@ def _require_accepted(site: Site, server: Server, candidate: Path) -> None:
         )
 
 
-def _await_revision(site: Site, revision: str) -> None:
-    """Wait until only the new configuration answers; one without a revision is believed."""
-    deadline, since = time.monotonic() + RELOAD_SECONDS, None
-    while True:
-        now = time.monotonic()
-        try:
-            if probe(site).get("revision", revision) != revision:
-                raise NotReadyError("it goes on with the former one")
-            since = since if since is not None else now
-            if now - since >= SETTLED_SECONDS:
-                return
-        except NotReadyError:
-            since = None
-            if now > deadline:
-                raise
-        time.sleep(POLL_SECONDS)
-
-
 def _rolled_back(site: Site, server: Server, former: Mapping[str, bytes | None], cause: Exception) -> OrienterError:
     """Put the former files back, reload, and return the error to raise."""
     live = config_dir(site.instance)
@@ -266,11 +215,3 @@ def _read(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
-
-
-def _json_object(body: bytes) -> dict[str, Any]:
-    try:
-        parsed = json.loads(body)
-    except ValueError:
-        return {}
-    return parsed if isinstance(parsed, dict) else {}
