@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from orienter_tasks import inventory
-from orienter_tasks.errors import ConfigError, ConflictError, NotFoundError
+from orienter_tasks.errors import ConfigError, ConflictError, InterruptError, NotFoundError
 from orienter_tasks.settings import INFRA
 from orienter_tasks.validation import nearest
 
@@ -178,7 +178,8 @@ def status(ctx: InstanceContext, names: Sequence[str], *, as_json: bool) -> bool
         ctx.report.json({**document, "unseen": list(taken.unseen)})
         return found.state == "running"
     rows = _status_rows(ctx, found, names)
-    ctx.report.table(STATUS_COLUMNS, rows, title=f"{ctx.instance}  {found.state}  {ctx.instance.url}")
+    title = f"{ctx.instance}  {found.state}  {ctx.instance.url}"
+    ctx.report.table(STATUS_COLUMNS, rows, title=title, wrapping="what", droppable=("memory",))
     return found.state == "running"
 
 
@@ -216,8 +217,6 @@ def announce(ctx: InstanceContext) -> None:
         ("logs", str(instance.log_dir)),
     ]
     ctx.report.box(f"instance {instance.id} · {instance.worktree}", facts)
-    for name, reason in ctx.plan.skipped:
-        ctx.report.note(f"{name} is not started: {reason}")
 
 
 def attach(ctx: InstanceContext) -> None:
@@ -232,24 +231,27 @@ def attach(ctx: InstanceContext) -> None:
 def _follow(ctx: InstanceContext, attachment: Attachment) -> None:
     try:
         attachment.run()
-    except BaseException:
-        ctx.report.note(f"stopping {ctx.instance}")
+    except BaseException as error:
         _stop_patiently(ctx)
+        if isinstance(error, KeyboardInterrupt):
+            raise InterruptError("stopped by Ctrl-C", expected=True) from None
         raise
     ctx.report.note(f"{ctx.instance} was stopped by another command")
 
 
 def _stop_patiently(ctx: InstanceContext) -> None:
     """Stop; a second Ctrl-C hurries."""
+    sys.stdout.flush()
     try:
         ctx.lock_for_stopping()
+        ctx.progress()
         ctx.stop()
     except KeyboardInterrupt:
-        ctx.report.note("hurrying")
         ctx.hurry()
         ctx.stop()
     finally:
         ctx.finish()
+    ctx.report.note(f"{ctx.instance} is stopped; its data stays")
 
 
 def _known(names: Sequence[str], known: Sequence[str]) -> list[str]:

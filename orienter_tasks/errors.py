@@ -67,10 +67,18 @@ class TimedOutError(OrienterError):
 
 
 class InterruptError(OrienterError):
-    """The user pressed Ctrl-C, or the process was told to end; 128 + the signal's number."""
+    """The user pressed Ctrl-C, or the process was told to end; 128 + the signal's number.
+
+    Args:
+        message: what happened.
+        signal_number: the signal that was received.
+        expected: it is the ordinary end of a foreground run, and needs no line of its own.
+        hint: what to do next.
+    """
 
     exit_code = 130
 
-    def __init__(self, message: str, *, signal_number: int = 2, hint: str = "") -> None:
+    def __init__(self, message: str, *, signal_number: int = 2, expected: bool = False, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.exit_code = 128 + signal_number
+        self.expected = expected

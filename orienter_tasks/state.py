@@ -30,13 +30,17 @@ def state_dir() -> Path:
 
 
 def private_dir(path: Path) -> Path:
-    """Make a directory that only its owner may enter (0700); an existing one keeps its mode.
+    """Make a directory, and what is missing above it, that only its owner may enter (0700).
+
+    Existing ones keep their mode.
 
     Raises:
         ConfigError: where it cannot be made.
     """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for missing in [parent for parent in reversed(path.parents) if not parent.exists()]:
+            missing.mkdir(mode=0o700, exist_ok=True)  # mkdir(parents=True) would leave these to the umask
+        path.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"cannot make the directory {path}: {error.strerror}") from error
     return path
@@ -117,7 +121,8 @@ def is_locked(name: str) -> bool:
 def _command() -> str:
     import sys
 
-    return " ".join(["inv", *sys.argv[1:]])[:200]
+    words = " ".join(["inv", *sys.argv[1:]])
+    return " ".join(words.encode(errors="replace").decode().split())[:200]
 
 
 def _holder(path: Path) -> str:

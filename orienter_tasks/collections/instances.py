@@ -11,6 +11,7 @@ from orienter_tasks.collections.tasks import task
 if TYPE_CHECKING:
     from orienter_tasks.context import InstanceContext
 
+DROPPABLE = ("last used", "backend", "memory", "branch", "up")
 COLUMNS = ("id", "worktree", "branch", "state", "url", "backend", "services", "memory", "up", "last used")
 
 
@@ -28,7 +29,7 @@ def instances(ctx: InstanceContext, json: bool = False) -> None:
         ctx.report.note("no checkout has an instance yet; start one with: inv dev")
         return
     several = len({one.instance.project for one in found.instances}) > 1
-    ctx.report.table(COLUMNS, [_row(one, several=several) for one in found.instances])
+    ctx.report.table(COLUMNS, [_row(one, several=several) for one in found.instances], droppable=DROPPABLE)
 
 
 def _row(one: inventory.Found, *, several: bool) -> list[str]:
@@ -41,7 +42,7 @@ def _row(one: inventory.Found, *, several: bool) -> list[str]:
         one.state,
         instance.url,
         one.backend or "–",
-        f"{up}/{len(one.services)}",
+        f"{up}/{len(one.services)}" if one.services else "–",
         inventory.megabytes(one.memory),
         inventory.ago(one.since) or "–",
         f"{inventory.ago(one.used_at)} ago",

@@ -141,7 +141,8 @@ def count(text: str, flag: str) -> int:
 
 
 def _exit(report: Report, error: OrienterError) -> Exit:
-    report.error(error)
+    if not (isinstance(error, InterruptError) and error.expected):
+        report.error(error)
     return Exit(code=error.exit_code)
 
 

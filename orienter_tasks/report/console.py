@@ -79,15 +79,33 @@ class Report:
         for line in error.details:
             self._aside(line, "")
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
-        """Print a table on stdout; a cell that is a state is coloured."""
-        if fancy(sys.stdout):
-            self._rich_table(columns, rows, title)
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        *,
+        title: str = "",
+        wrapping: str = "",
+        droppable: Sequence[str] = (),
+    ) -> None:
+        """Print a table on stdout.
+
+        Args:
+            columns: their names.
+            rows: their cells; a cell that is a state is coloured on a terminal.
+            title: a line above.
+            wrapping: the one column whose cells may take several lines.
+            droppable: columns that are left out, in this order, where a terminal is too narrow for all.
+        """
+        if not fancy(sys.stdout):
+            widths = _widths(columns, rows)
+            lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+            head = "  ".join(cell.upper().ljust(width) for cell, width in zip(columns, widths, strict=True))
+            self.answer("\n".join(line.rstrip() for line in ([title] if title else []) + [head, *lines]))
             return
-        widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-        head = "  ".join(cell.upper().ljust(width) for cell, width in zip(columns, widths, strict=True))
-        self.answer("\n".join(line.rstrip() for line in ([title] if title else []) + [head, *lines]))
+        kept = _that_fit(columns, rows, droppable, shutil.get_terminal_size().columns)
+        cells = [[row[i] for i in kept] for row in rows]
+        self._rich_table([columns[i] for i in kept], cells, title, wrapping)
 
     def box(self, title: str, facts: Sequence[tuple[str, str]]) -> None:
         """Print a few named facts on stdout, framed on a terminal."""
@@ -116,15 +134,34 @@ class Report:
                 sys.stderr.write(text + "\n")
                 sys.stderr.flush()
 
-    def _rich_table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
+    def _rich_table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str, wrapping: str) -> None:
         from rich.box import SIMPLE_HEAD
         from rich.table import Table
         from rich.text import Text
 
-        narrow = shutil.get_terminal_size().columns < 100  # noqa: PLR2004 - an ordinary 80-column terminal
-        table = Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False, padding=(0, 1))
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="dim")
         for column in columns:
-            table.add_column(column, overflow="fold" if narrow else "ellipsis", no_wrap=not narrow)
+            table.add_column(column, overflow="fold" if column == wrapping else "ellipsis", no_wrap=column != wrapping)
         for row in rows:
             table.add_row(*(Text(cell, style=STYLES.get(cell.split(" ")[0], "")) for cell in row))
-        self.console(sys.stdout).print(table)
+        console = self.console(sys.stdout)
+        if title:
+            console.print(Text(title, style="bold"))
+        console.print(table)
+
+
+def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
+
+
+def _that_fit(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], droppable: Sequence[str], available: int
+) -> list[int]:
+    """Return the indexes of the columns that fit into a width, when the droppable ones go one after the other."""
+    widths = _widths(columns, rows)
+    kept = list(range(len(columns)))
+    for name in droppable:
+        if sum(widths[i] + 3 for i in kept) <= available:
+            break
+        kept.remove(columns.index(name))
+    return kept
