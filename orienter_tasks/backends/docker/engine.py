@@ -67,6 +67,9 @@ class Engine:
         """
         with self._lock:
             if self._client is None:
+                seen = self.why_silent()
+                if seen is not None:
+                    raise self._absent(seen)
                 with self.talking("be reached"):
                     self._client = self._connect(REQUEST_SECONDS)
             return self._client
@@ -127,8 +130,6 @@ class Engine:
                 self._client = None
 
     def _connect(self, timeout: float) -> APIClient:
-        if not self.endpoint.is_here:
-            raise OSError(endpoints.why_silent(self.endpoint, timeout))
         from docker.api.client import APIClient
 
         options: dict[str, Any] = {"base_url": self.endpoint.url}
@@ -145,10 +146,13 @@ class Engine:
 
     def _away(self, doing: str, error: Exception) -> BackendError:
         seen = self.why_silent()
-        if seen is None:
-            return BackendError(f"Docker cannot {doing}: {_innermost(error)}", hint="the engine answers: try again")
+        if seen is not None:
+            return self._absent(seen)
+        return BackendError(f"Docker cannot {doing}: {_innermost(error)}", hint="the engine answers: try again")
+
+    def _absent(self, seen: str) -> BackendError:
         hint = JOIN_GROUP if "denied" in seen.lower() else START_IT
-        return BackendError(f"Docker cannot {doing}: no engine answers at {self.endpoint}: {seen}", hint=hint)
+        return BackendError(f"no Docker engine answers at {self.endpoint}: {seen}", hint=hint)
 
 
 @lru_cache(maxsize=4)

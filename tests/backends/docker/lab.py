@@ -1,0 +1,90 @@
+"""Sites for the Docker backend, on ports, names and images of their own, and the engine's view of them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from orienter_tasks.backends.backend import Site
+from orienter_tasks.backends.docker.backend import DockerBackend
+from orienter_tasks.backends.docker.engine import Engine
+from orienter_tasks.environment import derive
+from orienter_tasks.instance import LABEL_ROOT, make_instance
+from orienter_tasks.validation import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from orienter_tasks.backends.docker.endpoint import Endpoint
+
+IMAGES = os.environ.get("ORIENTER_TEST_IMAGES", "orienter-test")
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 9
+PROJECT = "orienter-test-docker" + (f"-{WORKER}" if WORKER else "")
+NAMES = ("nginx", "whatsapp", "dashboard", "opencode", "vite", "postgres", "minio_api", "minio_console")
+BASES = {name: 22000 + WORKER * 100 + number for number, name in enumerate(NAMES)}
+DEFAULTS: dict[str, Any] = {
+    "project": PROJECT,
+    "ports": BASES,
+    "instances": {"max": 3},
+    "docker": {"postgres": f"{IMAGES}/postgres:local", "minio": f"{IMAGES}/s3:local", "nginx": f"{IMAGES}/nginx:local"},
+}
+
+
+class DockerLab:
+    """Makes sites whose roots lie below one directory; `clean` removes by that root's label."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._engines: list[Engine] = []
+        self.engine = self.engine_at(None)
+
+    def engine_at(self, endpoint: Endpoint | None) -> Engine:
+        """Make an engine object that is closed at the end."""
+        self._engines.append(Engine(endpoint))
+        return self._engines[-1]
+
+    def site(
+        self,
+        instance_id: int = 0,
+        dotenv: Mapping[str, str] | None = None,
+        *,
+        root: Path | None = None,
+        **orienter: Any,
+    ) -> Site:
+        """Make a site; `orienter` merges into the defaults one section deep."""
+        merged = {**DEFAULTS}
+        for key, value in orienter.items():
+            merged[key] = {**merged[key], **value} if isinstance(merged.get(key), dict) else value
+        settings = load(merged)
+        root = root or self.directory / f"checkout-{instance_id}"
+        root.mkdir(parents=True, exist_ok=True)
+        instance = make_instance(settings, instance_id, root.resolve())
+        return Site(instance, settings, derive(instance, settings, dotenv or {}, {}))
+
+    def backend(self, site: Site) -> DockerBackend:
+        """Make a backend that shares nothing with former ones but the engine's connections."""
+        return DockerBackend(site, self.engine)
+
+    def count_calls(self) -> Callable[[], int]:
+        """Count the engine's answers from now on."""
+        calls: list[str] = []
+        api: Any = self.engine.api
+        api.hooks["response"].append(lambda response, **kwargs: calls.append(response.url))
+        return lambda: len(calls)
+
+    def clean(self) -> None:
+        """Remove every container, volume and network that is labelled with a root below the directory."""
+        api = self.engine.api
+        wanted = {"label": LABEL_ROOT}
+        for found in filter(self._mine, api.containers(all=True, filters=wanted)):
+            api.remove_container(found["Id"], force=True, v=True)
+        for found in filter(self._mine, api.volumes(filters=wanted)["Volumes"] or ()):
+            api.remove_volume(found["Name"], force=True)
+        for found in filter(self._mine, api.networks(filters=wanted)):
+            api.remove_network(found["Id"])
+        for engine in self._engines:
+            engine.close()
+
+    def _mine(self, found: Mapping[str, Any]) -> bool:
+        return str(found["Labels"].get(LABEL_ROOT, "")).startswith(str(self.directory))

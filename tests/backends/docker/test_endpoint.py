@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orienter_tasks.backends.docker import engine
+from orienter_tasks.backends.docker.endpoint import DEFAULT_URL, Endpoint, current, why_silent
+from orienter_tasks.errors import BackendError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def write_context(config: Path, name: str, url: str) -> None:
+    """Lay out a context as the docker command line does."""
+    meta = config / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest()
+    meta.mkdir(parents=True)
+    content = {"Name": name, "Metadata": {}, "Endpoints": {"docker": {"Host": url, "SkipTLSVerify": False}}}
+    (meta / "meta.json").write_text(json.dumps(content))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    directory = tmp_path / "docker-config"
+    directory.mkdir()
+    return directory
+
+
+def test_the_default_socket(config: Path) -> None:
+    assert current({"DOCKER_CONFIG": str(config)}).url == DEFAULT_URL
+    (config / "config.json").write_text('{"currentContext": "default"}')
+    assert current({"DOCKER_CONFIG": str(config)}).url == DEFAULT_URL
+    (config / "config.json").write_text("{")
+    assert current({"DOCKER_CONFIG": str(config)}).url == DEFAULT_URL
+
+
+def test_the_current_context(config: Path) -> None:
+    write_context(config, "colima", "unix:///tmp/colima.sock")
+    write_context(config, "other", "unix:///tmp/other.sock")
+    (config / "config.json").write_text('{"currentContext": "colima"}')
+    found = current({"DOCKER_CONFIG": str(config)})
+    assert (found.url, found.context, found.tls) == ("unix:///tmp/colima.sock", "colima", False)
+    assert current({"DOCKER_CONFIG": str(config), "DOCKER_CONTEXT": "other"}).socket_path == "/tmp/other.sock"
+    host = {"DOCKER_CONFIG": str(config), "DOCKER_CONTEXT": "other", "DOCKER_HOST": "tcp://127.0.0.1:2375"}
+    assert current(host).url == "tcp://127.0.0.1:2375"
+
+
+def test_the_sdk_reads_contexts_alike(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_context(config, "colima", "unix:///tmp/colima.sock")
+    (config / "config.json").write_text('{"currentContext": "colima"}')
+    monkeypatch.setenv("DOCKER_CONFIG", str(config))
+    from docker.context import ContextAPI
+
+    assert ContextAPI.get_context().Host == current().url
+
+
+def test_a_context_that_is_not_there_is_named(config: Path) -> None:
+    found = current({"DOCKER_CONFIG": str(config), "DOCKER_CONTEXT": "lost"})
+    assert why_silent(found, 1.0) == "there is no such context"
+    with pytest.raises(BackendError, match="docker context 'lost'"):
+        _ = engine.Engine(found).api
+
+
+@pytest.mark.parametrize(
+    ("url", "here"),
+    [
+        ("unix:///var/run/docker.sock", True),
+        ("npipe:////./pipe/docker_engine", True),
+        ("tcp://127.0.0.1:2375", True),
+        ("tcp://[::1]:2375", True),
+        ("tcp://localhost:2376", True),
+        ("tcp://build.example:2375", False),
+        ("tcp://192.0.2.1:2375", False),
+        ("ssh://me@build.example", False),
+        ("", False),
+    ],
+)
+def test_an_engine_elsewhere_is_no_use(url: str, here: bool) -> None:
+    endpoint = Endpoint(url, "DOCKER_HOST")
+    assert endpoint.is_here is here
+    if not here:
+        assert why_silent(endpoint, 1.0) is not None
+
+
+def test_an_engine_elsewhere_is_never_contacted() -> None:
+    begun = time.monotonic()
+    with pytest.raises(BackendError, match="on another machine") as refused:
+        _ = engine.Engine(Endpoint("tcp://192.0.2.1:2375", "DOCKER_HOST")).api
+    assert time.monotonic() - begun < 0.5
+    assert refused.value.exit_code == 5
+
+
+@contextmanager
+def answering(path: Path, answer: bytes | None) -> Iterator[Endpoint]:
+    """Listen on a unix socket; None: take connections and say nothing."""
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as server:
+        server.bind(str(path))
+        server.listen()
+        held: list[socket.socket] = []
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                held.append(connection)
+                connection.recv(4096)
+                if answer is not None:
+                    connection.sendall(answer)
+                    connection.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield Endpoint(f"unix://{path}", "a test")
+        server.shutdown(socket.SHUT_RDWR)
+        for connection in held:
+            connection.close()
+
+
+def test_what_is_seen_of_a_silent_engine(tmp_path: Path) -> None:
+    assert why_silent(Endpoint(f"unix://{tmp_path}/none", ""), 1.0) == "No such file or directory"
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        free = taken.getsockname()[1]
+    assert why_silent(Endpoint(f"tcp://127.0.0.1:{free}", ""), 1.0) == "Connection refused"
+    with answering(tmp_path / "mute", None) as endpoint:
+        begun = time.monotonic()
+        assert why_silent(endpoint, 0.2) == "timed out"
+        assert time.monotonic() - begun < 0.5
+    with answering(tmp_path / "ok", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK") as endpoint:
+        assert why_silent(endpoint, 1.0) is None
+    with answering(tmp_path / "ill", b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n") as endpoint:
+        assert why_silent(endpoint, 1.0) == "it answers 503"
+    with answering(tmp_path / "odd", b"hello\r\n\r\n") as endpoint:
+        assert why_silent(endpoint, 1.0) is not None
+
+
+@pytest.mark.docker
+def test_no_engine_is_one_line_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(BackendError) as refused:
+        _ = engine.Engine(Endpoint(f"unix://{tmp_path}/none", "DOCKER_HOST")).api
+    line = refused.value.line()
+    assert "no Docker engine answers" in line
+    assert f"unix://{tmp_path}/none (DOCKER_HOST): No such file or directory" in line
+    assert "--backend embedded" in line
+    assert refused.value.exit_code == 5
+
+
+def test_the_question_loads_no_sdk(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from orienter_tasks.backends.docker import engine\n"
+        "print(engine.answers(), any(name.split('.')[0] in ('docker', 'requests') for name in sys.modules))"
+    )
+    env = {"DOCKER_HOST": f"unix://{tmp_path}/none", "PATH": ""}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.docker
+def test_the_real_engine_answers_at_once(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = time.monotonic()
+    assert engine.answers()
+    assert time.monotonic() - begun < 0.5
+    facts = engine.shared().facts
+    assert facts.version
+    assert engine.shared() is engine.shared()
+    engine.shared().close()
+
+
+@pytest.mark.docker
+def test_the_real_engine_through_a_context(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = current()
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    write_context(config, "mine", real.url)
+    monkeypatch.setenv("DOCKER_CONFIG", str(config))
+    monkeypatch.setenv("DOCKER_CONTEXT", "mine")
+    through = engine.Engine()
+    try:
+        assert through.endpoint.context == "mine"
+        assert through.facts.version
+    finally:
+        through.close()
