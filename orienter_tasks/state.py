@@ -30,17 +30,15 @@ def state_dir() -> Path:
 
 
 def private_dir(path: Path) -> Path:
-    """Make a directory, and what is missing above it, that only its owner may enter (0700).
-
-    Existing ones keep their mode.
+    """Make a directory that only its owner may enter (0700); an existing one keeps its mode.
 
     Raises:
         ConfigError: where it cannot be made.
     """
+    if state_dir() in path.parents:
+        private_dir(state_dir())  # mkdir leaves the mode of parents to the umask
     try:
-        for missing in [parent for parent in reversed(path.parents) if not parent.exists()]:
-            missing.mkdir(mode=0o700, exist_ok=True)  # mkdir(parents=True) would leave these to the umask
-        path.mkdir(mode=0o700, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"cannot make the directory {path}: {error.strerror}") from error
     return path
