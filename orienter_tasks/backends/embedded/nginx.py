@@ -36,7 +36,7 @@ class NginxComponent:
     def __init__(self, site: Site) -> None:
         self.timeout = site.settings.timeouts.infra
         self.directory = nginx.config_dir(site.instance)
-        self.server = Server(site.instance, self.name)
+        self.server = Server(site.instance, self.name, self.directory, title="nginx")
         self._site = site
 
     def start(self, note: Note) -> bool:  # noqa: ARG002 - it is too quick for words
@@ -131,7 +131,6 @@ def launch_of(program: Path, directory: Path, configuration: str) -> Launch:
         binary=program,
         version=("-v",),
         command=[str(program), *words],
-        cwd=directory,
         env={},
         stop_signal=signal.SIGTERM,
     )

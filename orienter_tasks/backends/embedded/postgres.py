@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.database import ensure_database
-from orienter_tasks.backends.embedded import binaries, cluster, postmaster
+from orienter_tasks.backends.embedded import binaries, cluster, leftovers, postmaster
 from orienter_tasks.backends.embedded.server import LEFTOVER_SECONDS, Launch, Server
 from orienter_tasks.backends.embedded.unprivileged import account_for
 from orienter_tasks.environment import LOOPBACK
@@ -48,7 +48,7 @@ class PostgresComponent:
     def __init__(self, site: Site) -> None:
         self.timeout = site.settings.timeouts.infra
         self.data = site.instance.data_dir / "postgres"
-        self.server = Server(site.instance, self.name)
+        self.server = Server(site.instance, self.name, self.data)
         self._site = site
         self._port = site.instance.ports["postgres"]
         self._retry_until = 0.0
@@ -82,7 +82,7 @@ class PostgresComponent:
     def stop(self, grace: float) -> None:
         """Disconnect the clients and stop, data written."""
         self.server.stop(grace)
-        postmaster.end_backends(self._site.instance, self.data)
+        postmaster.end_backends(self.data)
 
     def logs(self, request: LogRequest) -> Iterator[str]:
         """Read its log file."""
@@ -103,13 +103,7 @@ class PostgresComponent:
             raise NotReadyError(f"the {STILL_IN_USE} is still in use") from error
 
     def _clear(self) -> None:
-        import psutil
-
-        leftovers = tree.members(self._site.instance, self.name)
-        for process in leftovers:
-            process.send_signal(signal.SIGINT)
-        psutil.wait_procs(leftovers, timeout=LEFTOVER_SECONDS)
-        self.server.stop(LEFTOVER_SECONDS)
+        leftovers.end(tree.members(self._site.instance, self.name), signal.SIGINT, LEFTOVER_SECONDS)
         postmaster.clear(self._site.instance, self.data)
 
     def _launch(self, postgres: Release, account: Account) -> Launch:
@@ -122,7 +116,6 @@ class PostgresComponent:
             binary=program,
             version=("--version",),
             command=account.command(program, "-D", str(self.data), "-p", str(self._port), *settings),
-            cwd=self.data,
             env={},
             stop_signal=signal.SIGINT,
         )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orienter_tasks.errors import CheckError, ConflictError
+from orienter_tasks.backends.embedded import leftovers
+from orienter_tasks.errors import ConflictError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from orienter_tasks.instance import Instance
 
+NAMES = ("postgres", "postmaster")
 QUIT_SECONDS = 1.0
-KILL_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,15 @@ class Status:
 
 def read(data: Path) -> Status | None:
     """Read the file; None when there is none or it is not whole yet."""
+    lines = _lines(data)
     try:
-        lines = (data / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
         return Status(int(lines[0]), int(lines[3]), lines[7].strip() == "ready")
-    except (OSError, ValueError, IndexError):
+    except (ValueError, IndexError):
         return None
 
 
 def clear(instance: Instance, data: Path) -> None:
-    """Remove what keeps a new server from starting: a lock whose pid is a stranger's by now, backends without a server.
+    """Remove what keeps a new server from starting: a lock that names a stranger by now, backends without a server.
 
     PostgreSQL itself sees to a lock whose pid is nobody's.
 
@@ -47,72 +47,48 @@ def clear(instance: Instance, data: Path) -> None:
         ConflictError: a server that is none of ours serves this directory.
         CheckError: a backend survives SIGKILL.
     """
-    lock = data / "postmaster.pid"
-    if lock.is_file():
-        pid = _pid(lock)
-        if pid is None or (_exists(pid) and not _serves(pid, data)):
-            lock.unlink(missing_ok=True)
-        elif _exists(pid):
-            raise ConflictError(
-                f"pid {pid} serves {data} of {instance} and was not started by inv", hint=f"stop it: kill -INT {pid}"
-            )
-    end_backends(instance, data)
+    import psutil
+
+    pid = _pid(data)
+    serving = {process.pid for process in leftovers.working_in(data, NAMES)}
+    if pid in serving:
+        raise ConflictError(
+            f"pid {pid} serves {data} of {instance} and was not started by inv", hint=f"stop it: kill -INT {pid}"
+        )
+    if pid is None or psutil.pid_exists(pid):
+        (data / "postmaster.pid").unlink(missing_ok=True)
+    end_backends(data)
 
 
-def end_backends(instance: Instance, data: Path) -> None:
-    """End processes that a killed server left behind: they hold its shared memory until they next look up.
+def end_backends(data: Path) -> None:
+    """End backends whose server was killed: busy ones notice it late, and hold its shared memory until then.
 
-    Each has a session of its own and its title in place of its environment: PostgreSQL's name and its working
-    directory, which is the data directory, are what tells them.
+    A server that somebody runs on this directory by hand is left alone, and so are its backends.
     """
-    import psutil
-
-    left = _backends(data)
-    for number, seconds in ((signal.SIGQUIT, QUIT_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
-        for process in left:
-            try:
-                process.send_signal(number)
-            except psutil.Error:
-                continue
-        left = psutil.wait_procs(left, timeout=seconds)[1] if left else []
-    if left:
-        pids = ", ".join(str(process.pid) for process in left)
-        raise CheckError(f"PostgreSQL backends of {instance} survive SIGKILL: {pids}")
+    found = leftovers.working_in(data, NAMES)
+    known = {process.pid for process in found}
+    orphans = [process for process in found if process.pid != _pid(data) and _parent(process) not in known]
+    leftovers.end(orphans, signal.SIGQUIT, QUIT_SECONDS)
 
 
-def _backends(data: Path) -> list[psutil.Process]:
-    import psutil
-
-    return [process for process in psutil.process_iter() if _works_in(process, data)]
-
-
-def _works_in(process: psutil.Process, data: Path) -> bool:
+def _parent(process: psutil.Process) -> int | None:
     import psutil
 
     try:
-        return process.name() in ("postgres", "postmaster") and process.cwd() == os.path.realpath(data)
-    except (psutil.Error, OSError):
-        return False
-
-
-def _serves(pid: int, data: Path) -> bool:
-    import psutil
-
-    try:
-        return _works_in(psutil.Process(pid), data)
+        return process.ppid()
     except psutil.Error:
-        return False
-
-
-def _exists(pid: int) -> bool:
-    import psutil
-
-    return bool(psutil.pid_exists(pid))
-
-
-def _pid(lock: Path) -> int | None:
-    try:
-        pid = int(lock.read_text(encoding="utf-8", errors="replace").splitlines()[0])
-    except (OSError, ValueError, IndexError):
         return None
-    return pid if pid > 0 else None
+
+
+def _pid(data: Path) -> int | None:
+    try:
+        return int(_lines(data)[0])
+    except (ValueError, IndexError):
+        return None
+
+
+def _lines(data: Path) -> list[str]:
+    try:
+        return (data / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []

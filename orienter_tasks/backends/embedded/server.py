@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.backend import Standing
-from orienter_tasks.backends.embedded import binaries
+from orienter_tasks.backends.embedded import binaries, leftovers
 from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFoundError
 from orienter_tasks.logfiles import read
 from orienter_tasks.processes import tree
@@ -27,7 +27,7 @@ TAIL_LINES = 15
 LEFTOVER_SECONDS = 2.0
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
-PORT_TAKEN = ("Address already in use", "address already in use")
+PORT_TAKEN = ("Address already in use", "address already in use", "Address in use")  # glibc, Go, musl
 DISK_FULL = ("No space left on device", "no space left on device")
 
 
@@ -38,7 +38,6 @@ class Launch:
     Attributes:
         binary: the program, and `version` the arguments that make it tell its version.
         command: argv; another program than `binary` may stand first and hand over to it.
-        cwd: its directory.
         env: variables beside those that every server gets.
         stop_signal: the signal to its leader that ends it gracefully.
     """
@@ -46,7 +45,6 @@ class Launch:
     binary: Path
     version: tuple[str, ...]
     command: Sequence[str]
-    cwd: Path
     env: Mapping[str, str]
     stop_signal: int = signal.SIGTERM
 
@@ -57,12 +55,16 @@ class Server:
     Args:
         instance: whose.
         name: its record's name, and its log's.
+        directory: its working directory.
+        title: the name of a program that overwrites its environment; such processes are found by their directory.
     """
 
-    def __init__(self, instance: Instance, name: str) -> None:
+    def __init__(self, instance: Instance, name: str, directory: Path, *, title: str = "") -> None:
         self.name = name
+        self.directory = directory
         self.log = instance.log_dir / f"{name}.log"
         self._instance = instance
+        self._title = title
         self._handle: Handle | None = None
         self._launch: Launch | None = None
 
@@ -96,7 +98,7 @@ class Server:
         program = Program(
             component=self.name,
             command=launch.command,
-            cwd=launch.cwd,
+            cwd=self.directory,
             env={**_environment(self._instance), **launch.env},
             log=self.log,
             stop_signal=launch.stop_signal,
@@ -127,6 +129,8 @@ class Server:
     def stop(self, grace: float) -> None:
         """End it and what belongs to it; without a word when nothing runs."""
         tree.stop(self._instance, self.name, grace)
+        if self._title:
+            leftovers.end(leftovers.working_in(self.directory, [self._title]), signal.SIGTERM, grace)
         if self._handle is not None:
             self._handle.exit_code()
             self._handle = None

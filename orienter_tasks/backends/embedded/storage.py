@@ -96,8 +96,8 @@ class StorageComponent:
     def __init__(self, site: Site) -> None:
         self.timeout = site.settings.timeouts.infra
         self.directory = site.instance.data_dir / "minio"
-        self.server = Server(site.instance, self.name)
-        self.front = Server(site.instance, FRONT)
+        self.server = Server(site.instance, self.name, self.directory)
+        self.front = Server(site.instance, FRONT, self.directory, title="nginx")
         self._site = site
 
     @property
@@ -178,7 +178,6 @@ class StorageComponent:
             binary=program,
             version=("--version",),
             command=[str(program), "server", str(self.directory / "data"), *addresses],
-            cwd=self.directory,
             env={
                 "MINIO_ROOT_USER": variables["AWS_ACCESS_KEY_ID"],
                 "MINIO_ROOT_PASSWORD": variables["AWS_SECRET_ACCESS_KEY"],
@@ -194,7 +193,6 @@ class StorageComponent:
             binary=program,
             version=("version",),
             command=[str(program), *words],
-            cwd=self.directory,
             env={"RCLONE_AUTH_KEY": self._auth_key()},
         )
 

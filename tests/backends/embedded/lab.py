@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.backends.embedded.backend import EmbeddedBackend
@@ -61,4 +62,6 @@ def kill(site: Site, name: str) -> int:
     assert record is not None
     assert record.alive()
     os.kill(record.pid, signal.SIGKILL)
+    while record.alive():
+        time.sleep(0.005)
     return record.pid

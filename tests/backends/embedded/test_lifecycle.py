@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import threading
 import time
-import urllib.error
-import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -18,8 +15,7 @@ from orienter_tasks import nginx, ports
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError, OrienterError
 from orienter_tasks.processes import tree
 from orienter_tasks.processes.record import load, path_of
-from orienter_tasks.stack.component import NotReadyError
-from tests.backends.contract import COMPONENTS, component, down, get, listens, login, put, s3, sql, standing, up
+from tests.backends.contract import COMPONENTS, component, down, get, listens, put, sql, standing, up
 from tests.backends.embedded.lab import kill
 
 if TYPE_CHECKING:
@@ -181,7 +177,7 @@ def test_removing_data_needs_a_stopped_instance(lab: EmbeddedLab) -> None:
     site = lab.site()
     backend = lab.backend(site)
     up(backend, site, ["postgres"])
-    with pytest.raises(ConflictError, match="postgres of instance 0 .* still runs"):
+    with pytest.raises(ConflictError, match=r"postgres of instance 0 .* still runs"):
         backend.remove_data()
     assert sql(site, "SELECT 1") == [[1]]
 

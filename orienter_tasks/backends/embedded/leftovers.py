@@ -1,0 +1,64 @@
+"""Processes that no record and no environment tells any more.
+
+nginx and PostgreSQL write their titles over their environments, and PostgreSQL's backends have sessions of their own.
+What they cannot lose is the directory they work in, which is one of this instance's own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from orienter_tasks.errors import CheckError
+from orienter_tasks.processes import tree
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import psutil
+
+KILL_SECONDS = 5.0
+
+
+def working_in(directory: Path, names: Sequence[str]) -> list[psutil.Process]:
+    """Return this user's living processes of the given names whose working directory is the given one."""
+    import psutil
+
+    real = os.path.realpath(directory)
+    return [process for process in psutil.process_iter() if _works_in(process, real, names)]
+
+
+def end(processes: Sequence[psutil.Process], number: int, grace: float) -> None:
+    """Signal processes, and kill those that are left after `grace` seconds.
+
+    Raises:
+        CheckError: naming who survives.
+    """
+    left = list(processes)
+    for signal_number, seconds in ((number, grace), (signal.SIGKILL, KILL_SECONDS)):
+        _send(left, signal_number)
+        left = tree.await_end(left, seconds)
+        if not left:
+            return
+    raise CheckError(f"{', '.join(tree.describe(process) for process in left)} survives SIGKILL")
+
+
+def _works_in(process: psutil.Process, directory: str, names: Sequence[str]) -> bool:
+    import psutil
+
+    try:
+        return process.name() in names and process.cwd() == directory and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, OSError):
+        return False
+
+
+def _send(processes: Sequence[psutil.Process], number: int) -> None:
+    import psutil
+
+    for process in processes:
+        try:
+            process.send_signal(number)
+        except psutil.Error:
+            continue
