@@ -1,4 +1,4 @@
-"""A lab that leaves nothing behind, also when its test fails."""
+"""A lab that leaves nothing behind, also when its test fails, and the fixtures that the contract asks for."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import pytest
 from tests.backends.docker.lab import DockerLab
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from orienter_tasks.backends.backend import Site
+    from orienter_tasks.backends.docker.backend import DockerBackend
 
 
 @pytest.fixture
@@ -20,3 +23,18 @@ def lab(tmp_path: Path) -> Iterator[DockerLab]:
         yield lab
     finally:
         lab.clean()
+
+
+@pytest.fixture
+def site(lab: DockerLab) -> Site:
+    return lab.site(0)
+
+
+@pytest.fixture
+def other_site(lab: DockerLab) -> Site:
+    return lab.site(1)
+
+
+@pytest.fixture
+def new_backend(lab: DockerLab) -> Callable[[Site], DockerBackend]:
+    return lab.backend
