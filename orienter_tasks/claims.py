@@ -6,21 +6,26 @@ replaced whole.
 
 from __future__ import annotations
 
+import os
+import re
 import secrets
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from orienter_tasks.errors import ConfigError, ConflictError
+from orienter_tasks.settings import HIGHEST_ID
 from orienter_tasks.state import SCHEMA_VERSION, locked, state_dir, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
 LOCK_SECONDS = 30.0
+
+_PROJECT = re.compile(r"[a-z][a-z0-9_-]*")
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,15 +65,19 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse what could send a destructive command astray."""
-        if not 0 <= self.id <= 1000 or not Path(self.root).is_absolute() or self.root == "/":  # noqa: PLR2004
-            raise ValueError(f"not a claim: id {self.id}, root {self.root!r}")
-        if not self.project or not self.project.replace("-", "").replace("_", "").isalnum():
+        if not 0 <= self.id <= HIGHEST_ID or not all(map(_is_checkout_path, self.roots)):
+            raise ValueError(f"not a claim: id {self.id}, roots {self.roots!r}")
+        if not _PROJECT.fullmatch(self.project):
             raise ValueError(f"not a claim: project {self.project!r}")
 
     @property
     def roots(self) -> tuple[str, ...]:
         """Every path under which this checkout's resources may be labelled."""
         return (self.root, *self.former_roots)
+
+
+def _is_checkout_path(path: str) -> bool:
+    return path.startswith("/") and path == os.path.normpath(path) and path not in ("/", "//")
 
 
 class _File(msgspec.Struct, kw_only=True):
@@ -103,7 +112,7 @@ class Claims:
                     hint="update orienter-tasks",
                 )
             return msgspec.json.decode(data, type=_File).claims
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ConfigError(f"the claims file is damaged: {error}", hint=hint) from error
 
     @contextmanager
@@ -132,7 +141,10 @@ class Claims:
 
     def _write(self, claims: list[Claim]) -> None:
         ordered = sorted(claims, key=lambda claim: (claim.project, claim.id, claim.root))
-        content = msgspec.json.format(msgspec.json.encode(_File(schema_version=SCHEMA_VERSION, claims=ordered)))
+        try:
+            content = msgspec.json.format(msgspec.json.encode(_File(schema_version=SCHEMA_VERSION, claims=ordered)))
+        except UnicodeEncodeError as error:
+            raise ConfigError(f"a checkout's path is not UTF-8: {error.object!r}", hint="rename it") from error
         write_private(self._path, content)
 
 
