@@ -325,12 +325,15 @@ class InstanceContext:
         """Say whether anything of a claim still stands; what cannot be seen counts as standing."""
         if not claim.backend:
             return False
+        import msgspec
+
         from orienter_tasks.backends import choice
 
         try:
-            instance = make_instance(self.settings, claim.id, Path(claim.root), claim.moved)
-            variables = environment.derive(instance, self.settings, {}, {})
-            backend = choice.make(choice.named(claim.backend), site_for(instance, self.settings, variables, claim))
+            settings = msgspec.structs.replace(self.settings, project=claim.project)  # who is in the way may be another's
+            instance = make_instance(settings, claim.id, Path(claim.root), claim.moved)
+            variables = environment.derive(instance, settings, {}, {})
+            backend = choice.make(choice.named(claim.backend), site_for(instance, settings, variables, claim))
             return bool(backend.holdings() or any(standing.running for standing in backend.standings()))
         except OrienterError:
             return True
