@@ -230,6 +230,20 @@ def test_a_changed_template_answers_without_a_restart(running: Nginx) -> None:
     assert running.process.pid == pid
 
 
+def test_a_reload_is_over_when_no_former_worker_answers_any_more(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = ["old", "new", "old", "new"]
+    seen: list[tuple[float, str]] = []
+
+    def probe(_: Site) -> dict[str, str]:
+        seen.append((time.monotonic(), answers[min(len(seen), 3)]))
+        return {"revision": seen[-1][1]}
+
+    monkeypatch.setattr(nginx_health, "probe", probe)
+    nginx_health.await_revision(site, "new")
+    last = max(at for at, revision in seen if revision == "old")
+    assert seen[-1][0] - last >= nginx_health.SETTLED_SECONDS
+
+
 @pytest.mark.embedded
 def test_a_template_without_a_revision_is_believed(running: Nginx) -> None:
     write_template(running.site, "server { listen {{ listen }};" + HEALTH % "" + "}")

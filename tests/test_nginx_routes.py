@@ -145,6 +145,11 @@ def test_no_spelling_leads_to_opencode_without_a_session(lab: Lab, target: str, 
         assert headers["location"] == "/dashboard/"
 
 
+def test_nobody_outside_asks_the_guard(lab: Lab) -> None:
+    assert lab.get("/.opencode-auth", SIGNED_IN)[0] == 404
+    assert lab.upstreams["dashboard"].seen == []
+
+
 def test_whoever_is_not_signed_in_is_sent_to_the_login(lab: Lab) -> None:
     status, headers, _ = lab.get("/opencode/session?x=1")
     assert (status, headers["location"]) == (302, "/dashboard/")
@@ -340,3 +345,15 @@ def test_a_big_body_for_a_missing_service_is_answered_too(deserted: Lab) -> None
         response = connection.getresponse()
         assert response.status == 502
         assert response.read().startswith(b"dashboard of instance 3")
+
+
+def test_a_service_that_accepts_nothing_is_given_up_soon(deserted: Lab) -> None:
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", deserted.site.instance.ports["vite"]), backlog=0))
+        waiting = stack.enter_context(socket.create_connection(full.getsockname()))
+        assert waiting.getpeername() == full.getsockname()
+        began = time.monotonic()
+        status, _, body = deserted.get("/")
+    assert time.monotonic() - began < 2.9
+    assert status == 504
+    assert body.startswith(b"frontend of instance 3 does not answer")
