@@ -330,7 +330,7 @@ class InstanceContext:
         from orienter_tasks.backends import choice
 
         try:
-            settings = msgspec.structs.replace(self.settings, project=claim.project)  # who is in the way may be another's
+            settings = msgspec.structs.replace(self.settings, project=claim.project)  # it may be another's
             instance = make_instance(settings, claim.id, Path(claim.root), claim.moved)
             variables = environment.derive(instance, settings, {}, {})
             backend = choice.make(choice.named(claim.backend), site_for(instance, settings, variables, claim))
