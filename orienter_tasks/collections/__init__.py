@@ -10,7 +10,7 @@ ns = Collection(
     instances.instances,
     Collection("dev", dev.start, dev.stop, dev.status, dev.logs, dev.restart, dev.announce, dev.attach),
     Collection("env", env.init, env.show, env.export, env.exec_),
-    Collection("infra", infra.up, infra.down, infra.status, infra.logs, infra.compose),
+    Collection("infra", infra.up, infra.down, infra.status, infra.logs, infra.compose, infra.verify, infra.stats),
     Collection("services", services.start, services.stop, services.restart, services.status),
     Collection("nginx", nginx.render, nginx.check, nginx.reload),
 )

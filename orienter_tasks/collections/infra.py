@@ -102,3 +102,20 @@ def compose(ctx: InstanceContext, output: str = "") -> None:
         return
     write_private(Path(output), rendered.content)
     ctx.report.note(f"written to {output}")
+
+
+@task(help={"json": JSON_HELP})
+def verify(ctx: InstanceContext, json: bool = False) -> None:
+    """Prove that the running instances of this project share no data, network, port or process."""
+    from orienter_tasks.collections.checkouts import raw_settings_of
+    from orienter_tasks.verify import verification
+
+    verification.verify(ctx, raw_settings_of, as_json=json)
+
+
+@task(help={"json": JSON_HELP})
+def stats(ctx: InstanceContext, json: bool = False) -> None:
+    """Show what each part of this instance takes of memory and CPU; live on a terminal until Ctrl-C."""
+    from orienter_tasks.stats import show
+
+    show.show(ctx, as_json=json)

@@ -1,0 +1,1 @@
+"""What an instance's parts use of memory and CPU."""
