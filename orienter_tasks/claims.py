@@ -168,15 +168,15 @@ def new_token() -> str:
     return secrets.token_hex(8)
 
 
-def all_taken(claims: Sequence[Claim], project: str, highest: int) -> ConflictError:
+def all_taken(holders: Sequence[Claim], project: str, lowest: int, highest: int) -> ConflictError:
     """Describe that no id is free, with the table of who holds what since when."""
     rows = [
-        f"  {claim.id:>3}  since {time.strftime('%Y-%m-%d', time.localtime(claim.claimed_at))}  {claim.root}"
-        for claim in sorted(claims, key=lambda claim: claim.id)
-        if claim.project == project
+        f"  {claim.id:>3}  of {claim.project}  since {time.strftime('%Y-%m-%d', time.localtime(claim.claimed_at))}  "
+        f"{claim.root}"
+        for claim in sorted(holders, key=lambda claim: (claim.id, claim.project))
     ]
     return ConflictError(
-        f"no id is free for this checkout: 0 to {highest} of {project} are taken",
+        f"no id is free for this checkout: {lowest} to {highest} of {project} are taken",
         hint="free one with: inv cleanup.instance ID, or raise orienter.instances.max",
-        details=rows,
+        details=list(dict.fromkeys(rows)),
     )
