@@ -4,4 +4,3 @@ ENV PATH=/usr/local/bin:/usr/sbin:/usr/bin LANG=C.UTF-8
 VOLUME /data
 EXPOSE 9000
 ENTRYPOINT ["entrypoint"]
-CMD ["server", "/data", "--console-address", ":9001"]
