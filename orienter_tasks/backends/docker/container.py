@@ -138,12 +138,13 @@ class ContainerComponent:
             raise
         self._seen_running = time.monotonic()
 
-    def _port_conflict(self, port: int) -> ConflictError:
+    def _port_conflict(self, port: int, log: Sequence[str] = ()) -> ConflictError:
         holder = survey.publisher(self._engine, port)
         holder = holder or ", ".join(listener.description for listener in ports.listeners([port]))
         return ConflictError(
             f"{self.name} of {self._site.instance}: port {port} is taken by {holder or 'an unknown holder'}",
             hint="end the holder, or use another id: AI_INSTANCE_ID=N",
+            details=log,
         )
 
     def _require_running(self) -> None:
@@ -160,7 +161,8 @@ class ContainerComponent:
             self._seen_running = time.monotonic()
             return
         log = list(streams.read(self._engine, found["Id"], LogRequest(lines=EXIT_LINES))) if found is not None else []
-        raise faults.ended(self._site, self.name, state, log)
+        port = faults.port_refused(log)
+        raise faults.ended(self._site, self.name, state, log) if port is None else self._port_conflict(port, log)
 
     def _discard(self, found: Mapping[str, Any], grace: float) -> None:
         """Stop a container gracefully and remove it, and see that it is gone."""

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.environment import MASK
-from orienter_tasks.errors import CheckError, ConflictError, OrienterError
+from orienter_tasks.errors import CheckError, OrienterError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,13 +36,6 @@ def ended(site: Site, component: str, state: Mapping[str, Any], log: Sequence[st
     shown = redacted(site, log)
     if INCOMPATIBLE in text:
         return _other_major(site, text, shown)
-    taken = IN_USE.search(text)
-    if taken:
-        return ConflictError(
-            f"{component} of {site.instance}: port {taken[1]} is taken",
-            hint="end the holder, or use another id: AI_INSTANCE_ID=N",
-            details=shown,
-        )
     why = state.get("Error") or ("it ran out of memory" if state.get("OOMKilled") else "")
     return CheckError(
         f"{component} of {site.instance} ended: container {name} is {state.get('Status', 'gone')} "
@@ -59,6 +52,12 @@ def port_taken(error: OrienterError, spec: ContainerSpec) -> int | None:
     own = [port.host for port in spec.ports]
     named = [int(number) for number in PORT.findall(str(error)) if int(number) in own]
     return next(iter(named or own), None)
+
+
+def port_refused(log: Sequence[str]) -> int | None:
+    """Return the port that a server on the machine's own network says it cannot have."""
+    found = IN_USE.search("\n".join(log))
+    return int(found[1]) if found else None
 
 
 def redacted(site: Site, log: Sequence[str]) -> list[str]:

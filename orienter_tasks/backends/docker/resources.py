@@ -107,19 +107,7 @@ class Resources:
 
     def sizes(self) -> Mapping[str, int]:
         """Return the size in bytes of every volume of the engine; nothing when it takes too long to tell."""
-        api = self._engine.api
-        version = tuple(int(part) for part in api.api_version.split("."))
-        only = {"type": "volume"} if version >= TYPED_DISK_USAGE else {}
-        try:
-            with self._engine.talking("tell the size of volumes"):
-                answer = api.get(
-                    f"{api.base_url}/v{api.api_version}/system/df", params=only, timeout=DISK_USAGE_SECONDS
-                )
-                found = answer.json().get("Volumes") or ()
-        except OrienterError:
-            return {}
-        sizes = {volume["Name"]: int((volume.get("UsageData") or {}).get("Size", -1)) for volume in found}
-        return {name: size for name, size in sizes.items() if size >= 0}
+        return volume_sizes(self._engine)
 
     def _create_network(self, name: str) -> Mapping[str, str]:
         """Make the network and return its labels: another's, when that was made at the same moment."""
@@ -145,3 +133,18 @@ class Resources:
         with self._engine.talking("list containers"):
             found = self._engine.api.containers(all=True, filters={"volume": volume})
         return [container["Names"][0].lstrip("/") for container in found if container["Names"]]
+
+
+def volume_sizes(engine: Engine) -> Mapping[str, int]:
+    """Return the size in bytes of every volume of an engine; nothing when it takes too long to tell."""
+    api = engine.api
+    version = tuple(int(part) for part in api.api_version.split("."))
+    only = {"type": "volume"} if version >= TYPED_DISK_USAGE else {}
+    try:
+        with engine.talking("tell the size of volumes"):
+            answer = api.get(f"{api.base_url}/v{api.api_version}/system/df", params=only, timeout=DISK_USAGE_SECONDS)
+            found = answer.json().get("Volumes") or ()
+    except OrienterError:
+        return {}
+    sizes = {volume["Name"]: int((volume.get("UsageData") or {}).get("Size", -1)) for volume in found}
+    return {name: size for name, size in sizes.items() if size >= 0}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orienter_tasks.backends.docker import faults, spec
-from orienter_tasks.errors import CheckError, ConflictError
+from orienter_tasks.errors import CheckError
 from tests.backends.docker.test_spec import make_site
 
 if TYPE_CHECKING:
@@ -64,11 +64,10 @@ def test_data_of_another_major_is_recognised(tmp_path: Path) -> None:
     assert "infra.down --volumes" in error.hint
 
 
-def test_nginx_without_its_port(tmp_path: Path) -> None:
+def test_nginx_without_its_port() -> None:
     log = ["nginx: [emerg] bind() to 127.0.0.1:1080 failed (98: Address already in use)"]
-    error = faults.ended(make_site(tmp_path), "nginx", EXITED, log)
-    assert isinstance(error, ConflictError)
-    assert "port 1080 is taken" in str(error)
+    assert faults.port_refused(log) == 1080
+    assert faults.port_refused(["ready"]) is None
 
 
 def test_the_end_of_a_container_is_told_without_passwords(tmp_path: Path) -> None:

@@ -1,0 +1,340 @@
+"""Starting again, whatever state things are in; and never touching what is not ours."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from orienter_tasks import nginx
+from orienter_tasks.backends.docker import labels
+from orienter_tasks.errors import CheckError, ConflictError, NotFoundError
+from orienter_tasks.stack.component import LogRequest
+from tests.backends.contract import component, down, sql, standing, up
+from tests.backends.docker.lab import IMAGES, PROJECT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orienter_tasks.backends.backend import Site
+    from orienter_tasks.backends.docker.backend import DockerBackend
+    from tests.backends.docker.lab import DockerLab
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture
+def api(lab: DockerLab) -> Any:
+    return lab.engine.api
+
+
+@pytest.fixture
+def backend(lab: DockerLab, site: Site) -> DockerBackend:
+    return lab.backend(site)
+
+
+class Build(Protocol):
+    """Builds an image from lines of a Dockerfile and returns its tag."""
+
+    def __call__(self, *lines: str) -> str: ...
+
+
+@pytest.fixture
+def build(lab: DockerLab, api: Any) -> Iterator[Build]:
+    tags: list[str] = []
+
+    def make(*lines: str) -> str:
+        tags.append(f"{PROJECT}:{len(tags)}")
+        list(api.build(fileobj=io.BytesIO("\n".join(lines).encode()), tag=tags[-1], rm=True, forcerm=True))
+        return tags[-1]
+
+    yield make
+    lab.clean()
+    for tag in tags:
+        api.remove_image(tag, force=True)
+
+
+def start(backend: DockerBackend, name: str) -> bool:
+    return component(backend, name).start(_silent)
+
+
+def _silent(text: str) -> None:
+    pass
+
+
+def make_foreign(api: Any, name: str, **options: Any) -> str:
+    """Make somebody else's container; the caller removes it."""
+    return str(api.create_container(f"{IMAGES}/nginx:local", name=name, command=["sleep", "600"], **options)["Id"])
+
+
+def test_a_container_that_stands_still_goes_on(api: Any, site: Site, backend: DockerBackend) -> None:
+    name = site.instance.container("minio")
+    up(backend, site, ["minio"])
+    identifier = api.inspect_container(name)["Id"]
+
+    api.stop(name, timeout=5)
+    assert standing(backend, "minio").detail.startswith(f"container {name} exited with code ")
+    assert up(backend, site, ["minio"]) == ["minio"]
+    api.pause(name)
+    assert not standing(backend, "minio").running
+    assert up(backend, site, ["minio"]) == ["minio"]
+
+    assert api.inspect_container(name)["Id"] == identifier
+
+
+def test_what_a_crash_left_half_made_is_finished(api: Any, site: Site, backend: DockerBackend) -> None:
+    from orienter_tasks.backends.docker import creation, spec
+
+    api.create_volume(site.instance.volume("minio"), labels=labels.of_volume(site.instance, "minio"))
+    api.create_network(site.instance.network, labels=labels.of_network(site.instance), check_duplicate=True)
+    identifier = creation.create(lab_engine(backend), site.instance, spec.minio(site))
+    assert api.inspect_container(identifier)["State"]["Status"] == "created"
+
+    assert up(backend, site, ["minio"]) == ["minio"]
+
+    assert api.inspect_container(site.instance.container("minio"))["Id"] == identifier
+
+
+def lab_engine(backend: DockerBackend) -> Any:
+    return backend._engine
+
+
+def test_a_container_whose_network_is_gone_is_made_anew(api: Any, site: Site, backend: DockerBackend) -> None:
+    up(backend, site, ["minio"])
+    api.stop(site.instance.container("minio"), timeout=5)
+    api.remove_network(site.instance.network)
+
+    assert up(backend, site, ["minio"]) == ["minio"]
+
+
+def test_a_changed_configuration_is_taken_over_and_data_kept(api: Any, lab: DockerLab, site: Site) -> None:
+    backend = lab.backend(site)
+    up(backend, site, ["postgres"])
+    sql(site, "CREATE TABLE kept AS SELECT 1 AS n")
+    name = site.instance.container("postgres")
+    first = api.inspect_container(name)["Id"]
+    notes: list[str] = []
+
+    changed = lab.site(0, docker={"log_max_size": "1m"})
+    assert component(lab.backend(changed), "postgres").start(notes.append)
+
+    second = api.inspect_container(name)
+    assert second["Id"] != first
+    assert second["HostConfig"]["LogConfig"]["Config"]["max-size"] == "1m"
+    assert notes == ["its configuration changed: making it anew"]
+    up(lab.backend(changed), changed, ["postgres"])
+    assert sql(changed, "SELECT n FROM kept") == [[1]]
+
+
+def test_a_checkout_that_was_moved_keeps_its_own(lab: DockerLab) -> None:
+    before = lab.site(0, root=lab.directory / "before")
+    up(lab.backend(before), before, ["minio"])
+    moved = lab.site(0, root=lab.directory / "after")
+
+    with pytest.raises(ConflictError, match=str(before.instance.root)):
+        start(lab.backend(moved), "minio")
+    known = replace(moved, former_roots=(str(before.instance.root),))
+    backend = lab.backend(known)
+    assert backend.foreign() == []
+    assert set(backend.ports_held().values()) == {"minio"}
+
+    # its label tells the new place from now on
+    assert start(backend, "minio")
+    assert standing(lab.backend(moved), "minio").running
+    down(backend)
+    assert list(backend.remove_data()) == [known.instance.volume("minio")]
+
+
+@pytest.mark.parametrize("kind", ["container", "volume", "network"])
+def test_somebody_elses_name_is_never_touched(api: Any, site: Site, backend: DockerBackend, kind: str) -> None:
+    instance = site.instance
+    if kind == "container":
+        name = instance.container("minio")
+        make_foreign(api, name)
+    elif kind == "volume":
+        name = instance.volume("minio")
+        api.create_volume(name, labels={"com.docker.compose.project": "shop"})
+    else:
+        name = instance.network
+        api.create_network(name, check_duplicate=True)
+    try:
+        (told,) = backend.foreign()
+        assert told.startswith(f"{kind} {name} (")
+        with pytest.raises(ConflictError, match=name) as refused:
+            start(backend, "minio")
+        assert refused.value.exit_code == 4
+        component(backend, "minio").stop(1)
+        assert list(component(backend, "minio").logs(LogRequest(lines=5))) == []
+        assert list(backend.remove_data()) == [] or kind != "volume"
+        assert not backend.remove_network() or kind != "network"
+        assert not standing(backend, "minio").running
+        assert getattr(api, f"inspect_{kind}")(name)
+    finally:
+        getattr(api, f"remove_{kind}")(name)
+
+
+def test_a_port_that_another_container_publishes(api: Any, site: Site, backend: DockerBackend) -> None:
+    port = site.instance.ports["minio_console"]
+    options = {
+        "ports": [80],
+        "host_config": api.create_host_config(port_bindings={80: ("127.0.0.1", port)}),
+        "labels": {"com.docker.compose.project": "shop"},
+    }
+    other = make_foreign(api, f"{site.instance.project}-other", **options)
+    try:
+        api.start(other)
+        with pytest.raises(ConflictError) as refused:
+            start(backend, "minio")
+    finally:
+        api.remove_container(other, force=True)
+    assert f"port {port} is taken by container {site.instance.project}-other (compose project shop)" in str(
+        refused.value
+    )
+    assert standing(backend, "minio").detail == "no container"
+    assert start(backend, "minio")
+
+
+def test_a_port_on_which_a_process_listens(site: Site, backend: DockerBackend) -> None:
+    port = site.instance.ports["minio_api"]
+    program = (
+        f"import socket, sys; s = socket.create_server(('127.0.0.1', {port})); print(flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        process.stdout.readline()
+        with pytest.raises(ConflictError) as refused:
+            start(backend, "minio")
+        process.stdin.close()
+    assert f"port {port} is taken by pid {process.pid} " in str(refused.value)
+    assert standing(backend, "minio").detail == "no container"
+
+
+def test_a_port_that_nginx_cannot_have_on_the_hosts_network(site: Site, backend: DockerBackend) -> None:
+    nginx.apply(site, backend)
+    port = site.instance.ports["nginx"]
+    with closing(socket.create_server(("127.0.0.1", port))), pytest.raises(ConflictError) as refused:
+        up(backend, site, ["nginx"])
+    assert f"port {port} is taken by pid {os.getpid()} " in str(refused.value)
+    assert any("Address already in use" in line for line in refused.value.details)
+
+
+def test_nginx_without_a_configuration_says_how_to_make_one(site: Site, backend: DockerBackend) -> None:
+    with pytest.raises(NotFoundError, match="no configuration") as refused:
+        start(backend, "nginx")
+    assert "inv nginx.render" in refused.value.hint
+    assert not (site.instance.data_dir / "nginx").exists()
+
+
+def test_a_container_that_ends_at_once_is_told_with_its_last_words(lab: DockerLab, build: Build) -> None:
+    tag = build(
+        f"FROM {IMAGES}/postgres:local", """CMD ["sh", "-c", "echo first; echo with $POSTGRES_PASSWORD; exit 3"]"""
+    )
+    site = lab.site(0, {"POSTGRES_PASSWORD": "pg-Secret.1"}, docker={"postgres": tag})
+    backend = lab.backend(site)
+    with pytest.raises(CheckError, match="exited with exit code 3") as refused:
+        up(backend, site, ["postgres"])
+    assert refused.value.details == ("first", "with ••••••")
+    assert standing(backend, "postgres").detail == "no container"
+
+
+def test_data_of_another_postgresql_is_told(api: Any, site: Site, backend: DockerBackend) -> None:
+    up(backend, site, ["postgres"])
+    done = api.exec_create(
+        site.instance.container("postgres"), ["sh", "-c", "echo 12 >/var/lib/postgresql/data/PG_VERSION"]
+    )
+    api.exec_start(done["Id"])
+    down(backend)
+
+    with pytest.raises(CheckError, match="was made by PostgreSQL 12") as refused:
+        up(backend, site, ["postgres"])
+    assert site.instance.volume("postgres") in str(refused.value)
+    assert "postgres:12" in refused.value.hint
+    assert any("incompatible" in line for line in refused.value.details)
+
+
+def test_the_network_goes_with_the_last_container(api: Any, site: Site, backend: DockerBackend) -> None:
+    from docker.errors import NotFound
+
+    up(backend, site, ["postgres", "minio"])
+    component(backend, "postgres").stop(5)
+    assert api.inspect_network(site.instance.network)["Name"] == site.instance.network
+    assert sorted(backend.ports_held().values()) == ["minio", "minio"]
+    component(backend, "minio").stop(5)
+    with pytest.raises(NotFound):
+        api.inspect_network(site.instance.network)
+    assert not backend.remove_network()
+
+
+def test_no_anonymous_volume_is_left(api: Any, lab: DockerLab, build: Build) -> None:
+    site = lab.site(0, docker={"minio": build(f"FROM {IMAGES}/s3:local", "VOLUME /extra")})
+    backend = lab.backend(site)
+    up(backend, site, ["minio"])
+    mounts = api.inspect_container(site.instance.container("minio"))["Mounts"]
+    (anonymous,) = [mount["Name"] for mount in mounts if mount["Destination"] == "/extra"]
+    down(backend)
+    left = {volume["Name"] for volume in api.volumes()["Volumes"]}
+    assert anonymous not in left
+    assert site.instance.volume("minio") in left
+
+
+def test_volumes_in_use_are_not_removed(site: Site, backend: DockerBackend) -> None:
+    up(backend, site, ["minio"])
+    with pytest.raises(ConflictError, match=site.instance.volume("minio")) as refused:
+        backend.remove_data()
+    assert site.instance.container("minio") in str(refused.value)
+    assert [holding.name for holding in backend.holdings()] == [site.instance.volume("minio")]
+
+
+def test_the_size_of_data_is_told_when_asked_for(site: Site, backend: DockerBackend) -> None:
+    up(backend, site, ["postgres"])
+    (holding,) = backend.holdings(sizes=True)
+    assert holding.size is not None
+    assert holding.size > 10_000_000
+    assert [each.size for each in backend.holdings()] == [None]
+
+
+def test_a_start_asks_the_engine_little(lab: DockerLab, site: Site) -> None:
+    nginx.apply(site, lab.backend(site))
+    cold, warm = lab.backend(site), lab.backend(site)
+    calls = lab.count_calls()
+    up(cold, site)
+    assert calls() <= 30
+    nginx.apply(site, warm)
+    before = calls()
+    assert up(warm, site) == []
+    assert calls() - before <= 4  # what kind of engine it is, and each container
+
+
+def test_a_log_is_told_since_a_moment(api: Any, site: Site, backend: DockerBackend) -> None:
+    up(backend, site, ["postgres"])
+    started = standing(backend, "postgres").started_at
+    assert started is not None
+    postgres = component(backend, "postgres")
+    everything = list(postgres.logs(LogRequest(lines=1000)))
+    assert list(postgres.logs(LogRequest(lines=1000, since=started))) == everything
+    assert len(list(postgres.logs(LogRequest(lines=1000, since=started + 0.5)))) < len(everything)
+
+
+def test_a_probe_never_believes_a_stranger(api: Any, site: Site, backend: DockerBackend) -> None:
+    """Another PostgreSQL with the same credentials answers on the port of a container that is gone."""
+    up(backend, site, ["postgres"])
+    postgres = component(backend, "postgres")
+    postgres.probe()
+    time.sleep(0.3)
+    name = site.instance.container("postgres")
+    api.rename(name, f"{name}-stranger")
+    try:
+        with pytest.raises(CheckError, match="gone"):
+            postgres.probe()
+    finally:
+        api.rename(f"{name}-stranger", name)
