@@ -12,7 +12,8 @@ from invoke.vendor import yaml
 
 from orienter_tasks import nginx, templates
 from orienter_tasks.errors import CheckError, NotFoundError
-from tests.nginx_lab import Nginx, binaries, get, make_site
+from tests.nginx.lab import Nginx, binaries, make_site
+from tests.nginx.upstream import get
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
