@@ -104,10 +104,18 @@ def _make(site: Site, partial: Path, postgres: Release, account: Account, note: 
     template = None if account.owner else _template(postgres, account, note)
     if template is not None:
         shutil.copytree(template, partial, symlinks=True)
-    else:
-        note("initdb")
-        _initdb(partial, postgres, account)
-    _take_over(partial, postgres, account, site.variables["POSTGRES_USER"], site.variables["POSTGRES_PASSWORD"])
+        try:
+            _take_over(site, partial, postgres, account)
+        except CheckError as error:
+            if error.hint == SPACE_HINT:
+                raise
+            shutil.rmtree(template)  # somebody tidied up in it; the next instance makes another
+            shutil.rmtree(partial)
+        else:
+            return
+    note("initdb")
+    _initdb(partial, postgres, account)
+    _take_over(site, partial, postgres, account)
 
 
 def _template(postgres: Release, account: Account, note: Note) -> Path | None:
@@ -175,8 +183,9 @@ def _initdb(data: Path, postgres: Release, account: Account) -> None:
         raise _failed(f"initdb of {postgres.text} failed for {data}", done)
 
 
-def _take_over(data: Path, postgres: Release, account: Account, user: str, password: str) -> None:
+def _take_over(site: Site, data: Path, postgres: Release, account: Account) -> None:
     """Give the superuser of a cluster that nothing serves its name and password."""
+    user, password = site.variables["POSTGRES_USER"], site.variables["POSTGRES_PASSWORD"]
     statements = (
         f"ALTER ROLE CURRENT_USER PASSWORD {_literal(password)}",
         f"UPDATE pg_authid SET rolname = {_literal(user)} WHERE rolname = '{TEMPLATE_USER}'",  # noqa: S608 - escaped

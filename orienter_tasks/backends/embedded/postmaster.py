@@ -82,9 +82,10 @@ def _parent(process: psutil.Process) -> int | None:
 
 def _pid(data: Path) -> int | None:
     try:
-        return int(_lines(data)[0])
+        pid = int(_lines(data)[0])
     except (ValueError, IndexError):
         return None
+    return pid if pid > 0 else None
 
 
 def _lines(data: Path) -> list[str]:

@@ -1,0 +1,202 @@
+"""Running PostgreSQL as root, as a user without a name, and where user namespaces are forbidden."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orienter_tasks.backends.embedded import cluster, unprivileged
+from orienter_tasks.backends.embedded.unprivileged import Account, account_for
+from orienter_tasks.errors import BackendError
+from orienter_tasks.processes.record import load
+from tests.backends.contract import down, sql, up
+from tests.backends.embedded.lab import kill
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.backends.embedded.lab import EmbeddedLab
+
+NAMELESS = 54321
+
+
+@pytest.fixture
+def forbidden_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unprivileged, "user_namespaces", lambda: False)
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that every user may pass through, which pytest's own is not."""
+    directory = Path(tempfile.mkdtemp(prefix="orienter-test-"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="for an ordinary user")
+def test_an_ordinary_user_needs_nothing(tmp_path: Path) -> None:
+    assert account_for(tmp_path) == Account()
+
+
+@pytest.mark.root
+def test_the_program_sees_an_unprivileged_user_and_files_stay_ours(tmp_path: Path) -> None:
+    if not unprivileged.user_namespaces():
+        pytest.skip("user namespaces are forbidden here")
+    account = account_for(tmp_path / "data")
+    code = "import os; print(os.getuid(), os.getpid()); open('made', 'w')"
+    child = subprocess.Popen(
+        account.command(Path(sys.executable), "-c", code), cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    uid, pid = (child.communicate()[0] or "").split()
+    assert int(uid) != 0
+    assert int(pid) == child.pid, "the recorded pid is the program's own"
+    assert (tmp_path / "made").stat().st_uid == 0
+
+
+@pytest.mark.root
+def test_without_namespaces_root_becomes_nobody(tmp_path: Path, forbidden_namespaces: None) -> None:
+    account = account_for(tmp_path / "data")
+    command = account.command(Path("/bin/sh"), "-c", "id -u; id -ru; id -G; echo $$")
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    nobody = pwd.getpwnam("nobody")
+    assert (child.communicate()[0] or "").split() == [
+        str(n) for n in (nobody.pw_uid, nobody.pw_uid, nobody.pw_gid, child.pid)
+    ]
+    assert account.owner == (nobody.pw_uid, nobody.pw_gid)
+
+
+@pytest.mark.root
+@pytest.mark.embedded
+def test_nobody_serves_where_he_may_pass(lab: EmbeddedLab, open_directory: Path, forbidden_namespaces: None) -> None:
+    site = lab.site(root=open_directory / "checkout")
+    backend = lab.backend(site)
+    try:
+        up(backend, site, ["postgres"])
+        sql(site, "CREATE TABLE kept ()")
+        data = site.instance.data_dir / "postgres"
+        nobody = pwd.getpwnam("nobody").pw_uid
+        assert {path.lstat().st_uid for path in [data, *data.rglob("*")]} == {nobody}
+        assert data.stat().st_mode & 0o077 == 0
+        kill(site, "postgres")
+        up(lab.backend(site), site, ["postgres"])
+        assert sql(site, "SELECT count(*) FROM kept") == [[0]]
+    finally:
+        down(backend)
+    assert backend.remove_data()
+
+
+@pytest.mark.root
+@pytest.mark.embedded
+def test_data_is_served_by_who_owns_it(lab: EmbeddedLab, open_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `nobody` made stays his when namespaces are allowed later, and root's is given to him in the other case."""
+    nobody = pwd.getpwnam("nobody").pw_uid
+    site = lab.site(root=open_directory / "checkout")
+    backend = lab.backend(site)
+    data = site.instance.data_dir / "postgres"
+    monkeypatch.setattr(unprivileged, "user_namespaces", lambda: False)
+    up(backend, site, ["postgres"])
+    down(backend)
+    monkeypatch.undo()
+    monkeypatch.setenv("ORIENTER_STATE_DIR", str(open_directory / "state"))
+    assert account_for(data).owner == (nobody, pwd.getpwnam("nobody").pw_gid)
+    up(backend, site, ["postgres"])
+    down(backend)
+    for path in (data, *data.rglob("*")):
+        os.chown(path, 0, 0)
+    monkeypatch.setattr(unprivileged, "user_namespaces", lambda: False)
+    up(backend, site, ["postgres"])
+    assert data.stat().st_uid == nobody
+    down(backend)
+
+
+@pytest.mark.root
+@pytest.mark.embedded
+def test_a_closed_way_is_named(lab: EmbeddedLab, open_directory: Path, forbidden_namespaces: None) -> None:
+    closed = open_directory / "closed"
+    closed.mkdir(mode=0o700)
+    site = lab.site(root=closed / "checkout")
+    with pytest.raises(BackendError, match=f"user nobody may not pass through {closed}$"):
+        up(lab.backend(site), site, ["postgres"])
+    assert list(site.instance.data_dir.iterdir()) == []
+
+
+@pytest.mark.root
+@pytest.mark.embedded
+def test_a_user_without_a_name_gets_a_server(lab: EmbeddedLab, open_directory: Path) -> None:
+    """As in containers that run under any number; initdb asks for the name."""
+    with pytest.raises(KeyError):
+        pwd.getpwuid(NAMELESS)
+    if subprocess.run(
+        ["setpriv", f"--reuid={NAMELESS}", "--clear-groups", sys.executable, "-V"], check=False
+    ).returncode:
+        pytest.skip("other users may not run this interpreter")
+    root = open_directory / "checkout"
+    root.mkdir()
+    os.chown(root, NAMELESS, NAMELESS)
+    os.chown(open_directory, NAMELESS, NAMELESS)
+    code = """
+import sys
+from pathlib import Path
+from tests.backends.contract import down, make_site, sql, up
+from orienter_tasks.backends.embedded.backend import EmbeddedBackend
+site = make_site(Path(sys.argv[1]), int(sys.argv[2]))
+backend = EmbeddedBackend(site)
+up(backend, site)
+print(sql(site, "SELECT 1"))
+down(backend)
+"""
+    from tests.backends.embedded.lab import FIRST_PORT
+
+    environ = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[3]),
+        "ORIENTER_STATE_DIR": str(open_directory / "state"),
+        "HOME": str(open_directory),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(root), str(FIRST_PORT)],
+        env=environ,
+        cwd=open_directory,
+        user=NAMELESS,
+        group=NAMELESS,
+        extra_groups=[],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "user namespaces are forbidden" in done.stderr:
+        pytest.skip("user namespaces are forbidden to ordinary users here")
+    assert done.stdout.strip() == "[[1]]", done.stderr[-2000:]
+    assert {path.lstat().st_uid for path in root.rglob("*")} == {NAMELESS}
+
+
+def test_a_user_without_a_name_is_told_where_namespaces_are_forbidden(
+    tmp_path: Path, forbidden_namespaces: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: NAMELESS)
+    with pytest.raises(BackendError, match=f"initdb refuses user {NAMELESS}") as caught:
+        account_for(tmp_path)
+    assert "/etc/passwd" in caught.value.hint
+
+
+@pytest.mark.root
+@pytest.mark.embedded
+def test_as_root_the_recorded_process_is_the_server(lab: EmbeddedLab) -> None:
+    import psutil
+
+    site = lab.site()
+    up(lab.backend(site), site, ["postgres"])
+    record = load(site.instance, "postgres")
+    assert record is not None
+    assert psutil.Process(record.pid).name() == "postgres"
+    assert cluster.TEMPLATE_USER not in str(sql(site, "SELECT rolname FROM pg_roles"))
