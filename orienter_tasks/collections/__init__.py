@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from orienter_tasks.collections import dev, env, infra, instances, nginx, services
+from orienter_tasks.collections import cleanup, dev, env, infra, instances, nginx, services
 
 ns = Collection(
     instances.instances,
@@ -13,4 +13,13 @@ ns = Collection(
     Collection("infra", infra.up, infra.down, infra.status, infra.logs, infra.compose, infra.verify, infra.stats),
     Collection("services", services.start, services.stop, services.restart, services.status),
     Collection("nginx", nginx.render, nginx.check, nginx.reload),
+    Collection(
+        "cleanup",
+        cleanup.daily,
+        cleanup.weekly,
+        cleanup.orphans,
+        cleanup.logs,
+        cleanup.instance,
+        cleanup.everything,
+    ),
 )

@@ -82,10 +82,14 @@ def task(
     pre: Iterable[Any] = (),
     post: Iterable[Any] = (),
     iterable: Iterable[str] = (),
+    positional: Iterable[str] = (),
     name: str | None = None,
     default: bool = False,
 ) -> Callable[[Body], OrienterTask]:
-    """Make a task of a function that takes an InstanceContext. Short flags are never given out by chance."""
+    """Make a task of a function that takes an InstanceContext. Short flags are never given out by chance.
+
+    Arguments are flags, but for those in `positional`: such a one may be given anything, also a flag that is none.
+    """
     made = invoke_task(
         name=name,
         help=help or {},
@@ -94,7 +98,7 @@ def task(
         iterable=list(iterable),
         default=default,
         auto_shortflags=False,
-        positional=[],
+        positional=list(positional),
         klass=OrienterTask,
     )
     return cast("Callable[[Body], OrienterTask]", made)

@@ -1,0 +1,229 @@
+"""Processes of ours, whoever's checkout they belong to, found in one pass and ended without touching anybody else's.
+
+Ours is what carries both markers in its environment; nginx and PostgreSQL, whose titles overwrite theirs, when they
+work in the directory below DATA_DIR in which only ours do; and every descendant of one of these.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orienter_tasks.cleanup.things import Thing
+from orienter_tasks.errors import CheckError, OrienterError
+from orienter_tasks.instance import Instance
+from orienter_tasks.processes import tree
+from orienter_tasks.processes.record import COMPONENT_MARKER, load, start_mark
+from orienter_tasks.settings import INFRA, SIDECARS
+from orienter_tasks.shutdown import services_running
+from orienter_tasks.stack.runner import stop_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import psutil
+
+    from orienter_tasks.claims import Claim
+
+KILL_SECONDS = 5.0
+ANCESTOR = "this very command was started by it"
+_SERVERS = {"nginx": ("nginx", "minio"), "postgres": ("postgres",), "postmaster": ("postgres",)}
+_PLACE = re.compile(r"(?s)(/.+)/\.dev-data/instance-(\d+)/(nginx|minio|postgres)")
+_COMPOSE_PROJECT = re.compile(r"(.+)-instance-(\d+)")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A process of ours.
+
+    Attributes:
+        process: it.
+        component, instance, root: what it says that it is.
+        project: likewise; "" where it does not say.
+        ancestor: whether this very command was started by it.
+    """
+
+    process: psutil.Process
+    component: str
+    instance: int
+    root: str
+    project: str = ""
+    ancestor: bool = False
+
+    @property
+    def mine(self) -> bool:
+        """Whether it runs as this user."""
+        import psutil
+
+        try:
+            return bool(self.process.uids().real == os.getuid())
+        except psutil.Error:
+            return False
+
+    @property
+    def directory(self) -> str:
+        """Its working directory, which tells where a checkout was moved to; "" where that cannot be seen."""
+        import psutil
+
+        try:
+            return str(self.process.cwd())
+        except (psutil.Error, OSError):
+            return ""
+
+
+def read() -> list[Found]:
+    """Find every process of ours on this machine that this user may look into."""
+    import psutil
+
+    own = psutil.Process()
+    spared = {own.pid, *(parent.pid for parent in own.parents())}
+    found: dict[int, Found] = {}
+    children: dict[int, list[psutil.Process]] = {}
+    for process in psutil.process_iter():
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            children.setdefault(process.ppid(), []).append(process)
+            ours = _marked(process) or _server(process)
+        except (psutil.Error, OSError):
+            continue
+        if ours is not None:
+            found[process.pid] = ours
+    for ours in list(found.values()):
+        _add_descendants(ours, children, found)
+    found.pop(own.pid, None)
+    return [replace(ours, ancestor=pid in spared) for pid, ours in found.items()]
+
+
+def as_thing(found: Found, project: str, root: str) -> Thing:
+    """Describe a process as something that may go."""
+    pid = found.process.pid
+    return Thing(
+        kind="process",
+        name=tree.describe(found.process),
+        key=f"{pid}:{start_mark(pid)}",
+        project=project,
+        instance=found.instance,
+        root=root,
+        component=found.component,
+        running=True,
+        obstacle=ANCESTOR if found.ancestor else "",
+    )
+
+
+def project_of(found: Found) -> str:
+    """Return the project of a process that no claim names: what it says, else what its record says; "" for neither."""
+    if found.project:
+        return found.project
+    import msgspec
+
+    path = Path(found.root) / ".dev-pids" / f"instance-{found.instance}" / f"{Path(found.component).name}.json"
+    try:
+        project = msgspec.json.decode(path.read_bytes(), type=dict[str, object]).get("project")
+    except (OSError, ValueError, msgspec.DecodeError):
+        return ""
+    if not isinstance(project, str):
+        return ""
+    record = load(Instance(found.instance, Path(found.root), project, "", {}), found.component)
+    return project if record is not None and record.alive() else ""
+
+
+def stop(claim: Claim, place: Path | None, things: Sequence[Thing], grace: float) -> None:
+    """End an instance's processes: services, then servers, then whatever of the planned ones is left.
+
+    Args:
+        claim: whose.
+        place: where its checkout is now, when that is not where its processes think.
+        things: the processes that were planned to go.
+        grace: seconds before a process is killed.
+
+    Raises:
+        OrienterError: naming who survives.
+    """
+    errors: list[OrienterError] = []
+    for root in dict.fromkeys([*claim.roots, *([str(place)] if place is not None else [])]):
+        instance = Instance(claim.id, Path(root), claim.project, claim.worktree, claim.ports)
+        errors += stop_all(services_running(instance), grace, lambda _: None)
+        for name in sorted(tree.names(instance) & {*INFRA, *SIDECARS}):
+            try:
+                tree.stop(instance, name, grace)
+            except OrienterError as error:
+                errors.append(error)
+    end(things, grace)
+    if errors:
+        raise errors[0]
+
+
+def end(things: Iterable[Thing], grace: float) -> None:
+    """End exactly these processes: gracefully, then not.
+
+    Raises:
+        CheckError: naming who survives.
+    """
+    import psutil
+
+    left = [process for thing in things if (process := _same(thing)) is not None]
+    for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, KILL_SECONDS)):
+        for process in left:
+            try:
+                process.send_signal(number)
+            except psutil.Error:
+                continue
+        left = tree.await_end(left, seconds)
+    if left:
+        names = ", ".join(tree.describe(process) for process in left)
+        raise CheckError(f"{names} survives SIGKILL", hint="look at it with: ps -o pid,stat,wchan,args -p PID")
+
+
+def _marked(process: psutil.Process) -> Found | None:
+    environ = _environ(process)
+    component, root = environ.get(COMPONENT_MARKER), environ.get("AI_INSTANCE_ROOT", "")
+    number = environ.get("AI_INSTANCE_ID", "")
+    if component is None or not root.startswith("/") or not (number.isascii() and number.isdigit()):
+        return None
+    compose = _COMPOSE_PROJECT.fullmatch(environ.get("COMPOSE_PROJECT_NAME", ""))
+    project = compose[1] if compose is not None and compose[2] == number else ""
+    return Found(process, component, int(number), root, project)
+
+
+def _server(process: psutil.Process) -> Found | None:
+    directories = _SERVERS.get(process.name())
+    if directories is None or process.uids().real != os.getuid():
+        return None
+    place = _PLACE.fullmatch(process.cwd())
+    if place is None or place[3] not in directories:
+        return None
+    component = "minio-front" if place[3] == "minio" else place[3]
+    return Found(process, component, int(place[2]), place[1])
+
+
+def _environ(process: psutil.Process) -> Mapping[str, str]:
+    import psutil
+
+    try:
+        return process.environ()
+    except (psutil.Error, OSError):
+        return {}
+
+
+def _add_descendants(parent: Found, children: Mapping[int, Sequence[psutil.Process]], found: dict[int, Found]) -> None:
+    for child in children.get(parent.process.pid, ()):
+        if child.pid not in found:
+            found[child.pid] = replace(parent, process=child)
+            _add_descendants(found[child.pid], children, found)
+
+
+def _same(thing: Thing) -> psutil.Process | None:
+    """Return the process that was planned for, unless another has its pid by now."""
+    import psutil
+
+    pid, _, mark = thing.key.partition(":")
+    try:
+        process = psutil.Process(int(pid))
+    except psutil.Error:
+        return None
+    return process if start_mark(process.pid) == mark else None
