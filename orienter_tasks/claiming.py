@@ -217,7 +217,7 @@ def _follow(question: Question, book: list[Claim], tree: Worktree, moved: Claim)
         moved,
         root=str(tree.root),
         worktree=worktree_name(tree) or tree.root.name,
-        former_roots=tuple(dict.fromkeys(root for root in moved.roots if root != str(tree.root))),
+        former_roots=tuple(root for root in (*moved.former_roots, moved.root) if root != str(tree.root)),
     )
     return refreshed(question, here, book)
 
