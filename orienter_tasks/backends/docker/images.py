@@ -6,7 +6,7 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFoundError
+from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFoundError, OrienterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,19 +42,22 @@ def ensure(engine: Engine, image: str, key: str, note: Note) -> None:
     Raises:
         BackendError: it cannot be pulled.
     """
-    if is_here(engine, image):
-        return
-    note(f"pulling {image}")
     try:
-        with engine.talking(f"pull {image}"):
-            lines: Any = engine.api.pull(image, stream=True, decode=True)
-            with closing(lines):
-                _follow(image, lines, note)
+        if not is_here(engine, image):
+            _pull(engine, image, note)
     except (NotFoundError, CheckError, ConflictError) as error:
         raise BackendError(
-            f"image {image} ({key}) is not here and cannot be pulled: {str(error).rpartition(': ')[2]}",
+            f"image {image} ({key}) is not here and cannot be pulled: {_reason(error, image)}",
             hint=f"see: docker pull {image}; or name another in {key}; or use: inv dev --backend embedded",
         ) from error
+
+
+def _pull(engine: Engine, image: str, note: Note) -> None:
+    note(f"pulling {image}")
+    with engine.talking(f"pull {image}"):
+        lines: Any = engine.api.pull(image, stream=True, decode=True)
+        with closing(lines):
+            _follow(image, lines, note)
 
 
 def _follow(image: str, lines: Iterable[Mapping[str, Any]], note: Note) -> None:
@@ -78,3 +81,10 @@ def progress(image: str, layers: Iterable[tuple[int, int]]) -> str:
     known = list(layers)
     here, total = (sum(pair[i] for pair in known) / MEGABYTE for i in (0, 1))
     return f"pulling {image}: {here:.0f} of {total:.0f} MB" if total else f"pulling {image}"
+
+
+def _reason(error: OrienterError, image: str) -> str:
+    """Leave out what the message says already."""
+    return (
+        str(error).removeprefix(f"Docker cannot pull {image}: ").removeprefix(f"Docker cannot inspect image {image}: ")
+    )
