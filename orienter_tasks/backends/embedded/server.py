@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 TAIL_LINES = 15
 LEFTOVER_SECONDS = 2.0
+ENDING_SECONDS = 2.0
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 PORT_TAKEN = ("Address already in use", "address already in use", "Address in use")  # glibc, Go, musl
@@ -72,7 +74,7 @@ class Server:
     def pid(self) -> int | None:
         """Its process id while it runs, whoever started it."""
         handle = self._current()
-        return handle.record.pid if handle is not None and handle.exit_code() is None else None
+        return handle.record.pid if handle is not None and _exit_code(handle) is None else None
 
     def standing(self, component: str, detail: str) -> Standing:
         """Say what it is doing, as a component's standing.
@@ -82,7 +84,7 @@ class Server:
             detail: what is to be told of it while it runs, besides its pid.
         """
         handle = self._current()
-        if handle is None or handle.exit_code() is not None:
+        if handle is None or _exit_code(handle) is not None:
             return Standing(component, running=False, detail="not running", started_at=None)
         text = f"pid {handle.record.pid}, {detail}"
         return Standing(component, running=True, detail=text, started_at=handle.record.started_at)
@@ -122,7 +124,7 @@ class Server:
             OrienterError: with its exit and the last lines of its log.
         """
         handle = self._current()
-        code = UNKNOWN_EXIT if handle is None else handle.exit_code()
+        code = UNKNOWN_EXIT if handle is None else _exit_code(handle)
         if code is not None:
             raise self._failure(code)
 
@@ -141,7 +143,7 @@ class Server:
 
     def _current(self) -> Handle | None:
         """Our own child, or the one that another run has started since."""
-        if self._handle is None or self._handle.exit_code() is not None:
+        if self._handle is None or _exit_code(self._handle) is not None:
             self._handle = running(self._instance, self.name) or self._handle
         return self._handle
 
@@ -159,6 +161,17 @@ class Server:
             except BackendError as error:
                 return error
         return CheckError(what, hint=f"its log: {self.log}", details=details)
+
+
+def _exit_code(handle: Handle) -> int | None:
+    """As the handle's own; a killed program with threads is a zombie for some time before its exit can be asked for."""
+    code = handle.exit_code()
+    if code is None and handle.child is not None and not handle.record.alive():
+        try:
+            return handle.child.wait(ENDING_SECONDS)
+        except subprocess.TimeoutExpired:
+            return UNKNOWN_EXIT
+    return code
 
 
 def _environment(instance: Instance) -> dict[str, str]:

@@ -4,7 +4,8 @@ rclone is chosen among what PyPI has as programs because it checks signatures, k
 about 45 MB. SeaweedFS behaves more like S3 (it keeps metadata and knows policies) but takes 180 to 210 MB, 2.5 s to
 stop, and a dozen more TCP ports that ask for no password; JuiceFS's gateway is MinIO's own code and keeps metadata,
 but takes 120 to 135 MB and refuses the batch deletes of today's AWS SDKs. What rclone lacks: Content-Type and metadata
-of objects do not outlive its process, and there are no bucket policies and no SigV2 links.
+of objects do not outlive its process, a part of an object comes with status 200, and there are no bucket policies and
+no SigV2 links.
 """
 
 from __future__ import annotations
