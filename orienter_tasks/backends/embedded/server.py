@@ -134,7 +134,7 @@ class Server:
         if self._title:
             leftovers.end(leftovers.working_in(self.directory, [self._title]), signal.SIGTERM, grace)
         if self._handle is not None:
-            self._handle.exit_code()
+            _exit_code(self._handle)
             self._handle = None
 
     def lines(self, request: LogRequest) -> Iterator[str]:
