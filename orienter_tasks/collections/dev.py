@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orienter_tasks import control
 from orienter_tasks.collections import infra
 from orienter_tasks.collections.env import JSON_HELP, init
 from orienter_tasks.collections.nginx import render
@@ -19,12 +18,16 @@ SERVICE_HELP = "A component's name; may be given several times. Without: all."
 @task()
 def announce(ctx: InstanceContext) -> None:
     """Show where this instance's page, database, bucket and logs are."""
+    from orienter_tasks import control
+
     control.announce(ctx)
 
 
 @task()
 def attach(ctx: InstanceContext) -> None:
     """Follow the logs of this running instance; Ctrl-C stops it."""
+    from orienter_tasks import control
+
     if not ctx.options.detach:
         control.attach(ctx)
 
@@ -56,6 +59,8 @@ def start(
     quiet: bool = False,
 ) -> None:
     """Start this checkout's stack: PostgreSQL, S3, nginx and the services; then follow the logs."""
+    from orienter_tasks import control
+
     del enable_whatsapp, no_whatsapp, no_slack, fresh, detach, timeout, backend, quiet  # in ctx.options since parsing
     control.start_all(ctx)
 
@@ -76,6 +81,8 @@ def stop(
     yes: bool = False,
 ) -> None:
     """Stop this instance: services first, then the infrastructure. Data stays."""
+    from orienter_tasks import control
+
     if force:
         ctx.hurry(1.0)
     if all:
@@ -87,6 +94,8 @@ def stop(
 @task(help={"json": JSON_HELP})
 def status(ctx: InstanceContext, json: bool = False) -> None:
     """Show what each component of this instance is doing."""
+    from orienter_tasks import control
+
     control.status(ctx, [], as_json=json)
 
 
@@ -109,6 +118,8 @@ def logs(
     grep: str = "",
 ) -> None:
     """Show the logs of services and servers, merged."""
+    from orienter_tasks import control
+
     del follow  # told() knows whether it was given at all
     control.logs(
         ctx,
@@ -123,4 +134,6 @@ def logs(
 @task(pre=[init], iterable=["service"], help={"service": "A component's name; without: all services."})
 def restart(ctx: InstanceContext, service: list[str]) -> None:
     """Stop components of this instance and start them again; without names: all services."""
+    from orienter_tasks import control
+
     control.restart(ctx, service or list(ctx.settings.services))

@@ -6,11 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from orienter_tasks import envfile, worktree
 from orienter_tasks.collections.tasks import task
-from orienter_tasks.environment import FORMATS, masked, render
 from orienter_tasks.errors import ConfigError, NotFoundError
-from orienter_tasks.validation import nearest
 
 if TYPE_CHECKING:
     from orienter_tasks.context import InstanceContext
@@ -21,6 +18,8 @@ JSON_HELP = "Print one JSON document instead."
 @task()
 def init(ctx: InstanceContext) -> None:
     """Make .env if there is none: a copy of the main checkout's, or of .env.example with generated secrets."""
+    from orienter_tasks import envfile, worktree
+
     new = envfile.create(worktree.read(ctx.root))
     if new is None:
         return
@@ -32,6 +31,9 @@ def init(ctx: InstanceContext) -> None:
 @task(help={"json": JSON_HELP, "reveal": "Show secrets as they are."})
 def show(ctx: InstanceContext, json: bool = False, reveal: bool = False) -> None:
     """Show this instance: id, ports, names, directories and variables."""
+    from orienter_tasks import worktree
+    from orienter_tasks.environment import masked
+
     variables, instance = ctx.variables, ctx.instance
     shown = {name: value if reveal else masked(name, value) for name, value in sorted(variables.values.items())}
     if json:
@@ -67,9 +69,12 @@ def show(ctx: InstanceContext, json: bool = False, reveal: bool = False) -> None
         ctx.report.warn(f".env sets {name}, but it is derived from the instance's id: that line is ignored")
 
 
-@task(help={"format": f"One of {', '.join(FORMATS)}."})
+@task(help={"format": "One of sh, fish, dotenv, json."})
 def export(ctx: InstanceContext, format: str = "sh") -> None:
     """Print the variables for a shell: eval "$(inv env.export)"."""
+    from orienter_tasks.environment import FORMATS, render
+    from orienter_tasks.validation import nearest
+
     known = next((known for known in FORMATS if known == format), None)
     if known is None:
         raise ConfigError(f"--format: {format!r} is no format", hint=nearest(format, FORMATS))

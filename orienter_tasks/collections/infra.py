@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks import control
 from orienter_tasks.collections.env import JSON_HELP, init
 from orienter_tasks.collections.nginx import render
 from orienter_tasks.collections.tasks import count, seconds, task, told
 from orienter_tasks.errors import ConfigError
-from orienter_tasks.settings import INFRA
-from orienter_tasks.state import write_private
 
 if TYPE_CHECKING:
     from orienter_tasks.context import InstanceContext
@@ -28,6 +25,8 @@ if TYPE_CHECKING:
 )
 def up(ctx: InstanceContext, wait: bool = True, backend: str = "", timeout: str = "", quiet: bool = False) -> None:
     """Start PostgreSQL, the S3 store and nginx."""
+    from orienter_tasks.settings import INFRA
+
     del backend, timeout, quiet  # known to the whole run as soon as they are parsed
     startup = ctx.begin()
     startup.check(ctx.components)
@@ -46,12 +45,17 @@ def up(ctx: InstanceContext, wait: bool = True, backend: str = "", timeout: str 
 )
 def down(ctx: InstanceContext, volumes: bool = False, yes: bool = False) -> None:
     """Stop PostgreSQL, the S3 store and nginx; their data stays unless --volumes."""
+    from orienter_tasks import control
+
     control.stop_this(ctx, services=False, volumes=volumes, yes=yes)
 
 
 @task(help={"json": JSON_HELP})
 def status(ctx: InstanceContext, json: bool = False) -> None:
     """Show what each server of this instance is doing."""
+    from orienter_tasks import control
+    from orienter_tasks.settings import INFRA
+
     control.status(ctx, list(INFRA), as_json=json)
 
 
@@ -74,6 +78,9 @@ def logs(
     grep: str = "",
 ) -> None:
     """Show the servers' logs."""
+    from orienter_tasks import control
+    from orienter_tasks.settings import INFRA
+
     names = service or list(INFRA)
     for name in names:
         if name not in INFRA:
@@ -93,6 +100,7 @@ def logs(
 def compose(ctx: InstanceContext, output: str = "") -> None:
     """Print the compose file that describes the same containers."""
     from orienter_tasks.backends.docker import compose as composing, engine, placement
+    from orienter_tasks.state import write_private
 
     network = ctx.settings.nginx.network
     placed = placement.of(engine.shared(), network) if engine.answers() else placement.likely(network)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orienter_tasks import inventory
 from orienter_tasks.collections.env import JSON_HELP
 from orienter_tasks.collections.tasks import task
 
 if TYPE_CHECKING:
+    from orienter_tasks import inventory
     from orienter_tasks.context import InstanceContext
 
 DROPPABLE = ("last used", "backend", "memory", "branch", "up")
@@ -18,6 +18,8 @@ COLUMNS = ("id", "worktree", "branch", "state", "url", "backend", "services", "m
 @task(help={"json": JSON_HELP})
 def instances(ctx: InstanceContext, json: bool = False) -> None:
     """List every instance on this machine with its state, page and memory."""
+    from orienter_tasks import inventory
+
     found = inventory.take(ctx.claims.read())
     for unseen in found.unseen:
         ctx.report.warn(f"not seen: {unseen}")
@@ -33,6 +35,8 @@ def instances(ctx: InstanceContext, json: bool = False) -> None:
 
 
 def _row(one: inventory.Found, *, several: bool) -> list[str]:
+    from orienter_tasks import inventory
+
     up = sum(part.running for part in one.services)
     instance = one.instance
     return [

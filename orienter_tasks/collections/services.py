@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orienter_tasks import control
 from orienter_tasks.collections.env import JSON_HELP, init
 from orienter_tasks.collections.tasks import task
 
@@ -17,23 +16,31 @@ SERVICE_HELP = {"service": "Its name; may be given several times. Without: all."
 @task(pre=[init], iterable=["service"], help=SERVICE_HELP)
 def start(ctx: InstanceContext, service: list[str]) -> None:
     """Start services; the infrastructure must run already."""
+    from orienter_tasks import control
+
     control.start_services(ctx, service)
 
 
 @task(iterable=["service"], help=SERVICE_HELP)
 def stop(ctx: InstanceContext, service: list[str]) -> None:
     """Stop services with all their child processes; the infrastructure stays."""
+    from orienter_tasks import control
+
     control.stop_services(ctx, service)
 
 
 @task(pre=[init], iterable=["service"], help=SERVICE_HELP)
 def restart(ctx: InstanceContext, service: list[str]) -> None:
     """Stop services and start them again."""
+    from orienter_tasks import control
+
     control.restart(ctx, service or list(ctx.settings.services))
 
 
 @task(iterable=["service"], help={**SERVICE_HELP, "json": JSON_HELP})
 def status(ctx: InstanceContext, service: list[str], json: bool = False) -> None:
     """Show what each service of this instance is doing."""
+    from orienter_tasks import control
+
     names = control.known_services(ctx, service) or list(ctx.settings.services)
     control.status(ctx, names, as_json=json)

@@ -10,15 +10,16 @@ from invoke.exceptions import Exit
 from invoke.parser.argument import Argument
 from invoke.tasks import Task, call as invoke_call, task as invoke_task
 
-from orienter_tasks.context import InstanceContext, RunOptions, project_dir
 from orienter_tasks.errors import ConfigError, InterruptError, OrienterError
-from orienter_tasks.report.console import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import FrameType
 
     from invoke.context import Context
+
+    from orienter_tasks.context import InstanceContext, RunOptions
+    from orienter_tasks.report.console import Report
 
 Body = TypeVar("Body", bound="Callable[..., None]")
 
@@ -61,6 +62,8 @@ class OrienterTask(Task[Any]):
         try:
             context = _context(args[0])
         except OrienterError as error:
+            from orienter_tasks.report.console import Report
+
             raise _exit(Report(), error) from error
         try:
             with _signals():
@@ -152,6 +155,8 @@ def _exit(report: Report, error: OrienterError) -> Exit:
 
 def _context(c: Context) -> InstanceContext:
     """Return the context of a run; Invoke's configuration is the same object for all its calls."""
+    from orienter_tasks.context import InstanceContext, project_dir
+
     key = id(c.config)
     if key not in _contexts:
         raw = c.config.get("orienter")
@@ -160,6 +165,8 @@ def _context(c: Context) -> InstanceContext:
 
 
 def _options() -> RunOptions:
+    from orienter_tasks.context import RunOptions
+
     whatsapp = True if _told.get("enable_whatsapp") else False if _told.get("no_whatsapp") else None
     return RunOptions(
         backend=str(_told.get("backend") or ""),
