@@ -72,6 +72,10 @@ class InstanceContext:
         self.report = Report(quiet=options.quiet)
         self.claims = Claims()
 
+    def anew(self) -> InstanceContext:
+        """Return a context of the same checkout that has found out nothing yet."""
+        return InstanceContext(self._project_dir, self._raw_settings, options=self.options)
+
     @cached_property
     def root(self) -> Path:
         """The checkout's real path."""

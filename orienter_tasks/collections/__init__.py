@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from orienter_tasks.collections import cleanup, dev, env, infra, instances, nginx, services
+from orienter_tasks.collections import cleanup, dev, doctor, env, infra, instances, nginx, services
 
 ns = Collection(
     instances.instances,
+    doctor.doctor,
     Collection("dev", dev.start, dev.stop, dev.status, dev.logs, dev.restart, dev.announce, dev.attach),
     Collection("env", env.init, env.show, env.export, env.exec_),
     Collection("infra", infra.up, infra.down, infra.status, infra.logs, infra.compose, infra.verify, infra.stats),

@@ -1,0 +1,101 @@
+"""`inv doctor`: examine, tell, and with `--fix` do what can be done, after asking."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from orienter_tasks.doctor import examination, situation
+from orienter_tasks.errors import CheckError, ConfigError
+from orienter_tasks.report import checks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from orienter_tasks.context import InstanceContext
+    from orienter_tasks.doctor.finding import Finding, Fix
+    from orienter_tasks.report.console import Report
+
+TOPICS = ("python", "git", "disk", "settings", "instance", "shell", "claims", ".env", "variables", "backend")
+
+
+def consult(ctx: InstanceContext, *, fix: bool, yes: bool, as_json: bool) -> None:
+    """Examine this machine and this checkout.
+
+    Args:
+        ctx: the run.
+        fix: do what the findings offer, after asking.
+        yes: without asking.
+        as_json: print one document instead of the list.
+
+    Raises:
+        ConfigError: nobody can be asked.
+        CheckError: there is a problem, also after fixing.
+    """
+    findings = examine(ctx.anew())
+    fixes = [finding.fix for finding in findings if finding.fix is not None] if fix else []
+    if fixes and not yes and (as_json or not sys.stdin.isatty()):
+        raise ConfigError(
+            f"--fix would: {'; '.join(one.what for one in fixes)}", hint="add --yes to have it done unasked"
+        )
+    done: list[Fix] = []
+    if fixes and (yes or _asked(ctx.report, findings, fixes)):
+        for one in fixes:
+            one.apply()
+            done.append(one)
+            ctx.report.note(f"done: {one.what}")
+        findings = examine(ctx.anew())
+    elif fix and not fixes:
+        ctx.report.note("there is nothing that --fix could do")
+    if as_json:
+        ctx.report.json(_document(findings, done))
+    else:
+        tell(ctx.report, findings)
+    problems = [finding for finding in findings if finding.level == "problem"]
+    if problems:
+        first = problems[0]
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise CheckError(f"{first.topic}: {first.what}{more}", hint=first.remedy)
+
+
+def examine(ctx: InstanceContext) -> list[Finding]:
+    """Return what is found, in the order of topics; the context is made to claim nothing."""
+    about, found = situation.read(ctx)
+    found += examination.examine(about)
+    order = {topic: number for number, topic in enumerate(dict.fromkeys([*TOPICS, *(one.topic for one in found)]))}
+    return sorted(found, key=lambda one: order[one.topic])
+
+
+def tell(report: Report, findings: Sequence[Finding]) -> None:
+    """Print the findings as a list with check marks."""
+    checks.show(
+        report,
+        [checks.Line(one.level, one.topic, one.what, one.remedy if one.level != "ok" else "") for one in findings],
+    )
+
+
+def _asked(report: Report, findings: Sequence[Finding], fixes: Sequence[Fix]) -> bool:
+    tell(report, findings)
+    for one in fixes:
+        report.warn(f"--fix would {one.what}")
+    sys.stderr.write("do it? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _document(findings: Sequence[Finding], done: Sequence[Fix]) -> Mapping[str, object]:
+    return {
+        "findings": [
+            {
+                "level": one.level,
+                "topic": one.topic,
+                "what": one.what,
+                "remedy": one.remedy,
+                "fix": one.fix.what if one.fix is not None else None,
+            }
+            for one in findings
+        ],
+        "problems": sum(one.level == "problem" for one in findings),
+        "warnings": sum(one.level == "warning" for one in findings),
+        "fixed": [one.what for one in done],
+    }

@@ -1,0 +1,131 @@
+"""What runs of this instance: whether its servers answer, and what former runs have left."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from orienter_tasks.backends import choice, login
+from orienter_tasks.doctor.finding import Finding, Fix
+from orienter_tasks.errors import OrienterError
+from orienter_tasks.processes import record as records, tree
+from orienter_tasks.settings import INFRA, SIDECARS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from orienter_tasks.backends.backend import Site
+    from orienter_tasks.cleanup.plan import Plan
+    from orienter_tasks.cleanup.things import Reality
+    from orienter_tasks.doctor.situation import Situation
+    from orienter_tasks.instance import Instance
+
+SHOWN = 3
+
+
+def servers(situation: Situation) -> Iterator[Finding]:
+    """Log in to the servers that run; where services run, all of the servers must."""
+    site = situation.site
+    if site is None or situation.identity is None or not situation.started:
+        return
+    try:
+        backend = choice.make(choice.named(situation.identity.claim.backend), site)
+        standings = {standing.component: standing for standing in backend.standings()}
+        foreign = list(backend.foreign())
+    except OrienterError as error:
+        yield Finding("problem", "servers", str(error), error.hint)
+        return
+    for name in foreign:
+        yield Finding(
+            "problem", "servers", f"{site.instance} needs a name that is not its own: {name}", "inv instances"
+        )
+    up = [name for name, standing in standings.items() if standing.running]
+    services = sorted(tree.names(site.instance) - {*INFRA, *SIDECARS})
+    if not up and not services:
+        yield Finding("ok", "servers", f"{site.instance} is stopped")
+        return
+    for name in [name for name in INFRA if name not in up]:
+        users = f", and {', '.join(services)} may need it" if services else ""
+        yield Finding("problem", "servers", f"{name} of {site.instance} does not run{users}", "inv infra.up")
+    yield from _logins(site, up)
+
+
+def _logins(site: Site, up: Iterable[str]) -> Iterator[Finding]:
+    variables, ports = site.variables, site.instance.ports
+    if "postgres" in up:
+        try:
+            with login.database(site) as database:
+                database.rows("SELECT 1")
+            yield Finding("ok", "servers", f"PostgreSQL answers on {ports['postgres']}: {variables['POSTGRES_DB']}")
+        except OrienterError as error:
+            yield Finding("problem", "servers", str(error), error.hint)
+    if "minio" in up:
+        try:
+            with login.store(site) as store:
+                there = variables["S3_BUCKET"] in store.buckets()
+            words = f"the S3 store answers on {ports['minio_api']}: {variables['S3_BUCKET']}"
+            if there:
+                yield Finding("ok", "servers", words)
+            else:
+                yield Finding("problem", "servers", f"{words} is not in it", "inv infra.up")
+        except OrienterError as error:
+            yield Finding("problem", "servers", str(error), error.hint)
+
+
+def stale_records(situation: Situation) -> Iterator[Finding]:
+    """Find records of processes that are gone: of a crash, or of a restart of the machine."""
+    if situation.site is None:
+        return
+    instance = situation.site.instance
+    for record in records.load_all(instance):
+        if not record.alive():
+            fix = Fix(f"remove the record of {record.component}", partial(_forget, instance, record.component))
+            yield Finding(
+                "warning",
+                "records",
+                f"{record.component} of {instance} (pid {record.pid}) died without being stopped",
+                "inv dev.stop",
+                fix,
+            )
+
+
+def orphans(reality: Reality) -> Iterator[Finding]:
+    """Name what is left of checkouts that are gone, and what says that it is of one that nobody has claimed."""
+    from orienter_tasks.cleanup import plan as plans
+    from orienter_tasks.cleanup.scope import Scope
+
+    seen: set[str] = set()
+    for name in ("daily", "weekly"):
+        plan: Plan = plans.make(Scope(name), reality)
+        gone = [
+            decision.thing
+            for decision in plan.goes
+            if decision.thing.key not in seen and decision.thing.kind not in ("log", "record", "claim", "directory")
+        ]
+        seen |= {thing.key for thing in gone}
+        if gone:
+            words = _listed([f"{thing.kind} {thing.name}" for thing in gone])
+            yield Finding("warning", "orphans", f"left of checkouts that are gone: {words}", f"inv cleanup.{name}")
+    strays = [thing for thing in reality.things if reality.holder_of(thing) is None and thing.key not in seen]
+    for root in sorted({thing.root for thing in strays}):
+        things = [thing for thing in strays if thing.root == root]
+        words = _listed([f"{thing.kind} {thing.name}" for thing in things])
+        there = root in reality.unclaimed and reality.unclaimed[root].exists
+        remedy = f"cd {root} && inv dev.status" if there else f"inv cleanup.instance {things[0].instance}"
+        yield Finding("warning", "orphans", f"of {root}, which nobody has claimed: {words}", remedy)
+    for unseen in reality.unseen:
+        yield Finding("ok", "orphans", f"not seen: {unseen}")
+    if not seen and not strays:
+        yield Finding("ok", "orphans", "none")
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _forget(instance: Instance, component: str) -> None:
+    """Remove a record, unless a new process has written one meanwhile."""
+    found = records.load(instance, component)
+    if found is not None and not found.alive():
+        records.forget(instance, component)
