@@ -5,9 +5,7 @@ Order, weakest first: `.env`, the process environment, the derived variables. De
 
 from __future__ import annotations
 
-import json
 import re
-import shlex
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -23,14 +21,14 @@ if TYPE_CHECKING:
     from orienter_tasks.settings import Settings
 
 Origin = Literal["derived", "environment", ".env", "settings"]
-Format = Literal["sh", "fish", "dotenv", "json"]
-FORMATS: tuple[Format, ...] = ("sh", "fish", "dotenv", "json")
 
 MASK = "••••••"
 LOOPBACK = "127.0.0.1"
 
-_SECRET = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|_KEY$|APIKEY|CREDENTIAL|PRIVATE", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):([^/@\s]+)@")
+_SECRET = re.compile(
+    r"PASSWORD|PASSWD|PASSPHRASE|(^|_)PASS(_|$)|SECRET|TOKEN|_KEY$|APIKEY|CREDENTIAL|PRIVATE", re.IGNORECASE
+)
+_URL_PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):([^/\s]+)@")  # up to the last @: a password may hold one
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off", ""}
@@ -76,10 +74,13 @@ def read_dotenv(path: Path) -> tuple[dict[str, str], list[int]]:
     try:
         with path.open(encoding="utf-8") as file:
             for binding in parser.parse_stream(file):
-                if binding.error or (binding.key is not None and not _NAME.fullmatch(binding.key)):
-                    broken.append(binding.original.line)
-                elif binding.key is not None:
-                    values[binding.key] = binding.value or ""
+                if binding.key is None and not binding.error:
+                    continue  # a comment, or nothing
+                if binding.error or binding.value is None or not _NAME.fullmatch(binding.key or ""):
+                    text = binding.original.string
+                    broken.append(binding.original.line + text[: len(text) - len(text.lstrip())].count("\n"))
+                else:
+                    values[str(binding.key)] = binding.value
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
     return values, broken
@@ -157,21 +158,6 @@ def masked(name: str, value: str) -> str:
     return _URL_PASSWORD.sub(rf"\1:{MASK}@", value)
 
 
-def render(values: Mapping[str, str], format_: Format) -> str:
-    """Write variables for a shell (`sh`, `fish`), as a `.env` file, or as JSON; no trailing newline."""
-    if format_ == "json":
-        return json.dumps(dict(values), indent=2, ensure_ascii=False)
-    return "\n".join(_line(name, value, format_) for name, value in values.items())
-
-
-def _line(name: str, value: str, format_: Format) -> str:
-    if format_ == "fish":
-        return f"set -gx {name} {_fish_quote(value)}"
-    if format_ == "dotenv":
-        return f"{name}={_dotenv_quote(value)}"
-    return f"export {name}={shlex.quote(value)}"
-
-
 def expand(text: str, values: Mapping[str, str], where: str) -> str:
     """Replace `${NAME}` in a configured command or value; `${PYTHON}` is this interpreter.
 
@@ -211,7 +197,10 @@ def _database(
     name = f"{base}_{instance.id}"
     user, password = quote(credentials["POSTGRES_USER"], safe=""), quote(credentials["POSTGRES_PASSWORD"], safe="")
     port = instance.ports["postgres"]
-    return {"POSTGRES_DB": name, "DATABASE_URL": f"postgresql://{user}:{password}@{LOOPBACK}:{port}/{quote(name)}"}
+    return {
+        "POSTGRES_DB": name,
+        "DATABASE_URL": f"postgresql://{user}:{password}@{LOOPBACK}:{port}/{quote(name, safe='')}",
+    }
 
 
 def _storage(
@@ -252,10 +241,16 @@ def _whatsapp_enabled(
     if told is not None:
         return told
     inherited = environ.get("WHATSAPP_ENABLED")
-    if inherited is not None:
+    if inherited is not None and not _exported_for_another(instance, environ):
         return truth(inherited, "WHATSAPP_ENABLED in the environment")
     written = truth(dotenv.get("WHATSAPP_ENABLED", "true"), "WHATSAPP_ENABLED in .env")
     return instance.id == 0 and written
+
+
+def _exported_for_another(instance: Instance, environ: Mapping[str, str]) -> bool:
+    """Whether a shell still has what `env.export` said about another id: that was derived, nobody chose it."""
+    own = str(instance.pid_dir)
+    return "AI_INSTANCE_ROOT" in environ and environ.get("PID_DIR", own) != own
 
 
 def truth(text: str, where: str) -> bool:
@@ -269,13 +264,3 @@ def truth(text: str, where: str) -> bool:
     if text.strip().lower() in _FALSE:
         return False
     raise ConfigError(f"{where}: {text!r} is neither true nor false")
-
-
-def _fish_quote(value: str) -> str:
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _dotenv_quote(value: str) -> str:
-    if re.fullmatch(r"[A-Za-z0-9_./:@%+,=-]*", value):
-        return value
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

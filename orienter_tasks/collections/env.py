@@ -72,7 +72,7 @@ def show(ctx: InstanceContext, json: bool = False, reveal: bool = False) -> None
 @task(help={"format": "One of sh, fish, dotenv, json."})
 def export(ctx: InstanceContext, format: str = "sh") -> None:
     """Print the variables for a shell: eval "$(inv env.export)"."""
-    from orienter_tasks.environment import FORMATS, render
+    from orienter_tasks.shells import FORMATS, render
     from orienter_tasks.validation import nearest
 
     known = next((known for known in FORMATS if known == format), None)
