@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -161,18 +162,17 @@ def _find_marker(claim: Claim, hints: Iterable[Path]) -> Path | None:
 
 
 def _neighbours(claim: Claim) -> Iterator[Path]:
-    """Give the directories near a checkout's old place and near its main checkout; a few thousand at most."""
+    """Give the directories near a checkout's old place and near its main checkout, a few thousand around each."""
     root, main = Path(claim.root), Path(claim.main_root)
-    budget = NEIGHBOURS
-    for base in dict.fromkeys((root.parent, root.parent.parent, main.parent, main, main.parent.parent)):
-        if base == base.parent:  # not all of the machine
-            continue
-        for child in _directories(base):
-            for place in (child, *_directories(child)):
-                if budget == 0:
-                    return
-                budget -= 1
-                yield place
+    for base in dict.fromkeys((root.parent, root.parent.parent, main, main.parent, main.parent.parent)):
+        if base != base.parent:  # not all of the machine
+            yield from islice(_two_deep(base), NEIGHBOURS)
+
+
+def _two_deep(base: Path) -> Iterator[Path]:
+    for child in _directories(base):
+        yield child
+        yield from _directories(child)
 
 
 def _directories(base: Path) -> list[Path]:

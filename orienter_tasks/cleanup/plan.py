@@ -148,8 +148,7 @@ def _against_name(scope: Scope, reality: Reality, thing: Thing) -> str:
     root = reality.unclaimed[thing.root]
     if root.obstacle:
         return root.obstacle
-    held = any(holder.claim.id == thing.instance for holder in reality.holders)
-    if scope.instance is not None and held and root.exists:
+    if scope.instance is not None and root.exists:
         return f"it belongs to {thing.root}, which exists and is not the checkout that holds id {thing.instance}"
     return ""
 
