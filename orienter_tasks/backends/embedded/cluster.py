@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 TEMPLATE_USER = "orienter_template"
 TEMPLATE_SECONDS = 120.0
+INITDB = ("-U", TEMPLATE_USER, "-A", "scram-sha-256", "-E", "UTF8", "--wal-segsize=1", "-N", "--no-instructions")
+UNKNOWN_LOCALE = "invalid locale name"
 LONGEST_NAME = 63  # bytes, PostgreSQL's NAMEDATALEN - 1
 BUILTIN_LOCALES_SINCE = 17
 DISK_FULL = "No space left on device"
@@ -120,8 +122,7 @@ def _make(site: Site, partial: Path, postgres: Release, account: Account, note: 
 
 def _template(postgres: Release, account: Account, note: Note) -> Path | None:
     """Return the template of a release, made at most once per machine; None where none can be kept."""
-    arguments = _initdb_arguments(postgres.major)
-    facts = [postgres.text, platform.machine(), *arguments]
+    facts = [postgres.text, platform.machine(), *INITDB, *_locales(postgres.major)]
     key = f"postgres-{postgres.major}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}"
     template = cache_dir() / key
     if (template / "PG_VERSION").is_file():
@@ -146,22 +147,11 @@ def _build(template: Path, postgres: Release, account: Account) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _initdb_arguments(major: int) -> tuple[str, ...]:
-    locale = ["--locale=C"]
+def _locales(major: int) -> Sequence[tuple[str, ...]]:
+    """Return what to try in turn: sorted by code point, upper and lower case of all letters, as the official image."""
     if major >= BUILTIN_LOCALES_SINCE:
-        locale += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    return (
-        "-U",
-        TEMPLATE_USER,
-        "-A",
-        "scram-sha-256",
-        "-E",
-        "UTF8",
-        *locale,
-        "--wal-segsize=1",
-        "-N",
-        "--no-instructions",
-    )
+        return [("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")]
+    return [("--locale=C", f"--lc-ctype={name}") for name in ("C.UTF-8", "en_US.UTF-8", "C")]
 
 
 def _initdb(data: Path, postgres: Release, account: Account) -> None:
@@ -175,8 +165,11 @@ def _initdb(data: Path, postgres: Release, account: Account) -> None:
             file.write(secrets.token_urlsafe(32))
             if account.owner:
                 os.fchown(descriptor, *account.owner)
-        arguments = (*_initdb_arguments(postgres.major), "-D", str(data), "--pwfile", str(pwfile))
-        done = _run(account.command(postgres.directory / "initdb", *arguments), postgres, data)
+        for locale in _locales(postgres.major):
+            arguments = (*INITDB, *locale, "-D", str(data), "--pwfile", str(pwfile))
+            done = _run(account.command(postgres.directory / "initdb", *arguments), postgres, data)
+            if UNKNOWN_LOCALE not in done.stdout:
+                break
     finally:
         pwfile.unlink(missing_ok=True)
     if done.returncode != 0:

@@ -113,7 +113,18 @@ def test_text_sorts_and_stores_as_utf8(lab: EmbeddedLab) -> None:
     up(lab.backend(site), site, ["postgres"])
     assert sql(site, "SHOW server_encoding") == [["UTF8"]]
     assert sql(site, "SHOW timezone") == [["UTC"]]
-    assert sql(site, "SELECT upper('grüße €'), length('€')")[0][1] == 1
+    assert sql(site, "SELECT lower('ÄÖÜ É'), 'MÜLLER' ILIKE 'müller', length('€')") == [["äöü é", True, 1]]
+    sql(site, "CREATE TABLE words AS SELECT unnest(ARRAY['b', 'a', 'B', 'é']) AS word")
+    assert sql(site, "SELECT string_agg(word, '' ORDER BY word) FROM words") == [["Babé"]]
+
+
+def test_a_system_without_the_locale_gets_a_plainer_one(lab: EmbeddedLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "cache_dir", lambda: lab.directory / "own cache")
+    unknown = [("--locale=C", "--lc-ctype=xx_XX.none"), ("--locale=C", "--lc-ctype=C")]
+    monkeypatch.setattr(cluster, "_locales", lambda major: unknown)
+    site = lab.site()
+    up(lab.backend(site), site, ["postgres"])
+    assert sql(site, "SELECT datctype FROM pg_database WHERE datname = current_database()") == [["C"]]
 
 
 def test_another_major_version_is_refused_and_nothing_touched(lab: EmbeddedLab) -> None:
