@@ -9,61 +9,26 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import re
-import secrets
 import shutil
-import subprocess
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.embedded import binaries
-from orienter_tasks.errors import CheckError, ConfigError
+from orienter_tasks.backends.embedded import initdb
+from orienter_tasks.backends.embedded.initdb import DISK_FULL, SPACE_HINT
+from orienter_tasks.errors import CheckError, ConfigError, ConflictError
 from orienter_tasks.state import locked, private_dir, state_dir
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from orienter_tasks.backends.backend import Site
+    from orienter_tasks.backends.embedded.initdb import Release
     from orienter_tasks.backends.embedded.unprivileged import Account
     from orienter_tasks.stack.component import Note
 
-TEMPLATE_USER = "orienter_template"
 TEMPLATE_SECONDS = 120.0
-INITDB = ("-U", TEMPLATE_USER, "-A", "scram-sha-256", "-E", "UTF8", "--wal-segsize=1", "-N", "--no-instructions")
-UNKNOWN_LOCALE = "invalid locale name"
 LONGEST_NAME = 63  # bytes, PostgreSQL's NAMEDATALEN - 1
-BUILTIN_LOCALES_SINCE = 17
-DISK_FULL = "No space left on device"
-SPACE_HINT = "free some space, then run this again"
-TAIL_LINES = 5
-
-
-@dataclass(frozen=True)
-class Release:
-    """A PostgreSQL on this machine.
-
-    Attributes:
-        directory: where its programs are.
-        text: what `postgres --version` says.
-        major: the version that data directories are tied to.
-    """
-
-    directory: Path
-    text: str
-    major: int
-
-
-def release(directory: Path) -> Release:
-    """Ask the `postgres` in a directory which version it is.
-
-    Raises:
-        BackendError: when it cannot run here.
-    """
-    text = binaries.version_of(directory / "postgres", "--version")
-    match = re.search(r"\) (\d+)", text)
-    return Release(directory, text, int(match[1]) if match else 0)
 
 
 def cache_dir() -> Path:
@@ -92,11 +57,12 @@ def prepare(site: Site, data: Path, postgres: Release, account: Account, note: N
     _check_user(site.variables["POSTGRES_USER"])
     private_dir(data.parent)
     account.open_way(data.parent)
-    partial = data.with_name(f".{data.name}.new")
+    place = data.resolve()  # it may be a link to another disk
+    partial = place.with_name(f".{place.name}.new")
     with _told(site, data):
         try:
             _make(site, partial, postgres, account, note)
-            partial.replace(data)
+            partial.replace(place)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
@@ -116,13 +82,13 @@ def _make(site: Site, partial: Path, postgres: Release, account: Account, note: 
         else:
             return
     note("initdb")
-    _initdb(partial, postgres, account)
+    initdb.initdb(partial, postgres, account)
     _take_over(site, partial, postgres, account)
 
 
 def _template(postgres: Release, account: Account, note: Note) -> Path | None:
     """Return the template of a release, made at most once per machine; None where none can be kept."""
-    facts = [postgres.text, platform.machine(), *INITDB, *_locales(postgres.major)]
+    facts = [postgres.text, platform.machine(), *initdb.OPTIONS, *initdb.locales(postgres.major)]
     key = f"postgres-{postgres.major}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}"
     template = cache_dir() / key
     if (template / "PG_VERSION").is_file():
@@ -133,86 +99,23 @@ def _template(postgres: Release, account: Account, note: Note) -> Path | None:
             if not template.exists():
                 note("initdb")
                 _build(template, postgres, account)
-    except (OSError, ConfigError):
+    except (OSError, CheckError, ConfigError, ConflictError):
         return None
     return template
+
+
+def _take_over(site: Site, partial: Path, postgres: Release, account: Account) -> None:
+    user, password = site.variables["POSTGRES_USER"], site.variables["POSTGRES_PASSWORD"]
+    initdb.take_over(partial, postgres, account, user, password)
 
 
 def _build(template: Path, postgres: Release, account: Account) -> None:
     partial = template.with_name(f".{template.name}.{os.getpid()}")
     try:
-        _initdb(partial, postgres, account)
+        initdb.initdb(partial, postgres, account)
         partial.replace(template)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _locales(major: int) -> Sequence[tuple[str, ...]]:
-    """Return what to try in turn: sorted by code point, upper and lower case of all letters, as the official image."""
-    if major >= BUILTIN_LOCALES_SINCE:
-        return [("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")]
-    return [("--locale=C", f"--lc-ctype={name}") for name in ("C.UTF-8", "en_US.UTF-8", "C")]
-
-
-def _initdb(data: Path, postgres: Release, account: Account) -> None:
-    """Make a cluster whose superuser's password is thrown away."""
-    data.mkdir(mode=0o700)
-    account.give(data)
-    pwfile = data.with_name(f"{data.name}.pw")
-    try:
-        descriptor = os.open(pwfile, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(32))
-            if account.owner:
-                os.fchown(descriptor, *account.owner)
-        for locale in _locales(postgres.major):
-            arguments = (*INITDB, *locale, "-D", str(data), "--pwfile", str(pwfile))
-            done = _run(account.command(postgres.directory / "initdb", *arguments), postgres, data)
-            if UNKNOWN_LOCALE not in done.stdout:
-                break
-    finally:
-        pwfile.unlink(missing_ok=True)
-    if done.returncode != 0:
-        raise _failed(f"initdb of {postgres.text} failed for {data}", done)
-
-
-def _take_over(site: Site, data: Path, postgres: Release, account: Account) -> None:
-    """Give the superuser of a cluster that nothing serves its name and password."""
-    user, password = site.variables["POSTGRES_USER"], site.variables["POSTGRES_PASSWORD"]
-    statements = (
-        f"ALTER ROLE CURRENT_USER PASSWORD {_literal(password)}",
-        f"UPDATE pg_authid SET rolname = {_literal(user)} WHERE rolname = '{TEMPLATE_USER}'",  # noqa: S608 - escaped
-    )
-    options = ("fsync=off", "log_min_error_statement=panic", "password_encryption=scram-sha-256", "log_checkpoints=off")
-    settings = [word for option in options for word in ("-c", option)]
-    command = account.command(postgres.directory / "postgres", "--single", "-D", str(data), *settings, "template1")
-    done = _run(command, postgres, data, stdin="".join(f"{statement}\n" for statement in statements))
-    if done.returncode != 0 or re.search(r"\b(ERROR|FATAL|PANIC):", done.stdout):
-        raise _failed(f"{postgres.text} cannot take {data} for user {user!r}", done)
-
-
-def _run(command: Sequence[str], postgres: Release, data: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            command,
-            input=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=data,
-            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},  # as in the official image
-            encoding="utf-8",
-            errors="replace",
-            timeout=TEMPLATE_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise CheckError(f"{postgres.text} does not finish its data directory {data}") from error
-
-
-def _literal(text: str) -> str:
-    """Write a string constant on one line, which is where single-user mode ends a statement."""
-    escaped = "".join(f"\\x{ord(char):02x}" if char in "\\'" or ord(char) < ord(" ") else char for char in text)
-    return f"E'{escaped}'"
 
 
 def _check_user(user: str) -> None:
@@ -265,8 +168,3 @@ def _unusable(site: Site, data: Path, reason: str) -> CheckError:
     if DISK_FULL in reason:
         return CheckError(f"no space is left for {data} of {site.instance}", hint=SPACE_HINT)
     return CheckError(f"cannot use {data} of {site.instance}: {reason}")
-
-
-def _failed(what: str, done: subprocess.CompletedProcess[str]) -> CheckError:
-    lines = [line for line in done.stdout.splitlines() if line.strip()]
-    return CheckError(what, hint=SPACE_HINT if DISK_FULL in done.stdout else "", details=lines[-TAIL_LINES:])

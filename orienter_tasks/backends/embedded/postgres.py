@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.database import ensure_database
-from orienter_tasks.backends.embedded import binaries, cluster, leftovers, postmaster
+from orienter_tasks.backends.embedded import binaries, cluster, initdb, leftovers, postmaster
 from orienter_tasks.backends.embedded.server import LEFTOVER_SECONDS, Launch, Server
 from orienter_tasks.backends.embedded.unprivileged import account_for
 from orienter_tasks.environment import LOOPBACK
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from orienter_tasks.backends.backend import Site, Standing
-    from orienter_tasks.backends.embedded.cluster import Release
+    from orienter_tasks.backends.embedded.initdb import Release
     from orienter_tasks.backends.embedded.unprivileged import Account
     from orienter_tasks.stack.component import Note
 
@@ -57,7 +57,7 @@ class PostgresComponent:
         """Start the server, on a new data directory when there is none."""
         if self.server.pid is not None:
             return False
-        postgres = cluster.release(binaries.postgres_bin(self._site.settings))
+        postgres = initdb.release(binaries.postgres_bin(self._site.settings))
         account = account_for(self.data)
         cluster.prepare(self._site, self.data, postgres, account, note)
         self._clear()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orienter_tasks.backends.embedded import binaries, cluster
+from orienter_tasks.backends.embedded import binaries, cluster, initdb
 from orienter_tasks.backends.embedded.unprivileged import account_for
 from orienter_tasks.errors import CheckError, ConfigError, InterruptError
 from tests.backends.contract import down, login, sql, up
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.embedded
 
 def prepare(site: Site, notes: list[str] | None = None) -> Path:
     data = site.instance.data_dir / "postgres"
-    release = cluster.release(binaries.postgres_bin(site.settings))
+    release = initdb.release(binaries.postgres_bin(site.settings))
     cluster.prepare(site, data, release, account_for(data), (notes if notes is not None else []).append)
     return data
 
@@ -121,7 +121,7 @@ def test_text_sorts_and_stores_as_utf8(lab: EmbeddedLab) -> None:
 def test_a_system_without_the_locale_gets_a_plainer_one(lab: EmbeddedLab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "cache_dir", lambda: lab.directory / "own cache")
     unknown = [("--locale=C", "--lc-ctype=xx_XX.none"), ("--locale=C", "--lc-ctype=C")]
-    monkeypatch.setattr(cluster, "_locales", lambda major: unknown)
+    monkeypatch.setattr(initdb, "locales", lambda major: unknown)
     site = lab.site()
     up(lab.backend(site), site, ["postgres"])
     assert sql(site, "SELECT datctype FROM pg_database WHERE datname = current_database()") == [["C"]]
@@ -182,7 +182,7 @@ def test_giving_up_leaves_nothing(lab: EmbeddedLab, own_cache: Path) -> None:
 
     site = lab.site()
     data = site.instance.data_dir / "postgres"
-    release = cluster.release(binaries.postgres_bin(site.settings))
+    release = initdb.release(binaries.postgres_bin(site.settings))
     with pytest.raises(InterruptError):
         cluster.prepare(site, data, release, account_for(data), interrupt)
     assert files_of(site.instance.data_dir) == []
@@ -257,3 +257,14 @@ def test_what_was_made_once_is_kept(lab: EmbeddedLab) -> None:
     prepare(site)
     up(backend, site, ["postgres"])
     assert sql(site, "SELECT count(*) FROM kept") == [[0]]
+
+
+def test_a_link_to_another_disk_is_followed(lab: EmbeddedLab) -> None:
+    site = lab.site()
+    elsewhere = lab.directory / "large disk" / "pg"
+    elsewhere.mkdir(parents=True)
+    site.instance.data_dir.mkdir(parents=True)
+    (site.instance.data_dir / "postgres").symlink_to(elsewhere)
+    up(lab.backend(site), site, ["postgres"])
+    assert (elsewhere / "PG_VERSION").is_file()
+    assert files_of(elsewhere.parent) == ["pg"]

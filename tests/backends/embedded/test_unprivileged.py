@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orienter_tasks.backends.embedded import cluster, unprivileged
+from orienter_tasks.backends.embedded import initdb, unprivileged
 from orienter_tasks.backends.embedded.unprivileged import Account, account_for
 from orienter_tasks.errors import BackendError
 from orienter_tasks.processes.record import load
@@ -199,4 +199,4 @@ def test_as_root_the_recorded_process_is_the_server(lab: EmbeddedLab) -> None:
     record = load(site.instance, "postgres")
     assert record is not None
     assert psutil.Process(record.pid).name() == "postgres"
-    assert cluster.TEMPLATE_USER not in str(sql(site, "SELECT rolname FROM pg_roles"))
+    assert initdb.FIRST_USER not in str(sql(site, "SELECT rolname FROM pg_roles"))
