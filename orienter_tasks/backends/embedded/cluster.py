@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.embedded import initdb
-from orienter_tasks.backends.embedded.initdb import DISK_FULL, SPACE_HINT
+from orienter_tasks.backends.embedded.initdb import DISK_FULL, SPACE_HINT, Owner
 from orienter_tasks.errors import CheckError, ConfigError, ConflictError
 from orienter_tasks.state import locked, private_dir, state_dir
 
@@ -105,8 +105,9 @@ def _template(postgres: Release, account: Account, note: Note) -> Path | None:
 
 
 def _take_over(site: Site, partial: Path, postgres: Release, account: Account) -> None:
-    user, password = site.variables["POSTGRES_USER"], site.variables["POSTGRES_PASSWORD"]
-    initdb.take_over(partial, postgres, account, user, password)
+    values = site.variables
+    owner = Owner(values["POSTGRES_USER"], values["POSTGRES_PASSWORD"], values["POSTGRES_DB"])
+    initdb.take_over(partial, postgres, account, owner)
 
 
 def _build(template: Path, postgres: Release, account: Account) -> None:

@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.embedded import binaries
@@ -87,22 +87,32 @@ def initdb(data: Path, postgres: Release, account: Account) -> None:
         raise _failed(f"initdb of {postgres.text} failed for {data}", done)
 
 
-def take_over(data: Path, postgres: Release, account: Account, user: str, password: str) -> None:
-    """Give the superuser of a cluster that nothing serves its name and password.
+@dataclass(frozen=True)
+class Owner:
+    """The instance's user, its password, and its database."""
+
+    user: str
+    password: str = field(repr=False)
+    database: str
+
+
+def take_over(data: Path, postgres: Release, account: Account, owner: Owner) -> None:
+    """Give the superuser of a cluster that nothing serves its name and password, and make its database.
 
     Raises:
         CheckError: with what PostgreSQL says.
     """
     statements = (
-        f"ALTER ROLE CURRENT_USER PASSWORD {_literal(password)}",
-        f"UPDATE pg_authid SET rolname = {_literal(user)} WHERE rolname = '{FIRST_USER}'",  # noqa: S608 - escaped
+        f"ALTER ROLE CURRENT_USER PASSWORD {_literal(owner.password)}",
+        f"CREATE DATABASE {_identifier(owner.database)}",
+        f"UPDATE pg_authid SET rolname = {_literal(owner.user)} WHERE rolname = '{FIRST_USER}'",  # noqa: S608 - escaped
     )
     options = ("fsync=off", "log_min_error_statement=panic", "password_encryption=scram-sha-256", "log_checkpoints=off")
     settings = [word for option in options for word in ("-c", option)]
     command = account.command(postgres.directory / "postgres", "--single", "-D", str(data), *settings, "template1")
     done = _run(command, postgres, data, stdin="".join(f"{statement}\n" for statement in statements))
     if done.returncode != 0 or re.search(r"\b(ERROR|FATAL|PANIC):", done.stdout):
-        raise _failed(f"{postgres.text} cannot take {data} for user {user!r}", done)
+        raise _failed(f"{postgres.text} cannot take {data} for user {owner.user!r}", done)
 
 
 def _run(command: Sequence[str], postgres: Release, data: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -121,6 +131,10 @@ def _run(command: Sequence[str], postgres: Release, data: Path, stdin: str = "")
         )
     except subprocess.TimeoutExpired as error:
         raise CheckError(f"{postgres.text} does not finish its data directory {data}") from error
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _literal(text: str) -> str:

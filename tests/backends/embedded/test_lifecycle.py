@@ -121,6 +121,15 @@ def test_a_stranger_on_a_port_is_a_conflict_and_is_left_alone(lab: EmbeddedLab) 
         assert standing(backend, name).running is False
 
 
+def test_a_first_start_leaves_no_errors_in_the_log(lab: EmbeddedLab) -> None:
+    site = lab.site()
+    backend = lab.backend(site)
+    up(backend, site)
+    for name in ("postgres", "minio", "minio-front", "nginx"):
+        log = (site.instance.log_dir / f"{name}.log").read_text()
+        assert not [line for line in log.splitlines() if "FATAL" in line or "rror" in line], name
+
+
 def test_only_passwords_open_the_database(lab: EmbeddedLab) -> None:
     site = lab.site()
     up(lab.backend(site), site, ["postgres"])
