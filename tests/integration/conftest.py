@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.integration.checkouts import Host
+from tests.integration.small import SmallHost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.integration.small import MakeHost
 
 BACKENDS = [
     pytest.param("docker", marks=pytest.mark.docker),
@@ -26,3 +29,23 @@ def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
         yield made
     finally:
         made.clean_up()
+
+
+@pytest.fixture(scope="session")
+def clusters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tests keep the PostgreSQL cluster that every new instance is copied from."""
+    return tmp_path_factory.mktemp("clusters")
+
+
+@pytest.fixture
+def make_host(tmp_path: Path, clusters: Path) -> Iterator[MakeHost]:
+    """Make hosts with one tiny service; whatever a test starts is stopped and removed."""
+    made: list[SmallHost] = []
+
+    def make(backend: str = "embedded", **orienter: Any) -> SmallHost:
+        made.append(SmallHost(tmp_path / f"home-{len(made)}" / "x", backend, clusters, **orienter))
+        return made[-1]
+
+    yield make
+    for host in made:
+        host.clean_up()

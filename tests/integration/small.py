@@ -1,0 +1,254 @@
+"""A host whose only service is a tiny stand-in, so that a test pays for nothing that it does not ask about."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+import psutil
+
+from tests.integration.checkouts import IMAGES, INV, Answer, Checkout, Host
+from tests.integration.left import docker_of, processes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 9
+NAMES = ("nginx", "whatsapp", "dashboard", "opencode", "vite", "postgres", "minio_api", "minio_console")
+BASES = {name: 12900 + WORKER * 10 + number for number, name in enumerate(NAMES)}
+STAND_IN = Path(__file__).with_name("stand_in.py")
+WEB = {"port": "dashboard", "ready": {"http": "/"}}
+ORIENT: tuple[str, ...] = ("frontend", "dashboard", "opencode", "whatsapp", "slack")
+PATIENCE = 30.0
+
+
+class MakeHost(Protocol):
+    """Makes a host on a backend; further settings are keys below `orienter:`."""
+
+    def __call__(self, backend: str = "embedded", **orienter: Any) -> SmallHost: ...
+
+
+def service(*words: str, **changes: Any) -> dict[str, Any]:
+    """Settings of a service that is the stand-in with these words; it listens on the port that it is given."""
+    command = ["${PYTHON}", "-I", "-S", "stand_in.py", *words]
+    return {"command": command, **changes}
+
+
+def web(*words: str, **changes: Any) -> dict[str, Any]:
+    """Settings of a stand-in that serves HTTP on the dashboard's port."""
+    return service("serve", "${DASHBOARD_PORT}", *words, **{**WEB, **changes})
+
+
+class SmallHost(Host):
+    """A git repository with one service, `web`, and worktrees of it."""
+
+    def __init__(self, directory: Path, backend: str, clusters: Path, **orienter: Any) -> None:
+        self._orienter = orienter
+        state = Path(os.environ["ORIENTER_STATE_DIR"])
+        state.mkdir(mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            (state / "cache").symlink_to(clusters)  # one initdb for all tests
+        super().__init__(directory, f"orienter-small-{WORKER}", backend)
+
+    def settings(self) -> dict[str, Any]:
+        """One service on test ports and test images; the test's own keys on top."""
+        services = {**dict.fromkeys(ORIENT), "web": web(), **self._orienter.get("services", {})}
+        return {
+            "project": self.project,
+            "ports": BASES,
+            "docker": {
+                "postgres": f"{IMAGES}/postgres:local",
+                "minio": f"{IMAGES}/s3:local",
+                "nginx": f"{IMAGES}/nginx:local",
+            },
+            "timeouts": {"stop": 5.0},
+            **self._orienter,
+            "services": {name: value for name, value in services.items() if value is not None or name in ORIENT},
+        }
+
+    def rewrite(self, checkout: Checkout, text: str) -> None:
+        """Give a checkout quite another invoke.yaml."""
+        (checkout.path / "invoke.yaml").write_text(text, encoding="utf-8")
+
+    def clean_up(self) -> None:
+        """Stop what was started, whatever the test did to settings and `.env`; end what is left, and complain."""
+        for checkout in self.checkouts:
+            if (checkout.path / ".dev-data").is_dir():
+                self.rewrite(checkout, json.dumps({"orienter": self.settings()}))
+        self.checkouts = [checkout for checkout in self.checkouts if (checkout.path / ".dev-data").is_dir()]
+        try:
+            super().clean_up()
+            assert not self.left(), self.left()
+        finally:
+            self._sweep()
+
+    def left(self) -> list[str]:
+        """Name every process, container, network and volume of the checkouts."""
+        kinds = ("container", "network", "volume") if self.backend == "docker" else ()
+        return [
+            line
+            for checkout in self.checkouts
+            for line in (*processes_of(checkout), *(docker_of(checkout, *kinds) if kinds else ()))
+        ]
+
+    def _sweep(self) -> None:
+        for line in self.left():
+            kind, name, *_ = line.split()
+            if kind.isdecimal():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(kind), signal.SIGKILL)
+            else:
+                words = {"container": ["rm", "-fv"], "network": ["network", "rm"], "volume": ["volume", "rm"]}[kind]
+                subprocess.run(["docker", *words, name], capture_output=True, check=False)
+
+    def _make_main(self) -> Checkout:
+        path = self.main_path
+        path.mkdir(parents=True)
+        (path / "tasks.py").write_text('from orienter_tasks import ns\n\n__all__ = ["ns"]\n', encoding="utf-8")
+        (path / "stand_in.py").write_bytes(STAND_IN.read_bytes())
+        (path / ".gitignore").write_text(".env\n.dev-data/\n.dev-pids/\nlogs/\n__pycache__/\n", encoding="utf-8")
+        (path / "invoke.yaml").write_text(json.dumps({"orienter": self.settings()}), encoding="utf-8")
+        self.git("init", "-q", "-b", "main")
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", "A host")
+        return self._checkout(path)
+
+
+class Running:
+    """An `inv` that runs beside the test, as in a terminal of its own."""
+
+    def __init__(
+        self, checkout: Checkout, directory: Path, *words: str, ignore: Sequence[int] = (), **env: str
+    ) -> None:
+        self._out, self._err = directory / f"{time.monotonic_ns()}.out", directory / f"{time.monotonic_ns()}.err"
+
+        def signals() -> None:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored, where pytest itself runs in the background
+            for number in ignore:
+                signal.signal(number, signal.SIG_IGN)
+
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [str(INV), *words],
+                cwd=checkout.path,
+                env={**checkout.environ, **env},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                preexec_fn=signals,  # noqa: PLW1509 - this program has no other threads when it starts one
+            )
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    @property
+    def out(self) -> str:
+        """What it has printed so far."""
+        return self._out.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def err(self) -> str:
+        """What it has said on stderr so far."""
+        return self._err.read_text(encoding="utf-8", errors="replace")
+
+    def until(self, text: str) -> None:
+        """Wait until it has printed this."""
+        wait_for(lambda: text in self.out + self.err or self.process.poll() is not None, f"{text!r} in {self.err}")
+        assert text in self.out + self.err, f"no {text!r}: {self.answer()}"
+
+    def send(self, number: int) -> None:
+        """Signal it."""
+        self.process.send_signal(number)
+
+    def end(self, code: int | None = None) -> Answer:
+        """Wait until it ends, with this exit code."""
+        self.process.wait(PATIENCE * 2)
+        answer = self.answer()
+        assert "Traceback" not in answer.err, str(answer)
+        assert code is None or answer.code == code, str(answer)
+        return answer
+
+    def answer(self) -> Answer:
+        """What there is of it."""
+        code = self.process.poll()
+        return Answer(-1000 if code is None else code, self.out, self.err)
+
+
+def wait_for(holds: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.02)
+
+
+def complaint(answer: Answer) -> str:
+    """Return the one error that a run ended with: a single line that says what to do."""
+    lines = [line for line in answer.err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, str(answer)
+    assert "Traceback" not in answer.err + answer.out, str(answer)
+    assert len(lines[0]) < 500, lines[0]
+    return lines[0]
+
+
+def states(checkout: Checkout) -> dict[str, bool]:
+    """Return which components there are, and which of them run."""
+    parts = checkout.inv("dev.status", "--json").json["components"]
+    return {part["name"]: part["running"] for part in parts}
+
+
+def pid_of(checkout: Checkout, component: str) -> int:
+    """Return the pid in a component's record."""
+    record = next(checkout.path.glob(f".dev-pids/instance-*/{component}.json"))
+    return int(json.loads(record.read_text())["pid"])
+
+
+def kill(pid: int) -> None:
+    """End a process with SIGKILL, and wait until it is gone."""
+    process = psutil.Process(pid)
+    process.kill()
+    wait_for(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, f"the end of {pid}")
+
+
+def query(checkout: Checkout, *statements: str) -> list[Any]:
+    """Run statements in the instance's database, as its services would; return the last one's rows."""
+    from pg8000 import native
+
+    url = urlsplit(checkout.variables["DATABASE_URL"])
+    connection = native.Connection(
+        unquote(url.username or ""),
+        host=url.hostname or "",
+        port=url.port or 0,
+        database=unquote(url.path[1:]),
+        password=unquote(url.password or ""),
+    )
+    try:
+        rows: list[Any] = []
+        for statement in statements:
+            rows = connection.run(statement) or []
+        return rows
+    finally:
+        connection.close()
+
+
+def remember(checkout: Checkout, text: str) -> None:
+    """Write a row into the instance's database."""
+    query(checkout, "CREATE TABLE IF NOT EXISTS kept (text text)", f"INSERT INTO kept VALUES ('{text}')")
+
+
+def remembered(checkout: Checkout) -> list[str]:
+    """Return the rows that were written; none in a new database."""
+    rows = query(checkout, "CREATE TABLE IF NOT EXISTS kept (text text)", "SELECT text FROM kept ORDER BY text")
+    return [row[0] for row in rows]

@@ -1,0 +1,79 @@
+"""A service for tests: starts in no time and does what it is told. Runs alone, without this repository.
+
+serve PORT [stubborn]   answers every path with its environment; /exit/N ends it with N; `stubborn` ignores TERM
+hold PORT               listens and never answers
+sleep [SECONDS]         does nothing, for long
+fail N [SECONDS]        says so and ends with N, after a while
+write PATH TEXT…        adds a line to a file
+print LINE…             prints lines
+"""
+
+import http.server
+import json
+import os
+import signal
+import socket
+import sys
+import time
+
+LONG = 600.0
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        if self.path.startswith("/exit/"):
+            say("told to end")
+            os._exit(int(self.path.rpartition("/")[2]))
+        body = json.dumps(dict(os.environ)).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def serve(port: int) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), Answers) as server:
+        say(f"serving on {port}")
+        server.serve_forever()
+
+
+def hold(port: int) -> None:
+    with socket.create_server(("127.0.0.1", port)):
+        say("deaf")
+        time.sleep(LONG)
+
+
+def fail(code: int, after: float) -> int:
+    time.sleep(after)
+    say(f"cannot go on: {code}")
+    return code
+
+
+def main(what: str, *words: str) -> int:
+    if "stubborn" in words:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if what == "serve":
+        serve(int(words[0]))
+    elif what == "hold":
+        hold(int(words[0]))
+    elif what == "sleep":
+        say("sleeping")
+        time.sleep(float(words[0]) if words else LONG)
+    elif what == "fail":
+        return fail(int(words[0]), float(words[1]) if len(words) > 1 else 0.0)
+    elif what == "write":
+        with open(words[0], "a", encoding="utf-8") as file:  # noqa: PTH123 - pathlib takes longer to import
+            file.write(" ".join(words[1:]) + "\n")
+    else:
+        say("\n".join(words))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
