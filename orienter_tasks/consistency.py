@@ -103,6 +103,12 @@ def _check_services(settings: Settings) -> None:
     for circle in _circles(settings.services):
         raise ConfigError(f"orienter.services: needs go in a circle: {' → '.join(circle)}")
     hooks = [hook.name for hook in settings.hooks.before_services]
+    for hook in settings.hooks.before_services:
+        if hook.exports and hook.creates:
+            raise ConfigError(
+                f"orienter.hooks.before_services ({hook.name}): a hook that exports has to run at every start",
+                hint="take its `creates` out, or split it in two",
+            )
     for name in hooks:
         if not NAME.fullmatch(name) or name in names or hooks.count(name) > 1:
             raise ConfigError(

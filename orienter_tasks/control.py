@@ -41,6 +41,9 @@ def start_all(ctx: InstanceContext) -> None:
         startup.runner.skip(name, reason)
     startup.runner.add([*ctx.plan.hooks, *ctx.plan.services])
     startup.runner.wait()
+    for service in ctx.plan.services:
+        if ctx.settings.services[service.name].on_exit != "ignore":
+            service.require_alive("while the others started")
     ctx.finish()
 
 
@@ -53,15 +56,10 @@ def start_services(ctx: InstanceContext, names: Sequence[str]) -> None:
         if name in skipped:
             raise ConfigError(f"{name} of {ctx.instance} is not started: {skipped[name]}", hint="see: inv env.show")
     chosen = [service for service in ctx.plan.services if not wanted or service.name in wanted]
-    down = [standing.component for standing in ctx.backend.standings() if not standing.running]
-    missing = sorted({need for service in chosen for need in service.needs} & set(down))
-    if missing:
-        raise NotFoundError(f"{', '.join(missing)} of {ctx.instance} does not run", hint="start it with: inv infra.up")
+    _require_needs(ctx, chosen)
     startup.check([service.name for service in chosen])
     ctx.progress()
-    startup.runner.add(chosen)
-    startup.runner.wait()
-    ctx.finish()
+    _start_chosen(ctx, chosen)
 
 
 def stop_services(ctx: InstanceContext, names: Sequence[str]) -> None:
@@ -87,13 +85,12 @@ def restart(ctx: InstanceContext, names: Sequence[str]) -> None:
     chosen = [part for part in parts if part.name in wanted]
     if not chosen:
         raise NotFoundError(f"nothing to restart: {'; '.join(f'{n}: {skipped.get(n, n)}' for n in wanted)}")
+    _require_needs(ctx, chosen)
     progress = ctx.progress()
     for error in stop_all(chosen, ctx.grace, progress.show):
         raise error
     startup.check([part.name for part in chosen])
-    startup.runner.add(chosen)
-    startup.runner.wait()
-    ctx.finish()
+    _start_chosen(ctx, chosen)
 
 
 def stop_this(ctx: InstanceContext, *, volumes: bool = False, yes: bool = False, services: bool = True) -> None:
@@ -259,6 +256,33 @@ def _known(names: Sequence[str], known: Sequence[str]) -> list[str]:
         if name not in known:
             raise ConfigError(f"-s {name}: there is no such component", hint=nearest(name, known))
     return list(names)
+
+
+def _require_needs(ctx: InstanceContext, chosen: Sequence[Component]) -> None:
+    """Require that the servers run that are needed and not started themselves."""
+    down = {standing.component for standing in ctx.backend.standings() if not standing.running}
+    parts = [*chosen, *_exporting(ctx, chosen)]
+    missing = sorted({need for part in parts for need in part.needs} & down - {part.name for part in chosen})
+    if missing:
+        raise NotFoundError(f"{', '.join(missing)} of {ctx.instance} does not run", hint="start it with: inv infra.up")
+
+
+def _start_chosen(ctx: InstanceContext, chosen: Sequence[Component]) -> None:
+    """Start components, the services among them with what the hooks export, and wait until they are ready."""
+    runner = ctx.begin().runner
+    runner.add(part for part in chosen if part.name in INFRA)
+    runner.wait()
+    runner.add(_exporting(ctx, chosen))
+    runner.wait()
+    runner.add(part for part in chosen if part.name not in INFRA)
+    runner.wait()
+    ctx.finish()
+
+
+def _exporting(ctx: InstanceContext, chosen: Sequence[Component]) -> list[Component]:
+    """Return the hooks that print variables which services among the chosen need."""
+    services = any(part.name not in INFRA for part in chosen)
+    return [hook for hook in ctx.plan.hooks if hook.exports and services]
 
 
 def _services_up(ctx: InstanceContext) -> list[inventory.Part]:

@@ -102,10 +102,12 @@ def spawn(instance: Instance, program: Program) -> Handle:
             restore_signals=True,
         )
     except FileNotFoundError as error:
-        missing = program.command[0] if program.cwd.is_dir() else f"the directory {program.cwd}"
+        missing, verb = program.command[0], "install"
+        if not program.cwd.is_dir():
+            missing, verb = f"the directory {program.cwd}", "make"
         raise NotFoundError(
             f"{program.component} of {instance}: {missing} was not found",
-            hint=f"install it, or change orienter.services.{program.component} in invoke.yaml",
+            hint=f"{verb} it, or change orienter.services.{program.component} in invoke.yaml",
         ) from error
     except OSError as error:
         raise CheckError(f"{program.component} of {instance} cannot be started: {error.strerror}") from error

@@ -50,6 +50,11 @@ class HookComponent:
         self._exported = exported
 
     @property
+    def exports(self) -> bool:
+        """Whether services need what it prints."""
+        return self._hook.exports
+
+    @property
     def log(self) -> Path:
         """Its log file."""
         return self._site.instance.log_dir / f"{self.name}-hook.log"
@@ -140,7 +145,7 @@ class HookComponent:
         cwd = instance.root / expand(self._hook.cwd, values, f"{where}, cwd")
         return Program(
             component=self.name,
-            command=[find_program(command[0], cwd, env, f"{where}, command"), *command[1:]],
+            command=[find_program(command[0], cwd, env, f"{where} of {instance}, command"), *command[1:]],
             cwd=cwd,
             env=env,
             log=self.log,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from typing import TYPE_CHECKING
 
 from orienter_tasks.environment import expand, expand_all, truth
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from orienter_tasks.stack.component import Note
 
 TAIL_LINES = 15
+SILENT_SECONDS = 0.5  # how long a service without a port must have run: nothing else tells that it is well
 
 
 class ServiceComponent:
@@ -79,16 +81,10 @@ class ServiceComponent:
 
     def probe(self) -> None:
         """Ask whether it runs and answers, and whether the answer is its own."""
-        handle = self._handle or running(self._site.instance, self.name)
-        code = handle.exit_code() if handle is not None else None
-        if handle is None or code is not None:
-            what = describe_exit(code) if code is not None else "does not run"
-            raise CheckError(
-                f"{self.name} of {self._site.instance} {what} before it was ready",
-                hint=f"see: inv dev.logs -s {self.name} --no-follow",
-                details=tail(self, TAIL_LINES),
-            )
+        handle = self.require_alive("before it was ready")
         if self.port is None:
+            if time.time() - handle.record.started_at < SILENT_SECONDS:
+                raise NotReadyError(f"{self.name} has just been started")
             return
         host = self._site.variables["SERVICE_HOST"]
         if self._service.ready.http:
@@ -96,6 +92,26 @@ class ServiceComponent:
         else:
             tcp_ready(host, self.port)
         self._prove_ours()
+
+    def require_alive(self, when: str) -> Handle:
+        """Require that it runs.
+
+        Args:
+            when: ends the sentence otherwise.
+
+        Raises:
+            CheckError: with how it ended and the last lines of its log.
+        """
+        handle = self._handle or running(self._site.instance, self.name)
+        code = handle.exit_code() if handle is not None else None
+        if handle is not None and code is None:
+            return handle
+        what = describe_exit(code) if code is not None else "does not run"
+        raise CheckError(
+            f"{self.name} of {self._site.instance} {what} {when}",
+            hint=f"see: inv dev.logs -s {self.name} --no-follow",
+            details=tail(self, TAIL_LINES),
+        )
 
     def stop(self, grace: float) -> None:
         """Stop its whole process tree and let go of its lease."""
@@ -133,7 +149,10 @@ class ServiceComponent:
         cwd = instance.root / expand(self._service.cwd, values, f"{where}.cwd")
         return Program(
             component=self.name,
-            command=[find_program(command[0], cwd, env, f"{where}.command"), *command[1:]],
+            command=[
+                find_program(command[0], cwd, env, f"{self.name} of {instance}, {where}.command"),
+                *command[1:],
+            ],
             cwd=cwd,
             env=env,
             log=self.log,
