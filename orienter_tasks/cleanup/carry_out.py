@@ -6,6 +6,7 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from orienter_tasks.cleanup import collect, files
@@ -137,14 +138,14 @@ class _Instance:
     def _stop(self, things: Sequence[Thing]) -> None:
         from orienter_tasks.cleanup import processes
 
-        for holder in self._reality.holders:
+        holders = {holder.claim.token: holder for thing in things if (holder := self._holder(thing)) is not None}
+        for holder in holders.values():
             mine = [thing for thing in things if holder.holds(thing)]
-            if mine:
-                with self._outcome.noting(mine):
-                    processes.stop(holder.claim, holder.checkout.place, mine, self._manner.grace)
+            with self._outcome.noting(mine):
+                processes.stop(mine, self._manner.grace, partial(collect.processes_of, self._view.project, holder))
         nobodys = [thing for thing in things if self._holder(thing) is None]
         with self._outcome.noting(nobodys):
-            processes.end(nobodys, self._manner.grace)
+            processes.stop(nobodys, self._manner.grace, lambda: nobodys)
 
     def _remove(self, thing: Thing) -> None:
         with self._outcome.noting([thing]):

@@ -76,6 +76,14 @@ def judge(view: Viewpoint, claim: Claim, claims: Sequence[Claim], processes: Seq
     return checkout.judge(claim, _hints(view, claim, claims, processes))
 
 
+def processes_of(project: str, holder: Holder) -> list[Thing]:
+    """Find the processes of a claim that are there now, but for the one that started this very command."""
+    from orienter_tasks.cleanup import processes
+
+    found = _claimed_or_not(project, processes.read(), [holder])
+    return [thing for thing in found if holder.holds(thing) and not thing.obstacle]
+
+
 def measure(plan: Plan, engine: Engine) -> Plan:
     """Add the sizes of the volumes and directories that go."""
     kinds = {decision.thing.kind for decision in plan.goes}

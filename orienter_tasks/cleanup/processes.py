@@ -9,29 +9,27 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.cleanup.things import Thing
-from orienter_tasks.errors import CheckError, OrienterError
+from orienter_tasks.errors import CheckError
 from orienter_tasks.instance import Instance
 from orienter_tasks.processes import tree
 from orienter_tasks.processes.record import COMPONENT_MARKER, load, start_mark
 from orienter_tasks.settings import INFRA, SIDECARS
-from orienter_tasks.shutdown import services_running
-from orienter_tasks.stack.runner import stop_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import psutil
 
-    from orienter_tasks.claims import Claim
-
 KILL_SECONDS = 5.0
 ANCESTOR = "this very command was started by it"
-_SERVERS = {"nginx": ("nginx", "minio"), "postgres": ("postgres",), "postmaster": ("postgres",)}
+SERVERS = (*INFRA, *SIDECARS)
+_TITLES = {"nginx": ("nginx", "minio"), "postgres": ("postgres",), "postmaster": ("postgres",)}
 _PLACE = re.compile(r"(?s)(/.+)/\.dev-data/instance-(\d+)/(nginx|minio|postgres)")
 _COMPOSE_PROJECT = re.compile(r"(.+)-instance-(\d+)")
 
@@ -132,51 +130,43 @@ def project_of(found: Found) -> str:
     return project if record is not None and record.alive() else ""
 
 
-def stop(claim: Claim, place: Path | None, things: Sequence[Thing], grace: float) -> None:
-    """End an instance's processes: services, then servers, then whatever of the planned ones is left.
+def stop(things: Sequence[Thing], grace: float, late: Callable[[], Sequence[Thing]]) -> None:
+    """End processes: services first, then servers, then whatever of theirs has come up meanwhile.
 
     Args:
-        claim: whose.
-        place: where its checkout is now, when that is not where its processes think.
-        things: the processes that were planned to go.
-        grace: seconds before a process is killed.
-
-    Raises:
-        OrienterError: naming who survives.
-    """
-    errors: list[OrienterError] = []
-    for root in dict.fromkeys([*claim.roots, *([str(place)] if place is not None else [])]):
-        instance = Instance(claim.id, Path(root), claim.project, claim.worktree, claim.ports)
-        errors += stop_all(services_running(instance), grace, lambda _: None)
-        for name in sorted(tree.names(instance) & {*INFRA, *SIDECARS}):
-            try:
-                tree.stop(instance, name, grace)
-            except OrienterError as error:
-                errors.append(error)
-    end(things, grace)
-    if errors:
-        raise errors[0]
-
-
-def end(things: Iterable[Thing], grace: float) -> None:
-    """End exactly these processes: gracefully, then not.
+        things: exactly those that go.
+        grace: seconds before one is killed.
+        late: finds the processes that are there now and should not be.
 
     Raises:
         CheckError: naming who survives.
     """
-    import psutil
-
-    left = [process for thing in things if (process := _same(thing)) is not None]
-    for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, KILL_SECONDS)):
-        for process in left:
-            try:
-                process.send_signal(number)
-            except psutil.Error:
-                continue
-        left = tree.await_end(left, seconds)
+    for servers in (False, True):
+        _end([thing for thing in things if (thing.component in SERVERS) is servers], grace)
+    deadline = time.monotonic() + KILL_SECONDS
+    while (left := _alive(late())) and time.monotonic() < deadline:
+        _send(left, signal.SIGKILL)
+        tree.await_end(left, 1.0)
     if left:
         names = ", ".join(tree.describe(process) for process in left)
         raise CheckError(f"{names} survives SIGKILL", hint="look at it with: ps -o pid,stat,wchan,args -p PID")
+
+
+def _end(things: Sequence[Thing], grace: float) -> None:
+    """Give each its own signal, and kill who has not ended after a while."""
+    processes = _alive(things)
+    for thing in things:
+        process = _same(thing)
+        if process is None:
+            continue
+        record = load(Instance(thing.instance, Path(thing.root), thing.project, "", {}), thing.component)
+        alone = thing.component in SERVERS or (record is not None and record.alive() and not record.group)
+        if not (alone and _ppid(process) in {other.pid for other in processes}):
+            number = signal.SIGINT if thing.component == "postgres" else signal.SIGTERM
+            _send([process], record.stop_signal if record is not None else number)
+    left = tree.await_end(processes, grace)
+    _send(left, signal.SIGKILL)
+    tree.await_end(left, KILL_SECONDS)
 
 
 def _marked(process: psutil.Process) -> Found | None:
@@ -191,7 +181,7 @@ def _marked(process: psutil.Process) -> Found | None:
 
 
 def _server(process: psutil.Process) -> Found | None:
-    directories = _SERVERS.get(process.name())
+    directories = _TITLES.get(process.name())
     if directories is None or process.uids().real != os.getuid():
         return None
     place = _PLACE.fullmatch(process.cwd())
@@ -217,6 +207,10 @@ def _add_descendants(parent: Found, children: Mapping[int, Sequence[psutil.Proce
             _add_descendants(found[child.pid], children, found)
 
 
+def _alive(things: Iterable[Thing]) -> list[psutil.Process]:
+    return [process for thing in things if (process := _same(thing)) is not None]
+
+
 def _same(thing: Thing) -> psutil.Process | None:
     """Return the process that was planned for, unless another has its pid by now."""
     import psutil
@@ -227,3 +221,22 @@ def _same(thing: Thing) -> psutil.Process | None:
     except psutil.Error:
         return None
     return process if start_mark(process.pid) == mark else None
+
+
+def _ppid(process: psutil.Process) -> int:
+    import psutil
+
+    try:
+        return int(process.ppid())
+    except psutil.Error:
+        return 0
+
+
+def _send(processes: Iterable[psutil.Process], number: int) -> None:
+    import psutil
+
+    for process in processes:
+        try:
+            process.send_signal(number)
+        except psutil.Error:
+            continue
