@@ -1,0 +1,76 @@
+"""Time commands in pairs, so that a slow moment of the machine falls on both."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Line:
+    """One claim: what was measured, and what was to be reached.
+
+    Attributes:
+        name: the claim.
+        target: for people.
+        measured: for people.
+        met: whether the target is reached; None where there is none.
+    """
+
+    name: str
+    target: str
+    measured: str
+    met: bool | None
+
+    def __str__(self) -> str:
+        verdict = {True: "met", False: "MISSED", None: ""}[self.met]
+        return f"{self.name:<72} {self.target:>10}  {self.measured:<30} {verdict}"
+
+
+def timed(action: Callable[[], object]) -> float:
+    """Return the seconds that an action takes."""
+    begun = time.perf_counter()
+    action()
+    return time.perf_counter() - begun
+
+
+def run(command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a command that must succeed."""
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)} in {cwd}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+    return done
+
+
+def paired(ours: Callable[[], object], theirs: Callable[[], object], *, rounds: int) -> tuple[float, float, float]:
+    """Run two actions in turn; return the median seconds of each and the median of their ratios."""
+    ours(), theirs()  # warm up both
+    pairs = [(timed(ours), timed(theirs)) for _ in range(rounds)]
+    ratio = statistics.median(one / other for one, other in pairs)
+    return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs), ratio
+
+
+def at_most(name: str, value: float, limit: float, *, unit: str, detail: str = "") -> Line:
+    """Hold a figure against its limit."""
+    digits = 0 if unit == "MB" else 2
+    measured = f"{value:.{digits}f} {unit}" + (f" ({detail})" if detail else "")
+    return Line(name, f"≤ {limit:.3g} {unit}", measured, value <= limit)
+
+
+def pss(pids: Sequence[int]) -> float:
+    """Return the memory of processes and their descendants in MB, shared pages divided among their users."""
+    total = 0
+    for pid in pids:
+        leader = psutil.Process(pid)
+        for process in (leader, *leader.children(recursive=True)):
+            total += process.memory_full_info().pss
+    return total / 1e6
