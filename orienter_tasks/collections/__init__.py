@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from orienter_tasks.collections import cleanup, dev, doctor, env, infra, instances, nginx, services
+from orienter_tasks.collections import cleanup, dev, doctor, env, infra, instances, nginx, services, test
 
 ns = Collection(
     instances.instances,
@@ -14,6 +14,7 @@ ns = Collection(
     Collection("infra", infra.up, infra.down, infra.status, infra.logs, infra.compose, infra.verify, infra.stats),
     Collection("services", services.start, services.stop, services.restart, services.status),
     Collection("nginx", nginx.render, nginx.check, nginx.reload),
+    Collection("test", test.everything, test.env, test.templates, test.integration),
     Collection(
         "cleanup",
         cleanup.daily,
