@@ -5,6 +5,7 @@ It never follows $TMPDIR, so that a person and an agent see the same claims. ORI
 
 from __future__ import annotations
 
+import glob
 import os
 import time
 from contextlib import contextmanager
@@ -53,6 +54,7 @@ def write_private(path: Path, content: str | bytes, mode: int = 0o600) -> None:
     private_dir(path.parent)
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    sweep(path)
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
         with os.fdopen(descriptor, "wb") as file:
@@ -64,6 +66,24 @@ def write_private(path: Path, content: str | bytes, mode: int = 0o600) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise ConfigError(f"cannot write {path}: {error.strerror}") from error
+
+
+def sweep(path: Path) -> None:
+    """Remove what writers of a file left half-written when they were killed."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        pid = left.name.split(".")[-2]
+        if pid.isdecimal() and not _exists(int(pid)):
+            left.unlink(missing_ok=True)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orienter_tasks.state import SCHEMA_VERSION, write_private
+from orienter_tasks.state import SCHEMA_VERSION, sweep, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,4 +120,6 @@ def load_all(instance: Instance) -> Iterator[Record]:
 
 def forget(instance: Instance, component: str) -> None:
     """Remove a component's record."""
-    path_of(instance, component).unlink(missing_ok=True)
+    path = path_of(instance, component)
+    path.unlink(missing_ok=True)
+    sweep(path)

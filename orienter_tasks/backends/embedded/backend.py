@@ -73,8 +73,7 @@ class EmbeddedBackend:
         return {
             port: component
             for component, server in servers
-            if (pid := server.pid) is not None
-            for port in ports.listening_ports([pid])
+            for port in ports.listening_ports(server.pids())
         }
 
     def holdings(self) -> Sequence[Holding]:

@@ -76,6 +76,13 @@ class Server:
         handle = self._current()
         return handle.record.pid if handle is not None and _exit_code(handle) is None else None
 
+    def pids(self) -> list[int]:
+        """Return its process, or what a run that was killed has left of it without a record."""
+        pid = self.pid
+        if pid is not None or not self._title:
+            return [] if pid is None else [pid]
+        return [process.pid for process in leftovers.working_in(self.directory, [self._title])]
+
     def standing(self, component: str, detail: str) -> Standing:
         """Say what it is doing, as a component's standing.
 
