@@ -26,6 +26,7 @@ LOOK_SECONDS = 0.25
 REMOVAL_SECONDS = 10.0
 POLL_SECONDS = 0.05
 EXIT_LINES = 15
+KILLED_ENGINE = "one that was killed while it started a container may keep its port"
 
 
 class ContainerComponent:
@@ -134,16 +135,18 @@ class ContainerComponent:
                 self._remove(identifier)
             port = faults.port_taken(error, spec)
             if port is not None:
-                raise self._port_conflict(port) from error
+                raise self._port_conflict(port, by_engine=faults.held_by_engine(error)) from error
             raise
         self._seen_running = time.monotonic()
 
-    def _port_conflict(self, port: int, log: Sequence[str] = ()) -> ConflictError:
-        holder = survey.publisher(self._engine, port)
+    def _port_conflict(self, port: int, log: Sequence[str] = (), *, by_engine: bool = False) -> ConflictError:
+        holder, hint = survey.publisher(self._engine, port), "end the holder, or use another id: AI_INSTANCE_ID=N"
+        if not holder and by_engine:
+            holder, hint = "Docker itself, for a container that is gone", f"restart the Docker engine: {KILLED_ENGINE}"
         holder = holder or ", ".join(listener.description for listener in ports.listeners([port]))
         return ConflictError(
             f"{self.name} of {self._site.instance}: port {port} is taken by {holder or 'an unknown holder'}",
-            hint="end the holder, or use another id: AI_INSTANCE_ID=N",
+            hint=hint,
             details=log,
         )
 

@@ -54,6 +54,11 @@ def port_taken(error: OrienterError, spec: ContainerSpec) -> int | None:
     return next(iter(named or own), None)
 
 
+def held_by_engine(error: OrienterError) -> bool:
+    """Say whether it is the engine's own book of ports that refused one, and not the system."""
+    return "already allocated" in str(error)
+
+
 def port_refused(log: Sequence[str]) -> int | None:
     """Return the port that a server on the machine's own network says it cannot have."""
     found = IN_USE.search("\n".join(log))

@@ -44,6 +44,10 @@ def test_a_taken_port_is_recognised(tmp_path: Path, message: str) -> None:
     assert faults.port_taken(CheckError(message), spec.postgres(make_site(tmp_path))) == 6432
 
 
+def test_who_refused_a_port_is_told_apart() -> None:
+    assert [faults.held_by_engine(CheckError(message)) for message in TAKEN] == [True, False, False, False, True]
+
+
 def test_other_refusals_are_no_taken_port(tmp_path: Path) -> None:
     for message in ("no space left on device", "network orienter-network-1 not found"):
         assert faults.port_taken(CheckError(message), spec.postgres(make_site(tmp_path))) is None
