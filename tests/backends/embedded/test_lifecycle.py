@@ -84,8 +84,10 @@ def test_repeated_kills_of_everything(lab: EmbeddedLab) -> None:
     sql(site, "CREATE TABLE counted (n int)")
     for turn in range(5):
         sql(site, f"INSERT INTO counted VALUES ({turn})")
-        for process in tree.members(site.instance):
+        processes = tree.members(site.instance)
+        for process in processes:
             process.kill()
+        assert tree.await_end(processes, 5) == []
         assert up(lab.backend(site), site) == sorted(COMPONENTS)
     assert sql(site, "SELECT count(*) FROM counted") == [[5]]
 
