@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from orienter_tasks import ports
-from orienter_tasks.errors import CheckError
+from orienter_tasks.errors import BackendError, CheckError
 from orienter_tasks.processes import tree
 from orienter_tasks.processes.record import load
 from orienter_tasks.settings import INFRA, SIDECARS
@@ -84,7 +84,11 @@ def stop_instance(
     services = services_running(instance)
     # all of the infrastructure: stopping what does not run also clears what a crash left
     infra = list(backend.components()) if backend is not None else []
-    ran = {standing.component for standing in backend.standings() if standing.running} if backend is not None else ()
+    try:
+        ran = {standing.component for standing in backend.standings() if standing.running} if backend else set()
+    except BackendError:  # the engine is away: the services can be stopped all the same
+        _raise_first(stop_all(services, grace, on_event))
+        raise
     idle = {component.name for component in infra} - set(ran)
 
     def tell(event: Event) -> None:
