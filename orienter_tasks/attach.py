@@ -10,7 +10,7 @@ from orienter_tasks.errors import CheckError, OrienterError
 from orienter_tasks.logstream import LogStream
 from orienter_tasks.processes.record import load
 from orienter_tasks.stack.component import tail
-from orienter_tasks.state import is_locked
+from orienter_tasks.state import is_locked, locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -131,11 +131,17 @@ class Attachment:
         )
 
     def _restart_when_due(self, watch: _Watch) -> None:
-        if watch.restart_at is not None and self._clock() >= watch.restart_at:
-            watch.restart_at = None
-            try:
-                watch.service.start(lambda _: None)
-            except OrienterError as error:
+        """Start a service again, unless another command is at work: that may be stopping it, or attached as well."""
+        instance = self._site.instance
+        if watch.restart_at is None or self._clock() < watch.restart_at:
+            return
+        try:
+            with locked(f"{instance.project}-{instance.id}", timeout=0):
+                watch.restart_at = None
+                if load(instance, watch.service.name) is not None:  # it was not stopped meanwhile
+                    watch.service.start(lambda _: None)
+        except OrienterError as error:
+            if watch.restart_at is None:
                 self._tell(f"{watch.service.name} cannot be started again: {error.line()}")
 
     def _look_at_infra(self, *, services_left: bool) -> None:
