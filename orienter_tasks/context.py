@@ -17,6 +17,7 @@ from orienter_tasks.claims import Claim, Claims
 from orienter_tasks.errors import InterruptError, OrienterError
 from orienter_tasks.instance import Instance, make_instance
 from orienter_tasks.report.console import Report
+from orienter_tasks.settings import WHATSAPP_SWITCH
 
 if TYPE_CHECKING:
     from orienter_tasks.backends.backend import Backend, Site
@@ -119,7 +120,7 @@ class InstanceContext:
     @cached_property
     def instance(self) -> Instance:
         """This checkout's instance."""
-        return make_instance(self.settings, self.claim.id, self.root, self.claim.moved)
+        return make_instance(self.settings, self.claim.id, self.root, self.claim.moved, self.claim.former_roots)
 
     @cached_property
     def variables(self) -> Variables:
@@ -131,7 +132,7 @@ class InstanceContext:
             self.settings,
             self.dotenv,
             os.environ,
-            whatsapp=self.options.whatsapp,
+            whatsapp=self._whatsapp(),
             service_host=choice.service_host(self.claim.backend, self.settings),
             backend=self.claim.backend,
         )
@@ -187,6 +188,9 @@ class InstanceContext:
         self._settle_backend()
         startup = self.lock_for_stopping()
         self._write_marker()
+        if self._runs_elsewhere():
+            self.report.warn(f"{self.instance} was moved while it ran: it is started anew")
+            self.stop()
         if self.options.fresh:
             self.stop()
             drop_caches(self.site)
@@ -245,7 +249,7 @@ class InstanceContext:
         from orienter_tasks.backends import choice
         from orienter_tasks.state import locked
 
-        instance = make_instance(self.settings, claim.id, Path(claim.root), claim.moved)
+        instance = make_instance(self.settings, claim.id, Path(claim.root), claim.moved, claim.former_roots)
         try:
             with locked(f"{claim.project}-{claim.id}", timeout=self.settings.timeouts.lock):
                 backend = None
@@ -291,6 +295,22 @@ class InstanceContext:
             self.__dict__.pop(cached, None)
         self.__dict__["identity"] = identities.Identity(settled, "claim")
 
+    def _whatsapp(self) -> bool | None:
+        """What the command line said, or that it stays on where an earlier start has it running; else None."""
+        from orienter_tasks.services import lease
+
+        if self.options.whatsapp is not None or WHATSAPP_SWITCH in os.environ:
+            return self.options.whatsapp
+        switched = [service for service in self.settings.services.values() if service.enabled_by == WHATSAPP_SWITCH]
+        runs = any(service.lease and lease.is_held_by(service.lease, self.instance) for service in switched)
+        return True if runs else None
+
+    def _runs_elsewhere(self) -> bool:
+        """Whether something of this instance was started where the checkout lay before it was moved."""
+        from orienter_tasks.processes.record import load_all
+
+        return any(record.root != str(self.root) and record.alive() for record in load_all(self.instance))
+
     def _write_marker(self) -> None:
         """Leave the claim's name in DATA_DIR: it tells a checkout that was moved from a new one."""
         from orienter_tasks.state import write_private
@@ -335,7 +355,7 @@ class InstanceContext:
 
         try:
             settings = msgspec.structs.replace(self.settings, project=claim.project)  # it may be another's
-            instance = make_instance(settings, claim.id, Path(claim.root), claim.moved)
+            instance = make_instance(settings, claim.id, Path(claim.root), claim.moved, claim.former_roots)
             variables = environment.derive(instance, settings, {}, {})
             backend = choice.make(choice.named(claim.backend), site_for(instance, settings, variables, claim))
             return bool(backend.holdings() or any(standing.running for standing in backend.standings()))

@@ -1,4 +1,4 @@
-"""What the tasks do with an instance, each in one call: start, stop, show, follow."""
+"""What the tasks do with an instance, each in one call: stop, show, follow."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from orienter_tasks import inventory
-from orienter_tasks.errors import ConfigError, ConflictError, InterruptError, NotFoundError
+from orienter_tasks.errors import ConfigError, ConflictError, InterruptError
 from orienter_tasks.settings import INFRA
 from orienter_tasks.validation import nearest
 
@@ -34,63 +34,18 @@ def known_services(ctx: InstanceContext, names: Sequence[str]) -> list[str]:
     return _known(names, list(ctx.settings.services))
 
 
-def start_all(ctx: InstanceContext) -> None:
-    """Start hooks and services beside the infrastructure that already starts, and wait until all is ready."""
-    startup = ctx.begin()
-    for name, reason in ctx.plan.skipped:
-        startup.runner.skip(name, reason)
-    startup.runner.add([*ctx.plan.hooks, *ctx.plan.services])
-    startup.runner.wait()
-    for service in ctx.plan.services:
-        if ctx.settings.services[service.name].on_exit != "ignore":
-            service.require_alive("while the others started")
-    ctx.finish()
-
-
-def start_services(ctx: InstanceContext, names: Sequence[str]) -> None:
-    """Start the named services, or all, and wait until they are ready."""
-    wanted = known_services(ctx, names)
-    startup = ctx.begin()
-    skipped = dict(ctx.plan.skipped)
-    for name in wanted:
-        if name in skipped:
-            raise ConfigError(f"{name} of {ctx.instance} is not started: {skipped[name]}", hint="see: inv env.show")
-    chosen = [service for service in ctx.plan.services if not wanted or service.name in wanted]
-    _require_needs(ctx, chosen)
-    startup.check([service.name for service in chosen])
-    ctx.progress()
-    _start_chosen(ctx, chosen)
-
-
 def stop_services(ctx: InstanceContext, names: Sequence[str]) -> None:
     """Stop the named services, or all."""
     from orienter_tasks import shutdown
 
     wanted = known_services(ctx, names)
-    ctx.begin()
-    stopped = shutdown.stop_services(ctx.instance, wanted, ctx.grace, ctx.progress().show)
-    ctx.finish()
+    stopped = []
+    if _anything_runs(ctx):
+        ctx.lock_for_stopping()
+        stopped = shutdown.stop_services(ctx.instance, wanted, ctx.grace, ctx.progress().show)
+        ctx.finish()
     if not stopped:
         ctx.report.note(f"{ctx.instance}: no such service was running")
-
-
-def restart(ctx: InstanceContext, names: Sequence[str]) -> None:
-    """Stop the named components and start them again."""
-    from orienter_tasks.stack.runner import stop_all
-
-    wanted = known_components(ctx, names)
-    startup = ctx.begin()
-    parts: list[Component] = [*ctx.plan.infra, *ctx.plan.services]
-    skipped = dict(ctx.plan.skipped)
-    chosen = [part for part in parts if part.name in wanted]
-    if not chosen:
-        raise NotFoundError(f"nothing to restart: {'; '.join(f'{n}: {skipped.get(n, n)}' for n in wanted)}")
-    _require_needs(ctx, chosen)
-    progress = ctx.progress()
-    for error in stop_all(chosen, ctx.grace, progress.show):
-        raise error
-    startup.check([part.name for part in chosen])
-    _start_chosen(ctx, chosen)
 
 
 def stop_this(ctx: InstanceContext, *, volumes: bool = False, yes: bool = False, services: bool = True) -> None:
@@ -256,33 +211,6 @@ def _known(names: Sequence[str], known: Sequence[str]) -> list[str]:
         if name not in known:
             raise ConfigError(f"-s {name}: there is no such component", hint=nearest(name, known))
     return list(names)
-
-
-def _require_needs(ctx: InstanceContext, chosen: Sequence[Component]) -> None:
-    """Require that the servers run that are needed and not started themselves."""
-    down = {standing.component for standing in ctx.backend.standings() if not standing.running}
-    parts = [*chosen, *_exporting(ctx, chosen)]
-    missing = sorted({need for part in parts for need in part.needs} & down - {part.name for part in chosen})
-    if missing:
-        raise NotFoundError(f"{', '.join(missing)} of {ctx.instance} does not run", hint="start it with: inv infra.up")
-
-
-def _start_chosen(ctx: InstanceContext, chosen: Sequence[Component]) -> None:
-    """Start components, the services among them with what the hooks export, and wait until they are ready."""
-    runner = ctx.begin().runner
-    runner.add(part for part in chosen if part.name in INFRA)
-    runner.wait()
-    runner.add(_exporting(ctx, chosen))
-    runner.wait()
-    runner.add(part for part in chosen if part.name not in INFRA)
-    runner.wait()
-    ctx.finish()
-
-
-def _exporting(ctx: InstanceContext, chosen: Sequence[Component]) -> list[Component]:
-    """Return the hooks that print variables which services among the chosen need."""
-    services = any(part.name not in INFRA for part in chosen)
-    return [hook for hook in ctx.plan.hooks if hook.exports and services]
 
 
 def _services_up(ctx: InstanceContext) -> list[inventory.Part]:

@@ -32,6 +32,7 @@ class Instance:
         project: prefix of names, and the value of the project label.
         worktree: the checkout's name for people (its directory's name).
         ports: name (`nginx`, `minio_api`, …) to port number.
+        former_roots: where the checkout lay before it was moved: what was started there is its own.
     """
 
     id: int
@@ -39,6 +40,12 @@ class Instance:
     project: str
     worktree: str
     ports: Mapping[str, int]
+    former_roots: tuple[str, ...] = ()
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """Every path by which what belongs to this checkout may be marked."""
+        return (str(self.root), *self.former_roots)
 
     def container(self, component: str) -> str:
         """Name the container of a component: `orienter-postgres-1`."""
@@ -95,7 +102,13 @@ def port_plan(settings: Settings, instance_id: int, moved: Mapping[str, int] | N
     return plan | dict(moved or {})
 
 
-def make_instance(settings: Settings, instance_id: int, root: Path, moved: Mapping[str, int] | None = None) -> Instance:
+def make_instance(
+    settings: Settings,
+    instance_id: int,
+    root: Path,
+    moved: Mapping[str, int] | None = None,
+    former_roots: tuple[str, ...] = (),
+) -> Instance:
     """Build the instance of an id in a checkout."""
     return Instance(
         id=instance_id,
@@ -103,6 +116,7 @@ def make_instance(settings: Settings, instance_id: int, root: Path, moved: Mappi
         project=settings.project,
         worktree=root.name or str(root),
         ports=port_plan(settings, instance_id, moved),
+        former_roots=former_roots,
     )
 
 

@@ -93,7 +93,7 @@ class Inventory:
 
 def of_claim(claim: Claim) -> Instance:
     """Build the instance that a claim describes, from any directory and without its settings."""
-    return Instance(claim.id, Path(claim.root), claim.project, claim.worktree, claim.ports)
+    return Instance(claim.id, Path(claim.root), claim.project, claim.worktree, claim.ports, claim.former_roots)
 
 
 def take(claims: Iterable[Claim], *, with_memory: bool = True) -> Inventory:

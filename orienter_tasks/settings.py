@@ -14,6 +14,7 @@ HIGHEST_PORT = 65535
 HIGHEST_ID = 56
 INFRA = ("postgres", "minio", "nginx")
 SIDECARS = {"minio-front": "minio"}
+WHATSAPP_SWITCH = "WHATSAPP_ENABLED"
 INFRA_PORTS = ("nginx", "postgres", "minio_api", "minio_console")
 
 BackendName = Literal["docker", "embedded"]

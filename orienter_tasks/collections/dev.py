@@ -59,10 +59,10 @@ def start(
     quiet: bool = False,
 ) -> None:
     """Start this checkout's stack: PostgreSQL, S3, nginx and the services; then follow the logs."""
-    from orienter_tasks import control
+    from orienter_tasks import starting
 
     del enable_whatsapp, no_whatsapp, no_slack, fresh, detach, timeout, backend, quiet  # in ctx.options since parsing
-    control.start_all(ctx)
+    starting.start_all(ctx)
 
 
 @task(
@@ -134,6 +134,6 @@ def logs(
 @task(pre=[init], iterable=["service"], help={"service": "A component's name; without: all services."})
 def restart(ctx: InstanceContext, service: list[str]) -> None:
     """Stop components of this instance and start them again; without names: all services."""
-    from orienter_tasks import control
+    from orienter_tasks import starting
 
-    control.restart(ctx, service or list(ctx.settings.services))
+    starting.restart(ctx, service or list(ctx.settings.services))

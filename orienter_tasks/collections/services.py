@@ -16,9 +16,9 @@ SERVICE_HELP = {"service": "Its name; may be given several times. Without: all."
 @task(pre=[init], iterable=["service"], help=SERVICE_HELP)
 def start(ctx: InstanceContext, service: list[str]) -> None:
     """Start services; the infrastructure must run already."""
-    from orienter_tasks import control
+    from orienter_tasks import starting
 
-    control.start_services(ctx, service)
+    starting.start_services(ctx, service)
 
 
 @task(iterable=["service"], help=SERVICE_HELP)
@@ -32,9 +32,9 @@ def stop(ctx: InstanceContext, service: list[str]) -> None:
 @task(pre=[init], iterable=["service"], help=SERVICE_HELP)
 def restart(ctx: InstanceContext, service: list[str]) -> None:
     """Stop services and start them again."""
-    from orienter_tasks import control
+    from orienter_tasks import starting
 
-    control.restart(ctx, service or list(ctx.settings.services))
+    starting.restart(ctx, service or list(ctx.settings.services))
 
 
 @task(iterable=["service"], help={**SERVICE_HELP, "json": JSON_HELP})

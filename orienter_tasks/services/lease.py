@@ -41,6 +41,12 @@ def holder(name: str) -> Lease | None:
     return lease if start_mark(lease.pid) == lease.mark else None
 
 
+def is_held_by(name: str, instance: Instance) -> bool:
+    """Say whether an instance holds a lease."""
+    lease = holder(name)
+    return lease is not None and lease.root in instance.roots
+
+
 def check(name: str, instance: Instance) -> None:
     """Require that no other instance holds a lease.
 
@@ -48,7 +54,7 @@ def check(name: str, instance: Instance) -> None:
         ConflictError: naming the holder.
     """
     lease = holder(name)
-    if lease is not None and lease.root != str(instance.root):
+    if lease is not None and lease.root not in instance.roots:
         raise ConflictError(
             f"{name} runs in one instance at a time: instance {lease.instance} ({lease.root}, pid {lease.pid}) has it",
             hint=f"stop it there with: inv dev.stop, or start {instance} with --no-whatsapp",
@@ -74,7 +80,7 @@ def give_back(name: str, instance: Instance) -> None:
     """Let go of a lease that this instance holds."""
     with locked(f"lease-{name}", timeout=LOCK_SECONDS):
         lease = holder(name)
-        if lease is None or lease.root == str(instance.root):
+        if lease is None or lease.root in instance.roots:
             _path(name).unlink(missing_ok=True)
 
 
