@@ -106,7 +106,7 @@ def load(instance: Instance, component: str) -> Record | None:
         record = msgspec.json.decode(path_of(instance, component).read_bytes(), type=Record)
     except (OSError, msgspec.DecodeError):
         return None
-    ours = record.root == str(instance.root) and record.instance == instance.id and record.project == instance.project
+    ours = record.root in instance.roots and record.instance == instance.id and record.project == instance.project
     return record if ours and record.component == component and record.pid > 1 else None
 
 

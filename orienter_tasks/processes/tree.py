@@ -149,7 +149,7 @@ def _marked(process: psutil.Process, instance: Instance, component: str | None) 
     return (
         name is not None
         and component in (None, name)
-        and environ.get("AI_INSTANCE_ROOT") == str(instance.root)
+        and environ.get("AI_INSTANCE_ROOT") in instance.roots
         and environ.get("AI_INSTANCE_ID") == str(instance.id)
     )
 
