@@ -9,7 +9,7 @@ from orienter_tasks import nginx
 from orienter_tasks.backends.backend import Holding, NginxFacts, Standing
 from orienter_tasks.backends.bucket import ensure_bucket
 from orienter_tasks.backends.database import ensure_database
-from orienter_tasks.backends.docker import compose, engine as engines, labels, lookup, placement, proxy, spec, survey
+from orienter_tasks.backends.docker import engine as engines, labels, lookup, placement, proxy, spec, survey
 from orienter_tasks.backends.docker.container import ContainerComponent
 from orienter_tasks.backends.docker.resources import DATA_COMPONENTS, Resources
 from orienter_tasks.environment import LOOPBACK
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.spec import ContainerSpec
     from orienter_tasks.settings import BackendName
     from orienter_tasks.stack.component import Component
-    from orienter_tasks.templates import Rendered
 
 RUNTIME = "/tmp"  # noqa: S108 - within the container
 MIME_TYPES = "/etc/nginx/mime.types"
@@ -108,7 +107,7 @@ class DockerBackend:
         instance = self._site.instance
         held: dict[int, str] = {}
         for found in survey.containers(self._engine, project=instance.project, instance=str(instance.id)):
-            if found.running and found.root in (str(instance.root), *self._site.former_roots):
+            if found.state in survey.HOLDING and found.root in (str(instance.root), *self._site.former_roots):
                 ports = (instance.ports["nginx"],) if found.on_host and found.component == "nginx" else found.ports
                 held.update(dict.fromkeys(ports, found.component))
         return held
@@ -133,12 +132,6 @@ class DockerBackend:
     def remove_network(self) -> bool:
         """Remove this instance's network when no container uses it; say whether it went."""
         return self._resources.remove_network()
-
-    def compose(self) -> Rendered:
-        """Render the compose file that equals what `components` make."""
-        if self._engine.why_silent() is None:
-            return compose.render(self._site, self._placement)
-        return compose.render(self._site, placement.likely(self._site.settings.nginx.network))
 
     @cached_property
     def _placement(self) -> Placement:

@@ -103,11 +103,13 @@ class ContainerComponent:
 
     def _make(self, spec: ContainerSpec, note: Note) -> None:
         images.ensure(self._engine, spec.image, spec.image_key, note)
+        note("")
         for mount in spec.mounts:
             if mount.kind == "volume":
                 self._resources.ensure_volume(spec.component)
         if spec.network:
             self._resources.ensure_network()
+        note("")  # the last moment at which a run that was given up leaves nothing
         self._launch(create(self._engine, self._site.instance, spec), spec)
 
     def _resumed(self, found: Mapping[str, Any], spec: ContainerSpec) -> bool:

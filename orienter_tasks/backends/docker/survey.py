@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["container", "volume", "network"]
 RUNNING = "running"
+HOLDING = (RUNNING, "paused", "restarting")
+"""The states in which a container keeps its ports."""
 
 _UP = re.compile(r"Up (?:(\d+)|an?|about an?|less than a) (second|minute|hour|day|week|month|year)", re.IGNORECASE)
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800, "month": 2592000, "year": 31536000}

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from orienter_tasks import nginx
-from orienter_tasks.backends.docker import compose
+from orienter_tasks.backends.docker import compose, placement
 from orienter_tasks.backends.docker.placement import BRIDGED, ON_HOST
 from tests.backends.contract import component
 from tests.backends.docker.test_spec import make_site
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from orienter_tasks.backends.backend import Site
     from tests.backends.docker.lab import DockerLab
 
 SECRETS = {"POSTGRES_PASSWORD": "a$b\"c'd{{e}}: #ü", "MINIO_ROOT_PASSWORD": "${HOME} %s \\n"}
@@ -69,7 +70,7 @@ def test_it_equals_what_the_sdk_makes(lab: DockerLab, network: str) -> None:
     nginx.apply(site, backend)
     for name in ("postgres", "minio", "nginx"):
         component(backend, name).start(lambda text: None)
-    parsed = parse(backend.compose().content)
+    parsed = parse(written(lab, site))
     api: Any = lab.engine.api
 
     for name, service in parsed["services"].items():
@@ -89,7 +90,7 @@ def test_compose_knows_what_the_sdk_makes(lab: DockerLab) -> None:
     site = lab.site(1)
     backend = lab.backend(site)
     component(backend, "postgres").start(lambda text: None)
-    parsed = parse(backend.compose().content)
+    parsed = parse(written(lab, site))
     api: Any = lab.engine.api
     project = {"com.docker.compose.project": parsed["name"]}
     container = api.inspect_container(site.instance.container("postgres"))["Config"]["Labels"]
@@ -107,6 +108,10 @@ def test_compose_knows_what_the_sdk_makes(lab: DockerLab) -> None:
     key = volume["com.docker.compose.volume"]
     assert project.items() <= volume.items()
     assert parsed["volumes"][key]["name"] == site.instance.volume("postgres")
+
+
+def written(lab: DockerLab, site: Site) -> str:
+    return compose.render(site, placement.of(lab.engine, site.settings.nginx.network)).content
 
 
 def own(labels: Mapping[str, str]) -> dict[str, str]:

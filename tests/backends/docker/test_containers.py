@@ -16,7 +16,7 @@ import pytest
 
 from orienter_tasks import nginx
 from orienter_tasks.backends.docker import labels
-from orienter_tasks.errors import CheckError, ConflictError, NotFoundError
+from orienter_tasks.errors import CheckError, ConflictError, InterruptError, NotFoundError
 from orienter_tasks.stack.component import LogRequest
 from tests.backends.contract import component, down, sql, standing, up
 from tests.backends.docker.lab import IMAGES, PROJECT
@@ -85,9 +85,13 @@ def test_a_container_that_stands_still_goes_on(api: Any, site: Site, backend: Do
     assert up(backend, site, ["minio"]) == ["minio"]
     api.pause(name)
     assert not standing(backend, "minio").running
+    assert set(backend.ports_held().values()) == {"minio"}
     assert up(backend, site, ["minio"]) == ["minio"]
 
     assert api.inspect_container(name)["Id"] == identifier
+    api.pause(name)
+    down(backend)
+    assert standing(backend, "minio").detail == "no container"
 
 
 def test_what_a_crash_left_half_made_is_finished(api: Any, site: Site, backend: DockerBackend) -> None:
@@ -129,7 +133,7 @@ def test_a_changed_configuration_is_taken_over_and_data_kept(api: Any, lab: Dock
     second = api.inspect_container(name)
     assert second["Id"] != first
     assert second["HostConfig"]["LogConfig"]["Config"]["max-size"] == "1m"
-    assert notes == ["its configuration changed: making it anew"]
+    assert notes[0] == "its configuration changed: making it anew"
     up(lab.backend(changed), changed, ["postgres"])
     assert sql(changed, "SELECT n FROM kept") == [[1]]
 
@@ -226,6 +230,17 @@ def test_a_port_that_nginx_cannot_have_on_the_hosts_network(site: Site, backend:
         up(backend, site, ["nginx"])
     assert f"port {port} is taken by pid {os.getpid()} " in str(refused.value)
     assert any("Address already in use" in line for line in refused.value.details)
+
+
+def test_a_run_that_was_given_up_starts_nothing(api: Any, site: Site, backend: DockerBackend) -> None:
+    def give_up(text: str) -> None:
+        raise InterruptError("given up")
+
+    with pytest.raises(InterruptError):
+        component(backend, "minio").start(give_up)
+    assert standing(backend, "minio").detail == "no container"
+    component(backend, "minio").stop(1)
+    assert not backend.remove_network()
 
 
 def test_nginx_without_a_configuration_says_how_to_make_one(site: Site, backend: DockerBackend) -> None:
