@@ -1,0 +1,120 @@
+"""Two hosts: this repository's own configuration on test ports, and a quite different one with twenty-one ids."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from tests.conftest import CLEARED, GIT_ENV, KEPT
+from tests.integration.checkouts import IMAGES, Host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.integration.checkouts import Checkout
+
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 9
+OWN_PORTS = {
+    name: 24050 + 100 * number + 5 * WORKER
+    for number, name in enumerate(
+        ("nginx", "whatsapp", "dashboard", "opencode", "vite", "postgres", "minio_api", "minio_console")
+    )
+}
+SHOP_PORTS = {
+    name: 24052 + 100 * number + 5 * WORKER
+    for number, name in enumerate(("nginx", "gateway", "catalogue", "postgres", "minio_api", "minio_console"))
+}
+TEST_IMAGES = {
+    "postgres": f"{IMAGES}/postgres:local",
+    "minio": f"{IMAGES}/s3:local",
+    "nginx": f"{IMAGES}/nginx:local",
+}
+SHOP_ID = 12
+SHOP_TEMPLATE = """\
+{% extends "nginx-local.conf.j2" %}
+{% block server %}
+    location /gateway/ {
+        proxy_pass http://{{ upstream }}:{{ gateway_port }}/;
+    }
+{% endblock %}
+"""
+
+
+def shop() -> dict[str, Any]:
+    """Settings of a host with other services, other bases and more ids than the default's."""
+    serve = ["${PYTHON}", "-m", "http.server", "--bind", "${SERVICE_HOST}"]
+    return {
+        "project": f"orienter-test-doctor-shop{WORKER or ''}",
+        "instances": {"max": 20},
+        "ports": {**dict.fromkeys(("whatsapp", "dashboard", "opencode", "vite")), **SHOP_PORTS},
+        "database": {"name": "shop", "user": "keeper"},
+        "storage": {"bucket": "shop-pictures"},
+        "nginx": {"template": "shop.conf.j2"},
+        "docker": TEST_IMAGES,
+        "services": {
+            **dict.fromkeys(("frontend", "dashboard", "opencode", "whatsapp", "slack")),
+            "catalogue": {
+                "command": [*serve, "${CATALOGUE_PORT}"],
+                "port": "catalogue",
+                "ready": {"http": "/"},
+                "needs": ["postgres"],
+            },
+            "gateway": {
+                "command": [*serve, "${GATEWAY_PORT}"],
+                "port": "gateway",
+                "ready": {"http": "/"},
+                "needs": ["catalogue"],
+                "env": {"UPSTREAM": "http://127.0.0.1:${CATALOGUE_PORT}"},
+            },
+        },
+        "hooks": {"before_services": [{"name": "greet", "command": ["${PYTHON}", "-c", "print('hello')"]}]},
+    }
+
+
+class OwnHost(Host):
+    """This repository's own configuration, with the demo application, on test ports and test images."""
+
+    def __init__(self, directory: Path, backend: str) -> None:
+        super().__init__(directory, f"orienter-test-doctor{WORKER or ''}", backend)
+
+    def settings(self) -> dict[str, Any]:
+        """The demo's services."""
+        return {**super().settings(), "ports": OWN_PORTS, "docker": TEST_IMAGES, "timeouts": {"stop": 5.0}}
+
+
+class ShopHost(Host):
+    """The other configuration; its main checkout is instance 12."""
+
+    def __init__(self, directory: Path, backend: str) -> None:
+        super().__init__(directory, shop()["project"], backend)
+        (self.main.path / "templates").mkdir()
+        (self.main.path / "templates" / "shop.conf.j2").write_text(SHOP_TEMPLATE)
+        (self.main.path / ".env").write_text(f"AI_INSTANCE_ID={SHOP_ID}\nPOSTGRES_PASSWORD=a word of 'its' own\n")
+        (self.main.path / ".env").chmod(0o600)
+
+    def settings(self) -> dict[str, Any]:
+        """The shop's services."""
+        return {**shop(), "timeouts": {"stop": 5.0}}
+
+
+def prepare(state: Path, clusters: Path) -> Iterator[tuple[str, str | None]]:
+    """Make a state directory that shares PostgreSQL's template; give the variables to set (None: unset)."""
+    state.mkdir(parents=True, exist_ok=True)
+    if not (state / "cache").exists():
+        (state / "cache").symlink_to(clusters)
+    for name in os.environ:
+        if name.startswith(CLEARED) and not name.startswith(KEPT):
+            yield name, None
+    yield from GIT_ENV.items()
+    yield "ORIENTER_STATE_DIR", str(state)
+
+
+def settled(checkout: Checkout, **variables: str) -> Checkout:
+    """Write lines into a checkout's `.env`, in place of former ones of those names."""
+    path = checkout.path / ".env"
+    lines = path.read_text().splitlines() if path.exists() else []
+    kept = [line for line in lines if line.partition("=")[0] not in variables]
+    path.write_text("\n".join([*kept, *(f"{name}={value}" for name, value in variables.items())]) + "\n")
+    path.chmod(0o600)
+    return checkout
