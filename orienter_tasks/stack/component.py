@@ -54,7 +54,7 @@ class Component(Protocol):
 
     @property
     def timeout(self) -> float:
-        """Seconds from its start until it must be ready."""
+        """Seconds after its `start` returned until it must be ready."""
 
     def start(self, note: Note) -> bool:
         """Start it, or find that it runs already.

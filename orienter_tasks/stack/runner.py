@@ -46,6 +46,7 @@ class Runner:
         self._failures: list[OrienterError | Exception] = []
         self._started: list[Component] = []
         self._cancelled = threading.Event()
+        self._late_grace: float | None = None  # set once abort has begun to stop: what comes later stops itself
 
     @property
     def started(self) -> Sequence[Component]:
@@ -78,38 +79,58 @@ class Runner:
 
         Raises:
             OrienterError: the first failure of any component.
+            InterruptError: when the run was given up.
         """
         wanted = set(names) if names is not None else None
         with self._changed:
             while True:
                 if self._failures:
                     raise self._failures[0]
+                if self._cancelled.is_set():
+                    raise InterruptError("the start was given up")
                 states = {k: v for k, v in self._states.items() if wanted is None or k in wanted}
                 if all(state in (State.READY, State.SKIPPED) for state in states.values()):
                     return
                 self._changed.wait(0.5)
 
     def abort(self, grace: float) -> list[OrienterError]:
-        """Cancel what is still starting and stop what this run started; return what went wrong with that."""
+        """Cancel what is still starting and stop what this run started; return what went wrong with that.
+
+        Nothing starts once this was called. What is within its `start` for longer than `grace` is named as an error,
+        and stopped by its own thread as soon as that returns.
+        """
         self._cancelled.set()
         with self._changed:
             self._changed.notify_all()
-            self._changed.wait_for(
-                lambda: not any(state is State.STARTING for state in self._states.values()), timeout=grace
-            )
-        return stop_all(self.started, grace, self._on_event, clock=self._clock)
+            self._changed.wait_for(lambda: not self._starting(), timeout=grace)
+            self._late_grace = grace
+            started = tuple(self._started)
+            late = set(self._starting()) - {component.name for component in started}
+        errors = stop_all(started, grace, self._show, clock=self._clock)
+        return [
+            *errors,
+            *(CheckError(f"{name} was still being started", hint="see: inv dev.status") for name in sorted(late)),
+        ]
+
+    def _starting(self) -> list[str]:
+        return [name for name, state in self._states.items() if state is State.STARTING]
 
     def _run(self, component: Component) -> None:
         try:
             if self._await_needs(component):
                 self._start(component)
+        except InterruptError as error:
+            if not self._cancelled.is_set():
+                self._fail(component, error)
+            else:
+                self._set(component.name, State.STOPPED, "given up")
         except OrienterError as error:
             self._fail(component, error)
         except Exception as error:  # noqa: BLE001 - carried to the main thread, which raises it
             self._fail(component, error)
 
     def _await_needs(self, component: Component) -> bool:
-        """Wait for what a component needs; False when the run was given up."""
+        """Wait for what a component needs, and then count it as starting; False when the run was given up."""
         self._set(component.name, State.WAITING, ", ".join(component.needs))
         settled = (State.READY, State.SKIPPED)
         with self._changed:
@@ -122,11 +143,11 @@ class Runner:
             )
             if self._cancelled.is_set() or self._failures:
                 return False
+            self._states[component.name] = State.STARTING  # under the same lock: abort waits for it or prevents it
         return True
 
     def _start(self, component: Component) -> None:
         self._set(component.name, State.STARTING)
-        begun = self._clock()
         limit = self._timeout if self._timeout is not None else component.timeout
 
         def note(text: str) -> None:
@@ -135,42 +156,72 @@ class Runner:
             if text:
                 self._set(component.name, State.STARTING, text)
 
+        note("")
         started = component.start(note)
-        if started:
-            with self._changed:
-                self._started.append(component)
+        if started and not self._keep(component):
+            return
+        begun = self._clock()  # a pull or a first build takes what it takes, and can be given up through `note`
         pause = FIRST_PAUSE
-        while True:
+        while not self._cancelled.is_set():
             try:
                 component.probe()
-                break
             except NotReadyError as seen:
                 if self._clock() - begun > limit:
                     raise self._timed_out(component, limit, seen) from seen
-            if self._cancelled.wait(pause):
-                self._set(component.name, State.STOPPING, "cancelled")
+                self._cancelled.wait(pause)
+                pause = min(pause * 1.5, LONGEST_PAUSE)
+            else:
+                found: str = getattr(component, "outcome", "already running")  # a hook says what it found instead
+                self._set(component.name, State.READY, "" if started else found)
                 return
-            pause = min(pause * 1.5, LONGEST_PAUSE)
-        found: str = getattr(component, "outcome", "already running")  # a hook says what it found instead
-        self._set(component.name, State.READY, "" if started else found)
+        self._set(component.name, State.STOPPING if started else State.STOPPED, "given up")
+
+    def _keep(self, component: Component) -> bool:
+        """Note that this run started a component; when abort no longer knew of it, stop it here."""
+        with self._changed:
+            grace = self._late_grace
+            if grace is None:
+                self._started.append(component)
+                return True
+        stop_all([component], grace, self._show, clock=self._clock)
+        return False
 
     def _timed_out(self, component: Component, limit: float, seen: NotReadyError) -> TimedOutError:
         return TimedOutError(
             f"{component.name} is not ready after {limit:g} s: {seen}",
             hint=f"see: inv dev.logs -s {component.name} --no-follow, or give it longer with --timeout",
-            details=tail(component, TAIL_LINES),
+            details=_last_lines(component),
         )
 
     def _fail(self, component: Component, error: Exception) -> None:
-        with self._changed:
-            self._failures.append(error)
-        self._set(component.name, State.FAILED, str(error))
+        try:
+            self._set(component.name, State.FAILED, str(error))
+        finally:
+            with self._changed:
+                self._failures.append(error)
+                self._changed.notify_all()
 
     def _set(self, name: str, state: State, detail: str = "") -> None:
         with self._changed:
-            self._states[name] = state
-            self._changed.notify_all()
-        self._on_event(Event(name, state, self._clock(), detail))
+            if self._late_grace is not None and any(component.name == name for component in self._started):
+                return  # abort stops it already, and tells of that
+        self._show(Event(name, state, self._clock(), detail))
+
+    def _show(self, event: Event) -> None:
+        """Tell of a change before anybody can act on it: so events come in an order that makes sense."""
+        try:
+            self._on_event(event)
+        finally:
+            with self._changed:
+                self._states[event.component] = event.state
+                self._changed.notify_all()
+
+
+def _last_lines(component: Component) -> list[str]:
+    try:
+        return tail(component, TAIL_LINES)
+    except OrienterError:
+        return []  # the timeout is what counts
 
 
 def stop_all(
@@ -180,19 +231,25 @@ def stop_all(
     *,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[OrienterError]:
-    """Stop components in reverse order of need, in parallel where it can; return what went wrong."""
+    """Stop components in reverse order of need, in parallel where it can; return what went wrong.
+
+    Raises:
+        Exception: what no component should raise, once all others were stopped.
+    """
     remaining = {component.name: component for component in components}
     errors: list[OrienterError] = []
+    bugs: list[Exception] = []
 
     def stop(component: Component) -> None:
-        on_event(Event(component.name, State.STOPPING, clock()))
         try:
+            on_event(Event(component.name, State.STOPPING, clock()))
             component.stop(grace)
+            on_event(Event(component.name, State.STOPPED, clock()))
         except OrienterError as error:
             errors.append(error)
             on_event(Event(component.name, State.FAILED, clock(), str(error)))
-        else:
-            on_event(Event(component.name, State.STOPPED, clock()))
+        except Exception as error:  # noqa: BLE001 - raised below: the others must still be stopped
+            bugs.append(error)
 
     while remaining:
         needed = {need for component in remaining.values() for need in component.needs}
@@ -203,4 +260,6 @@ def stop_all(
             list(pool.map(stop, free))
         for component in free:
             del remaining[component.name]
+    if bugs:
+        raise bugs[0]
     return errors
