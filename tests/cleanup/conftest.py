@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PROJECT = "orienter-test-clean"
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+PROJECT = "orienter-test-clean" + (f"-{WORKER}" if WORKER else "")
 
 
 @pytest.fixture

@@ -63,6 +63,7 @@ class MemoryApi:
     entries: dict[str, Entry] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     dies_after: int | None = None
+    dead: bool = False
     api_version: str = "1.41"
     base_url: str = "http+docker://memory"
 
@@ -134,6 +135,7 @@ class MemoryApi:
     def close(self) -> None: ...
 
     def _matching(self, kind: str, filters: Mapping[str, Any] | None) -> list[Entry]:
+        self._answer()
         wanted = [word.partition("=") for word in (filters or {}).get("label", [])]
         return [
             entry
@@ -143,6 +145,7 @@ class MemoryApi:
         ]
 
     def _one(self, kind: str, name: str) -> Entry:
+        self._answer()
         for entry in self.entries.values():
             if entry.kind == kind and name in (entry.id, entry.name):
                 return entry
@@ -150,8 +153,13 @@ class MemoryApi:
 
     def _acting(self, call: str) -> None:
         if self.dies_after is not None and len(self.calls) >= self.dies_after:
-            raise ConnectionResetError("the engine went away")
+            self.dead = True
+        self._answer()
         self.calls.append(call)
+
+    def _answer(self) -> None:
+        if self.dead:
+            raise ConnectionResetError("the engine went away")
 
 
 class MemoryEngine(Engine):

@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from orienter_tasks import worktree
-from orienter_tasks.claims import Claim, new_token
+from orienter_tasks.claims import new_token
 from orienter_tasks.cleanup import checkout
 from orienter_tasks.cleanup.things import Checkout, State
 from orienter_tasks.identity import MARKER
-from tests.cleanup.worlds import FATES, GONE, HERE, World
+from tests.cleanup.worlds import FATES, GONE, HERE, World, claim_of
 from tests.conftest import git
 
 if TYPE_CHECKING:
@@ -23,27 +23,6 @@ if TYPE_CHECKING:
 
     from tests.cleanup.worlds import Fate
     from tests.conftest import MakeRepo, MakeWorktree
-
-
-def claim_of(root: Path, *, started: bool = True) -> Claim:
-    """Claim id 3 for a checkout as `inv` does; a start leaves the mark."""
-    tree = worktree.read(root)
-    claim = Claim(
-        token=new_token(),
-        project="orienter",
-        id=3,
-        root=str(tree.root),
-        worktree=root.name,
-        main_root=str(tree.main_root),
-        git_dir=str(tree.git_dir or ""),
-        device=worktree.device_of(root),
-        ports={},
-    )
-    if started:
-        marker = root / ".dev-data" / "instance-3" / MARKER
-        marker.parent.mkdir(parents=True)
-        marker.write_text(claim.token + "\n")
-    return claim
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from orienter_tasks import worktree
 from orienter_tasks.claims import Claim, new_token
 from orienter_tasks.cleanup.collect import Viewpoint
 from orienter_tasks.identity import MARKER
@@ -130,6 +131,30 @@ class World:
                 away = str(git_dir).replace("/main/", "/not-there/")
                 claim = msgspec.structs.replace(claim, git_dir=away, main_root=str(self.main.with_name("not-there")))
         return claim, place
+
+
+def claim_of(
+    root: Path, number: int = 3, *, project: str = "orienter", backend: str = "", started: bool = True
+) -> Claim:
+    """Claim an id for a checkout as `inv` does; a start leaves the mark."""
+    tree = worktree.read(root)
+    claim = Claim(
+        token=new_token(),
+        project=project,
+        id=number,
+        root=str(tree.root),
+        worktree=root.name,
+        main_root=str(tree.main_root),
+        git_dir=str(tree.git_dir or ""),
+        device=worktree.device_of(root),
+        ports={"nginx": 20000 + number},
+        backend=backend,
+    )
+    if started:
+        marker = root / ".dev-data" / f"instance-{number}" / MARKER
+        marker.parent.mkdir(parents=True)
+        marker.write_text(claim.token + "\n")
+    return claim
 
 
 def view_of(world: World, claims: Claims, engine: Engine) -> Viewpoint:
