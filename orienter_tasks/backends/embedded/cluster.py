@@ -10,11 +10,12 @@ import hashlib
 import os
 import platform
 import shutil
+import signal
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.embedded import initdb
+from orienter_tasks.backends.embedded import initdb, leftovers
 from orienter_tasks.backends.embedded.initdb import DISK_FULL, SPACE_HINT, Owner
 from orienter_tasks.errors import CheckError, ConfigError, ConflictError
 from orienter_tasks.state import locked, private_dir, state_dir
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from orienter_tasks.stack.component import Note
 
 TEMPLATE_SECONDS = 120.0
+ORPHAN_SECONDS = 2.0
 LONGEST_NAME = 63  # bytes, PostgreSQL's NAMEDATALEN - 1
 
 
@@ -68,7 +70,7 @@ def prepare(site: Site, data: Path, postgres: Release, account: Account, note: N
 
 
 def _make(site: Site, partial: Path, postgres: Release, account: Account, note: Note) -> None:
-    shutil.rmtree(partial, ignore_errors=True)
+    _discard(partial)
     template = None if account.owner else _template(postgres, account, note)
     if template is not None:
         shutil.copytree(template, partial, symlinks=True)
@@ -111,11 +113,19 @@ def _take_over(site: Site, partial: Path, postgres: Release, account: Account) -
 
 
 def _build(template: Path, postgres: Release, account: Account) -> None:
-    partial = template.with_name(f".{template.name}.{os.getpid()}")
+    partial = template.with_name(f".{template.name}.new")  # the lock is held: only a killed run's can be there
+    _discard(partial)
     try:
         initdb.initdb(partial, postgres, account)
         partial.replace(template)
     finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _discard(partial: Path) -> None:
+    """Remove a half-made cluster of a run that was killed, and end what that run's initdb still does in it."""
+    if partial.exists():
+        leftovers.end(leftovers.working_in(partial, ("initdb", "postgres", "sh")), signal.SIGKILL, ORPHAN_SECONDS)
         shutil.rmtree(partial, ignore_errors=True)
 
 

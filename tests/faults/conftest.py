@@ -1,0 +1,54 @@
+"""Hosts for the faults, and the seed of everything random."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.faults.lab import FULL, SEED, FaultHost
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.faults.lab import MakeFaultHost
+
+BACKENDS = [
+    pytest.param("embedded", marks=pytest.mark.embedded),
+    pytest.param("docker", marks=pytest.mark.docker),
+]
+
+
+@pytest.fixture(scope="session")
+def clusters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tests keep the PostgreSQL cluster that every new instance is copied from."""
+    return tmp_path_factory.mktemp("clusters")
+
+
+@pytest.fixture
+def make_host(tmp_path: Path, clusters: Path) -> Iterator[MakeFaultHost]:
+    """Make hosts with one tiny service; whatever a test starts is stopped and removed."""
+    made: list[FaultHost] = []
+
+    def make(backend: str = "embedded", **orienter: Any) -> FaultHost:
+        made.append(FaultHost(tmp_path / f"home-{len(made)}" / "x", backend, clusters, **orienter))
+        return made[-1]
+
+    yield make
+    for host in made:
+        host.clean_up()
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each backend."""
+    return str(request.param)
+
+
+@pytest.fixture
+def dice(request: pytest.FixtureRequest) -> random.Random:
+    """Randomness that can be had again: ORIENTER_FAULT_SEED."""
+    print(f"ORIENTER_FAULT_SEED={SEED} ORIENTER_FAULT_RUNS={'full' if FULL else ''}")
+    return random.Random(f"{SEED} {request.node.name}")
