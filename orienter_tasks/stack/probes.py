@@ -3,11 +3,49 @@
 from __future__ import annotations
 
 import http.client
+import io
 import socket
+import time
+from typing import TYPE_CHECKING
 
 from orienter_tasks.stack.component import NotReadyError
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from _typeshed import WriteableBuffer
+
 PROBE_SECONDS = 2.0
+
+
+class _Hurried(io.RawIOBase):
+    """Reads a socket until a moment, and not a limit for every piece: a server may drip for ever."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._stream = connection.makefile("rb", buffering=0)
+        self._deadline = time.monotonic() + (connection.gettimeout() or PROBE_SECONDS)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self._socket.settimeout(left)
+        return self._stream.readinto(buffer)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **keywords: Any) -> None:
+        super().__init__(sock, *args, **keywords)
+        self.fp.close()
+        self.fp = io.BufferedReader(_Hurried(sock))
 
 
 def http_answer(host: str, port: int, path: str, *, timeout: float = PROBE_SECONDS) -> tuple[int, bytes]:
@@ -17,6 +55,7 @@ def http_answer(host: str, port: int, path: str, *, timeout: float = PROBE_SECON
         NotReadyError: when nothing answers in time.
     """
     connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    connection.response_class = _Response
     try:
         connection.request("GET", path, headers={"Host": f"localhost:{port}", "User-Agent": "orienter-probe"})
         response = connection.getresponse()
