@@ -6,15 +6,15 @@ Containers by exact label, processes by record, claims last. What cannot be seen
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks import worktree
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.instance import Instance
-from orienter_tasks.processes.record import load_all
-from orienter_tasks.settings import INFRA, SIDECARS
+from orienter_tasks.parts import Look, Part, of_container, of_processes, with_sidecars
+from orienter_tasks.settings import INFRA
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,26 +22,17 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.survey import Resource
     from orienter_tasks.claims import Claim
 
-
-@dataclass(frozen=True)
-class Part:
-    """A component of an instance as it is found.
-
-    Attributes:
-        name: the component.
-        kind: `container` or `process`.
-        running: whether it runs.
-        what: the container's name, or the process's pid, for people.
-        started_at: seconds since the epoch; None when it does not run.
-        memory: bytes (PSS of its processes, or what its container is charged for); None where not told.
-    """
-
-    name: str
-    kind: str
-    running: bool
-    what: str
-    started_at: float | None = None
-    memory: int | None = None
+__all__ = [
+    "Found",
+    "Inventory",
+    "Part",
+    "ago",
+    "as_document",
+    "megabytes",
+    "of_claim",
+    "part_documents",
+    "take",
+]
 
 
 @dataclass(frozen=True)
@@ -96,12 +87,19 @@ def of_claim(claim: Claim) -> Instance:
     return Instance(claim.id, Path(claim.root), claim.project, claim.worktree, claim.ports, claim.former_roots)
 
 
-def take(claims: Iterable[Claim], *, with_memory: bool = True) -> Inventory:
-    """Read what there is of the given claims."""
+def take(claims: Iterable[Claim], *, with_memory: bool = True, with_listeners: bool = False) -> Inventory:
+    """Read what there is of the given claims.
+
+    Args:
+        claims: whose.
+        with_memory: what their parts take, too.
+        with_listeners: also which of their processes listen beyond loopback.
+    """
     wanted = sorted(claims, key=lambda claim: (claim.project, claim.id, claim.root))
     unseen: list[str] = []
     resources = _containers(unseen) if any(claim.backend == "docker" for claim in wanted) else []
-    return Inventory([_found(claim, resources, with_memory=with_memory) for claim in wanted], unseen)
+    look = Look(with_memory, with_listeners)
+    return Inventory([_found(claim, resources, look) for claim in wanted], unseen)
 
 
 def _containers(unseen: list[str]) -> Sequence[Resource]:
@@ -114,12 +112,12 @@ def _containers(unseen: list[str]) -> Sequence[Resource]:
         return []
 
 
-def _found(claim: Claim, resources: Sequence[Resource], *, with_memory: bool) -> Found:
+def _found(claim: Claim, resources: Sequence[Resource], look: Look) -> Found:
     instance = of_claim(claim)
     mine = [r for r in resources if r.project == claim.project and r.instance == claim.id]
     parts = [
-        *(_container_part(r, with_memory=with_memory) for r in mine if r.root in claim.roots),
-        *_with_sidecars(_process_parts(instance, with_memory=with_memory)),
+        *(of_container(r, with_memory=look.memory) for r in mine if r.root in claim.roots),
+        *with_sidecars(of_processes(instance, look)),
     ]
     parts.sort(key=lambda part: (part.name not in INFRA, part.name))
     strange = any(r.root not in claim.roots for r in mine)
@@ -143,63 +141,6 @@ def _state(claim: Claim, parts: Sequence[Part], *, strange: bool) -> str:
     if not running:
         return "stopped"
     return "running" if running >= set(INFRA) and all(part.running for part in parts) else "partial"
-
-
-def _container_part(resource: Resource, *, with_memory: bool) -> Part:
-    from orienter_tasks.backends.docker.memory import charged
-
-    return Part(
-        name=resource.component,
-        kind="container",
-        running=resource.running,
-        what=resource.name if resource.running else f"{resource.name} ({resource.state})",
-        started_at=resource.started_at,
-        memory=charged(resource.id) if resource.running and with_memory else None,
-    )
-
-
-def _with_sidecars(parts: list[Part]) -> list[Part]:
-    """Count a server and its sidecar, such as the embedded S3 store and the nginx before it, as one."""
-    merged = {part.name: part for part in parts}
-    for sidecar, owner in SIDECARS.items():
-        side, main = merged.pop(sidecar, None), merged.get(owner)
-        if side is not None and main is not None:
-            memory = (main.memory or 0) + (side.memory or 0) or None
-            what = main.what if side.running or not main.running else f"{main.what}; its front {side.what}"
-            merged[owner] = replace(main, running=main.running and side.running, memory=memory, what=what)
-    return list(merged.values())
-
-
-def _process_parts(instance: Instance, *, with_memory: bool) -> list[Part]:
-    parts = []
-    for record in load_all(instance):
-        running = record.alive()
-        parts.append(
-            Part(
-                name=record.component,
-                kind="process",
-                running=running,
-                what=f"pid {record.pid}" if running else "died",
-                started_at=record.started_at if running else None,
-                memory=_tree_memory(record.pid) if running and with_memory else None,
-            )
-        )
-    return parts
-
-
-def _tree_memory(pid: int) -> int | None:
-    """Sum the PSS of a process and its descendants; RSS where the system has no PSS."""
-    import psutil
-
-    total = 0
-    try:
-        leader = psutil.Process(pid)
-        for process in (leader, *leader.children(recursive=True)):
-            full = process.memory_full_info()
-            total += getattr(full, "pss", full.rss)
-    except psutil.Error:
-        return total or None
-    return total
 
 
 def as_document(found: Found) -> dict[str, object]:
@@ -230,9 +171,12 @@ def part_documents(found: Found) -> list[dict[str, object]]:
             "name": part.name,
             "kind": part.kind,
             "running": part.running,
+            "state": part.state,
             "what": part.what,
             "started_at": part.started_at,
             "memory_bytes": part.memory,
+            "exposed": list(part.exposed),
+            "last_lines": list(part.last_lines),
         }
         for part in found.parts
     ]

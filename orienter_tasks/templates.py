@@ -94,7 +94,23 @@ def _nginx_quoted(text: str) -> str:
 
 
 def yaml_quote(value: object) -> str:
-    """Quote a value for YAML, as a JSON string (which YAML 1.2 contains), with `$` doubled as compose wants it."""
+    """Quote a value for YAML, as a JSON string (which YAML 1.2 contains), with `$` doubled as compose wants it.
+
+    What YAML takes for a line break or does not print (YAML 1.2, 5.1 and 5.4) is escaped too; JSON lets it stand.
+    """
     import json
 
-    return json.dumps(str(value), ensure_ascii=False).replace("$", "$$")
+    quoted = json.dumps(str(value), ensure_ascii=False)
+    return "".join(char if _printable(char) else _yaml_escape(char) for char in quoted).replace("$", "$$")
+
+
+def _printable(char: str) -> bool:
+    number = ord(char)
+    if 0x7F <= number <= 0x9F or number in (0x2028, 0x2029, 0xFEFF):  # noqa: PLR2004 - DEL, C1 with NEL, LS, PS, BOM
+        return False
+    return not (0xD800 <= number <= 0xDFFF or number & 0xFFFE == 0xFFFE)  # noqa: PLR2004 - surrogates, non-characters
+
+
+def _yaml_escape(char: str) -> str:
+    number = ord(char)
+    return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"  # noqa: PLR2004 - the first plane

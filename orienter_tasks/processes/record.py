@@ -37,6 +37,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         group: whether that signal goes to the whole group (services) or to the leader alone (servers).
         started_at: seconds since the epoch.
         needs: the components that it needs, so that it is stopped before them.
+        port: the port that must be free once it is stopped; 0 for none.
     """
 
     component: str
@@ -52,6 +53,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     group: bool
     started_at: float
     needs: tuple[str, ...] = ()
+    port: int = 0
     schema_version: int = SCHEMA_VERSION
 
     def alive(self) -> bool:

@@ -34,6 +34,7 @@ class Program:
         group: whether that signal goes to the whole group or to the leader alone.
         stdout: a subprocess constant where its standard output is not to go into the log.
         needs: the components that it needs.
+        port: the port that it is to listen on; 0 where it has none, or proves by itself that it let go of it.
     """
 
     component: str
@@ -45,6 +46,7 @@ class Program:
     group: bool = True
     stdout: int | None = None
     needs: Sequence[str] = ()
+    port: int = 0
 
 
 @dataclass
@@ -127,6 +129,7 @@ def spawn(instance: Instance, program: Program) -> Handle:
         group=program.group,
         started_at=time.time(),
         needs=tuple(program.needs),
+        port=program.port,
     )
     save(instance, record)
     return Handle(record, child)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 KILL_SECONDS = 5.0
 POLL_SECONDS = 0.01
+PORT_SECONDS = 2.0
 
 
 def members(instance: Instance, component: str | None = None) -> list[psutil.Process]:
@@ -77,6 +78,40 @@ def stop(instance: Instance, component: str, grace: float) -> None:
                 hint="look at it with: ps -o pid,stat,wchan,args -p PID",
             )
     forget(instance, component)
+    if record is not None and record.port:
+        _require_freed(instance, record)
+
+
+def _require_freed(instance: Instance, record: Record) -> None:
+    """Require that nobody who came after a component listens on its port.
+
+    A process that gave up group, session, parents and environment is found by nothing else. It may be a stranger all
+    the same, so it is named and not ended.
+    """
+    from orienter_tasks import ports
+
+    deadline = time.monotonic() + PORT_SECONDS
+    while not ports.is_free(record.port):
+        late = [found for found in ports.listeners([record.port]) if _came_after(found.pid, record)]
+        if not late:
+            return
+        if time.monotonic() > deadline:
+            raise CheckError(
+                f"{record.component} of {instance} is stopped, but its port {record.port} is held by "
+                f"{', '.join(found.description for found in late)}, which came after it and has nothing that marks "
+                "it as ours",
+                hint="end it yourself",
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _came_after(pid: int | None, record: Record) -> bool:
+    import psutil
+
+    try:
+        return pid is not None and psutil.Process(pid).create_time() >= record.started_at - 1.0
+    except psutil.Error:
+        return False
 
 
 def names(instance: Instance) -> set[str]:

@@ -1,44 +1,54 @@
 """Machine-wide leases: what only one instance may do at a time, such as to connect to WhatsApp.
 
-A lease names a process. When that process is gone, crashed or stopped, nobody holds it.
+A lease names a process, and the service that it is for. It ends with the last process of that service, so it holds when
+an `inv` is killed while it starts the service, and when only the service's leader died.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 
 from orienter_tasks.errors import ConflictError
+from orienter_tasks.instance import Instance
+from orienter_tasks.processes import tree
 from orienter_tasks.processes.record import start_mark
 from orienter_tasks.state import locked, state_dir, write_private
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from orienter_tasks.instance import Instance
 
 LOCK_SECONDS = 10.0
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
-    """Who holds a lease: an instance, by a process."""
+    """Who holds a lease: an instance, by a process or by whatever else runs of its component."""
 
     project: str
     instance: int
     root: str
     pid: int
     mark: str
+    component: str = ""
 
 
 def holder(name: str) -> Lease | None:
-    """Return who holds a lease; None when its process no longer runs."""
+    """Return who holds a lease; None when nothing of it runs any more."""
     try:
         lease = msgspec.json.decode(_path(name).read_bytes(), type=Lease)
     except (OSError, msgspec.DecodeError):
         return None
-    return lease if start_mark(lease.pid) == lease.mark else None
+    if start_mark(lease.pid) == lease.mark:
+        return lease
+    left = _members(lease)
+    return msgspec.structs.replace(lease, pid=left[0]) if left else None
+
+
+def _members(lease: Lease) -> list[int]:
+    """Return the processes of a lease's component, whoever started them."""
+    if not lease.component:
+        return []
+    instance = Instance(lease.instance, Path(lease.root), lease.project, Path(lease.root).name, {})
+    return [process.pid for process in tree.members(instance, lease.component)]
 
 
 def is_held_by(name: str, instance: Instance) -> bool:
@@ -61,8 +71,8 @@ def check(name: str, instance: Instance) -> None:
         )
 
 
-def take(name: str, instance: Instance, pid: int | None = None) -> None:
-    """Take a lease for a process (None: this one, until its service runs).
+def take(name: str, instance: Instance, component: str, pid: int | None = None) -> None:
+    """Take a lease for a component's process (None: this one, until the component's own runs).
 
     Raises:
         ConflictError: when another instance holds it.
@@ -71,7 +81,12 @@ def take(name: str, instance: Instance, pid: int | None = None) -> None:
     with locked(f"lease-{name}", timeout=LOCK_SECONDS):
         check(name, instance)
         lease = Lease(
-            project=instance.project, instance=instance.id, root=str(instance.root), pid=pid, mark=start_mark(pid) or ""
+            project=instance.project,
+            instance=instance.id,
+            root=str(instance.root),
+            pid=pid,
+            mark=start_mark(pid) or "",
+            component=component,
         )
         write_private(_path(name), msgspec.json.encode(lease))
 

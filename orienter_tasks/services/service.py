@@ -68,15 +68,14 @@ class ServiceComponent:
         instance = self._site.instance
         self._handle = running(instance, self.name)
         if self._handle is not None:
+            self._take_lease(self._handle)
             return False
         if tree.members(instance, self.name):
             note("ending what a crash left")
             tree.stop(instance, self.name, self._site.settings.timeouts.stop)
-        if self._service.lease:
-            lease.take(self._service.lease, instance)
+        self._take_lease(None)
         self._handle = spawn(instance, self._program())
-        if self._service.lease:
-            lease.take(self._service.lease, instance, self._handle.record.pid)
+        self._take_lease(self._handle)
         return True
 
     def probe(self) -> None:
@@ -140,6 +139,11 @@ class ServiceComponent:
             raise NotReadyError(f"port {self.port} is answered by a process that is not {self.name}'s")
         self._proven = True
 
+    def _take_lease(self, handle: Handle | None) -> None:
+        if self._service.lease:
+            pid = handle.record.pid if handle is not None else None
+            lease.take(self._service.lease, self._site.instance, self.name, pid)
+
     def _program(self) -> Program:
         instance, where = self._site.instance, f"orienter.services.{self.name}"
         values = {**self._exported, **self._site.variables.values}
@@ -157,6 +161,7 @@ class ServiceComponent:
             env=env,
             log=self.log,
             needs=self.needs,
+            port=self.port or 0,
         )
 
 

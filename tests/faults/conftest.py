@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.faults.lab import FULL, SEED, FaultHost
+from tests.faults.lab import FULL, SEED, FaultHost, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,5 +50,5 @@ def backend(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def dice(request: pytest.FixtureRequest) -> random.Random:
     """Randomness that can be had again: ORIENTER_FAULT_SEED."""
-    print(f"ORIENTER_FAULT_SEED={SEED} ORIENTER_FAULT_RUNS={'full' if FULL else ''}")
+    say(f"ORIENTER_FAULT_SEED={SEED} ORIENTER_FAULT_RUNS={'full' if FULL else ''}")
     return random.Random(f"{SEED} {request.node.name}")

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -96,7 +97,7 @@ class FaultHost(SmallHost):
     def left_of(self, checkout: Checkout) -> list[str]:
         """Name what a stopped instance has left: what runs, records, half-written files."""
         found = self.running_of(checkout)
-        places = [self.state, *(path for name in (".dev-data", ".dev-pids") for path in checkout.path.glob(f"{name}/*"))]
+        places = [self.state, checkout.path / ".dev-data", checkout.path / ".dev-pids"]
         found += [str(path) for place in places for path in place.glob("**/.*.tmp")]
         found += [str(path) for path in checkout.path.glob(".dev-data/*/.postgres.new*")]
         return [*found, *(str(path) for path in checkout.path.glob(".dev-pids/*/*"))]
@@ -138,7 +139,7 @@ def listening_of(checkout: Checkout) -> list[str]:
     return [
         f"{entry.pid} listens on {entry.laddr}"
         for entry in psutil.net_connections("tcp")
-        if entry.status == psutil.CONN_LISTEN and entry.laddr.port in plan
+        if entry.status == psutil.CONN_LISTEN and entry.laddr and entry.laddr.port in plan
     ]
 
 
@@ -175,6 +176,11 @@ def kept(checkout: Checkout) -> tuple[list[str], list[str]]:
 def has(checkout: Checkout, *texts: str) -> None:
     """Require exactly these rows and objects."""
     assert kept(checkout) == (sorted(texts), sorted(texts))
+
+
+def say(text: str) -> None:
+    """Tell what is tried, for the report of a test that fails."""
+    sys.stdout.write(text + "\n")
 
 
 def end(pids: Sequence[int]) -> None:

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.faults.lab import FULL, FaultHost, has, put
+from tests.faults.lab import FULL, FaultHost, has, put, say
 from tests.integration.small import kill, pid_of, states, wait_for
 
 if TYPE_CHECKING:
     import random
 
-    from tests.faults.conftest import MakeFaultHost
-    from tests.integration.checkouts import Checkout
+    from tests.faults.lab import MakeFaultHost
 
 START = ("dev", "--detach", "--quiet")
 STOP = ("dev.stop",)
@@ -46,7 +45,7 @@ class Crashes:
     def finish(self, what: str) -> None:
         """Let the next run finish the job, or clear it first; in the end nothing may be left but the data."""
         clear = self.dice.random() < 0.5
-        print(f"{what}, then {'dev.stop' if clear else 'dev'}", flush=True)
+        say(f"{what}, then {'dev.stop' if clear else 'dev'}")
         if clear:
             self.checkout.inv(*STOP)
             assert self.host.running_of(self.checkout) == []
@@ -95,7 +94,7 @@ def test_killed_before_a_state_change(make_host: MakeFaultHost, backend: str, di
     for point in dice.sample(cold, counts["cold"]):
         crashes.forget()
         crashes.at(point, START)
-    print(f"{backend}: {crashes.reached[True]} kills at {counts}")
+    say(f"{backend}: {crashes.reached[True]} kills at {counts}")
     assert crashes.reached[True] >= crashes.reached[False] * 4  # a few depend on who comes first
 
 

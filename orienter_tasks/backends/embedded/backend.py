@@ -70,11 +70,7 @@ class EmbeddedBackend:
             ("minio", self._storage.front),
             ("nginx", self._nginx.server),
         )
-        return {
-            port: component
-            for component, server in servers
-            for port in ports.listening_ports(server.pids())
-        }
+        return {port: component for component, server in servers for port in ports.listening_ports(server.pids())}
 
     def holdings(self) -> Sequence[Holding]:
         """The directories of PostgreSQL's and the S3 store's data."""

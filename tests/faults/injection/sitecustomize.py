@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import sys
+from typing import Any
 
 TRACE = os.environ.pop("FAULT_TRACE", "")
 POINT = os.environ.pop("FAULT_POINT", "")
@@ -20,7 +21,7 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 VARYING = re.compile(r"[0-9a-f]{12,}|\d+")
 
 
-def name_of(event, args):
+def name_of(event: str, args: tuple[Any, ...]) -> str:
     """Name a state change, alike in every run; "" for what changes nothing."""
     if event == "open":
         path, _, flags = args
@@ -28,7 +29,7 @@ def name_of(event, args):
     if event in PATHS:
         return f"{event[3:]} {short(args[1] if event == 'os.rename' else args[0])}"
     if event == "subprocess.Popen":
-        words = [os.path.basename(str(word)) for word in args[1]]
+        words = [str(word).rpartition("/")[2] for word in args[1]]
         known = [word for word in words if word in ("initdb", "postgres", "nginx", "rclone", "stand_in.py")]
         return f"start {known[0] if known else words[0]}{' check' if '-t' in words else ''}"
     if event == "http.client.send":
@@ -37,18 +38,18 @@ def name_of(event, args):
     return event if event in OTHERS else ""
 
 
-def short(path):
-    parts = os.fsdecode(path).split(os.sep) if isinstance(path, (str, bytes, os.PathLike)) else ["descriptor"]
-    return VARYING.sub("#", os.sep.join(parts[-2:]))
+def short(path: object) -> str:
+    parts = os.fsdecode(path).split("/") if isinstance(path, (str, bytes, os.PathLike)) else ["descriptor"]
+    return VARYING.sub("#", "/".join(parts[-2:]))
 
 
-def watch():
+def watch() -> None:
     """Note every state change, and die at the one that was asked for."""
     number, _, wanted = POINT.partition(":")
     left = [int(number or 0)]
     trace = os.open(TRACE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) if TRACE else None
 
-    def hook(event, args):
+    def hook(event: str, args: tuple[Any, ...]) -> None:
         name = name_of(event, args)
         if not name:
             return
@@ -62,5 +63,5 @@ def watch():
     sys.addaudithook(hook)
 
 
-if (TRACE or POINT) and os.path.basename(next(iter(sys.orig_argv[1:]), "")) == "inv":
+if (TRACE or POINT) and next(iter(sys.orig_argv[1:]), "").endswith("/inv"):
     watch()

@@ -1,0 +1,152 @@
+"""What one component of an instance is found to be: a container or a process, running or dead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orienter_tasks.logfiles import read as read_log
+from orienter_tasks.processes.record import load_all
+from orienter_tasks.settings import SIDECARS
+from orienter_tasks.stack.component import LogRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orienter_tasks.backends.docker.survey import Resource
+    from orienter_tasks.instance import Instance
+    from orienter_tasks.processes.record import Record
+
+LAST_LINES = 5
+LONGEST_WORDS = 200
+
+
+@dataclass(frozen=True)
+class Part:
+    """A component of an instance as it is found.
+
+    Attributes:
+        name: the component.
+        kind: `container` or `process`.
+        running: whether it runs.
+        what: the container's name, or the process's pid, for people.
+        started_at: seconds since the epoch; None when it does not run.
+        memory: bytes (PSS of its processes, or what its container is charged for); None where not told.
+        exposed: the addresses beyond loopback that it listens on, with their ports.
+        last_lines: the end of its log, when it died.
+    """
+
+    name: str
+    kind: str
+    running: bool
+    what: str
+    started_at: float | None = None
+    memory: int | None = None
+    exposed: Sequence[str] = ()
+    last_lines: Sequence[str] = ()
+
+    @property
+    def state(self) -> str:
+        """`running`, or `failed`: what was stopped on purpose is no part."""
+        return "running" if self.running else "failed"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is to be read of a running process."""
+
+    memory: bool
+    listeners: bool
+
+
+def of_container(resource: Resource, *, with_memory: bool) -> Part:
+    """Describe a container."""
+    from orienter_tasks.backends.docker.memory import charged
+
+    return Part(
+        name=resource.component,
+        kind="container",
+        running=resource.running,
+        what=resource.name if resource.running else f"{resource.name} ({resource.state})",
+        started_at=resource.started_at,
+        memory=charged(resource.id) if resource.running and with_memory else None,
+    )
+
+
+def with_sidecars(parts: list[Part]) -> list[Part]:
+    """Count a server and its sidecar, such as the embedded S3 store and the nginx before it, as one."""
+    merged = {part.name: part for part in parts}
+    for sidecar, owner in SIDECARS.items():
+        side, main = merged.pop(sidecar, None), merged.get(owner)
+        if side is not None and main is not None:
+            memory = (main.memory or 0) + (side.memory or 0) or None
+            what = main.what if side.running or not main.running else f"{main.what}; its front {side.what}"
+            merged[owner] = replace(main, running=main.running and side.running, memory=memory, what=what)
+    return list(merged.values())
+
+
+def of_processes(instance: Instance, look: Look) -> list[Part]:
+    """Describe every process of which there is a record."""
+    return [_running_part(record, look) if record.alive() else _dead_part(record) for record in load_all(instance)]
+
+
+def _running_part(record: Record, look: Look) -> Part:
+    pids = _tree(record.pid) if look.memory or look.listeners else []
+    exposed = _exposed(pids) if look.listeners else []
+    mark = f"; listens on {', '.join(exposed)}" if exposed else ""
+    return Part(
+        name=record.component,
+        kind="process",
+        running=True,
+        what=f"pid {record.pid}{mark}",
+        started_at=record.started_at,
+        memory=_memory(pids) if look.memory else None,
+        exposed=exposed,
+    )
+
+
+def _dead_part(record: Record) -> Part:
+    """A process that ended by itself: how is only known to the run that started it, its log tells the rest."""
+    lines = list(read_log(Path(record.log), LogRequest(lines=LAST_LINES)))
+    words = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    what = f"died: {words[:LONGEST_WORDS]}" if words else "died"
+    return Part(name=record.component, kind="process", running=False, what=what, last_lines=lines)
+
+
+def _tree(pid: int) -> list[int]:
+    import psutil
+
+    try:
+        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    except psutil.Error:
+        return []
+
+
+def _exposed(pids: Sequence[int]) -> list[str]:
+    """Name the addresses beyond loopback that processes listen on: everybody on the network reaches those."""
+    import ipaddress
+
+    from orienter_tasks.ports import listening_addresses
+
+    found = []
+    for address, port in sorted(listening_addresses(pids)):
+        known = ipaddress.ip_address(address.partition("%")[0])
+        mapped = getattr(known, "ipv4_mapped", None) or known
+        if not mapped.is_loopback:
+            found.append(f"[{address}]:{port}" if known.version == 6 else f"{address}:{port}")  # noqa: PLR2004 - IPv6
+    return found
+
+
+def _memory(pids: Sequence[int]) -> int | None:
+    """Sum the PSS of processes; RSS where the system has no PSS."""
+    import psutil
+
+    total = 0
+    for pid in pids:
+        try:
+            full = psutil.Process(pid).memory_full_info()
+        except psutil.Error:
+            continue
+        total += getattr(full, "pss", full.rss)
+    return total or None
