@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -17,13 +18,35 @@ from orienter_tasks.instance import PRIVILEGED_NGINX_MOVE, port_plan
 from orienter_tasks.settings import HIGHEST_PORT, PORT_STEP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from orienter_tasks.identity import Question
+    from orienter_tasks.settings import Settings
     from orienter_tasks.worktree import Worktree
 
 HASH_SLOTS = 9
 MARKER = "claim"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the answer depends on.
+
+    Attributes:
+        root: the checkout's real path.
+        settings: the host's settings.
+        environ: the process environment.
+        dotenv: what the checkout's `.env` says.
+        unbindable: whether nginx may not bind a port (asked below 1024 only), on a backend ("": the likely one).
+        leftovers: whether anything of a claim still stands; True where that cannot be seen.
+    """
+
+    root: Path
+    settings: Settings
+    environ: Mapping[str, str]
+    dotenv: Mapping[str, str]
+    unbindable: Callable[[int, str], bool]
+    leftovers: Callable[[Claim], bool]
+    notes: list[str] = field(default_factory=list)
 
 
 class _Place(TypedDict):

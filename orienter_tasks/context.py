@@ -140,7 +140,10 @@ class InstanceContext:
     @cached_property
     def site(self) -> Site:
         """What a backend works for."""
-        return site_for(self.instance, self.settings, self.variables, self.claim)
+        from orienter_tasks.backends.backend import Site
+
+        former = self.claim.former_roots
+        return Site(self.instance, self.settings, self.variables, former_roots=former)
 
     @cached_property
     def backend(self) -> Backend:
@@ -243,26 +246,6 @@ class InstanceContext:
         """Note in the claim that this instance was used now."""
         self.claims.update(self.claim.token, used_at=time.time())
 
-    def stop_claim(self, claim: Claim) -> OrienterError | None:
-        """Stop another checkout's instance of this project; return why that failed, if it did."""
-        from orienter_tasks import shutdown
-        from orienter_tasks.backends import choice
-        from orienter_tasks.state import locked
-
-        instance = make_instance(self.settings, claim.id, Path(claim.root), claim.moved, claim.former_roots)
-        try:
-            with locked(f"{claim.project}-{claim.id}", timeout=self.settings.timeouts.lock):
-                backend = None
-                if claim.backend:
-                    variables = environment.derive(instance, self.settings, {}, {})
-                    site = site_for(instance, self.settings, variables, claim)
-                    backend = choice.make(choice.named(claim.backend), site)
-                shutdown.stop_instance(instance, backend, self.grace, lambda _: None)
-            self.claims.update(claim.token, used_at=time.time())
-        except OrienterError as error:
-            return error
-        return None
-
     def abort(self) -> None:
         """Take back what this run started, if it has not finished; a second Ctrl-C hurries."""
         if self._startup is None or self._startup.finished:
@@ -330,6 +313,11 @@ class InstanceContext:
             leftovers=self._leftovers,
         )
 
+    def _leftovers(self, claim: Claim) -> bool:
+        from orienter_tasks import neighbours
+
+        return neighbours.leftovers(claim, self.settings)
+
     def _unbindable(self, port: int, backend: str = "") -> bool:
         """Only the embedded nginx is bound by this user's privileges; Docker's engine has its own."""
         from orienter_tasks import ports
@@ -344,30 +332,6 @@ class InstanceContext:
             except OrienterError:
                 return False
         return backend == "embedded"
-
-    def _leftovers(self, claim: Claim) -> bool:
-        """Say whether anything of a claim still stands; what cannot be seen counts as standing."""
-        if not claim.backend:
-            return False
-        import msgspec
-
-        from orienter_tasks.backends import choice
-
-        try:
-            settings = msgspec.structs.replace(self.settings, project=claim.project)  # it may be another's
-            instance = make_instance(settings, claim.id, Path(claim.root), claim.moved, claim.former_roots)
-            variables = environment.derive(instance, settings, {}, {})
-            backend = choice.make(choice.named(claim.backend), site_for(instance, settings, variables, claim))
-            return bool(backend.holdings() or any(standing.running for standing in backend.standings()))
-        except OrienterError:
-            return True
-
-
-def site_for(instance: Instance, settings: Settings, variables: Variables, claim: Claim) -> Site:
-    """Build what a backend works for."""
-    from orienter_tasks.backends.backend import Site
-
-    return Site(instance=instance, settings=settings, variables=variables, former_roots=claim.former_roots)
 
 
 def project_dir(config: Any) -> Path:

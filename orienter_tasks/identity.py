@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orienter_tasks import claiming, claims as claim_book
-from orienter_tasks.claiming import MARKER, preferred_id, worktree_name
+from orienter_tasks.claiming import MARKER, Question, preferred_id, worktree_name
 from orienter_tasks.errors import ConfigError, ConflictError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
     from orienter_tasks.claims import Claim, Claims
-    from orienter_tasks.settings import Settings
 
 __all__ = [
     "MARKER",
@@ -43,28 +39,6 @@ class Identity:
     claim: Claim
     source: str
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Question:
-    """What the answer depends on.
-
-    Attributes:
-        root: the checkout's real path.
-        settings: the host's settings.
-        environ: the process environment.
-        dotenv: what the checkout's `.env` says.
-        unbindable: whether nginx may not bind a port (asked below 1024 only), on a backend ("": the likely one).
-        leftovers: whether anything of a claim still stands; True where that cannot be seen.
-    """
-
-    root: Path
-    settings: Settings
-    environ: Mapping[str, str]
-    dotenv: Mapping[str, str]
-    unbindable: Callable[[int, str], bool]
-    leftovers: Callable[[Claim], bool]
-    notes: list[str] = field(default_factory=list)
 
 
 def parse_id(text: str, highest: int, where: str) -> int:

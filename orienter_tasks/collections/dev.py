@@ -18,18 +18,18 @@ SERVICE_HELP = "A component's name; may be given several times. Without: all."
 @task()
 def announce(ctx: InstanceContext) -> None:
     """Show where this instance's page, database, bucket and logs are."""
-    from orienter_tasks import control
+    from orienter_tasks.control import show
 
-    control.announce(ctx)
+    show.announce(ctx)
 
 
 @task()
 def attach(ctx: InstanceContext) -> None:
     """Follow the logs of this running instance; Ctrl-C stops it."""
-    from orienter_tasks import control
+    from orienter_tasks.control import follow
 
     if not ctx.options.detach:
-        control.attach(ctx)
+        follow.attach(ctx)
 
 
 @task(
@@ -59,10 +59,10 @@ def start(
     quiet: bool = False,
 ) -> None:
     """Start this checkout's stack: PostgreSQL, S3, nginx and the services; then follow the logs."""
-    from orienter_tasks import starting
+    from orienter_tasks.control.start import start_all
 
     del enable_whatsapp, no_whatsapp, no_slack, fresh, detach, timeout, backend, quiet  # in ctx.options since parsing
-    starting.start_all(ctx)
+    start_all(ctx)
 
 
 @task(
@@ -81,22 +81,22 @@ def stop(
     yes: bool = False,
 ) -> None:
     """Stop this instance: services first, then the infrastructure. Data stays."""
-    from orienter_tasks import control
+    from orienter_tasks.control.stop import stop_every, stop_this
 
     if force:
         ctx.hurry(1.0)
     if all:
-        control.stop_every(ctx, volumes=volumes)
+        stop_every(ctx, volumes=volumes)
     else:
-        control.stop_this(ctx, volumes=volumes, yes=yes)
+        stop_this(ctx, volumes=volumes, yes=yes)
 
 
 @task(help={"json": JSON_HELP})
 def status(ctx: InstanceContext, json: bool = False) -> None:
     """Show what each component of this instance is doing."""
-    from orienter_tasks import control
+    from orienter_tasks.control import show
 
-    control.status(ctx, [], as_json=json)
+    show.status(ctx, [], as_json=json)
 
 
 @task(
@@ -118,10 +118,10 @@ def logs(
     grep: str = "",
 ) -> None:
     """Show the logs of services and servers, merged."""
-    from orienter_tasks import control
+    from orienter_tasks.control.follow import logs as show_logs
 
     del follow  # told() knows whether it was given at all
-    control.logs(
+    show_logs(
         ctx,
         service,
         follow=told("follow"),
@@ -134,6 +134,6 @@ def logs(
 @task(pre=[init], iterable=["service"], help={"service": "A component's name; without: all services."})
 def restart(ctx: InstanceContext, service: list[str]) -> None:
     """Stop components of this instance and start them again; without names: all services."""
-    from orienter_tasks import starting
+    from orienter_tasks.control import start
 
-    starting.restart(ctx, service or list(ctx.settings.services))
+    start.restart(ctx, service or list(ctx.settings.services))

@@ -45,18 +45,18 @@ def up(ctx: InstanceContext, wait: bool = True, backend: str = "", timeout: str 
 )
 def down(ctx: InstanceContext, volumes: bool = False, yes: bool = False) -> None:
     """Stop PostgreSQL, the S3 store and nginx; their data stays unless --volumes."""
-    from orienter_tasks import control
+    from orienter_tasks.control.stop import stop_this
 
-    control.stop_this(ctx, services=False, volumes=volumes, yes=yes)
+    stop_this(ctx, services=False, volumes=volumes, yes=yes)
 
 
 @task(help={"json": JSON_HELP})
 def status(ctx: InstanceContext, json: bool = False) -> None:
     """Show what each server of this instance is doing."""
-    from orienter_tasks import control
+    from orienter_tasks.control import show
     from orienter_tasks.settings import INFRA
 
-    control.status(ctx, list(INFRA), as_json=json)
+    show.status(ctx, list(INFRA), as_json=json)
 
 
 @task(
@@ -78,7 +78,7 @@ def logs(
     grep: str = "",
 ) -> None:
     """Show the servers' logs."""
-    from orienter_tasks import control
+    from orienter_tasks.control.follow import logs as show_logs
     from orienter_tasks.settings import INFRA
 
     names = service or list(INFRA)
@@ -86,7 +86,7 @@ def logs(
         if name not in INFRA:
             raise ConfigError(f"-s {name}: no such server", hint=f"known: {', '.join(INFRA)}")
     del follow  # told() knows whether it was given at all
-    control.logs(
+    show_logs(
         ctx,
         names,
         follow=told("follow"),

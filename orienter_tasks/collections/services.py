@@ -16,31 +16,32 @@ SERVICE_HELP = {"service": "Its name; may be given several times. Without: all."
 @task(pre=[init], iterable=["service"], help=SERVICE_HELP)
 def start(ctx: InstanceContext, service: list[str]) -> None:
     """Start services; the infrastructure must run already."""
-    from orienter_tasks import starting
+    from orienter_tasks.control.start import start_services
 
-    starting.start_services(ctx, service)
+    start_services(ctx, service)
 
 
 @task(iterable=["service"], help=SERVICE_HELP)
 def stop(ctx: InstanceContext, service: list[str]) -> None:
     """Stop services with all their child processes; the infrastructure stays."""
-    from orienter_tasks import control
+    from orienter_tasks.control.stop import stop_services
 
-    control.stop_services(ctx, service)
+    stop_services(ctx, service)
 
 
 @task(pre=[init], iterable=["service"], help=SERVICE_HELP)
 def restart(ctx: InstanceContext, service: list[str]) -> None:
     """Stop services and start them again."""
-    from orienter_tasks import starting
+    from orienter_tasks.control import start
 
-    starting.restart(ctx, service or list(ctx.settings.services))
+    start.restart(ctx, service or list(ctx.settings.services))
 
 
 @task(iterable=["service"], help={**SERVICE_HELP, "json": JSON_HELP})
 def status(ctx: InstanceContext, service: list[str], json: bool = False) -> None:
     """Show what each service of this instance is doing."""
-    from orienter_tasks import control
+    from orienter_tasks.control import show
+    from orienter_tasks.control.names import known_services
 
-    names = control.known_services(ctx, service) or list(ctx.settings.services)
-    control.status(ctx, names, as_json=json)
+    names = known_services(ctx, service) or list(ctx.settings.services)
+    show.status(ctx, names, as_json=json)

@@ -42,7 +42,9 @@ class OrienterTask(Task[Any]):
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         """Return the arguments, each of a kind that tells the run what it was given."""
+        texts = dict(self.help)  # Invoke takes each text out as it uses it; a second listing would have none
         given = super().get_arguments(ignore_unknown_help)
+        self.help = texts
         return [
             _Told(
                 names=(*argument.names, *SHORT_FLAGS.get(str(argument.name), ())),

@@ -1,10 +1,10 @@
-"""What the tasks do to start an instance, or parts of it, each in one call."""
+"""Start an instance, or parts of it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orienter_tasks.control import known_components, known_services
+from orienter_tasks.control.names import known_components, known_services
 from orienter_tasks.errors import ConfigError, NotFoundError
 from orienter_tasks.settings import INFRA, WHATSAPP_SWITCH
 

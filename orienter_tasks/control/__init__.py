@@ -1,0 +1,1 @@
+"""What the tasks do with an instance, each in one call: start, stop, show, follow."""

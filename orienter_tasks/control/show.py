@@ -1,0 +1,84 @@
+"""Show what an instance's components are doing, and where everything is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orienter_tasks import inventory
+from orienter_tasks.settings import INFRA
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orienter_tasks.context import InstanceContext
+
+STATUS_COLUMNS = ("component", "state", "port", "what", "up", "memory")
+
+
+def status(ctx: InstanceContext, names: Sequence[str], *, as_json: bool) -> bool:
+    """Show the components of this instance; say whether all that should run does."""
+    taken = inventory.take([ctx.claim])
+    found = taken.instances[0]
+    for unseen in taken.unseen:
+        ctx.report.warn(f"not seen: {unseen}")
+    if as_json:
+        document = inventory.as_document(found)
+        document["components"] = [
+            part for part in inventory.part_documents(found) if not names or part["name"] in names
+        ]
+        ctx.report.json({**document, "unseen": list(taken.unseen)})
+        return found.state == "running"
+    rows = _status_rows(ctx, found, names)
+    title = f"{ctx.instance}  {found.state}  {ctx.instance.url}"
+    ctx.report.table(STATUS_COLUMNS, rows, title=title, wrapping="what", droppable=("memory",))
+    return found.state == "running"
+
+
+def announce(ctx: InstanceContext) -> None:
+    """Print where everything is."""
+    instance, variables = ctx.instance, ctx.variables
+    facts = [("page", instance.url)]
+    for name, service in ctx.settings.services.items():
+        if service.port and any(name == running.name for running in ctx.plan.services):
+            facts.append((name, f"http://localhost:{instance.ports[service.port]}"))
+    facts += [
+        ("postgres", f"localhost:{instance.ports['postgres']}, database {variables['POSTGRES_DB']}"),
+        ("s3", f"localhost:{instance.ports['minio_api']}, bucket {variables['S3_BUCKET']}"),
+        ("backend", ctx.claim.backend),
+        ("logs", str(instance.log_dir)),
+    ]
+    ctx.report.box(f"instance {instance.id} · {instance.worktree}", facts)
+
+
+def _status_rows(ctx: InstanceContext, found: inventory.Found, names: Sequence[str]) -> list[list[str]]:
+    parts = {part.name: part for part in found.parts}
+    expected = [*INFRA, *ctx.settings.services]
+    skipped = dict(ctx.plan.skipped) if ctx.claim.backend else {}
+    rows = []
+    for name in dict.fromkeys([*expected, *parts]):
+        if names and name not in names:
+            continue
+        part = parts.get(name)
+        port = _port(ctx, name)
+        if part is not None:
+            state = "running" if part.running else "failed"
+        else:
+            state = "skipped" if name in skipped else "stopped"
+        rows.append(
+            [
+                name,
+                state,
+                str(port) if port else "",
+                part.what if part else skipped.get(name, ""),
+                inventory.ago(part.started_at) if part else "",
+                inventory.megabytes(part.memory) if part and part.running else "",
+            ]
+        )
+    return rows
+
+
+def _port(ctx: InstanceContext, name: str) -> int | None:
+    if name in INFRA:
+        return ctx.instance.ports["minio_api" if name == "minio" else name]
+    service = ctx.settings.services.get(name)
+    return ctx.instance.ports[service.port] if service is not None and service.port else None
