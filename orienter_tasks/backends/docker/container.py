@@ -107,10 +107,15 @@ class ContainerComponent:
         for mount in spec.mounts:
             if mount.kind == "volume":
                 self._resources.ensure_volume(spec.component)
-        if spec.network:
-            self._resources.ensure_network()
-        note("")  # the last moment at which a run that was given up leaves nothing
-        self._launch(create(self._engine, self._site.instance, spec), spec)
+        try:
+            if spec.network:
+                self._resources.ensure_network()
+            note("")
+            self._launch(create(self._engine, self._site.instance, spec), spec)
+        except OrienterError:
+            with contextlib.suppress(OrienterError):
+                self._resources.remove_network()
+            raise
 
     def _resumed(self, found: Mapping[str, Any], spec: ContainerSpec) -> bool:
         """Let a container that stands still go on; False when it has to be made anew."""

@@ -221,6 +221,7 @@ def test_a_port_on_which_a_process_listens(site: Site, backend: DockerBackend) -
         process.stdin.close()
     assert f"port {port} is taken by pid {process.pid} " in str(refused.value)
     assert standing(backend, "minio").detail == "no container"
+    assert not backend.remove_network(), "nothing half-made is left"
 
 
 def test_a_port_that_nginx_cannot_have_on_the_hosts_network(site: Site, backend: DockerBackend) -> None:
