@@ -38,12 +38,13 @@ def _row(one: inventory.Found, *, several: bool) -> list[str]:
     from orienter_tasks import inventory
 
     up = sum(part.running for part in one.services)
+    failed = [part.name for part in one.parts if not part.running] if one.state == "partial" else []
     instance = one.instance
     return [
         f"{instance.project}/{instance.id}" if several else str(instance.id),
         instance.worktree,
         one.branch or "–",
-        one.state,
+        f"{one.state}, {', '.join(failed)} failed" if failed else one.state,
         instance.url,
         one.backend or "–",
         f"{up}/{len(one.services)}" if one.services else "–",

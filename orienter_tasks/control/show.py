@@ -17,7 +17,7 @@ STATUS_COLUMNS = ("component", "state", "port", "what", "up", "memory")
 
 def status(ctx: InstanceContext, names: Sequence[str], *, as_json: bool) -> bool:
     """Show the components of this instance; say whether all that should run does."""
-    taken = inventory.take([ctx.claim])
+    taken = inventory.take([ctx.claim], with_listeners=True)
     found = taken.instances[0]
     for unseen in taken.unseen:
         ctx.report.warn(f"not seen: {unseen}")
@@ -61,7 +61,7 @@ def _status_rows(ctx: InstanceContext, found: inventory.Found, names: Sequence[s
         part = parts.get(name)
         port = _port(ctx, name)
         if part is not None:
-            state = "running" if part.running else "failed"
+            state = part.state
         else:
             state = "skipped" if name in skipped else "stopped"
         rows.append(
