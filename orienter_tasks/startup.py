@@ -91,7 +91,7 @@ class Startup:
         self._on_event = on_event
         self._on_wait = on_wait
         self._held = ExitStack()
-        self.runner = Runner(on_event, timeout=timeout)
+        self.runner = Runner(on_event, timeout=timeout, whose=str(site.instance))
         self.finished = False
 
     def lock(self) -> None:

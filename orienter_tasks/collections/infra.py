@@ -32,8 +32,8 @@ def up(ctx: InstanceContext, wait: bool = True, backend: str = "", timeout: str 
     startup.check(ctx.components)
     ctx.progress()
     startup.runner.add(ctx.plan.infra)
-    if wait:
-        startup.runner.wait(INFRA)
+    if wait or told("wait") is not None:  # else this is a step of `inv dev`, which waits for everything at once
+        startup.runner.wait(INFRA, ready=wait)
         ctx.finish()
 
 

@@ -27,6 +27,7 @@ class Runner:
     Args:
         on_event: told of every change, from any thread.
         timeout: seconds for each component to become ready; None: each component's own.
+        whose: the instance, for messages.
         clock: a monotonic clock in seconds.
     """
 
@@ -35,16 +36,19 @@ class Runner:
         on_event: Callable[[Event], None],
         *,
         timeout: float | None = None,
+        whose: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._on_event = on_event
         self._timeout = timeout
+        self._of_whom = f" of {whose}" if whose else ""
         self._clock = clock
         self._changed = threading.Condition()
         self._components: dict[str, Component] = {}
         self._states: dict[str, State] = {}
         self._failures: list[OrienterError | Exception] = []
         self._started: list[Component] = []
+        self._running: set[str] = set()
         self._cancelled = threading.Event()
         self._late_grace: float | None = None  # set once abort has begun to stop: what comes later stops itself
 
@@ -74,8 +78,12 @@ class Runner:
         """Note that a component is not part of this run; who needs it does not wait for it."""
         self._set(name, State.SKIPPED, reason)
 
-    def wait(self, names: Iterable[str] | None = None) -> None:
+    def wait(self, names: Iterable[str] | None = None, *, ready: bool = True) -> None:
         """Wait until the named components, or all, are ready.
+
+        Args:
+            names: which; None: all.
+            ready: whether they are to be ready; else it is enough that each was started.
 
         Raises:
             OrienterError: the first failure of any component.
@@ -89,7 +97,8 @@ class Runner:
                 if self._cancelled.is_set():
                     raise InterruptError("the start was given up")
                 states = {k: v for k, v in self._states.items() if wanted is None or k in wanted}
-                if all(state in (State.READY, State.SKIPPED) for state in states.values()):
+                done = {name for name, state in states.items() if state in (State.READY, State.SKIPPED)}
+                if states.keys() <= (done if ready else done | self._running):
                     return
                 self._changed.wait(0.5)
 
@@ -160,6 +169,9 @@ class Runner:
         started = component.start(note)
         if started and not self._keep(component):
             return
+        with self._changed:
+            self._running.add(component.name)
+            self._changed.notify_all()
         begun = self._clock()  # a pull or a first build takes what it takes, and can be given up through `note`
         pause = FIRST_PAUSE
         while not self._cancelled.is_set():
@@ -188,7 +200,7 @@ class Runner:
 
     def _timed_out(self, component: Component, limit: float, seen: NotReadyError) -> TimedOutError:
         return TimedOutError(
-            f"{component.name} is not ready after {limit:g} s: {seen}",
+            f"{component.name}{self._of_whom} is not ready after {limit:g} s: {seen}",
             hint=f"see: inv dev.logs -s {component.name} --no-follow, or give it longer with --timeout",
             details=_last_lines(component),
         )
@@ -256,8 +268,11 @@ def stop_all(
         free = [component for name, component in remaining.items() if name not in needed]
         if not free:
             raise CheckError(f"components need each other in a circle: {', '.join(remaining)}")
-        with ThreadPoolExecutor(max_workers=len(free)) as pool:
+        pool = ThreadPoolExecutor(max_workers=len(free))
+        try:
             list(pool.map(stop, free))
+        finally:
+            pool.shutdown(wait=False)  # a signal hurries: then the caller stops the same once more, with less patience
         for component in free:
             del remaining[component.name]
     if bugs:
