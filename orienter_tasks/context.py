@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from orienter_tasks import environment, identity as identities, validation, worktree
 from orienter_tasks.claims import Claim, Claims
-from orienter_tasks.errors import InterruptError, OrienterError
+from orienter_tasks.errors import OrienterError
 from orienter_tasks.instance import Instance, make_instance
+from orienter_tasks.interruption import patiently
 from orienter_tasks.report.console import Report
 from orienter_tasks.settings import WHATSAPP_SWITCH
 
@@ -70,6 +71,7 @@ class InstanceContext:
         self._progress: Progress | None = None
         self._grace: float | None = None
         self.options = options
+        self.follows = False  # set once all runs and only following is left: then an end of this run stops it
         self.report = Report(quiet=options.quiet)
         self.claims = Claims()
 
@@ -246,18 +248,45 @@ class InstanceContext:
         """Note in the claim that this instance was used now."""
         self.claims.update(self.claim.token, used_at=time.time())
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether this run has begun something that must not be left as it is."""
+        return self.follows or (self._startup is not None and not self._startup.finished)
+
+    def end(self) -> None:
+        """Stop the instance at the end of a foreground run; a second Ctrl-C hurries."""
+        self.follows = False
+
+        def stop() -> None:
+            self.lock_for_stopping()
+            self.progress()
+            self.stop()
+
+        def hurry() -> None:
+            self.hurry()
+            self.stop()
+
+        try:
+            patiently(stop, hurry)
+        finally:
+            self.finish()
+        self.report.note(f"{self.instance} is stopped; its data stays")
+
     def abort(self) -> None:
         """Take back what this run started, if it has not finished; a second Ctrl-C hurries."""
-        if self._startup is None or self._startup.finished:
+        if self.follows:
+            try:
+                self.end()
+            except OrienterError as error:
+                self.report.error(error)
+        startup = self._startup
+        if startup is None or startup.finished:
             return
-        started = [component.name for component in self._startup.runner.started]
+        started = [component.name for component in startup.runner.started]
         if started:
             self.report.note(f"stopping what was started: {', '.join(started)}")
-        try:
-            errors = self._startup.abort(self.grace)
-        except (KeyboardInterrupt, InterruptError):
-            errors = self._startup.runner.abort(HURRIED_GRACE)
-            self._startup.finish()
+        errors = patiently(lambda: startup.abort(self.grace), lambda: startup.runner.abort(HURRIED_GRACE))
+        startup.finish()
         if self._progress is not None:
             self._progress.__exit__(None, None, None)
         for error in errors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import re
 import sys
@@ -9,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import ConfigError, OrienterError
-from orienter_tasks.report.console import fancy
+from orienter_tasks.report.console import fancy, flush, write
 from orienter_tasks.stack.component import LogRequest
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from orienter_tasks.stack.component import Component
 
 COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
-END = object()
 
 
 class LogStream:
@@ -45,7 +45,7 @@ class LogStream:
         self._lines = lines
         self._since = since
         self._stop = threading.Event()
-        self._queue: queue.Queue[object] = queue.Queue(maxsize=10_000)
+        self._queue: queue.Queue[tuple[int, str, str]] = queue.Queue(maxsize=10_000)
         self._width = max((len(component.name) for component in components), default=0)
         self._colour = fancy(sys.stdout)
 
@@ -54,7 +54,7 @@ class LogStream:
         for index, component in enumerate(self._components):
             for line in component.logs(LogRequest(lines=self._lines, since=self._since)):
                 self._print(index, component.name, line)
-        sys.stdout.flush()
+        flush()
 
     def follow(self, tick: Callable[[], bool], *, every: float = 0.5) -> None:
         """Print what is there and what comes, until `tick` says that it is enough.
@@ -88,18 +88,17 @@ class LogStream:
 
     def _drain(self, wait: float) -> None:
         """Print what has come; wait at most so long for the first line."""
-        try:
+        with contextlib.suppress(queue.Empty):
             item = self._queue.get(timeout=wait) if wait else self._queue.get_nowait()
-            while True:
-                if isinstance(item, tuple):
-                    self._print(*item)
+            for _ in range(self._queue.qsize()):  # not for ever: somebody may write faster than this prints
+                self._print(*item)
                 item = self._queue.get_nowait()
-        except queue.Empty:
-            sys.stdout.flush()
+            self._print(*item)
+        flush()
 
     def _print(self, index: int, name: str, line: str) -> None:
         if self._pattern is not None and not self._pattern.search(line):
             return
         label = name.ljust(self._width)
         label = f"\x1b[{COLOURS[index % len(COLOURS)]}m{label} │\x1b[0m" if self._colour else f"{label} |"
-        sys.stdout.write(f"{label} {line}\n")
+        write(f"{label} {line}\n")

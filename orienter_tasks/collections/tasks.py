@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from invoke.exceptions import Exit
@@ -11,10 +9,10 @@ from invoke.parser.argument import Argument
 from invoke.tasks import Task, call as invoke_call, task as invoke_task
 
 from orienter_tasks.errors import ConfigError, InterruptError, OrienterError
+from orienter_tasks.interruption import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import FrameType
 
     from invoke.context import Context
 
@@ -27,6 +25,16 @@ SHORT_FLAGS = {"service": ("s",)}  # chosen, where Invoke's own would shift with
 
 _told: dict[str, Any] = {}
 _contexts: dict[int, InstanceContext] = {}
+
+
+def _undo(error: InterruptError) -> None:
+    """Take back what the run has begun: a signal came between two tasks, or within one that is not ours."""
+    for context in _contexts.values():
+        context.abort()
+        raise _exit(context.report, error)
+
+
+_watch = Watch(lambda: any(context.unfinished for context in _contexts.values()), _undo)
 
 
 class _Told(Argument):
@@ -61,24 +69,24 @@ class OrienterTask(Task[Any]):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the body; undo an unfinished start and exit politely when it fails."""
-        try:
-            context = _context(args[0])
-        except OrienterError as error:
-            from orienter_tasks.report.console import Report
+        with _watch.task():
+            try:
+                context = _context(args[0])
+            except OrienterError as error:
+                from orienter_tasks.report.console import Report
 
-            raise _exit(Report(), error) from error
-        try:
-            with _signals():
+                raise _exit(Report(), error) from error
+            try:
                 return self.body(context, *args[1:], **kwargs)
-        except KeyboardInterrupt:
-            context.abort()
-            raise _exit(context.report, InterruptError("interrupted")) from None
-        except OrienterError as error:
-            context.abort()
-            raise _exit(context.report, error) from error
-        except BaseException:
-            context.abort()
-            raise
+            except KeyboardInterrupt:
+                context.abort()
+                raise _exit(context.report, InterruptError("interrupted")) from None
+            except OrienterError as error:
+                context.abort()
+                raise _exit(context.report, error) from error
+            except BaseException:
+                context.abort()
+                raise
 
 
 def task(
@@ -179,21 +187,3 @@ def _options() -> RunOptions:
         whatsapp=whatsapp,
         without=("slack",) if _told.get("no_slack") else (),
     )
-
-
-class _signals:  # noqa: N801 - used as a function
-    """SIGTERM and a closed terminal end a task as Ctrl-C does, each with its own exit code."""
-
-    def __enter__(self) -> None:
-        self._before: dict[int, Any] = {}
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                self._before[number] = signal.signal(number, self._raise)
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    @staticmethod
-    def _raise(number: int, _frame: FrameType | None) -> None:
-        raise InterruptError(f"told to end by {signal.Signals(number).name}", signal_number=number)

@@ -52,23 +52,9 @@ def _follow(ctx: InstanceContext, attachment: Attachment) -> None:
     try:
         attachment.run()
     except BaseException as error:
-        _stop_patiently(ctx)
+        ctx.end()
         if isinstance(error, KeyboardInterrupt):
             raise InterruptError("stopped by Ctrl-C", expected=True) from None
         raise
+    ctx.follows = False
     ctx.report.note(f"{ctx.instance} was stopped by another command")
-
-
-def _stop_patiently(ctx: InstanceContext) -> None:
-    """Stop; a second Ctrl-C hurries."""
-    sys.stdout.flush()
-    try:
-        ctx.lock_for_stopping()
-        ctx.progress()
-        ctx.stop()
-    except KeyboardInterrupt:
-        ctx.hurry()
-        ctx.stop()
-    finally:
-        ctx.finish()
-    ctx.report.note(f"{ctx.instance} is stopped; its data stays")

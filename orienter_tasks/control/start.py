@@ -26,6 +26,7 @@ def start_all(ctx: InstanceContext) -> None:
     for service in ctx.plan.services:
         if ctx.settings.services[service.name].on_exit != "ignore":
             service.require_alive("while the others started")
+    ctx.follows = not ctx.options.detach
     ctx.finish()
 
 

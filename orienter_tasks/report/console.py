@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, TextIO
+
+from orienter_tasks.errors import InterruptError
+from orienter_tasks.interruption import silence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +41,31 @@ def fancy(stream: TextIO) -> bool:
     return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
 
+def write(text: str) -> None:
+    """Write to stdout.
+
+    Raises:
+        InterruptError: its reader has gone, as `head` does once it has enough.
+    """
+    try:
+        sys.stdout.write(text)
+    except BrokenPipeError as error:
+        raise _unread() from error
+
+
+def flush() -> None:
+    """Flush stdout; errors as for `write`."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise _unread() from error
+
+
+def _unread() -> InterruptError:
+    silence(1)  # else Python complains of what is left to flush at its end
+    return InterruptError("nobody reads this any more", signal_number=signal.SIGPIPE, expected=True)
+
+
 class Report:
     """Where a task says what it has to say.
 
@@ -57,8 +87,8 @@ class Report:
     def answer(self, text: str) -> None:
         """Print what was asked for, as it is, on stdout."""
         with self._lock:
-            sys.stdout.write(text + "\n")
-            sys.stdout.flush()
+            write(text + "\n")
+            flush()
 
     def json(self, document: Mapping[str, Any]) -> None:
         """Print one JSON document on stdout."""
@@ -125,7 +155,7 @@ class Report:
         self.console(sys.stdout).print(Panel(grid, title=f"[bold]{title}[/]", border_style="green", expand=False))
 
     def _aside(self, text: str, style: str) -> None:
-        with self._lock:
+        with self._lock, contextlib.suppress(OSError):  # what nobody can read must not keep from stopping
             if fancy(sys.stderr):
                 from rich.text import Text
 
