@@ -78,7 +78,7 @@ def leases(situation: Situation) -> Iterator[Finding]:
         if not service.lease:
             continue
         holder = lease.holder(service.lease)
-        if holder is None or holder.root == str(site.instance.root):
+        if holder is None or holder.root in site.instance.roots:
             continue
         words = f"{service.lease} runs in instance {holder.instance} ({holder.root}, pid {holder.pid})"
         if why_skipped(service, site.variables.values):

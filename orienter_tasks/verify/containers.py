@@ -62,7 +62,7 @@ def _places_of(site: Site, container: Mapping[str, Any]) -> Iterator[Place]:
             own = mount["Name"] == site.instance.volume(component)
             yield Place(component, mount["Name"], f"volume {mount['Name']}", own=own)
         else:
-            yield place(component, mount["Source"], site.instance.data_dir, data=bool(mount["RW"]))
+            yield place(component, mount["Source"], site.instance, data=bool(mount["RW"]))
 
 
 def _actor(site: Site, container: Mapping[str, Any]) -> Actor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.processes import tree
@@ -12,7 +14,6 @@ from orienter_tasks.verify.evidence import Actor, Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     import psutil
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from orienter_tasks.instance import Instance
 
 SERVERS = (*INFRA, *SIDECARS)
-NAMED = ("AI_INSTANCE_ID", "AI_INSTANCE_ROOT")
+ROOT = "AI_INSTANCE_ROOT"
+NAMED = ("AI_INSTANCE_ID", ROOT)
 CARRIED = (*NAMED, "POSTGRES_DB", "S3_BUCKET")
 DATA = {"postgres": "", "minio": "data"}
 """Below the working directory of its leader, where the files of an embedded server are."""
@@ -71,10 +73,12 @@ def _wrong(environ: Mapping[str, str], component: str, site: Site) -> tuple[str,
     if server and COMPONENT_MARKER not in environ:
         return ()
     wanted = NAMED if server else CARRIED
+    # what was started before the checkout was moved has its former path
+    right = {name: site.instance.roots if name == ROOT else (site.variables[name],) for name in wanted}
     return tuple(
         f"{name}={environ[name]}" if name in environ else f"{name} missing"
         for name in wanted
-        if environ.get(name) != site.variables[name]
+        if environ.get(name) not in right[name]
     )
 
 
@@ -88,19 +92,23 @@ def places(instance: Instance, listed: Sequence[str] = ("postgres", "minio")) ->
             continue
         cwd = psutil.Process(record.pid).cwd()
         source = os.path.join(cwd, DATA[record.component]).rstrip("/")  # noqa: PTH118 - as the system tells it
-        found.append(place(record.component, source, instance.data_dir))
+        found.append(place(record.component, source, instance))
     return found
 
 
-def place(component: str, source: str, home: Path, *, data: bool = True) -> Place:
-    """Describe a directory of this machine; it is the instance's own when it lies below its DATA_DIR."""
-    real, own = os.path.realpath(source), os.path.realpath(home)
+def place(component: str, source: str, instance: Instance, *, data: bool = True) -> Place:
+    """Describe a directory of this machine; it is the instance's own when it lies below its DATA_DIR.
+
+    A mount keeps the path at which the checkout lay when it was made.
+    """
+    real = os.path.realpath(source)
+    homes = [os.path.realpath(replace(instance, root=Path(root)).data_dir) for root in instance.roots]
     try:
         status = os.stat(real)  # noqa: PTH116 - a path of the system's
         key = f"{status.st_dev}:{status.st_ino}"
     except OSError:
         key = real
-    return Place(component, source, key, own=os.path.commonpath([real, own]) == own, data=data)
+    return Place(component, source, key, own=any(os.path.commonpath([real, home]) == home for home in homes), data=data)
 
 
 def calls(processes: Sequence[psutil.Process]) -> dict[int, str]:
