@@ -6,6 +6,7 @@ A stale record can never name a stranger: the start mark holds the boot and the 
 from __future__ import annotations
 
 import platform
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from orienter_tasks.instance import Instance
 
+
+_ENDED = ("Z", "X", "zombie", "dead")  # Linux's words, and psutil's
 COMPONENT_MARKER = "ORIENTER_COMPONENT"
 """Set only for processes that we start; `env.export` never exports it, so a user's shell is never taken for ours."""
 
@@ -67,29 +70,47 @@ def start_mark(pid: int) -> str | None:
     On Linux the boot's id and the start in clock ticks (proc(5), field 22), which no change of the clock moves;
     elsewhere the start time that psutil gives.
     """
+    state, mark = _state_and_mark(pid)
+    return None if state in _ENDED else mark
+
+
+def birth_mark(pid: int) -> str | None:
+    """Return the mark of a process that may have ended already, as long as its parent has not taken notice."""
+    return _state_and_mark(pid)[1]
+
+
+def _state_and_mark(pid: int) -> tuple[str, str | None]:
     if pid <= 1:
-        return None
-    return _linux_mark(pid) if platform.system() == "Linux" else _portable_mark(pid)
-
-
-def _linux_mark(pid: int) -> str | None:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else f"{boot}:{fields[19]}"
-
-
-def _portable_mark(pid: int) -> str | None:
+        return "", None
+    if platform.system() == "Linux":
+        fields = _linux_fields(pid)
+        return (fields[0], f"{_linux_boot()}:{fields[19]}") if fields else ("", None)
     import psutil
 
     try:
         process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
+        return process.status(), f"{process.create_time():.2f}"
     except psutil.Error:
-        return None
+        return "", None
+
+
+def of_this_boot(mark: str) -> bool:
+    """Say whether a mark may still belong to something that runs; where marks do not tell, yes."""
+    return platform.system() != "Linux" or mark.startswith(f"{_linux_boot()}:")
+
+
+def _linux_fields(pid: int) -> list[str]:
+    """Return what follows the name in /proc/PID/stat: its state first."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return stat.rpartition(")")[2].split()
+
+
+@cache
+def _linux_boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 def path_of(instance: Instance, component: str) -> Path:
@@ -106,7 +127,7 @@ def load(instance: Instance, component: str) -> Record | None:
     """Read a component's record; None when there is none, or it is damaged or another checkout's."""
     try:
         record = msgspec.json.decode(path_of(instance, component).read_bytes(), type=Record)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     ours = record.root in instance.roots and record.instance == instance.id and record.project == instance.project
     return record if ours and record.component == component and record.pid > 1 else None

@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from orienter_tasks.errors import CheckError, NotFoundError
-from orienter_tasks.processes.record import COMPONENT_MARKER, Record, load, save, start_mark
+from orienter_tasks.errors import CheckError, NotFoundError, OrienterError
+from orienter_tasks.processes.record import COMPONENT_MARKER, Record, birth_mark, load, save
 from orienter_tasks.state import private_dir
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def describe_exit(code: int) -> str:
     if code == UNKNOWN_EXIT:
         return "is gone"
     if code < 0:
-        return f"was ended by {signal.Signals(-code).name}"
+        known = -code in signal.Signals._value2member_map_  # real-time signals have no names
+        return f"was ended by {signal.Signals(-code).name if known else f'signal {-code}'}"
     return f"exited with code {code}"
 
 
@@ -111,14 +112,26 @@ def spawn(instance: Instance, program: Program) -> Handle:
             f"{program.component} of {instance}: {missing} was not found",
             hint=f"{verb} it, or change orienter.services.{program.component} in invoke.yaml",
         ) from error
-    except OSError as error:
-        raise CheckError(f"{program.component} of {instance} cannot be started: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL, or a name that no variable can have
+        reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        raise CheckError(f"{program.component} of {instance} cannot be started: {reason}") from error
     finally:
         os.close(log)
-    record = Record(
+    record = _record(instance, program, child.pid)
+    try:
+        save(instance, record)
+    except OrienterError:
+        os.killpg(child.pid, signal.SIGKILL)  # what is not recorded would be lost
+        child.wait()
+        raise
+    return Handle(record, child)
+
+
+def _record(instance: Instance, program: Program, pid: int) -> Record:
+    return Record(
         component=program.component,
-        pid=child.pid,
-        mark=start_mark(child.pid) or "",
+        pid=pid,
+        mark=birth_mark(pid) or "",
         command=tuple(program.command),
         cwd=str(program.cwd),
         log=str(program.log),
@@ -131,11 +144,12 @@ def spawn(instance: Instance, program: Program) -> Handle:
         needs=tuple(program.needs),
         port=program.port,
     )
-    save(instance, record)
-    return Handle(record, child)
 
 
 def _open_log(path: Path) -> int:
-    if path.exists():
-        path.replace(path.with_name(path.name + ".1"))
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    try:
+        if path.exists():
+            path.replace(path.with_name(path.name + ".1"))
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise CheckError(f"cannot write the log {path}: {error.strerror}") from error
