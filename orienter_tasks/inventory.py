@@ -116,7 +116,11 @@ def _found(claim: Claim, resources: Sequence[Resource], look: Look) -> Found:
     instance = of_claim(claim)
     mine = [r for r in resources if r.project == claim.project and r.instance == claim.id]
     parts = [
-        *(of_container(r, with_memory=look.memory) for r in mine if r.root in claim.roots),
+        *(
+            of_container(r, with_memory=look.memory)
+            for r in mine
+            if r.root in claim.roots and r.name == instance.container(r.component)
+        ),
         *with_sidecars(of_processes(instance, look)),
     ]
     parts.sort(key=lambda part: (part.name not in INFRA, part.name))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orienter_tasks import ports
-from orienter_tasks.errors import ConflictError
+from orienter_tasks.errors import ConflictError, OrienterError
 from orienter_tasks.instance import component_of_port
 from orienter_tasks.processes import tree
 from orienter_tasks.services import lease
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from orienter_tasks.backends.backend import Backend, Site
-    from orienter_tasks.errors import OrienterError
     from orienter_tasks.stack.component import Component, Event
 
 
@@ -133,7 +132,7 @@ class Startup:
         strange = [port for port in taken if port not in ours]
         if not strange:
             return
-        named = {listener.port: listener.description for listener in ports.listeners(strange)}
+        named = {listener.port: listener.description for listener in ports.listeners(strange)} | _containers(strange)
         lines = [f"  {port} ({used[port]}): {named.get(port, 'holder unknown')}" for port in strange]
         raise ConflictError(
             f"{instance} cannot start: {'port' if len(strange) == 1 else 'ports'} "
@@ -155,6 +154,17 @@ class Startup:
             return self.runner.abort(grace)
         finally:
             self.finish()
+
+
+def _containers(strange: Sequence[int]) -> dict[int, str]:
+    """Name the containers that publish ports: what listens for them is only Docker's own proxy."""
+    from orienter_tasks.backends.docker import engine, survey
+
+    try:
+        found = {port: survey.publisher(engine.shared(), port) for port in strange} if engine.answers() else {}
+    except OrienterError:
+        return {}
+    return {port: holder for port, holder in found.items() if holder}
 
 
 def drop_caches(site: Site) -> None:

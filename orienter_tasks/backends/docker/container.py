@@ -93,6 +93,8 @@ class ContainerComponent:
         found = lookup.own_container(self._engine, self._site, self._container)
         if found is not None:
             self._discard(found, grace)
+        for left in self._one_offs():
+            self._remove(left.id)
         self._resources.remove_network()
 
     def logs(self, request: LogRequest) -> Iterator[str]:
@@ -100,6 +102,13 @@ class ContainerComponent:
         found = lookup.own_container(self._engine, self._site, self._container)
         if found is not None:
             yield from streams.read(self._engine, found["Id"], request)
+
+    def _one_offs(self) -> list[survey.Resource]:
+        """Find what a check that was killed has left: our labels, but a name that Docker made up."""
+        instance = self._site.instance
+        found = survey.containers(self._engine, project=instance.project, instance=str(instance.id))
+        mine = [each for each in found if each.root in instance.roots and each.component == self.name]
+        return [each for each in mine if each.name != self._container]
 
     def _make(self, spec: ContainerSpec, note: Note) -> None:
         images.ensure(self._engine, spec.image, spec.image_key, note)
