@@ -69,7 +69,7 @@ def show(ctx: InstanceContext, json: bool = False, reveal: bool = False) -> None
         ctx.report.warn(f".env sets {name}, but it is derived from the instance's id: that line is ignored")
 
 
-@task(help={"format": "One of sh, fish, dotenv, json."})
+@task(pre=[init], help={"format": "One of sh, fish, dotenv, json."})
 def export(ctx: InstanceContext, format: str = "sh") -> None:
     """Print the variables for a shell: eval "$(inv env.export)"."""
     from orienter_tasks.shells import FORMATS, render
@@ -81,7 +81,7 @@ def export(ctx: InstanceContext, format: str = "sh") -> None:
     ctx.report.answer(render(ctx.variables.values, known))
 
 
-@task(name="exec")
+@task(pre=[init], name="exec")
 def exec_(ctx: InstanceContext) -> None:
     """Run a command with this instance's variables: inv env.exec -- CMD…."""
     command = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
