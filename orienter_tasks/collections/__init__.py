@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from invoke.collection import Collection
 
-from orienter_tasks.collections import cleanup, dev, doctor, env, infra, instances, nginx, services, test
+from orienter_tasks.collections import cleanup, dev, doctor, env, infra, instances, nginx, services, test, unreadable
+
+unreadable.install()
 
 ns = Collection(
     instances.instances,
