@@ -289,8 +289,8 @@ class InstanceContext:
         startup.finish()
         if self._progress is not None:
             self._progress.__exit__(None, None, None)
-        for error in errors:
-            self.report.error(error)
+        for failure in errors:
+            self.report.error(failure)
 
     def _settle_backend(self) -> None:
         """Decide on the backend for good, and remember it in the claim before anything is made there."""

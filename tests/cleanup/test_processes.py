@@ -231,7 +231,7 @@ def test_an_nginx_whose_checkout_is_gone(
     directory.mkdir()
     socket = tmp_path / "s"
     (directory / "nginx.conf").write_text(
-        (f"user {worker_user()}; " if worker_user() else "")
+        (f"user {worker_user(80)}; " if worker_user(80) else "")
         + "pid p; events {} http { access_log off; "
         + "".join(f"{kind}_temp_path {kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         + f"server {{ listen unix:{socket}; }} }}"

@@ -12,6 +12,7 @@ from orienter_tasks import nginx, ports
 from orienter_tasks.backends.backend import NginxFacts
 from orienter_tasks.backends.embedded import binaries
 from orienter_tasks.backends.embedded.server import LEFTOVER_SECONDS, Launch, Server
+from orienter_tasks.backends.embedded.unprivileged import account_for_port
 from orienter_tasks.environment import LOOPBACK
 from orienter_tasks.errors import CheckError, NotFoundError
 from orienter_tasks.stack.component import LogRequest, NotReadyError
@@ -50,13 +51,13 @@ class NginxComponent:
         program = binaries.nginx(self._site.settings)
         private_dir(self.runtime)
         self.server.stop(LEFTOVER_SECONDS)
-        self.server.launch(launch_of(program, self.directory, nginx.MAIN))
+        self.server.launch(launch_of(program, self.directory, nginx.MAIN, self._port))
         return True
 
     def probe(self) -> None:
         """Require that our own process has the port, and that it answers /health as this instance."""
         self.server.require_alive()
-        port, pid = self._site.instance.ports["nginx"], self.server.pid
+        port, pid = self._port, self.server.pid
         if pid is None or port not in ports.listening_ports([pid]):
             raise NotReadyError(f"nginx does not listen on port {port} yet")
         nginx.probe(self._site)
@@ -75,6 +76,10 @@ class NginxComponent:
         return self.server.standing(self.name, f"port {self._site.instance.ports['nginx']}")
 
     @property
+    def _port(self) -> int:
+        return self._site.instance.ports["nginx"]
+
+    @property
     def runtime(self) -> Path:
         """The directory for its pid and temporary files."""
         return self.directory / "runtime"
@@ -86,13 +91,14 @@ class NginxComponent:
             upstream=LOOPBACK,
             runtime=str(self.runtime),
             mime_types=str(MIME_TYPES),
-            user=worker_user(),
+            user=worker_user(self._port),
         )
 
     def check(self, directory: Path) -> str:
         """Let nginx test a configuration; "" or its message."""
         private_dir(self.runtime)
-        launch = launch_of(binaries.nginx(self._site.settings), self.directory, str(directory / nginx.MAIN))
+        program = binaries.nginx(self._site.settings)
+        launch = launch_of(program, self.directory, str(directory / nginx.MAIN), self._port)
         try:
             done = subprocess.run(
                 [*launch.command, "-t", "-q"],
@@ -124,24 +130,24 @@ class NginxComponent:
         return True
 
 
-def launch_of(program: Path, directory: Path, configuration: str) -> Launch:
-    """Describe an nginx that stays in the foreground, with a directory as its prefix and working directory."""
+def launch_of(program: Path, directory: Path, configuration: str, port: int) -> Launch:
+    """Describe an nginx for a port: in the foreground, with a directory as its prefix and working directory."""
     words = ["-e", "stderr", "-p", f"{directory}/", "-c", configuration, "-g", "daemon off;"]
     return Launch(
         binary=program,
         version=("-v",),
-        command=[str(program), *words],
+        command=account_for_port(port).command(program, *words),
         env={},
         stop_signal=signal.SIGTERM,
     )
 
 
-def worker_user() -> str:
-    """Return user and group for the workers of a master that runs as root; "" for any other.
+def worker_user(port: int) -> str:
+    """Return user and group for the workers of a master that is root for its port's sake; "" for any other.
 
     It stays root: its directories are closed to everybody else.
     """
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 or account_for_port(port).prefix:
         return ""
     import grp
     import pwd

@@ -18,6 +18,7 @@ from orienter_tasks.backends.bucket import ensure_bucket
 from orienter_tasks.backends.embedded import binaries
 from orienter_tasks.backends.embedded.nginx import launch_of, worker_user
 from orienter_tasks.backends.embedded.server import LEFTOVER_SECONDS, Launch, Server
+from orienter_tasks.backends.embedded.unprivileged import account_for_port
 from orienter_tasks.environment import LOOPBACK
 from orienter_tasks.errors import ConfigError, OrienterError
 from orienter_tasks.stack.component import LogRequest, NotReadyError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.backends.backend import Site, Standing
     from orienter_tasks.backends.embedded.binaries import StoreKind
+    from orienter_tasks.backends.embedded.unprivileged import Account
     from orienter_tasks.stack.component import Note
 
 FRONT = "minio-front"
@@ -170,6 +172,10 @@ class StorageComponent:
         store = binaries.store(self._site.settings, written_by(data))
         return self._minio(store.program) if store.kind == "minio" else self._rclone(store.program)
 
+    @property
+    def _account(self) -> Account:
+        return account_for_port(self._site.instance.ports["minio_api"])
+
     def _minio(self, program: Path) -> Launch:
         variables, port = self._site.variables, self._site.instance.ports
         addresses = ["--address", f"{LOOPBACK}:{port['minio_api']}"]
@@ -178,7 +184,7 @@ class StorageComponent:
         return Launch(
             binary=program,
             version=("--version",),
-            command=[str(program), "server", str(self.directory / "data"), *addresses],
+            command=self._account.command(program, "server", str(self.directory / "data"), *addresses),
             env={
                 "MINIO_ROOT_USER": variables["AWS_ACCESS_KEY_ID"],
                 "MINIO_ROOT_PASSWORD": variables["AWS_SECRET_ACCESS_KEY"],
@@ -193,7 +199,7 @@ class StorageComponent:
         return Launch(
             binary=program,
             version=("version",),
-            command=[str(program), *words],
+            command=self._account.command(program, *words),
             env={"RCLONE_AUTH_KEY": self._auth_key()},
         )
 
@@ -208,8 +214,9 @@ class StorageComponent:
         return '"' + f"{key},{secret}".replace('"', '""') + '"'
 
     def _front(self) -> Launch:
-        program, workers = binaries.nginx(self._site.settings), worker_user()
-        listen = f"{LOOPBACK}:{self._site.instance.ports['minio_api']}"
+        port = self._site.instance.ports["minio_api"]
+        program, workers = binaries.nginx(self._site.settings), worker_user(port)
+        listen = f"{LOOPBACK}:{port}"
         text = FRONT_CONF.format(listen=listen, socket=SOCKET, user=f"user {workers};" if workers else "")
         write_private(self.directory / "front" / "nginx.conf", text)
-        return launch_of(program, self.directory, "front/nginx.conf")
+        return launch_of(program, self.directory, "front/nginx.conf", port)

@@ -1,4 +1,4 @@
-"""PostgreSQL refuses root, and initdb refuses a user without a name: run them so that neither is in the way.
+"""Run servers without root's capabilities: PostgreSQL refuses root, initdb a user without a name, nginx needs neither.
 
 `unshare -U` changes what the program sees of itself, not what it is: its pid stays, and its files stay ours.
 Where user namespaces are forbidden, root becomes `nobody`, who then owns the data.
@@ -97,6 +97,22 @@ def user_namespaces() -> bool:
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         return subprocess.run(command, capture_output=True, timeout=PROBE_SECONDS, check=False).returncode == 0
     return False
+
+
+def account_for_port(port: int) -> Account:
+    """Decide how to run a server that only needs a port and our own files: as root without root's capabilities.
+
+    A port that needs them is served by root itself.
+    """
+    if os.geteuid() == 0 and port >= _first_open_port() and user_namespaces():
+        return _in_namespace()
+    return Account()
+
+
+def _first_open_port() -> int:
+    with contextlib.suppress(OSError, ValueError):
+        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii"))
+    return 1024
 
 
 def _ordinary(uid: int) -> Account:
