@@ -366,7 +366,7 @@ def test_a_volume_in_use_ends_in_a_report(host: Host) -> None:
 def test_every_task_and_argument_has_help(task: str) -> None:
     found = ns[f"cleanup.{task}"]
     assert found.__doc__
-    arguments = {"dry_run", "yes", "json", *(["id"] if task == "instance" else [])}
-    assert {argument.name for argument in found.get_arguments()} == arguments
-    assert all(argument.help for argument in found.get_arguments())
-    assert all(argument.default is False for argument in found.get_arguments() if argument.name != "id")
+    arguments = {argument.name: argument for argument in found.get_arguments()}
+    assert set(arguments) == {"dry_run", "yes", "json", *(["id"] if task == "instance" else [])}
+    assert all(argument.help for argument in arguments.values())
+    assert all(argument.default is False for name, argument in arguments.items() if name != "id")
