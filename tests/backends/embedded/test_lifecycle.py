@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from orienter_tasks import nginx, ports
+from orienter_tasks.backends.embedded.unprivileged import Account
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError, OrienterError
 from orienter_tasks.processes import tree
 from orienter_tasks.processes.record import load, path_of
@@ -228,12 +229,24 @@ def test_holdings_tell_sizes(lab: EmbeddedLab) -> None:
 
 def test_a_start_that_fails_leaves_nothing_running(lab: EmbeddedLab, monkeypatch: pytest.MonkeyPatch) -> None:
     """The front's program cannot be started: the server behind it must not stay alone."""
+    monkeypatch.setattr("orienter_tasks.backends.embedded.nginx.account_for_port", lambda port: Account())
     broken = lab.directory / "nginx"
     broken.write_text("#!/nonexistent/interpreter\n")
     broken.chmod(0o755)
     site = lab.site(embedded={"nginx": str(broken)})
     with pytest.raises(OrienterError, match="cannot run here"):
         component(lab.backend(site), "minio").start(lambda text: None)
+    assert tree.members(site.instance) == []
+
+
+def test_a_program_that_cannot_run_is_told(lab: EmbeddedLab) -> None:
+    """Also behind a prefix such as unshare, where only its exit tells."""
+    broken = lab.directory / "nginx"
+    broken.write_text("#!/nonexistent/interpreter\n")
+    broken.chmod(0o755)
+    site = lab.site(embedded={"nginx": str(broken)})
+    with pytest.raises(OrienterError, match="cannot run here"):
+        up(lab.backend(site), site, ["minio"])
     assert tree.members(site.instance) == []
 
 
