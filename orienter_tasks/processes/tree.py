@@ -1,7 +1,8 @@
 """Find every process that belongs to a component, also those that left its group, and stop them all.
 
-Nobody else's process is ever signalled: a process counts only as a descendant of a leader whose record matches, as a
-member of its group while it lives, by the marker in its environment, or in its session with its directory.
+Nobody else's process is ever signalled. A process counts by the marker in its environment, in the session of a leader
+whose record matches (or of a dead one, with its directory), or as a descendant of such a process that does not say
+itself that it was started for somebody else.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orienter_tasks.environment import masked
 from orienter_tasks.errors import CheckError
-from orienter_tasks.processes.record import COMPONENT_MARKER, Record, forget, load, start_mark
+from orienter_tasks.processes.record import COMPONENT_MARKER, Record, forget, load, of_this_boot, start_mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,27 +29,30 @@ POLL_SECONDS = 0.01
 PORT_SECONDS = 2.0
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """A living process, its parent, and whose its environment says that it is: component, root and id."""
+
+    process: psutil.Process
+    parent: int
+    owner: tuple[str, str, str] | None
+
+
 def members(instance: Instance, component: str | None = None) -> list[psutil.Process]:
     """Return the living processes of one component, or of all components of an instance."""
-    import psutil
-
     records = _records(instance, component)
     alive = {record.pid for record in records if record.alive()}
+    seen = _look()
+    found = {pid for pid, it in seen.items() if pid in alive or _belongs(it, instance, component, records, alive)}
     spared = _self_and_ancestors()
-    found: dict[int, psutil.Process] = {}
-    for process in psutil.process_iter():
-        if process.pid in spared:
-            continue
-        try:
-            if _belongs(process, instance, component, records, alive) and process.status() != psutil.STATUS_ZOMBIE:
-                found[process.pid] = process
-        except psutil.Error:
-            continue
-    for pid in alive:
-        for child in _children(pid):
-            if child.pid not in spared:
-                found.setdefault(child.pid, child)
-    return list(found.values())
+    queue = [*(found - spared)]
+    while queue:
+        parent = queue.pop()
+        for pid, it in seen.items():
+            if it.parent == parent and pid not in found and not _is_anothers(it, instance, component):
+                found.add(pid)
+                queue.append(pid)
+    return [seen[pid].process for pid in found - spared]
 
 
 def stop(instance: Instance, component: str, grace: float) -> None:
@@ -61,17 +67,19 @@ def stop(instance: Instance, component: str, grace: float) -> None:
         CheckError: naming who survives.
     """
     record = load(instance, component)
+    if record is not None and record.alive() and record.pid in _self_and_ancestors():
+        raise CheckError(
+            f"{component} of {instance} runs this very command, and so is not stopped by it",
+            hint="run it in a terminal of its own",
+        )
     processes = members(instance, component)
     if processes:
         _signal_gracefully(record, processes)
-        stubborn = await_end(processes, grace)
-        late = [process for process in members(instance, component) if process not in stubborn]
-        stubborn = [*stubborn, *late]
+        stubborn = {*await_end(processes, grace), *members(instance, component)}
         deadline = time.monotonic() + KILL_SECONDS
         while stubborn and time.monotonic() < deadline:
             _send(stubborn, signal.SIGKILL)
-            await_end(stubborn, 1.0)
-            stubborn = members(instance, component)
+            stubborn = {*await_end(stubborn, 1.0), *members(instance, component)}
         if stubborn:
             raise CheckError(
                 f"{component} of {instance} survives SIGKILL: {', '.join(describe(p) for p in stubborn)}",
@@ -133,7 +141,8 @@ def describe(process: psutil.Process) -> str:
 
     try:
         words = process.cmdline()[:3] or [process.name()]
-        command = " ".join(os.path.basename(words[0]).split() + words[1:])[:60]  # noqa: PTH119 - not a path of ours
+        command = masked("", " ".join([os.path.basename(words[0]), *words[1:]]))  # noqa: PTH119 - not a path of ours
+        command = " ".join(command.split())[:60]
     except psutil.Error:
         return f"pid {process.pid}"
     try:
@@ -148,45 +157,63 @@ def _records(instance: Instance, component: str | None) -> list[Record]:
     return [record for record in load_all(instance) if component in (None, record.component)]
 
 
-def _belongs(
-    process: psutil.Process,
-    instance: Instance,
-    component: str | None,
-    records: Sequence[Record],
-    alive: set[int],
-) -> bool:
-    if process.pid in alive:
-        return True
-    session = _session(process.pid)
-    for record in records:
-        if session == record.pid and (record.pid in alive or _left_behind(process, record)):
-            return True
-    return _marked(process, instance, component)
+def _look() -> dict[int, _Seen]:
+    """Look at every living process of the machine once."""
+    import psutil
+
+    seen = {}
+    for process in psutil.process_iter():
+        try:
+            with process.oneshot():
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    seen[process.pid] = _Seen(process, process.ppid(), _owner(process))
+        except psutil.Error:
+            continue
+    return seen
 
 
-def _left_behind(process: psutil.Process, record: Record) -> bool:
-    """Whether a process of a dead leader's session is still that leader's: such as an nginx worker, whose
-    environment its title has overwritten."""  # noqa: D205, D209 - one sentence
-    if start_mark(record.pid) is not None:
-        return False
-    same_owner = process.uids().real == os.getuid()
-    return same_owner and process.cwd() == record.cwd and process.create_time() >= record.started_at - 1.0
-
-
-def _marked(process: psutil.Process, instance: Instance, component: str | None) -> bool:
+def _owner(process: psutil.Process) -> tuple[str, str, str] | None:
     import psutil
 
     try:
         environ = process.environ()
     except (psutil.Error, OSError):
-        return False
-    name = environ.get(COMPONENT_MARKER)
-    return (
-        name is not None
-        and component in (None, name)
-        and environ.get("AI_INSTANCE_ROOT") in instance.roots
-        and environ.get("AI_INSTANCE_ID") == str(instance.id)
+        return None
+    if COMPONENT_MARKER not in environ:
+        return None
+    return environ[COMPONENT_MARKER], environ.get("AI_INSTANCE_ROOT", ""), environ.get("AI_INSTANCE_ID", "")
+
+
+def _belongs(it: _Seen, instance: Instance, component: str | None, records: Sequence[Record], alive: set[int]) -> bool:
+    """Whether a process is a component's own without regard to its parents: by its environment, or its session."""
+    if it.owner is not None:
+        return not _is_anothers(it, instance, component)
+    session = _session(it.process.pid)
+    return any(
+        session == record.pid and (record.pid in alive or _left_behind(it.process, record)) for record in records
     )
+
+
+def _is_anothers(it: _Seen, instance: Instance, component: str | None) -> bool:
+    """Whether the environment says that a process was started for somebody else: a child of ours may have done that."""
+    if it.owner is None:
+        return False
+    name, root, number = it.owner
+    return component not in (None, name) or root not in instance.roots or number != str(instance.id)
+
+
+def _left_behind(process: psutil.Process, record: Record) -> bool:
+    """Whether a process of a dead leader's session is still that leader's: such as an nginx worker, whose
+    environment its title has overwritten."""  # noqa: D205, D209 - one sentence
+    import psutil
+
+    if start_mark(record.pid) is not None or not of_this_boot(record.mark):
+        return False
+    try:
+        same_owner = process.uids().real == os.getuid()
+        return same_owner and process.cwd() == record.cwd and process.create_time() >= record.started_at - 1.0
+    except psutil.Error:
+        return False
 
 
 def _session(pid: int) -> int:
@@ -194,15 +221,6 @@ def _session(pid: int) -> int:
         return os.getsid(pid)
     except OSError:
         return -1
-
-
-def _children(pid: int) -> list[psutil.Process]:
-    import psutil
-
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.Error:
-        return []
 
 
 def _self_and_ancestors() -> set[int]:
