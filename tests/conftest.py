@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from importlib.abc import Loader, MetaPathFinder
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import hypothesis
@@ -22,7 +23,6 @@ from orienter_tasks.instance import Instance, make_instance as build_instance
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from importlib.machinery import ModuleSpec
-    from pathlib import Path
     from types import ModuleType
 
     from orienter_tasks.settings import Settings
@@ -115,7 +115,8 @@ def _server_in(command: object) -> str | None:
         return None
     for index, raw in enumerate(words):
         word = os.fsdecode(raw) if isinstance(raw, (str, bytes, os.PathLike)) else ""
-        if (index == 0 or word.startswith("/")) and os.path.basename(word) in SERVERS:  # noqa: PTH119 - any word
+        path = Path(word)
+        if path.name in SERVERS and (index == 0 or (path.is_absolute() and not path.is_dir())):
             return word
     return None
 
