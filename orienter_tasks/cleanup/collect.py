@@ -146,11 +146,11 @@ def _files(scope: Scope, holder: Holder) -> Iterator[Thing]:
     claim, place = holder.claim, holder.checkout.place
     if holder.checkout.state is State.GONE:
         place = Path(claim.root)
-    if place is None or os.path.realpath(place) != str(place):
+    if place is None:
         return
     if scope.takes_data:
         yield from files.directories(claim, place)
-    if scope.named:
+    if scope.named or os.path.realpath(place) != str(place):
         return
     if "log" in scope.kinds and holder.checkout.state is State.HERE:
         yield from files.logs(claim, place)

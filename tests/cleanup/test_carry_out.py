@@ -16,7 +16,7 @@ from orienter_tasks.errors import BackendError, ConflictError
 from orienter_tasks.state import locked
 from tests.cleanup.conftest import PROJECT
 from tests.cleanup.engines import MemoryEngine, labels
-from tests.cleanup.worlds import view_of
+from tests.cleanup.worlds import snapshot, view_of
 
 if TYPE_CHECKING:
     from orienter_tasks.claims import Claim, Claims
@@ -326,3 +326,16 @@ def test_something_that_cannot_be_removed_is_reported(
     assert {thing.kind for thing, _ in outcome.failed} == {"directory"}
     assert [thing.kind for thing, _ in outcome.spared if thing.kind == "claim"] == ["claim"]
     assert len(claims.read()) == 1
+
+
+@pytest.mark.parametrize("scope", [Scope("logs"), Scope("weekly"), Scope("instance", 1)])
+def test_files_are_not_reached_through_a_link_above_the_checkout(
+    world: World, claims: Claims, memory: MemoryLab, scope: Scope
+) -> None:
+    root = Path(world.checkout(1, "here").root)
+    root.parent.rename(root.parent.with_name("elsewhere"))
+    root.parent.symlink_to(root.parent.with_name("elsewhere"))
+    before = snapshot(root.parent.with_name("elsewhere"))
+    assert Cleaner(world, claims, memory).clean(scope).gone == []
+    assert len(claims.read()) == 1
+    assert snapshot(root.parent.with_name("elsewhere")) == before

@@ -185,6 +185,15 @@ class TestWithoutAClaim:
             assert plan.stays[0].reason == "it is another user's"
 
 
+def test_a_claim_holds_what_is_of_its_project_id_and_roots() -> None:
+    holder = Holder(claim(1, former_roots=("/old",)), Checkout(State.GONE, "gone"))
+    assert holder.holds(thing("volume", 1))
+    assert holder.holds(thing("volume", 1, root="/old"))
+    assert not holder.holds(thing("volume", 11, root="/trees/1"))
+    assert not holder.holds(thing("volume", 1, root="/trees/1/sub"))
+    assert not holder.holds(Thing("volume", "v", "v", "orienter-2", 1, "/trees/1"))
+
+
 def test_another_projects_things_are_not_even_mentioned() -> None:
     seen = reality(things=[Thing("volume", "v", "v", "orienter-2", 1, "/trees/1")])
     for scope in (Scope("all"), Scope("weekly"), Scope("instance", 1)):
