@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.context import InstanceContext
 
+NO_CONSOLE = "no console"
 STATUS_COLUMNS = ("component", "state", "port", "what", "up", "memory")
 
 
@@ -58,23 +59,21 @@ def _status_rows(ctx: InstanceContext, found: inventory.Found, names: Sequence[s
     for name in dict.fromkeys([*expected, *parts]):
         if names and name not in names:
             continue
+        port = str(_port(ctx, name) or "")
         part = parts.get(name)
-        port = _port(ctx, name)
-        if part is not None:
-            state = part.state
-        else:
+        if part is None:
             state = "skipped" if name in skipped else "stopped"
-        rows.append(
-            [
-                name,
-                state,
-                str(port) if port else "",
-                part.what if part else skipped.get(name, ""),
-                inventory.ago(part.started_at) if part else "",
-                inventory.megabytes(part.memory) if part and part.running else "",
-            ]
-        )
+            rows.append([name, state, port, skipped.get(name, ""), "", ""])
+            continue
+        what = f"{part.what}, {NO_CONSOLE}" if part.running and name == "minio" and not _console(ctx) else part.what
+        memory = inventory.megabytes(part.memory) if part.running else ""
+        rows.append([name, part.state, port, what, inventory.ago(part.started_at), memory])
     return rows
+
+
+def _console(ctx: InstanceContext) -> bool:
+    """Whether the S3 store has a web console: the embedded rclone has none."""
+    return not any(NO_CONSOLE in standing.detail for standing in ctx.backend.standings())
 
 
 def _port(ctx: InstanceContext, name: str) -> int | None:
