@@ -73,6 +73,7 @@ CHECKS: tuple[Callable[[Situation], Iterable[Finding]], ...] = (
     listeners.exposed,
     running.servers,
     running.stale_records,
+    running.throwaways,
     programs.found,
     programs.node,
     programs.skipped,

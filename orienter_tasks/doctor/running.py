@@ -89,6 +89,14 @@ def stale_records(situation: Situation) -> Iterator[Finding]:
             )
 
 
+def throwaways(situation: Situation) -> Iterator[Finding]:
+    """Find what a killed `inv test.integration` has left running."""
+    from orienter_tasks.hostcheck import throwaway
+
+    for directory in throwaway.left(situation.root):
+        yield Finding("warning", "orphans", f"left of a killed inv test: {directory}", "inv test.integration")
+
+
 def orphans(reality: Reality) -> Iterator[Finding]:
     """Name what is left of checkouts that are gone, and what says that it is of one that nobody has claimed."""
     from orienter_tasks.cleanup import plan as plans

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from orienter_tasks import environment, worktree
 from orienter_tasks.claims import Claims
 from orienter_tasks.doctor.finding import Finding
-from orienter_tasks.errors import OrienterError
+from orienter_tasks.errors import InterruptError, OrienterError
 from orienter_tasks.report.console import Report
 
 if TYPE_CHECKING:
@@ -95,6 +95,8 @@ def read(ctx: InstanceContext) -> tuple[Situation, list[Finding]]:
     def told(topic: str, ask: Callable[[], T]) -> T | None:
         try:
             return ask()
+        except InterruptError:
+            raise
         except OrienterError as error:
             if not any(finding.what == str(error) for finding in findings):
                 findings.append(Finding("problem", topic, str(error), error.hint))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orienter_tasks.errors import OrienterError
+from orienter_tasks.errors import InterruptError, OrienterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,6 +52,8 @@ def prove(check: str, proof: Callable[[], str]) -> Outcome:
     """Run a proof: it returns what it looked at, or raises what is wrong."""
     try:
         return Outcome(check, ok=True, detail=proof())
+    except InterruptError:
+        raise
     except OrienterError as error:
         detail = "\n".join([" ".join(str(error).split()), *error.details])
         return Outcome(check, ok=False, detail=detail, hint=error.hint)

@@ -25,7 +25,7 @@ from orienter_tasks.defaults import PORTS, SERVICES
 from orienter_tasks.errors import CheckError, NotFoundError
 from orienter_tasks.instance import PRIVILEGED_NGINX_MOVE, make_instance, port_plan
 from orienter_tasks.settings import INFRA_PORTS
-from orienter_tasks.state import locked, private_dir, write_private
+from orienter_tasks.state import is_locked, locked, private_dir, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -123,17 +123,29 @@ def ground(host: Path, settings: Settings) -> Iterator[Ground]:
     What a killed run left is cleared first: only one runs at a time in a checkout.
     """
     base = host / ".dev-data"
-    name = f"test-{hashlib.sha256(os.fsencode(host)).hexdigest()[:12]}"
     dotenv = host / ".env"
     text = dotenv.read_text(encoding="utf-8", errors="replace") if dotenv.is_file() else ""
     with ExitStack() as stack:
-        stack.enter_context(locked(name, timeout=LOCK_SECONDS))
-        for left in sorted(base.glob(f"{PREFIX}*")):
-            Ground(left, host, settings, text).clear()
+        stack.enter_context(locked(_lock_name(host), timeout=LOCK_SECONDS))
+        for directory in _directories(host):
+            Ground(directory, host, settings, text).clear()
         made = Ground(private_dir(base / f"{PREFIX}{secrets.token_hex(3)}"), host, settings, text)
         stack.callback(made.clear)
         stack.enter_context(_own_state(private_dir(made.directory / "state")))
         yield made
+
+
+def left(host: Path) -> list[Path]:
+    """Return the throwaway directories that a killed run has left in a checkout; none while a run is going on."""
+    return [] if is_locked(_lock_name(host)) else _directories(host)
+
+
+def _directories(host: Path) -> list[Path]:
+    return sorted((host / ".dev-data").glob(f"{PREFIX}*"))
+
+
+def _lock_name(host: Path) -> str:
+    return f"test-{hashlib.sha256(os.fsencode(host)).hexdigest()[:12]}"
 
 
 def raw_of(settings: Settings) -> dict[str, Any]:

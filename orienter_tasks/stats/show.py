@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from orienter_tasks.errors import NotFoundError, OrienterError
+from orienter_tasks.errors import BackendError, NotFoundError
 from orienter_tasks.inventory import megabytes
 from orienter_tasks.report.console import fancy
 from orienter_tasks.settings import INFRA
@@ -88,7 +88,7 @@ def _containers(ctx: InstanceContext) -> dict[str, str]:
     instance = ctx.instance
     try:
         found = survey.containers(engines.shared(), project=instance.project, instance=str(instance.id))
-    except OrienterError as error:
+    except BackendError as error:
         ctx.report.warn(f"not seen: {error.line()}")
         return {}
     return {one.component: one.id for one in found if one.running and one.root in ctx.claim.roots}

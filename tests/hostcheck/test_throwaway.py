@@ -1,0 +1,133 @@
+"""Throwaway checkouts: what they are like, and that they go away again, also after a run that was killed."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from orienter_tasks import validation, worktree
+from orienter_tasks.claims import Claims
+from orienter_tasks.errors import CheckError
+from orienter_tasks.hostcheck import throwaway
+from orienter_tasks.state import state_dir
+from tests.configurations import OWN_PORTS, TEST_IMAGES, shop
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orienter_tasks.hostcheck.outcome import Premises
+    from orienter_tasks.settings import Settings
+    from tests.conftest import MakeRepo
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return validation.load({"project": "orienter-test-doctor", "ports": OWN_PORTS, "docker": TEST_IMAGES})
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        None,
+        shop(),
+        {"ports": {"vite": None, "gateway": 4100}, "services": {"frontend": None, "opencode": {"needs": []}}},
+        {"hooks": {"before_services": [{"name": "a", "command": ["b"], "env": {"C": "d"}, "timeout": 3}]}},
+    ],
+)
+def test_settings_can_be_written_down(raw: Any) -> None:
+    settings = validation.load(raw)
+    assert validation.load(throwaway.raw_of(settings)) == settings
+
+
+def test_the_ground_is_its_own(make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = make_repo("host")
+    (host / "templates").mkdir()
+    (host / ".env").write_text("AI_INSTANCE_ID=3\nexport AI_INSTANCE_ROOT=/x\nPOSTGRES_PASSWORD=p\n")
+    monkeypatch.setenv("AI_INSTANCE_ID", "5")
+    monkeypatch.setenv("AI_INSTANCE_ROOT", str(host))
+    before = dict(os.environ)
+    with throwaway.ground(host, settings) as ground:
+        assert state_dir() == ground.directory / "state"
+        assert "AI_INSTANCE_ID" not in os.environ
+        root = ground.checkout("one", 4)
+        assert worktree.read(root).linked
+        assert worktree.read(root).main_root == ground.directory / "repository"
+        assert (root / ".env").read_text() == "POSTGRES_PASSWORD=p\nAI_INSTANCE_ID=4\n"
+        assert (root / ".env").stat().st_mode & 0o777 == 0o600
+        assert (root / "templates").resolve() == host / "templates"
+        ctx = ground.context(root, "embedded")
+        assert ctx.instance.id == 4
+        assert ctx.instance.project.startswith("orienter-test-doctor-test-")
+        assert ctx.instance.ports["nginx"] == OWN_PORTS["nginx"] + 4000
+        assert [claim.id for claim in ground.claims()] == [4]
+    assert dict(os.environ) == before
+    assert list((host / ".dev-data").iterdir()) == []
+    assert Claims().read() == []
+    assert worktree.read(host).git_dir == host / ".git"
+
+
+def test_it_goes_away_when_something_fails(make_repo: MakeRepo, settings: Settings) -> None:
+    host = make_repo("host")
+
+    def interrupted() -> None:
+        with throwaway.ground(host, settings) as ground:
+            ground.folder("x")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list((host / ".dev-data").iterdir()) == []
+
+
+def test_a_hosts_hooks_do_not_run(make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = make_repo("host")
+    hooks = host / "hooks"
+    hooks.mkdir()
+    for name in ("post-checkout", "pre-commit", "post-commit"):
+        (hooks / name).write_text("#!/bin/sh\nexit 1\n")
+        (hooks / name).chmod(0o755)
+    config = host / "config"
+    config.write_text(f"[core]\n\thooksPath = {hooks}\n[commit]\n\tgpgsign = true\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    monkeypatch.setenv("GIT_DIR", str(host / ".git"))
+    with throwaway.ground(host, settings) as ground:
+        assert ground.checkout("one", 1).is_dir()
+
+
+def test_no_git(make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from orienter_tasks.errors import NotFoundError
+
+    host = make_repo("host")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with throwaway.ground(host, settings) as ground:
+        ground.folder("for templates only")
+        with pytest.raises(NotFoundError, match="git is not on PATH"):
+            ground.checkout("one", 1)
+
+
+def test_ids_whose_ports_nobody_has(settings: Settings) -> None:
+    assert throwaway.free_ids(settings, [], 2) == [9, 8]
+    with socket.create_server(("127.0.0.1", OWN_PORTS["postgres"] + 9000)):
+        assert throwaway.free_ids(settings, [], 2) == [8, 7]
+        with socket.create_server(("127.0.0.1", OWN_PORTS["vite"] + 8000)):  # it is not the infrastructure's
+            assert throwaway.free_ids(settings, [], 2) == [8, 7]
+
+
+def test_ids_that_are_claimed_are_left_alone(
+    make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orienter_tasks.context import InstanceContext, RunOptions
+
+    monkeypatch.setenv("AI_INSTANCE_ID", "9")
+    raw = {"project": "another", "backend": "embedded", "ports": OWN_PORTS}
+    claim = InstanceContext(make_repo("other"), raw, options=RunOptions()).claim
+    assert throwaway.free_ids(settings, [claim], 2) == [8, 7]
+
+
+def test_too_few_ids(premises: Premises) -> None:
+    settings = validation.load({"ports": OWN_PORTS, "instances": {"max": 0}})
+    with pytest.raises(CheckError, match="need 2 ids whose ports are free, and there are 1"):
+        throwaway.free_ids(settings, [], 2)
