@@ -183,7 +183,7 @@ def _service(raw: Mapping[str, Any], where: str) -> Service:
     _argv(raw, where)
     _environment(raw, where)
     if isinstance(raw.get("ready"), dict):
-        _known(raw["ready"], Ready, f"{where}.ready")
+        _known(_mapping(raw["ready"], f"{where}.ready"), Ready, f"{where}.ready")
     return _convert(raw, Service, where)
 
 
