@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -104,17 +105,8 @@ def spawn(instance: Instance, program: Program) -> Handle:
             start_new_session=True,
             restore_signals=True,
         )
-    except FileNotFoundError as error:
-        missing, verb = program.command[0], "install"
-        if not program.cwd.is_dir():
-            missing, verb = f"the directory {program.cwd}", "make"
-        raise NotFoundError(
-            f"{program.component} of {instance}: {missing} was not found",
-            hint=f"{verb} it, or change orienter.services.{program.component} in invoke.yaml",
-        ) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL, or a name that no variable can have
-        reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
-        raise CheckError(f"{program.component} of {instance} cannot be started: {reason}") from error
+        raise _not_started(instance, program, error) from error
     finally:
         os.close(log)
     record = _record(instance, program, child.pid)
@@ -125,6 +117,19 @@ def spawn(instance: Instance, program: Program) -> Handle:
         child.wait()
         raise
     return Handle(record, child)
+
+
+def _not_started(instance: Instance, program: Program, error: OSError | ValueError) -> OrienterError:
+    name, who = program.command[0], f"{program.component} of {instance}"
+    change = f"or change orienter.services.{program.component} in invoke.yaml"
+    if not program.cwd.exists():
+        return NotFoundError(f"{who}: the directory {program.cwd} was not found", hint=f"make it, {change}")
+    # a directory of PATH that may not be searched makes «permission denied» of a program that is nowhere
+    nowhere = os.sep not in name and shutil.which(name, os.F_OK, program.env.get("PATH")) is None
+    if isinstance(error, FileNotFoundError) or (isinstance(error, PermissionError) and nowhere):
+        return NotFoundError(f"{who}: {name} was not found", hint=f"install it, {change}")
+    reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+    return CheckError(f"{who} cannot be started: {reason}")
 
 
 def _record(instance: Instance, program: Program, pid: int) -> Record:
