@@ -167,6 +167,14 @@ def test_a_program_that_is_not_there(lab: Lab) -> None:
     assert records.load(lab.instance, "dashboard") is None
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may search everything")
+def test_a_program_that_is_not_there_though_some_directory_may_not_be_searched(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0)
+    path = f"{tmp_path / 'closed'}:{os.environ['PATH']}"
+    with pytest.raises(NotFoundError, match="no-such-program was not found"):
+        lab.spawn("dashboard", ["no-such-program"], env={"PATH": path})
+
+
 def test_a_directory_that_is_not_there(lab: Lab, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"the directory .*/missing was not found"):
         lab.spawn("dashboard", ["true"], cwd=tmp_path / "missing")

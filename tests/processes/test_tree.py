@@ -344,7 +344,10 @@ def test_a_port_is_free_again(lab: Lab) -> None:
     assert not answers(port)
 
 
-def test_who_hides_from_everything_but_keeps_the_port_is_named_and_spared(lab: Lab) -> None:
+def test_who_hides_from_everything_but_keeps_the_port_is_named_and_spared(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree, "PORT_SECONDS", 0.1)
     port = free_port()
     command = [sys.executable, "-I", "-S", "-c", LISTEN, str(port), "hide"]
     handle = lab.spawn("dashboard", command, port=port)
