@@ -58,8 +58,8 @@ def owner_obstacle(root: Path) -> str:
             owner = os.lstat(path).st_uid
         except (FileNotFoundError, NotADirectoryError):
             continue
-        except OSError as error:
-            return f"its checkout cannot be seen: {error.strerror}"
+        except (OSError, ValueError) as error:
+            return f"its checkout cannot be seen: {getattr(error, 'strerror', error)}"
         return "it is another user's" if owner not in (os.geteuid(), 0) else ""
     return ""
 

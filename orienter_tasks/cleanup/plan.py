@@ -96,7 +96,7 @@ def _decide(scope: Scope, reality: Reality, thing: Thing) -> Decision:
     if holder.checkout.state is State.HERE:
         return _of_existing(scope, reality, thing)
     if holder.checkout.state is not State.GONE:
-        return Decision(thing, goes=False, reason=holder.checkout.reason)
+        return Decision(thing, goes=False, reason=_kept(holder))
     goes = thing.kind in scope.kinds
     return Decision(thing, goes=goes, reason=holder.checkout.reason if goes else _later(thing))
 
@@ -107,7 +107,7 @@ def _of_existing(scope: Scope, reality: Reality, thing: Thing) -> Decision:
         return Decision(thing, goes=False, reason="its checkout exists")
     if thing.kind == "log":
         days = (reality.taken_at - (thing.written_at or reality.taken_at)) / DAY
-        words = f"last written to {days:.0f} days ago"
+        words = f"last written to {days:.0f} days ago" if days >= 1 else "written to within a day"
         return Decision(thing, goes=days > LOG_DAYS, reason=words)
     if thing.kind == "record" and not thing.running:
         if _runs(reality, thing):
@@ -133,7 +133,7 @@ def _decide_last(scope: Scope, reality: Reality, holder: Holder, decisions: Iter
 
 def _against_release(scope: Scope, reality: Reality, holder: Holder, decisions: Sequence[Decision]) -> str:
     if not _may_go(scope, holder):
-        return holder.checkout.reason
+        return _kept(holder)
     if "claim" not in scope.kinds:
         return "inv cleanup.weekly releases it"
     if _unseen(reality, holder):
@@ -174,6 +174,16 @@ def _notes(scope: Scope, reality: Reality, holders: Sequence[Holder]) -> Iterabl
             yield f"{name} is running: it is stopped first"
         if holder.checkout.state not in (State.HERE, State.GONE):
             yield f"{name}: {holder.checkout.reason}; it goes because it was named"
+
+
+def _kept(holder: Holder) -> str:
+    """Say why everything of a checkout stays that git does not confirm to be gone, and what to do about it."""
+    reason = holder.checkout.reason
+    if holder.checkout.state is State.MOVED:
+        return f"{reason}: run inv there, and it is found again"
+    if holder.checkout.state in (State.UNMOUNTED, State.UNCERTAIN, State.LOCKED):
+        return f"{reason}; if it is gone for good: inv cleanup.instance {holder.claim.id}"
+    return reason
 
 
 def _may_go(scope: Scope, holder: Holder) -> bool:

@@ -75,7 +75,12 @@ def _show(ctx: InstanceContext, plan: Plan, reality: Reality, *, as_json: bool) 
     if as_json:
         ctx.report.json(show.as_document(plan, None, ()))
         return
-    show.as_tables(ctx.report, plan, reality.holders)
+    if plan.decisions:
+        ctx.report.answer(show.as_text(plan, reality.holders))
+    for note in plan.notes:
+        ctx.report.warn(note)
+    for unseen in plan.unseen if plan.blind else ():
+        ctx.report.warn(f"not seen: {unseen}")
     if not plan.goes:
         ctx.report.note(f"nothing of {plan.project} is to be cleaned up")
 

@@ -30,7 +30,8 @@ KILL_SECONDS = 5.0
 ANCESTOR = "this very command was started by it"
 SERVERS = (*INFRA, *SIDECARS)
 _TITLES = {"nginx": ("nginx", "minio"), "postgres": ("postgres",), "postmaster": ("postgres",)}
-_PLACE = re.compile(r"(?s)(/.+)/\.dev-data/instance-(\d+)/(nginx|minio|postgres)")
+_PLACE = re.compile(r"(?s)(/.+)/\.dev-data/instance-(\d{1,3})/(nginx|minio|postgres)")
+_ID = re.compile(r"[0-9]{1,3}")
 _COMPOSE_PROJECT = re.compile(r"(.+)-instance-(\d+)")
 
 
@@ -173,7 +174,7 @@ def _marked(process: psutil.Process) -> Found | None:
     environ = _environ(process)
     component, root = environ.get(COMPONENT_MARKER), environ.get("AI_INSTANCE_ROOT", "")
     number = environ.get("AI_INSTANCE_ID", "")
-    if component is None or not root.startswith("/") or not (number.isascii() and number.isdigit()):
+    if component is None or not root.startswith("/") or not _ID.fullmatch(number):
         return None
     compose = _COMPOSE_PROJECT.fullmatch(environ.get("COMPOSE_PROJECT_NAME", ""))
     project = compose[1] if compose is not None and compose[2] == number else ""

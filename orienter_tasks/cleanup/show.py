@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks import inventory
@@ -14,24 +15,29 @@ if TYPE_CHECKING:
     from orienter_tasks.cleanup.things import Holder, Thing
     from orienter_tasks.report.console import Report
 
-GOES = ("goes", "name", "instance", "size", "why")
-STAYS = ("instance", "stays", "why")
+MEGABYTE = 1_000_000
 _PLURALS = {"process": "processes", "directory": "directories"}
 _VERBS = {"log": "emptied", "process": "stopped", "claim": "released"}
 
 
-def as_tables(report: Report, plan: Plan, holders: Sequence[Holder]) -> None:
-    """Print a plan: one line for each thing that goes; what stays grouped by instance and reason."""
+def as_text(plan: Plan, holders: Sequence[Holder]) -> str:
+    """Write a plan for people: each thing that goes, below its instance and reason; what stays is counted."""
     names = {(holder.claim.id, root): holder.claim.worktree for holder in holders for root in holder.claim.roots}
+    lines = []
     if plan.goes:
-        title = f"{len(plan.goes)} things go, {inventory.megabytes(plan.size)}"
-        report.table(GOES, [_row(decision, names) for decision in plan.goes], title=title)
+        lines.append(f"{_count(len(plan.goes), 'thing')} go{'es' if len(plan.goes) == 1 else ''}, {_size(plan.size)}:")
+    for (instance, reason), things in _grouped(plan.goes, names):
+        lines.append(f"  {instance}: {reason}")
+        for thing in things:
+            size = f"  {_size(thing.size)}" if thing.size is not None else ""
+            lines.append(f"    {thing.kind.ljust(9)}  {_printable(thing.name)}{size}")
     if plan.stays:
-        report.table(STAYS, list(_grouped(plan.stays, names)), title="")
-    for note in plan.notes:
-        report.warn(note)
-    for unseen in plan.unseen if plan.blind else ():
-        report.warn(f"not seen: {unseen}")
+        lines.append("stays:")
+    for (instance, reason), things in _grouped(plan.stays, names):
+        counts = Counter(thing.kind for thing in things)
+        kinds = ", ".join(_count(count, kind) for kind, count in counts.items())
+        lines.append(f"  {instance}: {kinds}: {reason}")
+    return "\n".join(lines)
 
 
 def as_document(plan: Plan, outcome: Outcome | None, left: Sequence[tuple[Thing, str]]) -> dict[str, Any]:
@@ -64,29 +70,32 @@ def as_notes(report: Report, outcome: Outcome) -> None:
 
 def told(thing: Thing) -> str:
     """Name a thing in an error or a note."""
-    return f"{thing.kind} {thing.name}"
+    return f"{thing.kind} {_printable(thing.name)}"
 
 
-def _row(decision: Decision, names: Mapping[tuple[int, str], str]) -> list[str]:
-    thing = decision.thing
-    size = inventory.megabytes(thing.size) if thing.size is not None else ""
-    return [thing.kind, thing.name, _instance(thing, names), size, decision.reason]
-
-
-def _grouped(decisions: Iterable[Decision], names: Mapping[tuple[int, str], str]) -> Iterable[list[str]]:
+def _grouped(
+    decisions: Iterable[Decision], names: Mapping[tuple[int, str], str]
+) -> Iterable[tuple[tuple[str, str], list[Thing]]]:
+    """Put things of one instance with one reason together, in the order of ids."""
     groups: dict[tuple[str, str], list[Thing]] = {}
     for decision in sorted(decisions, key=lambda decision: decision.thing.instance):
-        groups.setdefault((_instance(decision.thing, names), decision.reason), []).append(decision.thing)
-    for (instance, reason), things in groups.items():
-        counts: dict[str, int] = {}
-        for thing in things:
-            counts[thing.kind] = counts.get(thing.kind, 0) + 1
-        words = [f"{count} {_PLURALS.get(kind, kind + 's') if count > 1 else kind}" for kind, count in counts.items()]
-        yield [instance, ", ".join(words), reason]
+        thing = decision.thing
+        name = f"instance {thing.instance} ({_printable(names.get((thing.instance, thing.root), thing.root))})"
+        groups.setdefault((name, decision.reason), []).append(thing)
+    return groups.items()
 
 
-def _instance(thing: Thing, names: Mapping[tuple[int, str], str]) -> str:
-    return f"{thing.instance} ({names.get((thing.instance, thing.root), thing.root)})"
+def _printable(text: str) -> str:
+    """Keep what stands in a label or a path from moving a terminal's cursor."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _count(count: int, kind: str) -> str:
+    return f"{count} {kind}" if count == 1 else f"{count} {_PLURALS.get(kind, kind + 's')}"
+
+
+def _size(size: int) -> str:
+    return inventory.megabytes(size) if size >= MEGABYTE or not size else f"{max(1, round(size / 1000))} kB"
 
 
 def _described(thing: Thing, reason: str) -> dict[str, Any]:

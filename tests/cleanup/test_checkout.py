@@ -265,6 +265,12 @@ def test_what_lies_below_another_users_directory_is_that_users(tmp_path: Path) -
     assert checkout.owner_obstacle(tmp_path / "gone") == ""
 
 
+@pytest.mark.parametrize("root", ["a\0b", "relative", "", "/" + "x" * 5000, "/\udcff"])
+def test_a_root_that_is_none_is_no_crash(root: str) -> None:
+    checkout.exists(Path(root))
+    checkout.owner_obstacle(Path(root))
+
+
 @pytest.mark.parametrize("fate", FATES)
 def test_the_made_worlds_are_as_git_makes_them(world: World, fate: Fate) -> None:
     found = checkout.judge(world.checkout(4, fate))

@@ -135,6 +135,7 @@ def test_look_alikes_live_on(world: World, claims: Claims, memory: MemoryLab, zo
         {key: value for key, value in markers(gone).items() if key != "ORIENTER_COMPONENT"},  # a user's own shell
         {**markers(gone), "AI_INSTANCE_ID": "11"},
         {**markers(gone), "AI_INSTANCE_ID": "1x"},
+        {**markers(gone), "AI_INSTANCE_ID": "1" * 5000},
         {**markers(gone), "AI_INSTANCE_ROOT": gone.root + "0"},
         {**markers(gone), "AI_INSTANCE_ROOT": ""},
         {**markers(gone), "COMPOSE_PROJECT_NAME": f"{PROJECT}-2-instance-1"},  # another project's, same checkout

@@ -91,7 +91,7 @@ def touched(scope: Scope, number: int, case: Case) -> tuple[list[str], list[str]
     return (records if not any(case.containers) else []), logs
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(cases=st.lists(CASES, min_size=1, max_size=5), scope=SCOPES, former=st.booleans())
 def test_only_what_is_permitted_goes(cases: list[Case], scope: Scope, *, former: bool) -> None:
     with tempfile.TemporaryDirectory() as directory:
