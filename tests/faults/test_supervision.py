@@ -1,0 +1,105 @@
+"""Services that end by themselves: detached they are told by status, in the foreground their policy decides."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.faults.lab import has, put
+from tests.integration.small import Running, complaint, kill, pid_of, service, wait_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.faults.lab import MakeFaultHost
+
+pytestmark = pytest.mark.embedded
+MORTAL = """
+import os, sys, time
+while not os.path.exists("end"):
+    time.sleep(0.05)
+print("no more money", flush=True)
+sys.exit(7)
+"""
+
+
+def mortal(**changes: Any) -> dict[str, Any]:
+    """Settings of a service that ends with 7 once there is a file `end`."""
+    return {"command": ["${PYTHON}", "-I", "-S", "-c", MORTAL], **changes}
+
+
+def test_a_detached_service_that_dies_later_is_told(make_host: MakeFaultHost) -> None:
+    host = make_host(services={"worker": mortal()})
+    host.main.inv("dev", "--detach")
+    pid = pid_of(host.main, "worker")
+    (host.main.path / "end").touch()
+    wait_for(lambda: host.main.inv("dev.status", "--json", code=None).json["state"] != "running", "its end")
+    document = host.main.inv("dev.status", "--json", code=None).json
+    worker = next(part for part in document["components"] if part["name"] == "worker")
+    assert (worker["running"], worker["state"]) == (False, "failed")
+    assert worker["what"] == "died: no more money"
+    assert worker["last_lines"] == ["no more money"]
+    assert "died: no more money" in host.main.inv("dev.status", code=None).out
+    assert document["state"] == "partial"
+    assert "worker failed" in " ".join(host.main.inv("instances", COLUMNS="200").out.split())
+    listed = host.main.inv("instances", "--json").json["instances"][0]
+    assert [part["name"] for part in listed["components"] if part["state"] == "failed"] == ["worker"]
+    (host.main.path / "end").unlink()
+    host.main.inv("dev", "--detach")
+    assert pid_of(host.main, "worker") != pid, "the next start starts it again"
+
+
+def test_restart_has_a_growing_pause_and_a_limit(make_host: MakeFaultHost, tmp_path: Path) -> None:
+    host = make_host(services={"worker": mortal(on_exit="restart")})
+    with Running(host.main, tmp_path, "dev") as run:
+        run.until("following the logs")
+        (host.main.path / "end").touch()
+        run.until("starting it again in 0.5 s (1 of 5)")
+        begun = time.monotonic()
+        run.until("starting it again in 1 s (2 of 5)")
+        run.until("starting it again in 2 s (3 of 5)")
+        assert time.monotonic() - begun > 2.0
+        run.send(15)
+        run.end(143)
+    assert host.left_of(host.main) == []
+
+
+def test_ignore_and_stop(make_host: MakeFaultHost, tmp_path: Path) -> None:
+    host = make_host(services={"worker": mortal(on_exit="ignore"), "other": service("sleep")})
+    with Running(host.main, tmp_path, "dev") as run:
+        run.until("following the logs")
+        (host.main.path / "end").touch()
+        run.until("it is not started again (on_exit: ignore)")
+        assert pid_of(host.main, "other")
+        put(host.main, "before")
+        kill(pid_of(host.main, "other"))
+        answer = run.end(1)
+    assert "other of instance 0 (orienter)" in complaint(answer)
+    assert host.left_of(host.main) == []
+    (host.main.path / "end").unlink()
+    host.main.inv("dev", "--detach")
+    has(host.main, "before")
+
+
+def test_a_long_pause_ends_no_healthy_stack(make_host: MakeFaultHost, tmp_path: Path) -> None:
+    """A closed lid: `inv dev` and everything below it stands still, and goes on."""
+    import psutil
+
+    host = make_host()
+    with Running(host.main, tmp_path, "dev") as run:
+        run.until("following the logs")
+        pids = [pid_of(host.main, name) for name in ("postgres", "minio", "nginx", "web")]
+        everything = [psutil.Process(pid) for pid in (run.process.pid, *pids)]
+        for process in everything:
+            process.suspend()
+        time.sleep(5.0)
+        for process in everything:
+            process.resume()
+        time.sleep(4.0)
+        assert run.process.poll() is None, run.err
+        assert [pid_of(host.main, name) for name in ("postgres", "minio", "nginx", "web")] == pids
+        put(host.main, "after")
+        run.send(2)
+        run.end(130)
