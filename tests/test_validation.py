@@ -101,6 +101,7 @@ def test_saying_nothing_gives_the_defaults(raw: object) -> None:
         (service(env={"A=B": "x"}), "orienter.services.dashboard.env.A=B:"),
         (service(env={5: "x"}), "orienter.services.dashboard.env:"),
         (service(ready="/health"), "orienter.services.dashboard.ready:"),
+        (service(ready={0: None}), "orienter.services.dashboard.ready:"),
         (service(ready={"http": 5}), "orienter.services.dashboard.ready.http:"),
         (service(ready={"http": "health"}), "orienter.services.dashboard.ready.http:"),
         (service(ready={"http": "/a b"}), "orienter.services.dashboard.ready.http:"),
