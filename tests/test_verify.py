@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orienter_tasks.instance import Instance
+from orienter_tasks import environment, validation
+from orienter_tasks.backends.backend import Site
+from orienter_tasks.instance import Instance, make_instance
+from orienter_tasks.verify import native
 from orienter_tasks.verify.evidence import Actor, Cluster, Evidence, Network, Place
 from orienter_tasks.verify.judgement import judge
 from tests.configurations import OWN_PORTS, OwnHost, prepare, settled
@@ -109,6 +112,27 @@ def test_one_alone_has_nobody_to_share_with() -> None:
     found = judge([seen(3)])
     assert {check.verdict for check in found} == {"ok", "absent"}
     assert all(check.verdict == "absent" for check in found if check.topic.startswith("between"))
+
+
+def test_what_runs_since_before_a_checkout_was_moved(tmp_path: Path) -> None:
+    former, root = tmp_path / "former", tmp_path / "now"
+    data = root / ".dev-data" / "instance-3" / "postgres"
+    data.mkdir(parents=True)
+    settings = validation.load(None)
+    instance = make_instance(settings, 3, root, former_roots=(str(former),))
+    site = Site(instance, settings, environment.derive(instance, settings, {}, {}))
+    carried = {**site.variables.values, "ORIENTER_COMPONENT": "web"}
+    assert native._wrong(carried, "web", site) == ()
+    assert native._wrong({**carried, "AI_INSTANCE_ROOT": str(former)}, "web", site) == ()
+    elsewhere = str(tmp_path / "elsewhere")
+    assert native._wrong({**carried, "AI_INSTANCE_ROOT": elsewhere}, "web", site) == (f"AI_INSTANCE_ROOT={elsewhere}",)
+    del carried["POSTGRES_DB"]
+    assert native._wrong(carried, "web", site) == ("POSTGRES_DB missing",)
+    assert native._wrong(carried, "postgres", site) == ()
+    former_data = former / ".dev-data" / "instance-3" / "postgres"
+    assert native.place("postgres", str(data), instance).own
+    assert native.place("postgres", str(former_data), instance).own
+    assert not native.place("postgres", str(data.parents[1] / "instance-4"), instance).own
 
 
 # real instances from here on
@@ -313,6 +337,11 @@ class TestDocker:
         finally:
             client.close()
         docker_pair.verify()
+
+    def test_an_engine_that_is_away_proves_nothing(self, docker_pair: Pair) -> None:
+        answer = docker_pair.main.inv("infra.verify", "--json", code=1, DOCKER_HOST="unix:///nowhere/docker.sock")
+        assert answer.json["isolated"] is False
+        assert "isolation is not proved: containers" in answer.err
 
     def test_a_container_of_another_instances_database(self, docker_pair: Pair) -> None:
         docker_pair.other.inv("infra.down")

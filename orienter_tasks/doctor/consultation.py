@@ -33,20 +33,9 @@ def consult(ctx: InstanceContext, *, fix: bool, yes: bool, as_json: bool) -> Non
         CheckError: there is a problem, also after fixing.
     """
     findings = examine(ctx.anew())
-    fixes = [finding.fix for finding in findings if finding.fix is not None] if fix else []
-    if fixes and not yes and (as_json or not sys.stdin.isatty()):
-        raise ConfigError(
-            f"--fix would: {'; '.join(one.what for one in fixes)}", hint="add --yes to have it done unasked"
-        )
-    done: list[Fix] = []
-    if fixes and (yes or _asked(ctx.report, findings, fixes)):
-        for one in fixes:
-            one.apply()
-            done.append(one)
-            ctx.report.note(f"done: {one.what}")
+    done = _fixed(ctx.report, findings, yes=yes, may_ask=not as_json) if fix else []
+    if done:
         findings = examine(ctx.anew())
-    elif fix and not fixes:
-        ctx.report.note("there is nothing that --fix could do")
     if as_json:
         ctx.report.json(_document(findings, done))
     else:
@@ -56,6 +45,24 @@ def consult(ctx: InstanceContext, *, fix: bool, yes: bool, as_json: bool) -> Non
         first = problems[0]
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise CheckError(f"{first.topic}: {first.what}{more}", hint=first.remedy)
+
+
+def _fixed(report: Report, findings: Sequence[Finding], *, yes: bool, may_ask: bool) -> list[Fix]:
+    """Do what the findings offer, unless the answer is no; return what was done."""
+    fixes = [finding.fix for finding in findings if finding.fix is not None]
+    if not fixes:
+        report.note("there is nothing that --fix could do")
+        return []
+    if not yes and not (may_ask and sys.stdin.isatty()):
+        raise ConfigError(
+            f"--fix would: {'; '.join(one.what for one in fixes)}", hint="add --yes to have it done unasked"
+        )
+    if not (yes or _asked(report, findings, fixes)):
+        return []
+    for one in fixes:
+        one.apply()
+        report.note(f"done: {one.what}")
+    return fixes
 
 
 def examine(ctx: InstanceContext) -> list[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from orienter_tasks import environment, worktree
@@ -86,22 +87,24 @@ class _Heard(Report):
         self.warnings.append(text)
 
 
+def _told(findings: list[Finding], topic: str, ask: Callable[[], T]) -> T | None:
+    """Ask; what speaks against an answer becomes a finding, once."""
+    try:
+        return ask()
+    except InterruptError:
+        raise
+    except OrienterError as error:
+        if not any(finding.what == str(error) for finding in findings):
+            findings.append(Finding("problem", topic, str(error), error.hint))
+        return None
+
+
 def read(ctx: InstanceContext) -> tuple[Situation, list[Finding]]:
     """Find out what can be found out; the rest is among the findings. From now on the context claims nothing."""
     from orienter_tasks.backends import choice
 
     findings: list[Finding] = []
-
-    def told(topic: str, ask: Callable[[], T]) -> T | None:
-        try:
-            return ask()
-        except InterruptError:
-            raise
-        except OrienterError as error:
-            if not any(finding.what == str(error) for finding in findings):
-                findings.append(Finding("problem", topic, str(error), error.hint))
-            return None
-
+    told = partial(_told, findings)
     ctx.claims = Unwritten()
     ctx.report = heard = _Heard()
     settings = told("settings", lambda: ctx.settings)

@@ -123,8 +123,3 @@ class Evidence:
     calls: Mapping[int, str] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
     unseen: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """The instance's id, which tells it from the others of its project."""
-        return str(self.instance.id)

@@ -41,6 +41,8 @@ class Check:
 
 def judge(evidence: Sequence[Evidence]) -> list[Check]:
     """Return every check: first each instance's own, then what two could share."""
+    if not evidence:
+        return []
     checks = [check for one in evidence for check in _alone(one)]
     return [*checks, *(_apart(topic, needs, common, evidence) for topic, (needs, common) in COMMON.items())]
 
@@ -101,7 +103,7 @@ def _networks(one: Evidence) -> tuple[str, str, str]:
                 f"docker network disconnect {network.name} {network.strangers[0]}",
             )
     found = "; ".join(f"{network.name}: {', '.join(network.members)}" for network in one.networks)
-    return "", found, ""
+    return "", found or "none but this machine's own", ""
 
 
 def _places(one: Evidence) -> tuple[str, str, str]:

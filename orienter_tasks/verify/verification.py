@@ -44,7 +44,7 @@ def verify(ctx: InstanceContext, raw_settings_of: Callable[[Path], object], *, a
     claims = [claim for claim in _claims_of(ctx) if claim.root in up]
     for unseen in taken.unseen:
         ctx.report.warn(f"not seen: {unseen}")
-    if not claims:
+    if not claims and not taken.unseen:
         raise NotFoundError(f"no instance of {ctx.settings.project} is running", hint="start one with: inv dev")
     evidence = look_at_all([(site_of(ctx, claim, raw_settings_of), choice.named(claim.backend)) for claim in claims])
     found = judge(evidence)
@@ -78,7 +78,7 @@ def _claims_of(ctx: InstanceContext) -> list[Claim]:
 
 def _title(evidence: Sequence[Evidence]) -> str:
     names = ", ".join(f"{one.instance.id} ({one.instance.worktree}, {one.backend})" for one in evidence)
-    return f"{'instance' if len(evidence) == 1 else 'instances'} {names}"
+    return f"{'instance' if len(evidence) == 1 else 'instances'} {names or 'unknown'}"
 
 
 def _line(check: Check) -> Line:
