@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from tests.integration.checkouts import Host
 from tests.integration.left import nothing_left
 
 if TYPE_CHECKING:
-    from tests.integration.checkouts import Host
+    from pathlib import Path
 
 
 def test_three_checkouts_side_by_side(host: Host) -> None:
@@ -46,9 +49,29 @@ def test_three_checkouts_side_by_side(host: Host) -> None:
     assert other.notes() == ["note of 2"]
 
     agent.inv("dev", "--detach")
-    assert agent.notes() == ["note of 0".replace("0", "1")]
+    assert agent.notes() == ["note of 1"]
     assert agent.request("GET", "/api/notes/1/attachment") == b"file of 1"
 
     main.inv("dev.stop", "--all")
     assert not any(checkout.answers() for checkout in checkouts)
     nothing_left(checkouts)
+
+
+@pytest.mark.embedded
+def test_five_worktrees_started_at_once(tmp_path: Path) -> None:
+    host = Host(tmp_path / "home", "orienter-e2e-five", "embedded")
+    trees = [host.worktree(host.directory / "trees" / f"agent-{number}") for number in range(1, 6)]
+    try:
+        runs = [tree.start("dev", "--detach", "--timeout", "120") for tree in trees]
+        for run in runs:
+            out, err = run.communicate(timeout=240)
+            assert run.returncode == 0, out + err
+        assert len({tree.get("/api/instance")["id"] for tree in trees}) == 5
+        for tree in trees:
+            tree.note(f"only in {tree.path.name}")
+        assert [tree.notes() for tree in trees] == [[f"only in {tree.path.name}"] for tree in trees]
+        trees[0].inv("infra.verify")
+        trees[0].inv("dev.stop", "--all")
+        nothing_left(trees)
+    finally:
+        host.clean_up()
