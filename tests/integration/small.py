@@ -18,7 +18,7 @@ from tests.integration.checkouts import IMAGES, INV, Answer, Checkout, Host
 from tests.integration.left import docker_of, processes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 9
 NAMES = ("nginx", "whatsapp", "dashboard", "opencode", "vite", "postgres", "minio_api", "minio_console")
@@ -124,9 +124,7 @@ class SmallHost(Host):
 class Running:
     """An `inv` that runs beside the test, as in a terminal of its own."""
 
-    def __init__(
-        self, checkout: Checkout, directory: Path, *words: str, ignore: Sequence[int] = (), **env: str
-    ) -> None:
+    def __init__(self, checkout: Checkout, directory: Path, *words: str, ignore: Sequence[int] = ()) -> None:
         self._out, self._err = directory / f"{time.monotonic_ns()}.out", directory / f"{time.monotonic_ns()}.err"
 
         def signals() -> None:
@@ -138,7 +136,7 @@ class Running:
             self.process = subprocess.Popen(
                 [str(INV), *words],
                 cwd=checkout.path,
-                env={**checkout.environ, **env},
+                env=checkout.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -194,6 +192,11 @@ def wait_for(holds: Callable[[], object], what: str, seconds: float = PATIENCE) 
         time.sleep(0.02)
 
 
+def within(checkout: Checkout, environ: Mapping[str, str]) -> Checkout:
+    """The same checkout, in a shell that has these variables too."""
+    return Checkout(checkout.path, {**checkout.environ, **environ})
+
+
 def complaint(answer: Answer) -> str:
     """Return the one error that a run ended with: a single line that says what to do."""
     lines = [line for line in answer.err.splitlines() if line.startswith("error: ")]
@@ -222,11 +225,16 @@ def kill(pid: int) -> None:
     wait_for(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, f"the end of {pid}")
 
 
+_ADDRESSES: dict[Path, str] = {}  # asked for once: every question to `inv` costs a moment
+
+
 def query(checkout: Checkout, *statements: str) -> list[Any]:
     """Run statements in the instance's database, as its services would; return the last one's rows."""
     from pg8000 import native
 
-    url = urlsplit(checkout.variables["DATABASE_URL"])
+    if checkout.path not in _ADDRESSES:
+        _ADDRESSES[checkout.path] = checkout.variables["DATABASE_URL"]
+    url = urlsplit(_ADDRESSES[checkout.path])
     connection = native.Connection(
         unquote(url.username or ""),
         host=url.hostname or "",

@@ -1,0 +1,103 @@
+"""A door before the engine's socket that can be shut: the engine itself goes on, for everybody else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+from orienter_tasks.backends.docker import endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Door:
+    """Passes bytes on to the engine until it is shut.
+
+    Args:
+        path: where it listens; DOCKER_HOST is to be `unix://` and this.
+        shut_before: shut before the first request that holds these bytes.
+    """
+
+    def __init__(self, path: Path, shut_before: bytes = b"") -> None:
+        self._path = path
+        self._shut_before = shut_before
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen(64)
+        self.is_shut = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The variables that lead through it."""
+        return {"DOCKER_HOST": f"unix://{self._path}"}
+
+    def shut(self) -> None:
+        """Cut every connection, and let nobody in any more."""
+        self.is_shut = True
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+        _end(self._listener)  # which also wakes its thread
+        with self._lock:
+            for each in self._open:
+                _end(each)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError), self._listener:
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, _connect() as engine:
+            with self._lock:
+                self._open |= {client, engine}
+            back = threading.Thread(target=self._pass_on, args=(engine, client, b""), daemon=True)
+            back.start()
+            self._pass_on(client, engine, self._shut_before)
+            back.join()
+            with self._lock:
+                self._open -= {client, engine}
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, shut_before: bytes) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if shut_before and shut_before in data:
+                    self.shut()
+                    return
+                target.sendall(data)
+        _end(source)
+        _end(target)
+
+
+@contextlib.contextmanager
+def door(path: Path, shut_before: bytes = b"") -> Iterator[Door]:
+    """A door that is shut in the end."""
+    made = Door(path, shut_before)
+    try:
+        yield made
+    finally:
+        made.shut()
+
+
+def _connect() -> socket.socket:
+    """Connect to the engine that these tests use."""
+    found = endpoint.current(os.environ)
+    if found.socket_path:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(found.socket_path)
+        return connection
+    host, _, port = found.url.rpartition("://")[2].partition(":")
+    return socket.create_connection((host, int(port)))
+
+
+def _end(each: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        each.shutdown(socket.SHUT_RDWR)
