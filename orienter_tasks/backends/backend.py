@@ -113,8 +113,12 @@ class Backend(Protocol):
     def ports_held(self) -> Mapping[int, str]:
         """Ports that this instance's own components listen on now, with the component's name."""
 
-    def holdings(self) -> Sequence[Holding]:
-        """The data that this instance has on this backend."""
+    def holdings(self, *, sizes: bool = False) -> Sequence[Holding]:
+        """The data that this instance has on this backend.
+
+        Args:
+            sizes: tell their sizes, even where that takes a moment.
+        """
 
     def remove_data(self) -> Sequence[str]:
         """Remove this instance's own data (volumes or directories) and return their names.

@@ -45,7 +45,7 @@ def stop_this(ctx: InstanceContext, *, volumes: bool = False, yes: bool = False,
             raise ConflictError(
                 f"{', '.join(busy)} of {ctx.instance} still run", hint="stop everything with: inv dev.stop"
             )
-    doomed = list(ctx.backend.holdings()) if volumes and ctx.claim.backend else []
+    doomed = list(ctx.backend.holdings(sizes=not yes)) if volumes and ctx.claim.backend else []
     if doomed:
         confirm(ctx, doomed, yes=yes)
     ctx.lock_for_stopping()

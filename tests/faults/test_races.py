@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.lab import FULL, WORKER, FaultHost, has, put, say
-from tests.integration.small import NAMES, Running, pid_of, states
+from tests.faults.lab import FULL, FaultHost, has, put, say
+from tests.integration.small import NAMES, WORKER, Running, pid_of, states
 
 if TYPE_CHECKING:
     import random

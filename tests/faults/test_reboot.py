@@ -78,8 +78,8 @@ def test_records_from_disk_are_validated(make_host: MakeFaultHost) -> None:
     host.main.inv("dev.stop")
     assert host.left_of(host.main) == []
     book = json.loads((host.state / "claims.json").read_text())
-    for changes in ({"root": "/"}, {"root": "../x"}, {"id": -1}, {"project": "../x"}, {"former_roots": ["/"]}):
-        bad = {**book, "claims": [{**book["claims"][0], **changes}]}
+    for key, value in (("root", "/"), ("root", "../x"), ("id", -1), ("project", "../x"), ("former_roots", ["/"])):
+        bad = {**book, "claims": [{**book["claims"][0], key: value}]}
         (host.state / "claims.json").write_text(json.dumps(bad))
         answer = host.main.inv("dev.stop", "--volumes", "--yes", code=2)
         assert "claims" in answer.err

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from invoke.vendor import yaml
 
+from orienter_tasks import templates
 from tests.faults.lab import BASES, FaultHost, has, put
 from tests.faults.test_trees import unruly
 from tests.integration.left import docker_of
@@ -111,6 +113,34 @@ def test_secrets_are_nowhere(make_host: MakeFaultHost, backend: str) -> None:
         for text in (secret, secret.replace("$", "%24")):
             assert not [line for line in (*texts, *argv, *contents) if text in line]
     assert not list(host.main.path.glob("**/pwned"))
+
+
+BREAKS = [
+    "a\nb: 1",
+    "a\x85b: 1",
+    "a\u2028b: 1",
+    "a\x7f",
+    "'\"",
+    "{{ 7+7 }}",
+    "# x",
+    "${HOME}",
+    "; } server { listen 1;",
+    "\ufeffx",
+]
+
+
+@pytest.mark.parametrize("text", BREAKS)
+def test_no_value_breaks_out_of_yaml_or_nginx(text: str) -> None:
+    read = yaml.safe_load(f"key: {templates.yaml_quote(text)}\nother: 1\n")  # type: ignore[no-untyped-call]
+    assert read == {"key": text.replace("$", "$$"), "other": 1}
+    assert len(f"key: {templates.yaml_quote(text)}".splitlines()) == 1
+    try:
+        quoted = templates.nginx_quote(text)
+    except ValueError:
+        assert "$" in text or "\n" in text, "only what nginx cannot say is refused"
+    else:
+        assert quoted[0] == quoted[-1] == '"'
+        assert '"' not in quoted[1:-1].replace("\\\\", "").replace('\\"', "")
 
 
 def escaped(value: str) -> str:

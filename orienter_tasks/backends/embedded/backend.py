@@ -72,7 +72,7 @@ class EmbeddedBackend:
         )
         return {port: component for component, server in servers for port in ports.listening_ports(server.pids())}
 
-    def holdings(self) -> Sequence[Holding]:
+    def holdings(self, *, sizes: bool = False) -> Sequence[Holding]:  # noqa: ARG002 - it can always tell them
         """The directories of PostgreSQL's and the S3 store's data."""
         return [Holding(str(path), _size(path)) for path in self._data() if os.path.lexists(path)]
 

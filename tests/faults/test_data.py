@@ -1,0 +1,85 @@
+"""Nothing but `--volumes` and clean-up removes data, and that asks first."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults.lab import has, put
+from tests.integration.checkouts import INV
+from tests.integration.small import complaint
+
+if TYPE_CHECKING:
+    from tests.faults.lab import MakeFaultHost
+    from tests.integration.checkouts import Checkout
+
+START = ("dev", "--detach", "--quiet")
+
+
+def asked(checkout: Checkout, answer: str, *words: str) -> tuple[int, str]:
+    """Run `inv` on a terminal and answer its question; return its exit code and what it said."""
+    ours, theirs = pty.openpty()
+    try:
+        with subprocess.Popen(
+            [str(INV), *words],
+            cwd=checkout.path,
+            env=checkout.environ,
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            os.write(ours, f"{answer}\n".encode())
+            out, _ = process.communicate(timeout=60)
+        return process.returncode, out
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_data_outlives_everything_but_volumes(make_host: MakeFaultHost, backend: str) -> None:
+    host = make_host(backend)
+    host.main.inv(*START)
+    put(host.main, "kept")
+    for words in (
+        ("dev.restart", "-s", "postgres", "-s", "minio"),
+        (*START, "--fresh"),
+        ("dev.stop", "--force"),
+        ("infra.up",),
+        ("infra.down",),
+        ("dev.stop", "--all"),
+    ):
+        host.main.inv(*words)
+    other = "docker" if backend == "embedded" else "embedded"
+    refused = host.main.inv("dev", "--detach", "--backend", other, code=None)
+    assert refused.code in (4, 5), str(refused)
+    host.main.inv(*START)
+    has(host.main, "kept")
+    unasked = host.main.inv("dev.stop", "--volumes", code=2)
+    assert re.search(r"\(\d+ MB\)", complaint(unasked)), "it says how much"
+    code, said = asked(host.main, "n", "dev.stop", "--volumes")
+    assert code == 2, said
+    assert re.search(r"\(\d+ MB\).*remove it\? \[y/N\]", said, re.DOTALL)
+    has(host.main, "kept")
+    code, said = asked(host.main, "y", "dev.stop", "--volumes")
+    assert code == 0, said
+    host.main.inv(*START)
+    has(host.main)
+
+
+@pytest.mark.embedded
+def test_two_checkouts_have_their_own(make_host: MakeFaultHost) -> None:
+    host = make_host()
+    (other,) = host.worktrees(1)
+    for checkout in (host.main, other):
+        checkout.inv(*START)
+        put(checkout, f"of {checkout.path.name}")
+    host.main.inv("dev.stop", "--volumes", "--yes")
+    has(other, f"of {other.path.name}")
+    host.main.inv(*START)
+    has(host.main)
