@@ -74,9 +74,12 @@ def is_gone(root: Path, device: int) -> bool:
     One that merely cannot be seen is not gone: another device where it lay means that its disk is not mounted.
     """
     try:
-        return not root.exists() and device_of(root) == device
-    except OSError:
+        root.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return device_of(root) == device
+    except OSError:  # such as a directory on the way that may not be searched
         return False
+    return False
 
 
 def _pointer(dot_git: Path) -> Path | None:
