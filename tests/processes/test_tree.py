@@ -351,8 +351,19 @@ def test_who_hides_from_everything_but_keeps_the_port_is_named_and_spared(
     port = free_port()
     command = [sys.executable, "-I", "-S", "-c", LISTEN, str(port), "hide"]
     handle = lab.spawn("dashboard", command, port=port)
-    eventually(lambda: handle.exit_code() == 0 and answers(port))
-    hidden = next(it.pid for it in psutil.net_connections("tcp") if it.laddr == ("127.0.0.1", port) and it.pid)
+
+    def holders() -> list[int]:
+        seen = psutil.net_connections("tcp")
+        return [it.pid for it in seen if it.laddr == ("127.0.0.1", port) and it.status == "LISTEN" and it.pid]
+
+    def hides() -> bool:
+        try:
+            return [psutil.Process(pid).environ() for pid in holders()] == [{}]
+        except psutil.NoSuchProcess:
+            return False  # it forked once more
+
+    eventually(lambda: handle.exit_code() == 0 and hides())
+    (hidden,) = holders()
     lab.pids.add(hidden)
     with pytest.raises(CheckError, match=rf"port {port} is held by .*{hidden}"):
         tree.stop(lab.instance, "dashboard", GRACE)
