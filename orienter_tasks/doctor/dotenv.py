@@ -8,7 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from orienter_tasks import envfile, environment, worktree
-from orienter_tasks.doctor.finding import Finding, Fix
+from orienter_tasks.doctor.finding import Finding, Fix, drop_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ def lines(situation: Situation) -> Iterator[Finding]:
             "warning",
             ".env",
             f"{name}={shown} is ignored: it follows from the instance's id and is {real}",
-            f"sed -i '/^{name}=/d' .env",
+            drop_line(name),
         )
 
 

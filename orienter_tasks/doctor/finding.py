@@ -46,6 +46,11 @@ class Finding:
     fix: Fix | None = None
 
 
+def drop_line(name: str) -> str:
+    """Return the command that takes a variable out of `.env`, with GNU's sed and with BSD's."""
+    return f"sed -i.bak '/^{name}=/d' .env && rm .env.bak"
+
+
 def install(package: str, brew: str = "") -> str:
     """Return the command that installs a system's package here."""
     if platform.system() == "Darwin":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from orienter_tasks.doctor.finding import Finding
+from orienter_tasks.doctor.finding import Finding, drop_line
 from orienter_tasks.identity import preferred_id, worktree_name
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _why_zero(situation: Situation, words: str) -> tuple[str, str]:
         return f"{words}, although this is a linked worktree: orienter.instances.max is 0", "raise it in invoke.yaml"
     name = worktree_name(situation.tree)
     source = situation.identity.source if situation.identity is not None else ""
-    remedy = {"environment": FRESH_SHELL, ".env": "remove AI_INSTANCE_ID from .env"}.get(
+    remedy = {"environment": FRESH_SHELL, ".env": drop_line("AI_INSTANCE_ID")}.get(
         source, f"echo AI_INSTANCE_ID={likes} >> .env"
     )
     return f"{words}, although this is the linked worktree {name}, which would be {likes}", remedy

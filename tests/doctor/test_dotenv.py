@@ -61,7 +61,7 @@ def test_derived_variables_that_it_sets_are_named_without_their_secrets(patient:
     found = patient.ask(dotenv.lines)
     assert [one.what.partition("=")[0] for one in found] == ["DASHBOARD_PORT", "DATABASE_URL"]
     assert "4098 is ignored" in found[0].what
-    assert found[0].remedy == "sed -i '/^DASHBOARD_PORT=/d' .env"
+    assert found[0].remedy == "sed -i.bak '/^DASHBOARD_PORT=/d' .env && rm .env.bak"
     assert "hunter2" not in found[1].what
 
 

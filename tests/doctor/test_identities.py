@@ -75,7 +75,7 @@ def test_a_worktree_that_is_told_to_be_zero(patient: Patient, make_worktree: Mak
     (linked.root / ".env").write_text("AI_INSTANCE_ID=0\n")
     found = only(linked.ask(identities.provenance), "warning")
     assert "although this is the linked worktree feature-a-1, which would be 5" in found.what
-    assert found.remedy == "remove AI_INSTANCE_ID from .env"
+    assert found.remedy == "sed -i.bak '/^AI_INSTANCE_ID=/d' .env && rm .env.bak"
 
 
 def test_a_worktree_that_can_only_be_zero(patient: Patient, make_worktree: MakeWorktree) -> None:

@@ -170,8 +170,8 @@ class TestDetection:
         other = settled(worktree(own_host), AI_INSTANCE_ID="0")
         (found,) = [one for one in warnings(other) if one["topic"] == "instance"]
         assert "although this is the linked worktree feature-a-1, which would be 5" in found["what"]
-        assert found["remedy"] == "remove AI_INSTANCE_ID from .env"
-        (other.path / ".env").write_text("")
+        subprocess.run(["sh", "-c", found["remedy"]], cwd=other.path, check=True)
+        assert not (other.path / ".env.bak").exists()
         assert other.inv("env.show", "--json").json["id"] == 5
 
     def test_a_shell_of_another_checkout(self, own_host: OwnHost) -> None:
@@ -189,9 +189,9 @@ class TestDetection:
     def test_ports_that_dotenv_sets(self, own_host: OwnHost) -> None:
         other = settled(worktree(own_host), DASHBOARD_PORT="4098", POSTGRES_PASSWORD="x")
         ignored = [one for one in warnings(other) if one["topic"] == ".env" and "is ignored" in one["what"]]
-        assert [one["remedy"] for one in ignored] == ["sed -i '/^DASHBOARD_PORT=/d' .env"]
+        assert len(ignored) == 1
         assert other.variables["DASHBOARD_PORT"] == str(OWN_PORTS["dashboard"] + 5000)
-        subprocess.run(shlex.split(ignored[0]["remedy"]), cwd=other.path, check=True)
+        subprocess.run(["sh", "-c", ignored[0]["remedy"]], cwd=other.path, check=True)
         assert not [one for one in warnings(other) if "is ignored" in one["what"]]
 
     def test_from_a_directory_within(self, own_host: OwnHost) -> None:
