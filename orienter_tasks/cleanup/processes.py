@@ -146,7 +146,7 @@ def stop(things: Sequence[Thing], grace: float, late: Callable[[], Sequence[Thin
         _end([thing for thing in things if (thing.component in SERVERS) is servers], grace)
     deadline = time.monotonic() + KILL_SECONDS
     while (left := _alive(late())) and time.monotonic() < deadline:
-        _send(left, signal.SIGKILL)
+        tree.send(left, signal.SIGKILL)
         tree.await_end(left, 1.0)
     if left:
         names = ", ".join(tree.describe(process) for process in left)
@@ -164,9 +164,9 @@ def _end(things: Sequence[Thing], grace: float) -> None:
         alone = thing.component in SERVERS or (record is not None and record.alive() and not record.group)
         if not (alone and _ppid(process) in {other.pid for other in processes}):
             number = signal.SIGINT if thing.component == "postgres" else signal.SIGTERM
-            _send([process], record.stop_signal if record is not None else number)
+            tree.send([process], record.stop_signal if record is not None else number)
     left = tree.await_end(processes, grace)
-    _send(left, signal.SIGKILL)
+    tree.send(left, signal.SIGKILL)
     tree.await_end(left, KILL_SECONDS)
 
 
@@ -231,13 +231,3 @@ def _ppid(process: psutil.Process) -> int:
         return int(process.ppid())
     except psutil.Error:
         return 0
-
-
-def _send(processes: Iterable[psutil.Process], number: int) -> None:
-    import psutil
-
-    for process in processes:
-        try:
-            process.send_signal(number)
-        except psutil.Error:
-            continue

@@ -101,13 +101,7 @@ def status(ctx: InstanceContext, json: bool = False) -> None:
 
 @task(
     iterable=["service"],
-    help={
-        "service": SERVICE_HELP,
-        "follow": "Go on with what is written from now on, or not (default: on a terminal).",
-        "lines": "How many lines of what is there.",
-        "since": "Only what was written in the last 30s, 10m, 2h.",
-        "grep": "Only lines in which this regular expression finds something.",
-    },
+    help={**infra.LOG_HELP, "service": SERVICE_HELP},
 )
 def logs(
     ctx: InstanceContext,

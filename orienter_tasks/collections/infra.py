@@ -13,6 +13,13 @@ from orienter_tasks.errors import ConfigError
 if TYPE_CHECKING:
     from orienter_tasks.context import InstanceContext
 
+LOG_HELP = {
+    "follow": "Go on with what is written from now on, or not (default: on a terminal).",
+    "lines": "How many lines of what is there.",
+    "since": "Only what was written in the last 30s, 10m, 2h.",
+    "grep": "Only lines in which this regular expression finds something.",
+}
+
 
 @task(
     pre=[init, render],
@@ -61,13 +68,7 @@ def status(ctx: InstanceContext, json: bool = False) -> None:
 
 @task(
     iterable=["service"],
-    help={
-        "service": "postgres, minio or nginx; may be given several times.",
-        "follow": "Go on with what is written from now on, or not (default: on a terminal).",
-        "lines": "How many lines of what is there.",
-        "since": "Only what was written in the last 30s, 10m, 2h.",
-        "grep": "Only lines that this regular expression matches.",
-    },
+    help={**LOG_HELP, "service": "postgres, minio or nginx; may be given several times."},
 )
 def logs(
     ctx: InstanceContext,

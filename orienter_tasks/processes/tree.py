@@ -78,7 +78,7 @@ def stop(instance: Instance, component: str, grace: float) -> None:
         stubborn = {*await_end(processes, grace), *members(instance, component)}
         deadline = time.monotonic() + KILL_SECONDS
         while stubborn and time.monotonic() < deadline:
-            _send(stubborn, signal.SIGKILL)
+            send(stubborn, signal.SIGKILL)
             stubborn = {*await_end(stubborn, 1.0), *members(instance, component)}
         if stubborn:
             raise CheckError(
@@ -255,10 +255,11 @@ def _runs(process: psutil.Process) -> bool:
 def _signal_gracefully(record: Record | None, processes: Iterable[psutil.Process]) -> None:
     if record is not None and not record.group and record.alive():
         processes = [process for process in processes if process.pid == record.pid]
-    _send(processes, record.stop_signal if record is not None else signal.SIGTERM)
+    send(processes, record.stop_signal if record is not None else signal.SIGTERM)
 
 
-def _send(processes: Iterable[psutil.Process], number: int) -> None:
+def send(processes: Iterable[psutil.Process], number: int) -> None:
+    """Signal processes; one that has ended, or became another, is passed over."""
     import psutil
 
     for process in processes:

@@ -159,7 +159,7 @@ def test_what_ran_before_the_checkout_was_moved_is_its_own(lab: Lab, settings: S
 def test_who_survives_is_named(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     handle = lab.spawn("dashboard", FOREVER)
     monkeypatch.setattr(tree, "KILL_SECONDS", 0.2)
-    monkeypatch.setattr(tree, "_send", lambda processes, number: None)
+    monkeypatch.setattr(tree, "send", lambda processes, number: None)
     with pytest.raises(CheckError, match=rf"dashboard of instance 3 .* survives SIGKILL: pid {handle.record.pid} "):
         tree.stop(lab.instance, "dashboard", 0.05)
     assert records.load(lab.instance, "dashboard") == handle.record

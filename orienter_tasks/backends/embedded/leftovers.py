@@ -38,7 +38,7 @@ def end(processes: Sequence[psutil.Process], number: int, grace: float) -> None:
     """
     left = list(processes)
     for signal_number, seconds in ((number, grace), (signal.SIGKILL, KILL_SECONDS)):
-        _send(left, signal_number)
+        tree.send(left, signal_number)
         left = tree.await_end(left, seconds)
         if not left:
             return
@@ -52,13 +52,3 @@ def _works_in(process: psutil.Process, directory: str, names: Sequence[str]) -> 
         return process.name() in names and process.cwd() == directory and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, OSError):
         return False
-
-
-def _send(processes: Sequence[psutil.Process], number: int) -> None:
-    import psutil
-
-    for process in processes:
-        try:
-            process.send_signal(number)
-        except psutil.Error:
-            continue
