@@ -144,6 +144,16 @@ def engine_answers() -> bool:
             return False
 
 
+def pytest_configure() -> None:
+    """Let a run that is told to end clean up after its tests, as it does after Ctrl-C."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, interrupt)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("root") is not None and os.geteuid() != 0:
         pytest.skip("needs root")
