@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 START = ("dev", "--detach", "--quiet")
 STOP = ("dev.stop",)
-POINTS = {"embedded": {"cold": 3, "warm": 3, "stop": 2}, "docker": {"cold": 2, "warm": 1, "stop": 1}}
+POINTS = {"embedded": {"cold": 2, "warm": 2, "stop": 2}, "docker": {"cold": 1, "warm": 1, "stop": 1}}
 RANDOM_KILLS = {"embedded": (3, 100), "docker": (1, 20)}
 HARMLESS = ("chmod ", "send GET", "send HEAD", "write descriptor")
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.faults.lab import MakeFaultHost
     from tests.integration.checkouts import Checkout
 
-CHECKOUTS = {"embedded": (5, 30), "docker": (3, 30)}
+CHECKOUTS = {"embedded": (4, 30), "docker": (3, 30)}
 # up to id 30 below the ephemeral ports
 LOW = {name: 1100 + WORKER * 10 + number for number, name in enumerate(NAMES)}
 COMMANDS = (("env.show", "--json"), ("dev", "--detach", "--quiet"), ("dev.stop",))

@@ -69,16 +69,19 @@ def test_records_from_disk_are_validated(make_host: MakeFaultHost) -> None:
     host.main.inv(*START)
     put(host.main, "before")
     record = host.main.path / ".dev-pids" / "instance-0" / "web.json"
-    good = record.read_text()
-    for changes in ({"pid": 1}, {"pid": 0}, {"pid": -1}, {"root": "/"}, {"instance": 5}, {"component": "../x"}):
-        altered(record, **changes)
-        host.main.inv("dev.status", "--json", code=None)
-        record.write_text(good)
+    nonsense = ({"pid": 1}, {"pid": 0}, {"pid": -1}, {"root": "/"}, {"instance": 5}, {"component": "../x"})
+    for number, changes in enumerate(nonsense):
+        copy = record.with_name(f"copy{number}.json")
+        copy.write_text(record.read_text())
+        altered(copy, **{"component": copy.stem, **changes})
+    names = {part["name"] for part in host.main.inv("dev.status", "--json", code=None).json["components"]}
+    assert "web" in names
+    assert not names & {"copy3", "copy4", "copy5", "../x"}, "another checkout's"
     record.write_text('{"pid": ')
     host.main.inv("dev.stop")
-    assert host.left_of(host.main) == []
+    assert host.running_of(host.main) == []
     book = json.loads((host.state / "claims.json").read_text())
-    for key, value in (("root", "/"), ("root", "../x"), ("id", -1), ("project", "../x"), ("former_roots", ["/"])):
+    for key, value in (("root", "/"), ("project", "../x"), ("former_roots", ["/"])):
         bad = {**book, "claims": [{**book["claims"][0], key: value}]}
         (host.state / "claims.json").write_text(json.dumps(bad))
         answer = host.main.inv("dev.stop", "--volumes", "--yes", code=2)
