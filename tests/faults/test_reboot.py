@@ -69,7 +69,14 @@ def test_records_from_disk_are_validated(make_host: MakeFaultHost) -> None:
     host.main.inv(*START)
     put(host.main, "before")
     record = host.main.path / ".dev-pids" / "instance-0" / "web.json"
-    nonsense = ({"pid": 1}, {"pid": 0}, {"pid": -1}, {"root": "/"}, {"instance": 5}, {"component": "../x"})
+    nonsense: tuple[dict[str, object], ...] = (
+        {"pid": 1},
+        {"pid": 0},
+        {"pid": -1},
+        {"root": "/"},
+        {"instance": 5},
+        {"component": "../x"},
+    )
     for number, changes in enumerate(nonsense):
         copy = record.with_name(f"copy{number}.json")
         copy.write_text(record.read_text())
