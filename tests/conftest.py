@@ -131,17 +131,19 @@ def engine_answers() -> bool:
     import docker
     from docker.errors import DockerException
 
+    answers = False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # docker's client leaves a socket open when it is refused
         try:
             client = docker.from_env(timeout=5)
             try:
-                return bool(client.ping())
+                answers = bool(client.ping())
             finally:
                 client.close()
         except DockerException:
-            gc.collect()
-            return False
+            pass
+        gc.collect()
+    return answers
 
 
 def pytest_configure() -> None:
