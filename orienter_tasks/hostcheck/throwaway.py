@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,8 @@ PREFIX = "test-"
 LONGEST_BASE = 28
 LOCK_SECONDS = 600.0
 GIT_SECONDS = 30.0
+REMOVAL_ATTEMPTS = 5
+REMOVAL_PAUSE = 0.1
 UNSET = ("AI_INSTANCE_ID", "AI_INSTANCE_ROOT", "WHATSAPP_ENABLED")
 GIT_ENV = {
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -112,8 +115,7 @@ class Ground:
         with _own_state(self.directory / "state"):
             for claim in self.claims():
                 _remove(claim, self.settings)
-        if self.directory.exists():
-            shutil.rmtree(self.directory)
+        _remove_directory(self.directory)
 
 
 @contextmanager
@@ -189,6 +191,24 @@ def _remove(claim: Claim, settings: Settings) -> None:
     backend = choice.make(choice.named(claim.backend), site)
     shutdown.stop_instance(instance, backend, settings.timeouts.stop, lambda _: None)
     backend.remove_data()
+
+
+def _remove_directory(directory: Path) -> None:
+    """Remove a directory; what vanishes or appears meanwhile (a server's last file) only means to try again."""
+    for attempt in range(REMOVAL_ATTEMPTS):
+        try:
+            shutil.rmtree(directory)
+        except FileNotFoundError:
+            if not directory.exists():
+                return
+        except OSError as error:
+            if attempt == REMOVAL_ATTEMPTS - 1:
+                raise CheckError(
+                    f"{directory} cannot be removed: {error.strerror}", hint="remove it yourself"
+                ) from error
+        else:
+            return
+        time.sleep(REMOVAL_PAUSE)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,9 @@ def test_both_configurations(host: Host) -> None:
     highest = 20 if isinstance(host, ShopHost) else 9
     assert f"{highest + 1} ids" in found["no two ports meet"]["detail"]
     assert f"nginx -t for {highest + 1} ids, on embedded" in found["nginx accepts them"]["detail"]
-    assert f"ids {highest} and {highest - 1} on embedded" in found[CHECKS[0]]["detail"]
+    started = re.match(r"ids (\d+) and (\d+) on embedded in", found[CHECKS[0]]["detail"])
+    assert started is not None
+    assert highest >= int(started[1]) > int(started[2]) > 0  # the highest ones whose ports happen to be free
     nothing_left(host)
     # nobody's id was claimed for it
     listed = host.main.inv("instances", "--json").json["instances"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def settings() -> Settings:
-    return validation.load({"project": "orienter-test-doctor", "ports": OWN_PORTS, "docker": TEST_IMAGES})
+    # with ids up to 7 all ports lie below those that the system gives to clients
+    raw = {"project": "orienter-test-doctor", "ports": OWN_PORTS, "docker": TEST_IMAGES, "instances": {"max": 7}}
+    return validation.load(raw)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +86,35 @@ def test_it_goes_away_when_something_fails(make_repo: MakeRepo, settings: Settin
     assert list((host / ".dev-data").iterdir()) == []
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
+def test_a_directory_that_cannot_be_removed_is_one_line(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    (closed / "inner").mkdir(parents=True)
+    closed.chmod(0o500)
+    try:
+        with pytest.raises(CheckError, match="cannot be removed"):
+            throwaway._remove_directory(closed)
+    finally:
+        closed.chmod(0o700)
+
+
+def test_a_directory_that_fills_while_it_is_removed(tmp_path: Path) -> None:
+    directory = tmp_path / "busy"
+    directory.mkdir()
+
+    def write() -> None:
+        for number in range(200):
+            with contextlib.suppress(OSError):
+                (directory / f"file-{number}").write_text("x")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    throwaway._remove_directory(directory)
+    writer.join()
+    throwaway._remove_directory(directory)
+    assert not directory.exists()
+
+
 def test_a_hosts_hooks_do_not_run(make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     host = make_repo("host")
     hooks = host / "hooks"
@@ -109,11 +142,11 @@ def test_no_git(make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.Mon
 
 
 def test_ids_whose_ports_nobody_has(settings: Settings) -> None:
-    assert throwaway.free_ids(settings, [], 2) == [9, 8]
-    with socket.create_server(("127.0.0.1", OWN_PORTS["postgres"] + 9000)):
-        assert throwaway.free_ids(settings, [], 2) == [8, 7]
-        with socket.create_server(("127.0.0.1", OWN_PORTS["vite"] + 8000)):  # it is not the infrastructure's
-            assert throwaway.free_ids(settings, [], 2) == [8, 7]
+    assert throwaway.free_ids(settings, [], 2) == [7, 6]
+    with socket.create_server(("127.0.0.1", OWN_PORTS["postgres"] + 7000)):
+        assert throwaway.free_ids(settings, [], 2) == [6, 5]
+        with socket.create_server(("127.0.0.1", OWN_PORTS["vite"] + 6000)):  # it is not the infrastructure's
+            assert throwaway.free_ids(settings, [], 2) == [6, 5]
 
 
 def test_ids_that_are_claimed_are_left_alone(
@@ -121,10 +154,10 @@ def test_ids_that_are_claimed_are_left_alone(
 ) -> None:
     from orienter_tasks.context import InstanceContext, RunOptions
 
-    monkeypatch.setenv("AI_INSTANCE_ID", "9")
+    monkeypatch.setenv("AI_INSTANCE_ID", "7")
     raw = {"project": "another", "backend": "embedded", "ports": OWN_PORTS}
     claim = InstanceContext(make_repo("other"), raw, options=RunOptions()).claim
-    assert throwaway.free_ids(settings, [claim], 2) == [8, 7]
+    assert throwaway.free_ids(settings, [claim], 2) == [6, 5]
 
 
 def test_too_few_ids(premises: Premises) -> None:
