@@ -302,7 +302,10 @@ class InstanceContext:
             name = choice.named(asked)
             choice.may_move(self.backend, name, self.site)
         choice.require(name, self.site)
+        told = len(self._question.notes)
         settled = identities.settle_backend(self._question, self.claims, self.claim, name)
+        for note in self._question.notes[told:]:
+            self.report.warn(note)
         for cached in ("identity", "instance", "variables", "site", "backend", "backend_name", "plan"):
             self.__dict__.pop(cached, None)
         self.__dict__["identity"] = identities.Identity(settled, "claim")
