@@ -119,8 +119,7 @@ def test_ctrl_c_at_any_moment(make_host: MakeHost, tmp_path: Path) -> None:
         all_gone(host)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("phase", ["start", "attached"])
+@pytest.mark.parametrize(("number", "phase"), [(signal.SIGINT, "attached"), (signal.SIGTERM, "start")])
 def test_a_second_signal_hurries(make_host: MakeHost, tmp_path: Path, number: signal.Signals, phase: str) -> None:
     services: dict[str, Any] = {"web": web("stubborn"), **({"never": NEVER} if phase == "start" else {})}
     host = make_host(services=services, timeouts={"stop": 60.0})
