@@ -119,6 +119,7 @@ def settled(question: Question, claim: Claim, book: list[Claim], backend: str) -
     moved = dict(claim.moved)
     if backend != claim.backend:
         moved = moved_ports(question, claim.id, others, backend)
+    if moved != claim.moved:
         tell_moved(question, moved)
     ports = port_plan(question.settings, claim.id, moved)
     if ports != claim.ports:

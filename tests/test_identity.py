@@ -544,6 +544,8 @@ def test_a_settled_backend_settles_the_port(make_repo: MakeRepo, settings: Setti
     repo = make_repo()
     claim = ask(repo, unbindable=unprivileged).claim
     asked = question(repo, settings, unbindable=unprivileged)
+    same = settle_backend(asked, Claims(), claim, "embedded")
+    assert (same.ports, same.backend, asked.notes) == (claim.ports, "embedded", [])
     docker = settle_backend(asked, Claims(), claim, "docker")
     assert (docker.ports["nginx"], docker.moved, docker.backend) == (80, {}, "docker")
     assert docker.used_at >= claim.used_at
