@@ -116,6 +116,7 @@ class NginxComponent:
             raise CheckError(f"{launch.binary} -t does not end") from error
         if done.returncode == 0:
             return ""
+        binaries.version_of(launch.binary, *launch.version)  # what hands over to it may have run into something else
         return done.stderr.strip() or done.stdout.strip() or f"nginx -t exits with code {done.returncode}"
 
     def reload(self) -> bool:
