@@ -1,0 +1,143 @@
+"""What a machine does to an embedded instance, met with the real `inv`: full disks, wrong programs, crashes, users."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from pg8000.exceptions import DatabaseError, InterfaceError
+
+from tests.integration.checkouts import INV, Answer, Checkout
+from tests.integration.left import nothing_left
+from tests.integration.small import SmallHost, complaint, kill, pid_of, query, remember, remembered, states
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.integration.small import MakeHost
+
+pytestmark = pytest.mark.embedded
+
+ALL = {"postgres": True, "minio": True, "nginx": True, "web": True}
+DETACHED = ("dev", "--detach", "--quiet")
+NAMELESS = 54322
+
+
+def run(words: list[str], checkout: Checkout) -> Answer:
+    done = subprocess.run(
+        words, cwd=checkout.path, env=checkout.environ, capture_output=True, text=True, timeout=120, check=False
+    )
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.root
+def test_a_full_disk(make_host: MakeHost) -> None:
+    host = make_host()
+    data = host.main.path / ".dev-data"
+    data.mkdir(mode=0o700)
+    mount = 'mount -t tmpfs -o size=8m tmpfs "$0" && exec "$@"'
+    inside = ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount, str(data)]
+    if run([*inside, "true"], host.main).code != 0:
+        pytest.skip("root may not mount here")
+
+    answer = run([*inside, str(INV), "dev", "--detach"], host.main)
+    assert answer.code == 1, str(answer)
+    line = complaint(answer)
+    assert "no space is left" in line
+    assert "instance 0 (orienter)" in line
+    assert host.left() == []
+    host.main.inv(*DETACHED)
+
+
+def test_a_program_that_cannot_run_here(make_host: MakeHost, tmp_path: Path) -> None:
+    host = make_host()
+    wrong = tmp_path / "bin"
+    wrong.mkdir()
+    for name in ("postgres", "initdb", "nginx"):
+        (wrong / name).write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x00\xff" + bytes(100))
+        (wrong / name).chmod(0o755)
+
+    for key, value in (("nginx", str(wrong / "nginx")), ("postgres_bin", str(wrong))):
+        host.configure(host.main, embedded={"nginx": "", "postgres_bin": "", key: value})
+        line = complaint(host.main.inv("dev", "--detach", code=5))
+        assert str(wrong) in line
+        assert "cannot run here" in line
+        assert host.left() == []
+
+    host.configure(host.main, embedded={"nginx": "/nowhere/nginx", "postgres_bin": ""})
+    assert "orienter.embedded.nginx: /nowhere/nginx" in complaint(host.main.inv("dev", "--detach", code=2))
+    host.configure(host.main, embedded={"nginx": ""})
+    host.main.inv(*DETACHED)
+
+
+def test_what_crashes_leave_in_the_data_directory(make_host: MakeHost) -> None:
+    host = make_host()
+    main = host.main
+    main.inv(*DETACHED)
+    remember(main, "kept")
+
+    def work_long() -> None:
+        with contextlib.suppress(DatabaseError, InterfaceError, OSError):
+            query(main, "SELECT count(*) FROM generate_series(1, 1000000000)")
+
+    busy = threading.Thread(target=work_long)
+    busy.start()
+    kill(pid_of(main, "postgres"))  # its backend is busy and holds its shared memory
+    main.inv(*DETACHED)
+    busy.join()
+    assert states(main) == ALL
+    assert remembered(main) == ["kept"]
+
+    main.inv("dev.stop")
+    lock = next(main.path.glob(".dev-data/*/postgres")) / "postmaster.pid"
+    lock.write_text(f"{os.getpid()}\n{lock.parent}\n1\n5432\n\n127.0.0.1\n\nready\n")  # as after a reboot
+    main.inv(*DETACHED)
+    assert remembered(main) == ["kept"]
+    main.inv("dev.stop")
+    nothing_left([main])
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("user", "group"), [("nobody", "nogroup"), (str(NAMELESS), str(NAMELESS))])
+def test_an_ordinary_user(open_directory: Path, user: str, group: str) -> None:
+    as_user = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "--"]
+    look = "import os, sys, orienter_tasks; sys.exit(not os.access(sys.executable, os.X_OK))"
+    host = SmallHost(open_directory / "home", "embedded", open_directory / "clusters")
+    subprocess.run(["chown", "-R", f"{user}:{group}", str(open_directory)], check=True)
+    if run([*as_user, sys.executable, "-c", look], host.main).code != 0:
+        pytest.skip("other users may not run this Python, or not read this clone")
+    if user.isdecimal() and run([*as_user, "unshare", "-U", "true"], host.main).code != 0:
+        pytest.skip("user namespaces are forbidden to ordinary users here")
+    try:
+        answer = run([*as_user, str(INV), "dev", "--detach"], host.main)
+        assert answer.code == 0, str(answer)
+        shown = run([*as_user, str(INV), "dev.status", "--json"], host.main)
+        assert {part["name"]: part["running"] for part in shown.json["components"]} == ALL
+        assert {path.lstat().st_uid for path in host.main.path.glob(".dev-data/*/*/*")} == {
+            host.main.path.stat().st_uid
+        }
+    finally:
+        stopped = run([*as_user, str(INV), "dev.stop", "--volumes", "--yes"], host.main)
+        assert host.left() == [], str(stopped)
+    assert stopped.code == 0, str(stopped)
+
+
+@pytest.fixture
+def open_directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory that every user may pass through, which pytest's own is not, with a state directory and a home."""
+    directory = Path(tempfile.mkdtemp(prefix="orienter-test-"))
+    directory.chmod(0o755)
+    (directory / "clusters").mkdir()
+    monkeypatch.setenv("ORIENTER_STATE_DIR", str(directory / "state"))
+    monkeypatch.setenv("HOME", str(directory))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    yield directory
+    shutil.rmtree(directory)
