@@ -225,16 +225,18 @@ def kill(pid: int) -> None:
     wait_for(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, f"the end of {pid}")
 
 
-_ADDRESSES: dict[Path, str] = {}  # asked for once: every question to `inv` costs a moment
+_ADDRESSES: dict[tuple[Path, str], str] = {}  # asked for once: every question to `inv` costs a moment
 
 
 def query(checkout: Checkout, *statements: str) -> list[Any]:
     """Run statements in the instance's database, as its services would; return the last one's rows."""
     from pg8000 import native
 
-    if checkout.path not in _ADDRESSES:
-        _ADDRESSES[checkout.path] = checkout.variables["DATABASE_URL"]
-    url = urlsplit(_ADDRESSES[checkout.path])
+    dotenv = checkout.path / ".env"
+    asked = (checkout.path, dotenv.read_text(encoding="utf-8") if dotenv.is_file() else "")
+    if asked not in _ADDRESSES:
+        _ADDRESSES[asked] = checkout.variables["DATABASE_URL"]
+    url = urlsplit(_ADDRESSES[asked])
     connection = native.Connection(
         unquote(url.username or ""),
         host=url.hostname or "",
