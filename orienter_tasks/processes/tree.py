@@ -7,6 +7,7 @@ itself that it was started for somebody else.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -39,7 +40,7 @@ class _Seen:
 
 
 def members(instance: Instance, component: str | None = None) -> list[psutil.Process]:
-    """Return the living processes of one component, or of all components of an instance."""
+    """Return the living processes of one component, or of all components of an instance, the oldest first."""
     records = _records(instance, component)
     alive = {record.pid for record in records if record.alive()}
     seen = _look()
@@ -52,7 +53,20 @@ def members(instance: Instance, component: str | None = None) -> list[psutil.Pro
             if it.parent == parent and pid not in found and not _is_anothers(it, instance, component):
                 found.add(pid)
                 queue.append(pid)
-    return [seen[pid].process for pid in found - spared]
+    return _oldest_first(seen[pid].process for pid in found - spared)
+
+
+def _oldest_first(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Sort so that parents are signalled before their children, whom they might start anew."""
+    import psutil
+
+    def age(process: psutil.Process) -> tuple[float, int]:
+        try:
+            return process.create_time(), process.pid
+        except psutil.Error:
+            return math.inf, process.pid
+
+    return sorted(set(processes), key=age)
 
 
 def stop(instance: Instance, component: str, grace: float) -> None:
@@ -75,11 +89,11 @@ def stop(instance: Instance, component: str, grace: float) -> None:
     processes = members(instance, component)
     if processes:
         _signal_gracefully(record, processes)
-        stubborn = {*await_end(processes, grace), *members(instance, component)}
+        stubborn = _oldest_first([*await_end(processes, grace), *members(instance, component)])
         deadline = time.monotonic() + KILL_SECONDS
         while stubborn and time.monotonic() < deadline:
             send(stubborn, signal.SIGKILL)
-            stubborn = {*await_end(stubborn, 1.0), *members(instance, component)}
+            stubborn = _oldest_first([*await_end(stubborn, 1.0), *members(instance, component)])
         if stubborn:
             raise CheckError(
                 f"{component} of {instance} survives SIGKILL: {', '.join(describe(p) for p in stubborn)}",
