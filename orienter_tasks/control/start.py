@@ -25,7 +25,7 @@ def start_all(ctx: InstanceContext) -> None:
     startup.runner.wait()
     for service in ctx.plan.services:
         if ctx.settings.services[service.name].on_exit != "ignore":
-            service.require_alive("while the others started")
+            service.require_running("while the others started")
     ctx.follows = not ctx.options.detach
     ctx.finish()
 

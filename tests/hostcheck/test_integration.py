@@ -114,11 +114,14 @@ def test_a_backend_that_is_asked_for(tmp_path: Path) -> None:
 @pytest.mark.embedded
 def test_a_server_that_does_not_start(tmp_path: Path) -> None:
     host = OwnHost(tmp_path / "home", "embedded")
-    host.configure(host.main, timeouts={"infra": 0.001})
+    deaf = tmp_path / "deaf"
+    deaf.write_text("#!/bin/sh\nexec sleep 60\n")
+    deaf.chmod(0o755)
+    host.configure(host.main, timeouts={"infra": 3}, embedded={"rclone": str(deaf)})
     answer = host.main.inv("test.integration", "--json", code=1)
     found = outcomes(answer)
     assert list(found) == CHECKS[:1]
-    assert "is not ready after 0.001 s" in found[CHECKS[0]]["detail"]
+    assert "is not ready after 3 s" in found[CHECKS[0]]["detail"]
     assert "1 of 1 checks failed: test.integration: two instances start side by side" in answer.err
     nothing_left(host)
 

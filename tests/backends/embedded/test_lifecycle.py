@@ -86,8 +86,7 @@ def test_repeated_kills_of_everything(lab: EmbeddedLab) -> None:
     for turn in range(5):
         sql(site, f"INSERT INTO counted VALUES ({turn})")
         processes = tree.members(site.instance)
-        for process in processes:
-            process.kill()
+        tree.send(processes, signal.SIGKILL)
         assert tree.await_end(processes, 5) == []
         assert up(lab.backend(site), site) == sorted(COMPONENTS)
     assert sql(site, "SELECT count(*) FROM counted") == [[5]]
