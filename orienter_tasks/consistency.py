@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orienter_tasks.errors import ConfigError
-from orienter_tasks.settings import HIGHEST_ID, HIGHEST_PORT, INFRA, INFRA_PORTS, PORT_STEP, Service, Settings
+from orienter_tasks.settings import HIGHEST_ID, HIGHEST_PORT, INFRA, INFRA_PORTS, PORT_STEP, SIDECARS, Service, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -94,7 +94,7 @@ def _check_services(settings: Settings) -> None:
     names = [*INFRA, *settings.services]
     for name, service in settings.services.items():
         where = f"orienter.services.{name}"
-        if name in INFRA:
+        if name in (*INFRA, *SIDECARS):
             raise ConfigError(f"{where}: {name} is a component of the infrastructure", hint="choose another name")
         _check_port(service, settings.ports, where)
         for need in service.needs:
