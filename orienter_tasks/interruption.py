@@ -19,6 +19,9 @@ T = TypeVar("T")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+_held: list[object] = []
+_postponed: list[int] = []
+
 
 class Watch:
     """Raises signals as errors within a task, and undoes what is unfinished when one comes between two tasks.
@@ -56,6 +59,9 @@ class Watch:
                 signal.signal(number, self._arrived)
 
     def _arrived(self, number: int, _frame: FrameType | None) -> None:
+        if _held:
+            _postponed.append(number)
+            return
         self._let_go_of_lost_terminals()
         error = InterruptError("interrupted", signal_number=number)
         if number != signal.SIGINT:
@@ -76,6 +82,21 @@ class Watch:
         for number in self._terminals:
             if not os.isatty(number):
                 silence(number)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Put signals off until the end of the block: Python cannot stand an error while it starts a thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _held.append(None)
+    try:
+        yield
+    finally:
+        _held.pop()
+        while _postponed and not _held:
+            signal.raise_signal(_postponed.pop(0))
 
 
 def patiently(stop: Callable[[], T], hurry: Callable[[], T]) -> T:

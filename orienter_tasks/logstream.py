@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import ConfigError, OrienterError
+from orienter_tasks.interruption import undisturbed
 from orienter_tasks.report.console import fancy, flush, write
 from orienter_tasks.stack.component import LogRequest
 
@@ -67,8 +68,9 @@ class LogStream:
             threading.Thread(target=self._pump, args=(index, component), daemon=True)
             for index, component in enumerate(self._components)
         ]
-        for thread in threads:
-            thread.start()
+        with undisturbed():
+            for thread in threads:
+                thread.start()
         try:
             while tick():
                 self._drain(every)

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orienter_tasks.interruption import undisturbed
 from orienter_tasks.report.console import fancy
 from orienter_tasks.stack.component import Event, State
 
@@ -56,7 +57,8 @@ class Progress:
 
             console = self._report.console(sys.stderr)
             self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=10, transient=False)
-            self._live.start()
+            with undisturbed():
+                self._live.start()
         return self
 
     def __exit__(

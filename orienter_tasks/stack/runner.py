@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError, InterruptError, OrienterError, TimedOutError
+from orienter_tasks.interruption import undisturbed
 from orienter_tasks.stack.component import Component, Event, NotReadyError, State, tail
 
 if TYPE_CHECKING:
@@ -71,8 +72,10 @@ class Runner:
             for component in new:
                 self._components[component.name] = component
                 self._states[component.name] = State.WAITING
-        for component in new:
-            threading.Thread(target=self._run, args=(component,), name=f"start-{component.name}", daemon=True).start()
+        with undisturbed():
+            for component in new:
+                name = f"start-{component.name}"
+                threading.Thread(target=self._run, args=(component,), name=name, daemon=True).start()
 
     def skip(self, name: str, reason: str) -> None:
         """Note that a component is not part of this run; who needs it does not wait for it."""
@@ -270,7 +273,9 @@ def stop_all(
             raise CheckError(f"components need each other in a circle: {', '.join(remaining)}")
         pool = ThreadPoolExecutor(max_workers=len(free))
         try:
-            list(pool.map(stop, free))
+            with undisturbed():
+                stopping = pool.map(stop, free)
+            list(stopping)
         finally:
             pool.shutdown(wait=False)  # a signal hurries: then the caller stops the same once more, with less patience
         for component in free:
