@@ -68,7 +68,6 @@ class SmallHost(Host):
                 "minio": f"{IMAGES}/s3:local",
                 "nginx": f"{IMAGES}/nginx:local",
             },
-            "timeouts": {"stop": 5.0},
             **self._orienter,
             "services": {name: value for name, value in services.items() if value is not None or name in ORIENT},
         }
