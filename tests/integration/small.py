@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -253,20 +254,16 @@ def query(checkout: Checkout, *statements: str) -> list[Any]:
     if asked not in _ADDRESSES:
         _ADDRESSES[asked] = checkout.variables["DATABASE_URL"]
     url = urlsplit(_ADDRESSES[asked])
-    connection = native.Connection(
-        unquote(url.username or ""),
-        host=url.hostname or "",
-        port=url.port or 0,
-        database=unquote(url.path[1:]),
-        password=unquote(url.password or ""),
-    )
-    try:
+    # a socket of our own: pg8000 would leave its one open when the server goes away
+    with socket.create_connection((url.hostname or "", url.port or 0), timeout=PATIENCE) as sock:
+        connection = native.Connection(
+            unquote(url.username or ""), sock=sock, database=unquote(url.path[1:]), password=unquote(url.password or "")
+        )
         rows: list[Any] = []
         for statement in statements:
             rows = connection.run(statement) or []
-        return rows
-    finally:
         connection.close()
+        return rows
 
 
 def remember(checkout: Checkout, text: str) -> None:

@@ -17,7 +17,7 @@ from pg8000.exceptions import DatabaseError, InterfaceError
 
 from tests.integration.checkouts import INV, Answer, Checkout
 from tests.integration.left import nothing_left
-from tests.integration.small import SmallHost, complaint, kill, pid_of, query, remember, remembered, states
+from tests.integration.small import SmallHost, complaint, kill, pid_of, query, remember, remembered, states, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,6 +90,8 @@ def test_what_crashes_leave_in_the_data_directory(make_host: MakeHost) -> None:
 
     busy = threading.Thread(target=work_long)
     busy.start()
+    at_work = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%series(%' AND pid <> pg_backend_pid()"
+    wait_for(lambda: query(main, at_work), "the query's begin")
     kill(pid_of(main, "postgres"))  # its backend is busy and holds its shared memory
     main.inv(*DETACHED)
     busy.join()
