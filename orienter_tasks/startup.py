@@ -126,9 +126,7 @@ class Startup:
         taken = [port for port in used if not ports.is_free(port)]
         if not taken:
             return
-        ours = set(self._backend.ports_held()) | ports.listening_ports(
-            process.pid for process in tree.members(instance)
-        )
+        ours = set(self._backend.ports_held()) | ports.listening_ports(tree.pids(instance))
         strange = [port for port in taken if port not in ours]
         if not strange:
             return

@@ -101,7 +101,7 @@ def free_id(situation: Situation, site: Site) -> int | None:
 
 
 def _own(site: Site, situation: Situation) -> set[int]:
-    own = ports.listening_ports(process.pid for process in tree.members(site.instance))
+    own = ports.listening_ports(tree.pids(site.instance))
     if situation.started and situation.identity is not None:
         try:
             own |= set(choice.make(choice.named(situation.identity.claim.backend), site).ports_held())

@@ -15,12 +15,12 @@ import msgspec
 from orienter_tasks.state import SCHEMA_VERSION, sweep, write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from orienter_tasks.instance import Instance
 
 
-_ENDED = ("Z", "X", "zombie", "dead")  # Linux's words, and psutil's
+ENDED = ("Z", "X", "zombie", "dead")  # Linux's words, and psutil's
 COMPONENT_MARKER = "ORIENTER_COMPONENT"
 """Set only for processes that we start; `env.export` never exports it, so a user's shell is never taken for ours."""
 
@@ -71,7 +71,7 @@ def start_mark(pid: int) -> str | None:
     elsewhere the start time that psutil gives.
     """
     state, mark = _state_and_mark(pid)
-    return None if state in _ENDED else mark
+    return None if state in ENDED else mark
 
 
 def birth_mark(pid: int) -> str | None:
@@ -83,8 +83,8 @@ def _state_and_mark(pid: int) -> tuple[str, str | None]:
     if pid <= 1:
         return "", None
     if platform.system() == "Linux":
-        fields = _linux_fields(pid)
-        return (fields[0], f"{_linux_boot()}:{fields[19]}") if fields else ("", None)
+        fields = linux_fields(pid)
+        return (fields[0], linux_mark(fields)) if fields else ("", None)
     import psutil
 
     try:
@@ -99,13 +99,19 @@ def of_this_boot(mark: str) -> bool:
     return platform.system() != "Linux" or mark.startswith(f"{_linux_boot()}:")
 
 
-def _linux_fields(pid: int) -> list[str]:
-    """Return what follows the name in /proc/PID/stat: its state first."""
+def linux_fields(pid: int) -> list[str]:
+    """Return what follows the name in /proc/PID/stat: its state first; nothing when there is no such process."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - read very often
+            stat = file.read()
     except OSError:
         return []
     return stat.rpartition(")")[2].split()
+
+
+def linux_mark(fields: Sequence[str]) -> str:
+    """Return the start mark that these fields hold."""
+    return f"{_linux_boot()}:{fields[19]}"
 
 
 @cache

@@ -11,41 +11,47 @@ import math
 import os
 import signal
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orienter_tasks.environment import masked
 from orienter_tasks.errors import CheckError
-from orienter_tasks.processes.record import COMPONENT_MARKER, Record, forget, load, of_this_boot, start_mark
+from orienter_tasks.processes import table
+from orienter_tasks.processes.record import Record, forget, load, of_this_boot, start_mark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import psutil
 
     from orienter_tasks.instance import Instance
+    from orienter_tasks.processes.table import Entry
 
 KILL_SECONDS = 5.0
 POLL_SECONDS = 0.01
 PORT_SECONDS = 2.0
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """A living process, its parent, and whose its environment says that it is: component, root and id."""
-
-    process: psutil.Process
-    parent: int
-    owner: tuple[str, str, str] | None
-
-
 def members(instance: Instance, component: str | None = None) -> list[psutil.Process]:
     """Return the living processes of one component, or of all components of an instance, the oldest first."""
+    return _oldest_first(_known(entry) for entry in _entries(instance, component))
+
+
+def any_left(instance: Instance, component: str | None = None) -> bool:
+    """Say whether anything of a component, or of an instance, runs."""
+    return bool(_entries(instance, component))
+
+
+def pids(instance: Instance, component: str | None = None) -> list[int]:
+    """Return the pids of `members`, in no order; without making objects that can be signalled."""
+    return [entry.pid for entry in _entries(instance, component)]
+
+
+def _entries(instance: Instance, component: str | None) -> list[Entry]:
     records = _records(instance, component)
     alive = {record.pid for record in records if record.alive()}
-    seen = _look()
+    seen = table.read()
     found = {pid for pid, it in seen.items() if pid in alive or _belongs(it, instance, component, records, alive)}
-    spared = _self_and_ancestors()
+    spared = _self_and_ancestors(seen)
     queue = [*(found - spared)]
     while queue:
         parent = queue.pop()
@@ -53,10 +59,21 @@ def members(instance: Instance, component: str | None = None) -> list[psutil.Pro
             if it.parent == parent and pid not in found and not _is_anothers(it, instance, component):
                 found.add(pid)
                 queue.append(pid)
-    return _oldest_first(seen[pid].process for pid in found - spared)
+    return [seen[pid] for pid in found - spared]
 
 
-def _oldest_first(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+def _known(entry: Entry) -> psutil.Process | None:
+    """Return the object to signal a process by; None when it has ended, or its pid is another's by now."""
+    import psutil
+
+    try:
+        process = psutil.Process(entry.pid)  # it notes its start now, and signals no other
+    except psutil.Error:
+        return None
+    return process if start_mark(entry.pid) == entry.mark else None
+
+
+def _oldest_first(processes: Iterable[psutil.Process | None]) -> list[psutil.Process]:
     """Sort so that parents are signalled before their children, whom they might start anew."""
     import psutil
 
@@ -66,7 +83,7 @@ def _oldest_first(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
         except psutil.Error:
             return math.inf, process.pid
 
-    return sorted(set(processes), key=age)
+    return sorted({process for process in processes if process is not None}, key=age)
 
 
 def stop(instance: Instance, component: str, grace: float) -> None:
@@ -81,7 +98,7 @@ def stop(instance: Instance, component: str, grace: float) -> None:
         CheckError: naming who survives.
     """
     record = load(instance, component)
-    if record is not None and record.alive() and record.pid in _self_and_ancestors():
+    if record is not None and record.alive() and record.pid in _self_and_ancestors(table.read()):
         raise CheckError(
             f"{component} of {instance} runs this very command, and so is not stopped by it",
             hint="run it in a terminal of its own",
@@ -138,15 +155,8 @@ def _came_after(pid: int | None, record: Record) -> bool:
 
 def names(instance: Instance) -> set[str]:
     """Return the components of an instance that have a record or a living process."""
-    import psutil
-
     found = {record.component for record in _records(instance, None)}
-    for process in members(instance):
-        try:
-            found.add(process.environ().get(COMPONENT_MARKER, ""))
-        except (psutil.Error, OSError):
-            continue
-    return found - {""}
+    return found | {entry.owner.component for entry in _entries(instance, None) if entry.owner is not None} - {""}
 
 
 def describe(process: psutil.Process) -> str:
@@ -171,52 +181,23 @@ def _records(instance: Instance, component: str | None) -> list[Record]:
     return [record for record in load_all(instance) if component in (None, record.component)]
 
 
-def _look() -> dict[int, _Seen]:
-    """Look at every living process of the machine once."""
-    import psutil
-
-    seen = {}
-    for process in psutil.process_iter():
-        try:
-            with process.oneshot():
-                if process.status() != psutil.STATUS_ZOMBIE:
-                    seen[process.pid] = _Seen(process, process.ppid(), _owner(process))
-        except psutil.Error:
-            continue
-    return seen
-
-
-def _owner(process: psutil.Process) -> tuple[str, str, str] | None:
-    import psutil
-
-    try:
-        environ = process.environ()
-    except (psutil.Error, OSError):
-        return None
-    if COMPONENT_MARKER not in environ:
-        return None
-    return environ[COMPONENT_MARKER], environ.get("AI_INSTANCE_ROOT", ""), environ.get("AI_INSTANCE_ID", "")
-
-
-def _belongs(it: _Seen, instance: Instance, component: str | None, records: Sequence[Record], alive: set[int]) -> bool:
+def _belongs(it: Entry, instance: Instance, component: str | None, records: Sequence[Record], alive: set[int]) -> bool:
     """Whether a process is a component's own without regard to its parents: by its environment, or its session."""
     if it.owner is not None:
         return not _is_anothers(it, instance, component)
-    session = _session(it.process.pid)
-    return any(
-        session == record.pid and (record.pid in alive or _left_behind(it.process, record)) for record in records
-    )
+    return any(it.session == record.pid and (record.pid in alive or _left_behind(it.pid, record)) for record in records)
 
 
-def _is_anothers(it: _Seen, instance: Instance, component: str | None) -> bool:
+def _is_anothers(it: Entry, instance: Instance, component: str | None) -> bool:
     """Whether the environment says that a process was started for somebody else: a child of ours may have done that."""
     if it.owner is None:
         return False
-    name, root, number = it.owner
-    return component not in (None, name) or root not in instance.roots or number != str(instance.id)
+    owner = it.owner
+    wanted = component in (None, owner.component)
+    return not wanted or owner.root not in instance.roots or owner.instance != str(instance.id)
 
 
-def _left_behind(process: psutil.Process, record: Record) -> bool:
+def _left_behind(pid: int, record: Record) -> bool:
     """Whether a process of a dead leader's session is still that leader's: such as an nginx worker, whose
     environment its title has overwritten."""  # noqa: D205, D209 - one sentence
     import psutil
@@ -224,24 +205,19 @@ def _left_behind(process: psutil.Process, record: Record) -> bool:
     if start_mark(record.pid) is not None or not of_this_boot(record.mark):
         return False
     try:
+        process = psutil.Process(pid)
         same_owner = process.uids().real == os.getuid()
         return same_owner and process.cwd() == record.cwd and process.create_time() >= record.started_at - 1.0
     except psutil.Error:
         return False
 
 
-def _session(pid: int) -> int:
-    try:
-        return os.getsid(pid)
-    except OSError:
-        return -1
-
-
-def _self_and_ancestors() -> set[int]:
-    import psutil
-
-    own = psutil.Process()
-    return {own.pid, *(parent.pid for parent in own.parents())}
+def _self_and_ancestors(seen: Mapping[int, Entry]) -> set[int]:
+    found, pid = set(), os.getpid()
+    while pid not in found and pid > 0:
+        found.add(pid)
+        pid = seen[pid].parent if pid in seen else 0
+    return found
 
 
 def await_end(processes: Iterable[psutil.Process], timeout: float) -> list[psutil.Process]:

@@ -48,7 +48,7 @@ def _members(lease: Lease) -> list[int]:
     if not lease.component:
         return []
     instance = Instance(lease.instance, Path(lease.root), lease.project, Path(lease.root).name, {})
-    return [process.pid for process in tree.members(instance, lease.component)]
+    return sorted(tree.pids(instance, lease.component))
 
 
 def is_held_by(name: str, instance: Instance) -> bool:

@@ -70,7 +70,7 @@ class ServiceComponent:
         if self._handle is not None:
             self._take_lease(self._handle)
             return False
-        if tree.members(instance, self.name):
+        if tree.any_left(instance, self.name):
             note("ending what a crash left")
             tree.stop(instance, self.name, self._site.settings.timeouts.stop)
         self._take_lease(None)
@@ -118,7 +118,7 @@ class ServiceComponent:
         Raises:
             CheckError: as `require_alive`.
         """
-        if not tree.members(self._site.instance, self.name):
+        if not tree.any_left(self._site.instance, self.name):
             self.require_alive(when)
 
     def stop(self, grace: float) -> None:
@@ -143,8 +143,7 @@ class ServiceComponent:
         """A server of another checkout may answer on this port: only a listener of our own tree counts."""
         if self._proven:
             return
-        pids = [process.pid for process in tree.members(self._site.instance, self.name)]
-        if self.port not in listening_ports(pids):
+        if self.port not in listening_ports(tree.pids(self._site.instance, self.name)):
             raise NotReadyError(f"port {self.port} is answered by a process that is not {self.name}'s")
         self._proven = True
 
