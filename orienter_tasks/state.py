@@ -45,8 +45,14 @@ def private_dir(path: Path) -> Path:
     return path
 
 
-def write_private(path: Path, content: str | bytes, mode: int = 0o600) -> None:
+def write_private(path: Path, content: str | bytes, mode: int = 0o600, *, durable: bool = True) -> None:
     """Replace a file whole: a reader sees the old content or the new one, never a part.
+
+    Args:
+        path: the file.
+        content: its new content.
+        mode: its permissions.
+        durable: whether it must outlive a machine that loses its power; what only tells of processes need not.
 
     Raises:
         ConfigError: where it cannot be written; the old file stays.
@@ -61,7 +67,8 @@ def write_private(path: Path, content: str | bytes, mode: int = 0o600) -> None:
             os.fchmod(file.fileno(), mode)
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
@@ -115,7 +122,7 @@ def locked(name: str, *, timeout: float, on_wait: Callable[[str], None] | None =
             f"the lock {name!r} is held by {_holder(holder)}", hint="wait for it to end, then run this again"
         ) from error
     try:
-        write_private(holder, f"{os.getpid()}\n{time.time():.0f}\n{_command()}\n")
+        write_private(holder, f"{os.getpid()}\n{time.time():.0f}\n{_command()}\n", durable=False)
         yield
     finally:
         holder.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from orienter_tasks.environment import LOOPBACK
@@ -10,10 +11,15 @@ from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:
     from orienter_tasks.backends.backend import Site
+    from orienter_tasks.backends.signature import Answer
 
 REQUEST_SECONDS = 3.0
-REFUSED = ("SignatureDoesNotMatch", "InvalidAccessKeyId", "AccessDenied")
+OK, FORBIDDEN, NOT_FOUND = 200, 403, 404
 MADE_MEANWHILE = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
+REFUSED = ("SignatureDoesNotMatch", "InvalidAccessKeyId", "AccessDenied")
+DEFAULT_REGION = "us-east-1"  # the one that may not be named as a place
+NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 
 
 def ensure_bucket(site: Site) -> None:
@@ -23,34 +29,73 @@ def ensure_bucket(site: Site) -> None:
         NotReadyError: the store does not answer yet.
         CheckError: it refuses the credentials, or the bucket's name.
     """
-    import urllib3
-    from minio import Minio
-    from minio.error import MinioException, S3Error
-
-    name = site.variables["S3_BUCKET"]
-    port = site.instance.ports["minio_api"]
-    with urllib3.PoolManager(timeout=REQUEST_SECONDS, retries=False) as pool:
-        client = Minio(
-            f"{LOOPBACK}:{port}",
-            access_key=site.variables["AWS_ACCESS_KEY_ID"],
-            secret_key=site.variables["AWS_SECRET_ACCESS_KEY"],
-            region=site.variables["AWS_REGION"],
-            secure=False,
-            http_client=pool,
+    _check_name(site)
+    answer = _ask(site, "HEAD")
+    if answer.status == NOT_FOUND:
+        answer = _ask(site, "PUT", _place(site.variables["AWS_REGION"]))
+    if answer.status == OK:
+        return
+    code = _code(answer)
+    if code in REFUSED:
+        raise CheckError(
+            f"the S3 store of {site.instance} refuses the credentials: {code}",
+            hint="put the former MINIO_ROOT_USER and MINIO_ROOT_PASSWORD back into .env, or run: "
+            "inv infra.down, then inv infra.up",
         )
-        try:
-            if not client.bucket_exists(name):
-                client.make_bucket(name)
-        except ValueError as error:
-            raise CheckError(f"S3_BUCKET of {site.instance}: {error}", hint="change S3_BUCKET in .env") from error
-        except S3Error as error:
-            if error.code in REFUSED:
-                raise CheckError(
-                    f"the S3 store of {site.instance} refuses the credentials: {error.code}",
-                    hint="put the former MINIO_ROOT_USER and MINIO_ROOT_PASSWORD back into .env, or run: "
-                    "inv infra.down, then inv infra.up",
-                ) from error
-            if error.code not in MADE_MEANWHILE:
-                raise NotReadyError(f"S3 on port {port}: {error.code}") from error
-        except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise NotReadyError(f"S3 on port {port}: {type(error).__name__}") from error
+    if code not in MADE_MEANWHILE:
+        raise NotReadyError(f"S3 on port {site.instance.ports['minio_api']}: {code}")
+
+
+def _ask(site: Site, method: str, body: bytes = b"") -> Answer:
+    import http.client
+
+    from orienter_tasks.backends.signature import Credentials, ask
+
+    variables, port = site.variables, site.instance.ports["minio_api"]
+    credentials = Credentials(
+        variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"], variables["AWS_REGION"]
+    )
+    try:
+        return ask(LOOPBACK, port, method, variables["S3_BUCKET"], body, credentials, timeout=REQUEST_SECONDS)
+    except (OSError, http.client.HTTPException) as error:
+        raise NotReadyError(f"S3 on port {port}: {type(error).__name__}") from error
+
+
+def is_name(text: str) -> bool:
+    """Say whether every S3 store takes a bucket of this name.
+
+    Source: docs.aws.amazon.com, «General purpose bucket naming rules».
+    """
+    return NAME.fullmatch(text) is not None and ".." not in text and ADDRESS.fullmatch(text) is None
+
+
+def _check_name(site: Site) -> None:
+    name = site.variables["S3_BUCKET"]
+    if not is_name(name):
+        raise CheckError(
+            f"S3_BUCKET of {site.instance}: {name!r} is no bucket name (3 to 63 of a-z, 0-9, - and .)",
+            hint="change S3_BUCKET in .env",
+        )
+
+
+def _place(region: str) -> bytes:
+    if region == DEFAULT_REGION:
+        return b""
+    return (
+        '<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+        f"<LocationConstraint>{_escaped(region)}</LocationConstraint></CreateBucketConfiguration>"
+    ).encode()
+
+
+def _escaped(text: str) -> str:
+    from xml.sax.saxutils import escape
+
+    return escape(text)
+
+
+def _code(answer: Answer) -> str:
+    """Return S3's own code of an error; an answer to HEAD has no body to tell it."""
+    found = re.search(rb"<Code>([A-Za-z0-9]+)</Code>", answer.body)
+    if found is not None:
+        return found[1].decode()
+    return "AccessDenied" if answer.status == FORBIDDEN else f"status {answer.status}"

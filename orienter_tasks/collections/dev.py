@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.collections import infra
 from orienter_tasks.collections.env import JSON_HELP, init
-from orienter_tasks.collections.nginx import render
 from orienter_tasks.collections.tasks import call, count, seconds, task, told
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def attach(ctx: InstanceContext) -> None:
 
 @task(
     default=True,
-    pre=[init, render, call(infra.up, wait=False)],
+    pre=[init, call(infra.up, wait=False)],
     post=[announce, attach],
     help={
         "enable-whatsapp": "Connect to WhatsApp from here; only one instance on the machine may.",

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.collections.env import JSON_HELP, init
-from orienter_tasks.collections.nginx import render
 from orienter_tasks.collections.tasks import count, seconds, task, told
 from orienter_tasks.errors import ConfigError
 
@@ -22,7 +21,7 @@ LOG_HELP = {
 
 
 @task(
-    pre=[init, render],
+    pre=[init],
     help={
         "wait": "Return only once all answer (--no-wait: once all are started).",
         "backend": "auto, docker or embedded.",
@@ -32,16 +31,12 @@ LOG_HELP = {
 )
 def up(ctx: InstanceContext, wait: bool = True, backend: str = "", timeout: str = "", quiet: bool = False) -> None:
     """Start PostgreSQL, the S3 store and nginx."""
-    from orienter_tasks.settings import INFRA
+    from orienter_tasks.control.start import await_infra, start_infra
 
     del backend, timeout, quiet  # known to the whole run as soon as they are parsed
-    startup = ctx.begin()
-    startup.check(ctx.components)
-    ctx.progress()
-    startup.runner.add(ctx.plan.infra)
+    start_infra(ctx)
     if wait or told("wait") is not None:  # else this is a step of `inv dev`, which waits for everything at once
-        startup.runner.wait(INFRA, ready=wait)
-        ctx.finish()
+        await_infra(ctx, ready=wait)
 
 
 @task(

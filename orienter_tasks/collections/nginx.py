@@ -15,12 +15,10 @@ if TYPE_CHECKING:
 @task(pre=[init])
 def render(ctx: InstanceContext) -> None:
     """Bring nginx's configuration up to date: render, check with the real nginx, swap, reload if it runs."""
-    from orienter_tasks import nginx
+    from orienter_tasks.control.start import bring_nginx_up_to_date
 
     ctx.begin()
-    changed = nginx.apply(ctx.site, ctx.backend)
-    if changed:
-        ctx.report.note(f"nginx: configuration written to {nginx.config_dir(ctx.instance)}")
+    bring_nginx_up_to_date(ctx)
 
 
 @task(pre=[init])

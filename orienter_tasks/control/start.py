@@ -15,6 +15,34 @@ if TYPE_CHECKING:
     from orienter_tasks.stack.component import Component
 
 
+def start_infra(ctx: InstanceContext) -> None:
+    """Look before anything starts, then start the infrastructure; nginx as soon as it has its configuration.
+
+    PostgreSQL and the S3 store take longest, so they start first and nginx's configuration is made meanwhile.
+    """
+    startup = ctx.begin()
+    startup.check(ctx.components)
+    ctx.progress()
+    nginx = [part for part in ctx.plan.infra if part.name == "nginx"]
+    startup.runner.add(part for part in ctx.plan.infra if part not in nginx)
+    bring_nginx_up_to_date(ctx)
+    startup.runner.add(nginx)
+
+
+def await_infra(ctx: InstanceContext, *, ready: bool) -> None:
+    """Wait until all of the infrastructure is ready, or else only started, and finish this start."""
+    ctx.begin().runner.wait(INFRA, ready=ready)
+    ctx.finish()
+
+
+def bring_nginx_up_to_date(ctx: InstanceContext) -> None:
+    """Render nginx's configuration, let the real nginx check it, swap it in; reload a running one."""
+    from orienter_tasks import nginx
+
+    if nginx.apply(ctx.site, ctx.backend):
+        ctx.report.note(f"nginx: configuration written to {nginx.config_dir(ctx.instance)}")
+
+
 def start_all(ctx: InstanceContext) -> None:
     """Start hooks and services beside the infrastructure that already starts, and wait until all is ready."""
     startup = ctx.begin()

@@ -7,6 +7,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orienter_tasks.backends.bucket import is_name
 from orienter_tasks.environment import derive, expand, expand_all, masked
 from orienter_tasks.errors import CheckError, ConfigError
 from orienter_tasks.hostcheck.outcome import Outcome, Premises, prove
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 ROOT = Path("/checkout")  # stands for any: nothing is read or written there
 LONGEST_DATABASE = 63  # bytes, PostgreSQL's NAMEDATALEN - 1
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # S3's bucket naming rules
 _DOCKER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")  # the engine's rule for names
 SHELL_MAY_SET = ("WHATSAPP_ENABLED", "NODE_ENV")
 """What an exported shell may hand on to another instance: whoever exports it, means it."""
@@ -76,7 +76,7 @@ def names_are_accepted(premises: Premises) -> str:
         database, bucket = variables["POSTGRES_DB"], variables["S3_BUCKET"]
         if len(database.encode()) > LONGEST_DATABASE:
             raise CheckError(f"PostgreSQL would cut {database} short", hint="shorten POSTGRES_DB in .env")
-        if not _BUCKET.fullmatch(bucket):
+        if not is_name(bucket):
             raise CheckError(f"{bucket} is no bucket name", hint="change S3_BUCKET in .env")
         for name in _docker_names(_instance(premises, number)):
             if not _DOCKER.fullmatch(name):

@@ -126,7 +126,9 @@ def path_of(instance: Instance, component: str) -> Path:
 
 def save(instance: Instance, record: Record) -> None:
     """Write a record (mode 0600), replacing the component's former one."""
-    write_private(path_of(instance, record.component), msgspec.json.format(msgspec.json.encode(record)))
+    # a record names a process of this boot: after a power cut there is none
+    content = msgspec.json.format(msgspec.json.encode(record))
+    write_private(path_of(instance, record.component), content, durable=False)
 
 
 def load(instance: Instance, component: str) -> Record | None:

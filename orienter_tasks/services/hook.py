@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from orienter_tasks.settings import Hook
     from orienter_tasks.stack.component import Note
 
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.01
 TAIL_LINES = 15
 
 

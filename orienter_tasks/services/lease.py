@@ -88,7 +88,7 @@ def take(name: str, instance: Instance, component: str, pid: int | None = None) 
             mark=start_mark(pid) or "",
             component=component,
         )
-        write_private(_path(name), msgspec.json.encode(lease))
+        write_private(_path(name), msgspec.json.encode(lease), durable=False)
 
 
 def give_back(name: str, instance: Instance) -> None:

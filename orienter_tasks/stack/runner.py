@@ -17,8 +17,8 @@ from orienter_tasks.stack.component import Component, Event, NotReadyError, Stat
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-FIRST_PAUSE = 0.02
-LONGEST_PAUSE = 0.1
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.01, 0.1
+PAUSE_SHARE = 0.05  # of the time that a component has taken so far: so little is it noticed too late
 TAIL_LINES = 15
 
 
@@ -176,15 +176,14 @@ class Runner:
             self._running.add(component.name)
             self._changed.notify_all()
         begun = self._clock()  # a pull or a first build takes what it takes, and can be given up through `note`
-        pause = FIRST_PAUSE
         while not self._cancelled.is_set():
             try:
                 component.probe()
             except NotReadyError as seen:
-                if self._clock() - begun > limit:
+                took = self._clock() - begun
+                if took > limit:
                     raise self._timed_out(component, limit, seen) from seen
-                self._cancelled.wait(pause)
-                pause = min(pause * 1.5, LONGEST_PAUSE)
+                self._cancelled.wait(min(max(SHORTEST_PAUSE, took * PAUSE_SHARE), LONGEST_PAUSE))
             else:
                 found: str = getattr(component, "outcome", "already running")  # a hook says what it found instead
                 self._set(component.name, State.READY, "" if started else found)

@@ -190,7 +190,8 @@ def test_an_image_that_is_nowhere(make_host: MakeHost) -> None:
 
     line = refused(host.main, 5)
     assert "localhost:1/nothing:1 (orienter.docker.nginx)" in line
-    assert host.left() == []
+    # the servers that started meanwhile are stopped again; what they began to store is data, and stays
+    assert [left for left in host.left() if not left.startswith("volume ")] == []
 
 
 # ports

@@ -128,12 +128,12 @@ class StorageComponent:
         """Require that our own process has the port, and that the bucket answers to the instance's credentials."""
         public = self.front if self.kind == "rclone" else self.server
         self._require_alive(public)
+        if public is self.front and not (self.directory / SOCKET).exists():
+            raise NotReadyError("rclone does not listen yet")
         port = self._site.instance.ports["minio_api"]
         pid = public.pid
         if pid is None or port not in ports.listening_ports([pid]):
             raise NotReadyError(f"{public.name} does not listen on port {port} yet")
-        if public is self.front and not (self.directory / SOCKET).exists():
-            raise NotReadyError("rclone does not listen yet")
         ensure_bucket(self._site)
         self._require_alive(public)
 
@@ -218,5 +218,5 @@ class StorageComponent:
         program, workers = binaries.nginx(self._site.settings), worker_user(port)
         listen = f"{LOOPBACK}:{port}"
         text = FRONT_CONF.format(listen=listen, socket=SOCKET, user=f"user {workers};" if workers else "")
-        write_private(self.directory / "front" / "nginx.conf", text)
+        write_private(self.directory / "front" / "nginx.conf", text, durable=False)
         return launch_of(program, self.directory, "front/nginx.conf", port)

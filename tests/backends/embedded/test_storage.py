@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from orienter_tasks.backends.embedded import binaries
-from orienter_tasks.errors import BackendError, ConfigError
+from orienter_tasks.errors import BackendError, CheckError, ConfigError
 from orienter_tasks.processes import tree
 from orienter_tasks.processes.record import load
 from tests.backends.contract import component, down, get, put, s3, standing, up
@@ -372,3 +372,13 @@ def test_the_public_port_is_the_fronts(served: Site) -> None:
     assert psutil.Process(record.pid).net_connections("tcp") == [], "rclone itself has no TCP port"
     assert (served.instance.data_dir / "minio" / "s3.sock").is_socket()
     assert Path(record.cwd) == served.instance.data_dir / "minio"
+
+
+def test_a_wrong_secret_is_told_at_once(lab: EmbeddedLab, served: Site) -> None:
+    from dataclasses import replace
+
+    from orienter_tasks.backends.bucket import ensure_bucket
+
+    wrong = {**served.variables.values, "AWS_SECRET_ACCESS_KEY": "another-secret"}
+    with pytest.raises(CheckError, match="refuses the credentials"):
+        ensure_bucket(replace(served, variables=replace(served.variables, values=wrong)))
