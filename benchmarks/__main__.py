@@ -1,53 +1,97 @@
-"""Print each claim with its target, what was measured, and the verdict: `python -m benchmarks [embedded] [docker]`."""
+"""Print each claim with its target, what was measured, and the verdict.
+
+python -m benchmarks [embedded] [docker] [SECTION…] [--pictures DIR]; without names: all that this machine can.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import sys
 import tempfile
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks import overhead, startup
-from tests.integration.checkouts import INV, Host
+from benchmarks import idle, many, overhead, start_stop, today
+from benchmarks.hosts import BenchHost, state_below
+from benchmarks.measure import Line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+BACKENDS = ("embedded", "docker")
+SECTIONS = ("overhead", "start", "today", "idle", "ten", "fifty", "full")
+ONLY = {"overhead": "embedded", "today": "docker", "fifty": "embedded", "full": "docker"}
+SERVERS_ONLY = ("fifty", "full")
 
 
-def main(backends: list[str]) -> int:
+def main() -> int:
     """Measure on the given backends; without any: on all that this machine has."""
-    from orienter_tasks.backends import choice
-    from orienter_tasks.validation import load
-
-    chosen = backends or [name for name in ("embedded", "docker") if choice.available(choice.named(name), load(None))]
-    print(f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
-    missed = 0
-    for backend in chosen:
-        with tempfile.TemporaryDirectory(prefix="orienter-bench-") as scratch:
-            missed += _measure(backend, Path(scratch).resolve())
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join((*BACKENDS, *SECTIONS))}")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="write the charts there as SVG")
+    told = parser.parse_args()
+    unknown = sorted(set(told.names) - {*BACKENDS, *SECTIONS})
+    if unknown:
+        parser.error(f"there is no {', '.join(unknown)}")
+    backends = [name for name in BACKENDS if name in told.names] or _available()
+    sections = [name for name in SECTIONS if name in told.names] or list(SECTIONS)
+    load = os.getloadavg()[0]
+    print(f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(f"load {load:.1f} before it begins{': this machine is busy' if load > 1 else ''}\n", flush=True)
+    begun, lines = time.monotonic(), []
+    for section in sections:
+        for backend in backends:
+            if ONLY.get(section, backend) == backend:
+                lines += _show(f"{section}, {backend}", _measure(section, backend, told.pictures))
+    missed = [line for line in lines if line.met is False]
+    print(f"\n{len(lines)} lines, {len(missed)} missed, {time.monotonic() - begun:.0f} s")
     return 1 if missed else 0
 
 
-def _measure(backend: str, scratch: Path) -> int:
-    os.environ["ORIENTER_STATE_DIR"] = str(scratch / "state")
-    os.environ["XDG_CACHE_HOME"] = str(scratch / "cache")
-    os.environ |= {
-        f"GIT_{who}_{what}": "bench@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
-    }
-    host = Host(scratch / "home", f"orienter-bench-{backend}", backend)
-    print(f"== {backend}")
-    missed = 0
-    try:
-        for section in (
-            startup.servers(host, str(INV)),
-            startup.whole(host, str(INV)),
-            overhead.measure(host, str(INV), scratch),
-        ):
-            for line in section:
-                print(line, flush=True)
-                missed += line.met is False
-    finally:
-        host.clean_up()
-    return missed
+def _available() -> list[str]:
+    from orienter_tasks.backends import choice
+    from orienter_tasks.validation import load
+
+    return [name for name in BACKENDS if choice.available(choice.named(name), load(None))]
+
+
+def _show(title: str, found: Iterable[Line | str]) -> list[Line]:
+    print(f"== {title}")
+    lines = []
+    for line in found:
+        print(line, flush=True)
+        if isinstance(line, Line):
+            lines.append(line)
+    return lines
+
+
+def _measure(section: str, backend: str, pictures: Path | None) -> Iterator[Line | str]:
+    """Measure one section on a host of its own, which is gone afterwards."""
+    if pictures is not None:
+        pictures.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="orienter-bench-") as directory:
+        scratch = Path(directory).resolve()
+        scratch.chmod(0o755)
+        state_below(scratch)
+        empty = overhead.empty_tasks(scratch)
+        host = BenchHost(scratch / "home", backend, services=section not in SERVERS_ONLY)
+        measures: dict[str, Callable[[], Iterator[Line | str]]] = {
+            "overhead": lambda: overhead.measure(host, empty),
+            "start": lambda: start_stop.measure(host, pictures),
+            "today": lambda: today.measure(host),
+            "idle": lambda: idle.measure(host),
+            "ten": lambda: many.ten(host, empty),
+            "fifty": lambda: many.fifty(host, empty, pictures),
+            "full": lambda: many.until_full(host),
+        }
+        try:
+            yield from measures[section]()
+        finally:
+            host.clean_up()
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -33,7 +33,7 @@ class Line:
 
     def __str__(self) -> str:
         verdict = {True: "met", False: "MISSED", None: ""}[self.met]
-        return f"{self.name:<72} {self.target:>10}  {self.measured:<30} {verdict}"
+        return f"{self.name:<78} {self.target:>9}  {self.measured}  {verdict}".rstrip()
 
 
 def timed(action: Callable[[], object]) -> float:
@@ -59,18 +59,14 @@ def paired(ours: Callable[[], object], theirs: Callable[[], object], *, rounds: 
     return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs), ratio
 
 
-def at_most(name: str, value: float, limit: float, *, unit: str, detail: str = "") -> Line:
-    """Hold a figure against its limit."""
-    digits = 0 if unit == "MB" else 2
-    measured = f"{value:.{digits}f} {unit}" + (f" ({detail})" if detail else "")
-    return Line(name, f"≤ {limit:.3g} {unit}", measured, value <= limit)
+def pss_of(process: psutil.Process) -> float:
+    """Return the memory of one process in MB, shared pages divided among their users; where not told, its RSS."""
+    full = process.memory_full_info()
+    return float(getattr(full, "pss", full.rss)) / 1e6
 
 
 def pss(pids: Sequence[int]) -> float:
-    """Return the memory of processes and their descendants in MB, shared pages divided among their users."""
-    total = 0
-    for pid in pids:
-        leader = psutil.Process(pid)
-        for process in (leader, *leader.children(recursive=True)):
-            total += process.memory_full_info().pss
-    return total / 1e6
+    """Return the memory of processes and their descendants in MB."""
+    leaders = [psutil.Process(pid) for pid in pids]
+    family = {process for leader in leaders for process in (leader, *leader.children(recursive=True))}
+    return sum(pss_of(process) for process in family)

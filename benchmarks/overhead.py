@@ -10,32 +10,36 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.integration.checkouts import Host
+    from benchmarks.hosts import BenchHost
 
-ROUNDS = 9
+ROUNDS = 15
 EMPTY = "from invoke import task\n\n\n@task\ndef nothing(c):\n    pass\n"
 CASES = (
     ("inv --list", ["--list"], ["--list"], 1.3),
     ("tab completion", ["--complete", "--", "inv dev"], ["--complete", "--", "inv no"], 1.3),
     ("inv env.export", ["env.export"], ["--list"], 1.6),
-    ("inv instances", ["instances"], ["--list"], 2.2),
 )
 
 
-def measure(host: Host, inv: str, scratch: Path) -> Iterator[Line]:
-    """Measure listing, completion, export and the table of instances."""
+def empty_tasks(scratch: Path) -> Path:
+    """Make a directory with nothing but an empty tasks.py."""
     empty = scratch / "empty"
-    empty.mkdir()
+    empty.mkdir(exist_ok=True)
     (empty / "tasks.py").write_text(EMPTY)
+    return empty
+
+
+def measure(host: BenchHost, empty: Path) -> Iterator[Line]:
+    """Measure listing, completion and export."""
     host.main.inv("env.export")
     for name, ours, theirs, limit in CASES:
         a, b, ratio = paired(
-            lambda words=ours: run([inv, *words], host.main.path, host.environ),  # type: ignore[misc]
-            lambda words=theirs: run([inv, *words], empty, host.environ),  # type: ignore[misc]
+            lambda words=ours: run([host.inv, *words], host.main.path, host.environ),  # type: ignore[misc]
+            lambda words=theirs: run([host.inv, *words], empty, host.environ),  # type: ignore[misc]
             rounds=ROUNDS,
         )
         yield Line(
-            f"{name} beside an empty tasks.py",
+            f"{host.backend}: {name} ÷ inv of an empty tasks.py",
             f"≤ {limit:g} ×",
             f"{ratio:.2f} × ({a:.2f} s : {b:.2f} s)",
             ratio <= limit,

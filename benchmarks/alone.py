@@ -1,0 +1,96 @@
+"""How long each component takes alone: what it needs is up and idle, and nothing else starts or stops."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING
+
+from orienter_tasks.context import InstanceContext, RunOptions
+from orienter_tasks.errors import OrienterError
+from orienter_tasks.stack.component import NotReadyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from benchmarks.hosts import BenchHost
+    from orienter_tasks.stack.component import Component
+
+POLL_SECONDS = 0.002
+PATIENCE = 60.0
+
+
+def starts(host: BenchHost) -> dict[str, float]:
+    """Start the stopped main checkout's components one after the other; return each one's seconds until ready."""
+    with _begun(host) as ctx:
+        from orienter_tasks.control.start import bring_nginx_up_to_date
+
+        bring_nginx_up_to_date(ctx)
+        return {part.name: _start(part) for part in _in_order(ctx)}
+
+
+def stops(host: BenchHost) -> dict[str, float]:
+    """Stop the running main checkout's components one after the other; return each one's seconds."""
+    with _begun(host) as ctx:
+        return {part.name: _stop(part, ctx.grace) for part in reversed(_in_order(ctx))}
+
+
+def longest_chain(host: BenchHost, seconds: Mapping[str, float]) -> tuple[list[str], float]:
+    """Return the chain of needs that takes longest, and its seconds."""
+    with _begun(host) as ctx:
+        parts = _in_order(ctx)
+    best: dict[str, tuple[list[str], float]] = {}
+    for part in parts:
+        before = max((best[need] for need in part.needs if need in best), key=lambda it: it[1], default=([], 0.0))
+        best[part.name] = ([*before[0], part.name], before[1] + seconds[part.name])
+    return max(best.values(), key=lambda it: it[1])
+
+
+@contextlib.contextmanager
+def _begun(host: BenchHost) -> Iterator[InstanceContext]:
+    """Hold the main checkout's lock, as `inv` in it would."""
+    own = dict(os.environ)
+    os.environ.update(host.environ)
+    try:
+        ctx = InstanceContext(host.main.path, host.settings(), options=RunOptions(quiet=True))
+        ctx.begin()
+        try:
+            yield ctx
+        finally:
+            ctx.finish()
+    finally:
+        os.environ.clear()
+        os.environ.update(own)
+
+
+def _in_order(ctx: InstanceContext) -> Sequence[Component]:
+    """Sort the components so that each stands after what it needs."""
+    left = {part.name: part for part in (*ctx.plan.infra, *ctx.plan.hooks, *ctx.plan.services)}
+    ordered: list[Component] = []
+    while left:
+        free = [part for part in left.values() if not set(part.needs) & left.keys()]
+        ordered += free
+        for part in free:
+            del left[part.name]
+    return ordered
+
+
+def _start(part: Component) -> float:
+    begun = time.perf_counter()
+    part.start(lambda _: None)
+    while True:
+        try:
+            part.probe()
+        except NotReadyError as seen:
+            if time.perf_counter() - begun > PATIENCE:
+                raise OrienterError(f"{part.name}: {seen}") from seen
+            time.sleep(POLL_SECONDS)
+        else:
+            return time.perf_counter() - begun
+
+
+def _stop(part: Component, grace: float) -> float:
+    begun = time.perf_counter()
+    part.stop(grace)
+    return time.perf_counter() - begun

@@ -1,0 +1,78 @@
+"""The hosts that are measured: this repository's demo in git checkouts, on ports and names of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from orienter_tasks.claims import Claims
+from orienter_tasks.inventory import of_claim
+from orienter_tasks.processes.record import load_all
+from tests.integration.checkouts import IMAGES, INV, Host
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orienter_tasks.processes.record import Record
+    from tests.integration.checkouts import Checkout
+
+# below 9535, so that the highest of 56 ids stays below 65536, and no two meet for any ids
+PORTS = {
+    "nginx": 1383,
+    "whatsapp": 4397,
+    "dashboard": 4498,
+    "opencode": 4599,
+    "vite": 5673,
+    "postgres": 5732,
+    "minio_api": 9250,
+    "minio_console": 9351,
+}
+SERVERS = ("postgres", "minio", "nginx")
+HIGHEST_ID = 56
+
+
+class BenchHost(Host):
+    """A host whose `inv` runs as an installed one would: compiled modules are kept."""
+
+    def __init__(self, directory: Path, backend: str, *, services: bool = True) -> None:
+        self._services = services
+        super().__init__(directory, f"orienter-bench-{backend}", backend)
+        self.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        self.inv = str(INV)
+
+    def settings(self) -> dict[str, Any]:
+        """The demo, all ids, and the test images where this machine has them; else what a user gets."""
+        known = {**super().settings(), "ports": PORTS, "instances": {"max": HIGHEST_ID}}
+        if self.backend != "docker" or not _has_test_images():
+            known.pop("docker")
+        if not self._services:
+            known |= {"services": dict.fromkeys(known["services"]), "hooks": {}}
+        return known
+
+    def worktrees(self, count: int) -> list[Checkout]:
+        """Add so many worktrees."""
+        return [self.worktree(self.directory / "wt" / f"tree-{index + 1}") for index in range(count)]
+
+
+def _has_test_images() -> bool:
+    asked = subprocess.run(["docker", "image", "inspect", f"{IMAGES}/postgres:local"], capture_output=True, check=False)
+    return asked.returncode == 0
+
+
+def records(checkout: Checkout, *, servers: bool) -> list[Record]:
+    """Return the records of a checkout's running processes: its servers (a store's front among them), or the others."""
+    claim = next(claim for claim in Claims().read() if claim.root == str(checkout.path))
+    found = [record for record in load_all(of_claim(claim)) if record.alive()]
+    return [record for record in found if record.component.startswith(SERVERS) is servers]
+
+
+def state_below(scratch: Path) -> None:
+    """Keep claims, caches and git's identity of this run below its own directory."""
+    os.environ["ORIENTER_STATE_DIR"] = str(scratch / "state")
+    os.environ["XDG_CACHE_HOME"] = str(scratch / "cache")
+    os.environ |= {
+        f"GIT_{who}_{what}": "bench@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+    }
+    for name in ("AI_INSTANCE_ID", "AI_INSTANCE_ROOT"):
+        os.environ.pop(name, None)

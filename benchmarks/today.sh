@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# What people use today, after the scripts that this project replaces: containers one after the other, each waited for
+# with one-second polls, then services one after the other, each waited for the same way.
+# Usage: today.sh up|down. Its variables come from `inv env.export`; images are POSTGRES_IMAGE, MINIO_IMAGE, NGINX_IMAGE.
+set -euo pipefail
+name() { echo "$PREFIX-$1-$AI_INSTANCE_ID"; }
+
+wait_for() { # NAME COMMAND...
+    local what=$1
+    shift
+    for _ in {1..60}; do
+        if "$@" >/dev/null 2>&1; then return 0; fi
+        sleep 1
+    done
+    echo "$what is not ready" >&2
+    exit 1
+}
+
+service() { # NAME URL
+    nohup "$PYTHON" -m "examples.demo.$1" >"$LOG_DIR/$1-today.log" 2>&1 &
+    echo $! >"$PID_DIR/$1-today.pid"
+    wait_for "$1" curl -fsS -o /dev/null --max-time 2 "$2"
+}
+
+up() {
+    mkdir -p "$LOG_DIR" "$PID_DIR" "$DATA_DIR/today"
+    sed "s/@NGINX_PORT@/$NGINX_PORT/; s/@DASHBOARD_PORT@/$DASHBOARD_PORT/; s/@VITE_PORT@/$VITE_PORT/" \
+        >"$DATA_DIR/today/nginx.conf" <<'CONF'
+events {}
+http {
+    server {
+        listen 127.0.0.1:@NGINX_PORT@;
+        location /health { return 200; }
+        location /api/ { proxy_pass http://127.0.0.1:@DASHBOARD_PORT@; }
+        location / { proxy_pass http://127.0.0.1:@VITE_PORT@; }
+    }
+}
+CONF
+    docker network create "$PREFIX-network-$AI_INSTANCE_ID" >/dev/null
+    docker run -d --name "$(name postgres)" --network "$PREFIX-network-$AI_INSTANCE_ID" \
+        -p "127.0.0.1:$POSTGRES_PORT:5432" -v "$PREFIX-postgres-$AI_INSTANCE_ID:/var/lib/postgresql/data" \
+        -e POSTGRES_USER -e POSTGRES_PASSWORD -e POSTGRES_DB "$POSTGRES_IMAGE" >/dev/null
+    docker run -d --name "$(name minio)" --network "$PREFIX-network-$AI_INSTANCE_ID" \
+        -p "127.0.0.1:$MINIO_API_PORT:9000" -v "$PREFIX-minio-$AI_INSTANCE_ID:/data" \
+        -e MINIO_ROOT_USER -e MINIO_ROOT_PASSWORD "$MINIO_IMAGE" server /data >/dev/null
+    docker run -d --name "$(name nginx)" --network host \
+        -v "$DATA_DIR/today/nginx.conf:/etc/nginx/nginx.conf:ro" "$NGINX_IMAGE" >/dev/null
+    wait_for postgres docker exec "$(name postgres)" pg_isready -h 127.0.0.1 -U "$POSTGRES_USER" -d "$POSTGRES_DB"
+    wait_for minio curl -sS -o /dev/null --max-time 2 "$AWS_ENDPOINT_URL"
+    wait_for nginx curl -fsS -o /dev/null --max-time 2 "http://127.0.0.1:$NGINX_PORT/health"
+    "$PYTHON" -c '
+import os
+from minio import Minio
+v = os.environ
+client = Minio(v["AWS_ENDPOINT_URL"].split("//")[1], v["AWS_ACCESS_KEY_ID"], v["AWS_SECRET_ACCESS_KEY"], secure=False)
+client.bucket_exists(v["S3_BUCKET"]) or client.make_bucket(v["S3_BUCKET"])'
+    "$PYTHON" -m examples.demo.migrate >/dev/null
+    service frontend "http://127.0.0.1:$VITE_PORT/"
+    service dashboard "http://127.0.0.1:$DASHBOARD_PORT/api/auth/setup-required"
+    service opencode "http://127.0.0.1:$OPENCODE_PORT/global/health"
+    service whatsapp "http://127.0.0.1:$WHATSAPP_PORT/health"
+}
+
+down() { # [volumes]
+    local file
+    for file in "$PID_DIR"/*-today.pid; do
+        [ -e "$file" ] || continue
+        kill "$(cat "$file")" 2>/dev/null || true
+        rm -f "$file"
+    done
+    docker rm -f "$(name postgres)" "$(name minio)" "$(name nginx)" >/dev/null 2>&1 || true
+    docker network rm "$PREFIX-network-$AI_INSTANCE_ID" >/dev/null 2>&1 || true
+    if [ "${1:-}" = volumes ]; then
+        docker volume rm "$PREFIX-postgres-$AI_INSTANCE_ID" "$PREFIX-minio-$AI_INSTANCE_ID" >/dev/null 2>&1 || true
+    fi
+}
+
+"$@"
