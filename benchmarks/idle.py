@@ -25,7 +25,7 @@ def measure(host: BenchHost) -> Iterator[Line]:
     """Look for processes of ours beside a detached instance; weigh an idle foreground run."""
     before = set(psutil.pids())
     host.main.inv("dev", "--detach")
-    ours = [process for process in _new(before) if _is_ours(process)]
+    ours = [process for process in _new(before) if _is_ours(process, host)]
     yield Line(
         f"{host.backend}: processes of the tool beside a detached instance",
         "none",
@@ -44,11 +44,13 @@ def _new(before: set[int]) -> Iterator[psutil.Process]:
             continue
 
 
-def _is_ours(process: psutil.Process) -> bool:
-    """Whether it is an `inv` or runs this package's code: what components are made of are programs of others."""
+def _is_ours(process: psutil.Process, host: BenchHost) -> bool:
+    """Whether it is an `inv` of this host's or runs this package's code: components are programs of others."""
     try:
-        words = process.cmdline()
+        words, state = process.cmdline(), process.environ().get("ORIENTER_STATE_DIR")
     except psutil.Error:
+        return False
+    if state != host.environ["ORIENTER_STATE_DIR"]:
         return False
     return any(os.path.basename(word) in ("inv", "invoke") or "orienter_tasks" in word for word in words[:4])  # noqa: PTH119
 

@@ -5,6 +5,7 @@ A stale record can never name a stranger: the start mark holds the boot and the 
 
 from __future__ import annotations
 
+import os
 import platform
 from functools import cache
 from pathlib import Path
@@ -102,11 +103,15 @@ def of_this_boot(mark: str) -> bool:
 def linux_fields(pid: int) -> list[str]:
     """Return what follows the name in /proc/PID/stat: its state first; nothing when there is no such process."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - read very often
-            stat = file.read()
+        file = os.open(f"/proc/{pid}/stat", os.O_RDONLY)  # no file object: a start reads thousands
     except OSError:
         return []
-    return stat.rpartition(")")[2].split()
+    try:
+        return os.read(file, 4096).rpartition(b")")[2].decode("ascii").split()
+    except OSError:
+        return []
+    finally:
+        os.close(file)
 
 
 def linux_mark(fields: Sequence[str]) -> str:

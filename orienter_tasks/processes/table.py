@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PARENT, SESSION, FLAGS = 1, 3, 6  # of what follows the name in /proc/PID/stat, see proc(5)
 KERNEL_THREAD = 0x00200000
 MARKER = f"{COMPONENT_MARKER}=".encode()
+CHUNK = 1 << 16
 ROOT, NUMBER = b"AI_INSTANCE_ROOT=", b"AI_INSTANCE_ID="
 
 
@@ -97,11 +98,7 @@ def _of_proc(name: str) -> Entry | None:
 
 
 def _owner_in_proc(name: str) -> Owner | None:
-    try:
-        with open(f"/proc/{name}/environ", "rb") as file:  # noqa: PTH123 - no Path for each
-            content = file.read()
-    except OSError:  # another user's, or it has ended
-        return None
+    content = _read(f"/proc/{name}/environ")
     if MARKER not in content:
         return None
     values = {ROOT: "", NUMBER: ""}
@@ -111,6 +108,23 @@ def _owner_in_proc(name: str) -> Owner | None:
                 values[key] = os.fsdecode(line[len(key) :])
     # the marker may have been part of another variable's value
     return Owner(values[MARKER], values[ROOT], values[NUMBER]) if MARKER in values else None
+
+
+def _read(path: str) -> bytes:
+    """Read a file whole; nothing when it is another user's, or its process has ended."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError:
+        return b""
+    parts = []
+    try:
+        while part := os.read(file, CHUNK):
+            parts.append(part)
+    except OSError:
+        return b""
+    finally:
+        os.close(file)
+    return b"".join(parts)
 
 
 def _owner_by_psutil(process: psutil.Process) -> Owner | None:

@@ -46,10 +46,10 @@ def pids(instance: Instance, component: str | None = None) -> list[int]:
     return [entry.pid for entry in _entries(instance, component)]
 
 
-def _entries(instance: Instance, component: str | None) -> list[Entry]:
+def _entries(instance: Instance, component: str | None, seen: Mapping[int, Entry] | None = None) -> list[Entry]:
+    seen = table.read() if seen is None else seen
     records = _records(instance, component)
     alive = {record.pid for record in records if record.alive()}
-    seen = table.read()
     found = {pid for pid, it in seen.items() if pid in alive or _belongs(it, instance, component, records, alive)}
     spared = _self_and_ancestors(seen)
     queue = [*(found - spared)]
@@ -98,12 +98,13 @@ def stop(instance: Instance, component: str, grace: float) -> None:
         CheckError: naming who survives.
     """
     record = load(instance, component)
-    if record is not None and record.alive() and record.pid in _self_and_ancestors(table.read()):
+    seen = table.read()
+    if record is not None and record.alive() and record.pid in _self_and_ancestors(seen):
         raise CheckError(
             f"{component} of {instance} runs this very command, and so is not stopped by it",
             hint="run it in a terminal of its own",
         )
-    processes = members(instance, component)
+    processes = _oldest_first(_known(entry) for entry in _entries(instance, component, seen))
     if processes:
         _signal_gracefully(record, processes)
         stubborn = _oldest_first([*await_end(processes, grace), *members(instance, component)])
