@@ -13,7 +13,6 @@ import msgspec
 
 from orienter_tasks.errors import ConflictError
 from orienter_tasks.instance import Instance
-from orienter_tasks.processes import tree
 from orienter_tasks.processes.record import start_mark
 from orienter_tasks.state import locked, state_dir, write_private
 
@@ -47,6 +46,8 @@ def _members(lease: Lease) -> list[int]:
     """Return the processes of a lease's component, whoever started them."""
     if not lease.component:
         return []
+    from orienter_tasks.processes import tree
+
     instance = Instance(lease.instance, Path(lease.root), lease.project, Path(lease.root).name, {})
     return sorted(tree.pids(instance, lease.component))
 
