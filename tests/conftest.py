@@ -47,6 +47,9 @@ GIT_ENV = {
     "GIT_COMMITTER_EMAIL": "test@example.invalid",
 }
 
+# the `inv` of every test would compile the package anew
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # two busy cores: a slow example is no bug
 hypothesis.settings.register_profile(
     "project", deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
