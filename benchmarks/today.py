@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from benchmarks.measure import Line, run, timed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from benchmarks.hosts import BenchHost
 
@@ -41,26 +41,33 @@ def measure(host: BenchHost) -> Iterator[Line]:
     def bash(*words: str) -> None:
         run(["bash", str(SCRIPT), *words], host.main.path, env)
 
-    for kind in ("cold", "warm"):
-        ours, theirs = [], []
-        volumes = ["--volumes", "--yes"] if kind == "cold" else []
-        host.main.inv("dev.stop", *volumes)
-        try:
-            for _ in range(ROUNDS[kind]):
-                ours.append(timed(lambda: host.main.inv("dev", "--detach")))
-                host.main.inv("dev.stop", *volumes)
-                theirs.append(timed(lambda: bash("up")))
-                bash("down", *(["volumes"] if kind == "cold" else []))
-        finally:
-            bash("down", "volumes")
-            if kind == "cold":  # the warm rounds need the bash script's volumes to be there once
-                bash("up")
-                bash("down")
-        ratio = statistics.median(a / b for a, b in zip(theirs, ours, strict=True))
-        yield Line(
-            f"{host.backend}: a bash script's start ÷ inv dev --detach, {kind}",
-            f"≥ {LIMITS[kind]:g} ×",
-            f"{ratio:.1f} × ({statistics.median(theirs):.2f} s : {statistics.median(ours):.2f} s)",
-            ratio >= LIMITS[kind],
-        )
-    bash("down", "volumes")
+    host.main.inv("dev.stop", "--volumes", "--yes")
+    try:
+        for kind in ("cold", "warm"):
+            ours, theirs = _start_both(host, bash, kind)
+            ratio = statistics.median(a / b for a, b in zip(theirs, ours, strict=True))
+            yield Line(
+                f"docker: start of a bash script ÷ inv dev --detach, {kind}",
+                f"≥ {LIMITS[kind]:g} ×",
+                f"{ratio:.1f} × ({statistics.median(theirs):.2f} s : {statistics.median(ours):.2f} s)",
+                ratio >= LIMITS[kind],
+            )
+    finally:
+        bash("down", "volumes")
+
+
+def _start_both(host: BenchHost, bash: Callable[..., object], kind: str) -> tuple[list[float], list[float]]:
+    """Start with ours and with theirs in turn; return the seconds of each. Warm means that each has its data."""
+    cold = kind == "cold"
+    if not cold:
+        host.main.inv("dev", "--detach")
+        host.main.inv("dev.stop")
+        bash("up")
+        bash("down")
+    ours, theirs = [], []
+    for _ in range(ROUNDS[kind]):
+        ours.append(timed(lambda: host.main.inv("dev", "--detach")))
+        host.main.inv("dev.stop", *(["--volumes", "--yes"] if cold else []))
+        theirs.append(timed(lambda: bash("up")))
+        bash("down", *(["volumes"] if cold else []))
+    return ours, theirs

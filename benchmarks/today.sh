@@ -52,7 +52,8 @@ CONF
 import os
 from minio import Minio
 v = os.environ
-client = Minio(v["AWS_ENDPOINT_URL"].split("//")[1], v["AWS_ACCESS_KEY_ID"], v["AWS_SECRET_ACCESS_KEY"], secure=False)
+client = Minio(v["AWS_ENDPOINT_URL"].split("//")[1], v["AWS_ACCESS_KEY_ID"], v["AWS_SECRET_ACCESS_KEY"],
+               region=v["AWS_REGION"], secure=False)
 client.bucket_exists(v["S3_BUCKET"]) or client.make_bucket(v["S3_BUCKET"])'
     "$PYTHON" -m examples.demo.migrate >/dev/null
     service frontend "http://127.0.0.1:$VITE_PORT/"
@@ -66,6 +67,7 @@ down() { # [volumes]
     for file in "$PID_DIR"/*-today.pid; do
         [ -e "$file" ] || continue
         kill "$(cat "$file")" 2>/dev/null || true
+        for _ in {1..100}; do kill -0 "$(cat "$file")" 2>/dev/null || break; sleep 0.1; done
         rm -f "$file"
     done
     docker rm -f "$(name postgres)" "$(name minio)" "$(name nginx)" >/dev/null 2>&1 || true
