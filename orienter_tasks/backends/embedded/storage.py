@@ -85,9 +85,13 @@ http {{
 
 def written_by(data: Path) -> StoreKind | None:
     """Say which kind of server wrote the objects in a directory; None when there are none."""
-    if (data / MINIO_MARK).exists():
+    try:
+        names = os.listdir(data)  # noqa: PTH208 - one reading: the mark may be made at this moment
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if MINIO_MARK in names:
         return "minio"
-    return "rclone" if data.is_dir() and any(data.iterdir()) else None
+    return "rclone" if names else None
 
 
 class StorageComponent:
