@@ -26,12 +26,8 @@ def measure(host: BenchHost) -> Iterator[Line]:
     before = set(psutil.pids())
     host.main.inv("dev", "--detach")
     ours = [process for process in _new(before) if _is_ours(process, host)]
-    yield Line(
-        f"{host.backend}: processes of the tool beside a detached instance",
-        "none",
-        ", ".join(" ".join(process.cmdline()[:3]) for process in ours) or "none",
-        not ours,
-    )
+    words = ", ".join(" ".join(process.cmdline()[:3]) for process in ours)
+    yield Line("processes of ours beside a detached one", "none", str(len(ours) or "none"), not ours, words)
     host.main.inv("dev.stop")
     yield from _foreground(host)
 
@@ -79,10 +75,5 @@ def _foreground(host: BenchHost) -> Iterator[Line]:
         finally:
             process.terminate()
             process.communicate()
-    yield Line(
-        f"{host.backend}: CPU of an idle foreground inv dev",
-        f"< {CPU_LIMIT:.0%}",
-        f"{share:.2%} of a core",
-        share < CPU_LIMIT,
-    )
-    yield Line(f"{host.backend}: memory of it (PSS)", f"< {MEMORY_LIMIT} MB", f"{size:.0f} MB", size < MEMORY_LIMIT)
+    yield Line("an idle foreground run: CPU", f"< {CPU_LIMIT:.0%}", f"{share:.2%}", share < CPU_LIMIT, "of one core")
+    yield Line("an idle foreground run: memory", f"< {MEMORY_LIMIT} MB", f"{size:.0f} MB", size < MEMORY_LIMIT, "PSS")

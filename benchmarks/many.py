@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from benchmarks.hosts import HIGHEST_ID, records
-from benchmarks.measure import Line, paired, pss, run, timed
+from benchmarks.measure import Line, at_most, paired, pss, run, timed
 from benchmarks.timeline import curve, sparkline
 
 if TYPE_CHECKING:
@@ -33,35 +33,26 @@ def ten(host: BenchHost, empty: Path) -> Iterator[Line | str]:
     one = min(timed(lambda: host.main.inv("dev.stop")) for _ in _again(host, 3))
     begun = time.perf_counter()
     with ThreadPoolExecutor(max_workers=TEN) as pool:
-        list(pool.map(lambda checkout: checkout.inv("dev", "--detach", "--timeout", "120"), checkouts))
+        answers = pool.map(lambda checkout: checkout.inv("dev", "--detach", "--timeout", "120", code=None), checkouts)
+        refused = [line for answer in answers if answer.code for line in answer.err.splitlines() if "error: " in line]
     wall = time.perf_counter() - begun
     listed = host.main.inv("instances", "--json").json["instances"]
     up = sum(it["state"] == "running" for it in listed)
     yield Line(
-        f"{host.backend}: ten checkouts start inv dev --detach together",
-        "all ready",
-        f"{up} of {TEN} in {wall:.1f} s ({os.cpu_count()} cores)",
-        up == TEN,
+        "ten started together: ready", "all", f"{up} of {TEN}", up == TEN, f"in {wall:.1f} s on {os.cpu_count()} cores"
     )
+    yield from (f"  {word}" for word in refused)
     if host.backend == "embedded":
         each = _servers_memory(checkouts)
         yield Line(
-            "embedded: memory of the servers of each of ten (PSS)",
-            f"≤ {MEMORY_LIMIT} MB",
-            f"{each:.0f} MB",
-            each <= MEMORY_LIMIT,
+            "servers' memory, each of ten", f"≤ {MEMORY_LIMIT} MB", f"{each:.0f} MB", each <= MEMORY_LIMIT, "PSS"
         )
     yield _verified(host, TEN)
     yield _listing(host, empty, TEN)
     begun = time.perf_counter()
     host.main.inv("dev.stop", "--all")
     all_of_them = time.perf_counter() - begun
-    yield Line(
-        f"{host.backend}: inv dev.stop --all of ten ÷ inv dev.stop of one",
-        f"≤ {STOP_LIMIT:g} ×",
-        f"{all_of_them / one:.2f} × ({all_of_them:.2f} s : {one:.2f} s)",
-        all_of_them <= STOP_LIMIT * one,
-    )
+    yield at_most("stop of all ten ÷ stop of one", STOP_LIMIT, all_of_them / one, f"{all_of_them:.2f} s : {one:.2f} s")
 
 
 def fifty(host: BenchHost, empty: Path, pictures: Path | None) -> Iterator[Line | str]:
@@ -74,20 +65,14 @@ def fifty(host: BenchHost, empty: Path, pictures: Path | None) -> Iterator[Line 
     if pictures is not None:
         title = "inv infra.up of each next checkout, seconds (embedded, servers only)"
         (pictures / "fifty.svg").write_text(curve(title, took, "s"), encoding="utf-8")
-    yield Line(
-        "embedded: fifty, one after the other: last ten ÷ first ten",
-        f"≤ {FLAT:g} ×",
-        f"{growth:.2f} × ({statistics.median(took):.2f} s each)",
-        growth <= FLAT,
-    )
-    yield Line(
-        "embedded: memory of the servers of each of fifty (PSS)", "", f"{_servers_memory(checkouts):.0f} MB", None
-    )
+    figures = f"{statistics.median(took[-10:]):.2f} s : {statistics.median(took[:10]):.2f} s"
+    yield at_most("start of the last ten ÷ of the first ten", FLAT, growth, figures)
+    yield Line("servers' memory, each of fifty", "", f"{_servers_memory(checkouts):.0f} MB", None, "PSS")
     yield _verified(host, FIFTY)
     yield _listing(host, empty, FIFTY, limit=None)
     begun = time.perf_counter()
     host.main.inv("dev.stop", "--all")
-    yield Line("embedded: inv dev.stop --all of fifty", "", f"{time.perf_counter() - begun:.1f} s", None)
+    yield Line("stop of all fifty", "", f"{time.perf_counter() - begun:.1f} s", None)
 
 
 def until_full(host: BenchHost) -> Iterator[Line | str]:
@@ -101,8 +86,8 @@ def until_full(host: BenchHost) -> Iterator[Line | str]:
             break
         started += 1
     clear = not refusal or "no address range left" in refusal
-    yield Line("docker: servers of so many checkouts beside each other", "", f"{started}", None)
-    yield Line("docker: what the next one is told", "clear", refusal or "it fits, too", clear)
+    yield Line("checkouts whose servers fit", "", f"{started}", None)
+    yield Line("what the next one is told", "clear", "clear" if clear else "unclear", clear, refusal or "it fits, too")
     host.main.inv("dev.stop", "--all")
 
 
@@ -122,12 +107,8 @@ def _verified(host: BenchHost, count: int) -> Line:
     begun = time.perf_counter()
     answer = host.main.inv("infra.verify", code=None)
     last = (answer.out + answer.err).strip().splitlines()[-1] if answer.code else "nothing is shared"
-    return Line(
-        f"{host.backend}: isolation of {count} verified (inv infra.verify)",
-        "exit 0",
-        f"{last}, in {time.perf_counter() - begun:.1f} s",
-        answer.code == 0,
-    )
+    figures = f"{last}, in {time.perf_counter() - begun:.1f} s"
+    return Line(f"isolation of {count} verified", "exit 0", f"exit {answer.code}", answer.code == 0, figures)
 
 
 def _listing(host: BenchHost, empty: Path, count: int, limit: float | None = LISTING_LIMIT) -> Line:
@@ -136,9 +117,5 @@ def _listing(host: BenchHost, empty: Path, count: int, limit: float | None = LIS
         lambda: run([host.inv, "--list"], empty, host.environ),
         rounds=7,
     )
-    return Line(
-        f"{host.backend}: inv instances with {count} running ÷ inv --list of an empty tasks.py",
-        f"≤ {limit:.2f} ×" if limit else "",
-        f"{ratio:.2f} × ({a:.2f} s : {b:.2f} s)",
-        ratio <= limit if limit else None,
-    )
+    name, figures = f"inv instances, {count} running ÷ bare inv", f"{a:.2f} s : {b:.2f} s"
+    return at_most(name, limit, ratio, figures) if limit else Line(name, "", f"{ratio:.2f} ×", None, figures)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from orienter_tasks.errors import CheckError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
@@ -21,19 +23,27 @@ class Line:
 
     Attributes:
         name: the claim.
-        target: for people.
-        measured: for people.
+        target: for people; "" where there is none.
+        measured: for people, in the target's unit.
         met: whether the target is reached; None where there is none.
+        figures: what that was made of.
     """
 
     name: str
     target: str
     measured: str
     met: bool | None
+    figures: str = ""
 
     def __str__(self) -> str:
         verdict = {True: "met", False: "MISSED", None: ""}[self.met]
-        return f"{self.name:<78} {self.target:>9}  {self.measured}  {verdict}".rstrip()
+        line = f"  {self.name:<40} {self.target:>9} {self.measured:>10}  {verdict:<6}  {self.figures}"
+        return line.rstrip()
+
+
+def at_most(name: str, limit: float, ratio: float, figures: str) -> Line:
+    """Claim that a ratio is no greater than a limit."""
+    return Line(name, f"≤ {limit:.3g} ×", f"{ratio:.2f} ×", ratio <= limit, figures)
 
 
 def timed(action: Callable[[], object]) -> float:
@@ -47,7 +57,7 @@ def run(command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> subprocess
     """Run a command that must succeed."""
     done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise SystemExit(f"{' '.join(command)} in {cwd}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        raise CheckError(f"{' '.join(command)} in {cwd}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     return done
 
 

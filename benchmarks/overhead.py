@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.measure import Line, paired, run
+from benchmarks.measure import at_most, paired, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from benchmarks.hosts import BenchHost
+    from benchmarks.measure import Line
 
 ROUNDS = 15
 EMPTY = "from invoke import task\n\n\n@task\ndef nothing(c):\n    pass\n"
@@ -38,9 +39,4 @@ def measure(host: BenchHost, empty: Path) -> Iterator[Line]:
             lambda words=theirs: run([host.inv, *words], empty, host.environ),  # type: ignore[misc]
             rounds=ROUNDS,
         )
-        yield Line(
-            f"{host.backend}: {name} ÷ inv of an empty tasks.py",
-            f"≤ {limit:g} ×",
-            f"{ratio:.2f} × ({a:.2f} s : {b:.2f} s)",
-            ratio <= limit,
-        )
+        yield at_most(f"{name} ÷ an empty tasks.py's", limit, ratio, f"{a:.3f} s : {b:.3f} s")

@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+import psutil
+
+from orienter_tasks.errors import CheckError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -32,17 +36,26 @@ class Span:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A start: what was given, its components, seconds until the command ended, and seconds of CPU that `inv` took."""
+    """A start.
+
+    Attributes:
+        title: what was given.
+        spans: its components.
+        total: seconds until the command ended.
+        cpu: seconds of CPU that `inv` took, with what it ran and waited for.
+        busy: seconds of CPU that the whole machine took meanwhile: servers, services, an engine and strangers.
+    """
 
     title: str
     spans: Sequence[Span]
     total: float
     cpu: float
+    busy: float
 
 
 def record(title: str, command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Timeline:
     """Run a command that must succeed, and note when it said what."""
-    begun = time.monotonic()
+    begun, busy = time.monotonic(), _busy()
     started: dict[str, float] = {}
     ready: dict[str, float] = {}
     said: list[str] = []
@@ -63,11 +76,16 @@ def record(title: str, command: Sequence[str], cwd: Path, env: Mapping[str, str]
                 {"starting": started, "ready": ready}[match[2]].setdefault(match[1], moment)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    total = time.monotonic() - begun
+    total, busy = time.monotonic() - begun, _busy() - busy
     if process.returncode != 0:
-        raise SystemExit(f"{' '.join(command)} in {cwd}: exit {process.returncode}\n{''.join(said)}")
+        raise CheckError(f"{' '.join(command)} in {cwd}: exit {process.returncode}\n{''.join(said)}")
     spans = [Span(name, started[name], moment) for name, moment in ready.items() if name in started]
-    return Timeline(title, sorted(spans, key=lambda span: span.started), total, usage.ru_utime + usage.ru_stime)
+    return Timeline(title, sorted(spans, key=lambda span: span.started), total, usage.ru_utime + usage.ru_stime, busy)
+
+
+def _busy() -> float:
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
 
 
 def chart(timeline: Timeline) -> list[str]:
