@@ -18,6 +18,7 @@ from orienter_tasks.cleanup.things import Thing
 from orienter_tasks.errors import CheckError
 from orienter_tasks.instance import Instance
 from orienter_tasks.processes import tree
+from orienter_tasks.processes.ending import await_end
 from orienter_tasks.processes.record import COMPONENT_MARKER, load, start_mark
 from orienter_tasks.settings import INFRA, SIDECARS
 
@@ -147,7 +148,7 @@ def stop(things: Sequence[Thing], grace: float, late: Callable[[], Sequence[Thin
     deadline = time.monotonic() + KILL_SECONDS
     while (left := _alive(late())) and time.monotonic() < deadline:
         tree.send(left, signal.SIGKILL)
-        tree.await_end(left, 1.0)
+        await_end(left, 1.0)
     if left:
         names = ", ".join(tree.describe(process) for process in left)
         raise CheckError(f"{names} survives SIGKILL", hint="look at it with: ps -o pid,stat,wchan,args -p PID")
@@ -165,9 +166,9 @@ def _end(things: Sequence[Thing], grace: float) -> None:
         if not (alone and _ppid(process) in {other.pid for other in processes}):
             number = signal.SIGINT if thing.component == "postgres" else signal.SIGTERM
             tree.send([process], record.stop_signal if record is not None else number)
-    left = tree.await_end(processes, grace)
+    left = await_end(processes, grace)
     tree.send(left, signal.SIGKILL)
-    tree.await_end(left, KILL_SECONDS)
+    await_end(left, KILL_SECONDS)
 
 
 def _marked(process: psutil.Process) -> Found | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from orienter_tasks.environment import masked
 from orienter_tasks.errors import CheckError
 from orienter_tasks.processes import table
+from orienter_tasks.processes.ending import POLL_SECONDS, await_end
 from orienter_tasks.processes.record import Record, forget, load, of_this_boot, start_mark
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from orienter_tasks.processes.table import Entry
 
 KILL_SECONDS = 5.0
-POLL_SECONDS = 0.01
 PORT_SECONDS = 2.0
 
 
@@ -219,28 +219,6 @@ def _self_and_ancestors(seen: Mapping[int, Entry]) -> set[int]:
         found.add(pid)
         pid = seen[pid].parent if pid in seen else 0
     return found
-
-
-def await_end(processes: Iterable[psutil.Process], timeout: float) -> list[psutil.Process]:
-    """Wait until processes have ended; return those that have not.
-
-    A zombie has ended: psutil's own wait also waits for its parent to take notice, which may be never.
-    """
-    deadline = time.monotonic() + timeout
-    left = [process for process in processes if _runs(process)]
-    while left and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-        left = [process for process in left if _runs(process)]
-    return left
-
-
-def _runs(process: psutil.Process) -> bool:
-    import psutil
-
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
 
 
 def _signal_gracefully(record: Record | None, processes: Iterable[psutil.Process]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError, InterruptError, OrienterError, TimedOutError
@@ -245,7 +245,7 @@ def stop_all(
     *,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[OrienterError]:
-    """Stop components in reverse order of need, in parallel where it can; return what went wrong.
+    """Stop components, each as soon as nothing is left that needs it; return what went wrong.
 
     Raises:
         Exception: what no component should raise, once all others were stopped.
@@ -265,20 +265,22 @@ def stop_all(
         except Exception as error:  # noqa: BLE001 - raised below: the others must still be stopped
             bugs.append(error)
 
-    while remaining:
-        needed = {need for component in remaining.values() for need in component.needs}
-        free = [component for name, component in remaining.items() if name not in needed]
-        if not free:
-            raise CheckError(f"components need each other in a circle: {', '.join(remaining)}")
-        pool = ThreadPoolExecutor(max_workers=len(free))
-        try:
+    stopping: dict[Future[None], Component] = {}
+    pool = ThreadPoolExecutor(max_workers=max(1, len(remaining)))
+    try:
+        while remaining or stopping:
+            needed = {need for component in (*remaining.values(), *stopping.values()) for need in component.needs}
+            free = remaining.keys() - needed
+            if not free and not stopping:
+                raise CheckError(f"components need each other in a circle: {', '.join(remaining)}")
             with undisturbed():
-                stopping = pool.map(stop, free)
-            list(stopping)
-        finally:
-            pool.shutdown(wait=False)  # a signal hurries: then the caller stops the same once more, with less patience
-        for component in free:
-            del remaining[component.name]
+                for name in [name for name in remaining if name in free]:
+                    component = remaining.pop(name)
+                    stopping[pool.submit(stop, component)] = component
+            for done in wait(stopping, return_when=FIRST_COMPLETED).done:
+                del stopping[done]
+    finally:
+        pool.shutdown(wait=False)  # a signal hurries: then the caller stops the same once more, with less patience
     if bugs:
         raise bugs[0]
     return errors

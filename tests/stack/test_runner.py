@@ -506,6 +506,15 @@ def test_a_bug_in_one_stop_does_not_keep_the_others_running(diary: Diary) -> Non
     assert not [fake for fake in others if fake.running]
 
 
+def test_a_stop_waits_only_for_those_that_need_it(diary: Diary) -> None:
+    stopped = threading.Event()
+    base = Fake("base", diary, on_stop=stopped.set)
+    slow = Fake("slow", diary, on_stop=lambda: seen.append(stopped.wait(20)))
+    seen: list[bool] = []
+    stop_all([base, slow, Fake("user", diary, needs=["base"])], GRACE, diary.show)
+    assert seen == [True]
+
+
 def test_needs_in_a_circle_cannot_be_stopped_and_that_is_told(diary: Diary) -> None:
     with pytest.raises(CheckError, match="circle: a, b"):
         stop_all([Fake("a", diary, needs=["b"]), Fake("b", diary, needs=["a"])], GRACE, diary.show)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError
 from orienter_tasks.processes import tree
+from orienter_tasks.processes.ending import await_end
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,7 @@ def end(processes: Sequence[psutil.Process], number: int, grace: float) -> None:
     left = list(processes)
     for signal_number, seconds in ((number, grace), (signal.SIGKILL, KILL_SECONDS)):
         tree.send(left, signal_number)
-        left = tree.await_end(left, seconds)
+        left = await_end(left, seconds)
         if not left:
             return
     raise CheckError(f"{', '.join(tree.describe(process) for process in left)} survives SIGKILL")

@@ -15,6 +15,7 @@ from orienter_tasks import nginx, ports
 from orienter_tasks.backends.embedded.unprivileged import Account
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError, OrienterError
 from orienter_tasks.processes import tree
+from orienter_tasks.processes.ending import await_end
 from orienter_tasks.processes.record import load, path_of
 from tests.backends.contract import COMPONENTS, component, down, get, listens, put, sql, standing, up
 from tests.backends.embedded.lab import kill
@@ -87,7 +88,7 @@ def test_repeated_kills_of_everything(lab: EmbeddedLab) -> None:
         sql(site, f"INSERT INTO counted VALUES ({turn})")
         processes = tree.members(site.instance)
         tree.send(processes, signal.SIGKILL)
-        assert tree.await_end(processes, 5) == []
+        assert await_end(processes, 5) == []
         assert up(lab.backend(site), site) == sorted(COMPONENTS)
     assert sql(site, "SELECT count(*) FROM counted") == [[5]]
 
