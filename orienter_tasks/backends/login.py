@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from contextlib import contextmanager
+import socket
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.environment import LOOPBACK
@@ -49,24 +50,24 @@ def database(site: Site) -> Iterator[Database]:
     from pg8000 import exceptions, native
 
     variables, port = site.variables, site.instance.ports["postgres"]
-    try:
-        connection = native.Connection(
-            variables["POSTGRES_USER"],
-            host=LOOPBACK,
-            port=port,
-            database=variables["POSTGRES_DB"],
-            password=variables["POSTGRES_PASSWORD"],
-            timeout=SECONDS,
-            application_name="orienter",
-        )
-    except (exceptions.Error, OSError) as error:
-        raise CheckError(
-            f"PostgreSQL of {site.instance} on port {port}: {_reason(error)}", hint="see: inv infra.logs -s postgres"
-        ) from error
-    try:
+    with ExitStack() as opened:
+        try:
+            # a socket of our own: pg8000 would leave its one open when the server goes away
+            sock = opened.enter_context(socket.create_connection((LOOPBACK, port), timeout=SECONDS))
+            connection = native.Connection(
+                variables["POSTGRES_USER"],
+                sock=sock,
+                database=variables["POSTGRES_DB"],
+                password=variables["POSTGRES_PASSWORD"],
+                application_name="orienter",
+            )
+        except (exceptions.Error, OSError) as error:
+            raise CheckError(
+                f"PostgreSQL of {site.instance} on port {port}: {_reason(error)}",
+                hint="see: inv infra.logs -s postgres",
+            ) from error
+        opened.callback(connection.close)
         yield Database(site, connection)
-    finally:
-        connection.close()
 
 
 class Store:

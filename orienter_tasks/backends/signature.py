@@ -49,8 +49,8 @@ def ask(
     connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
         connection.request(method, path, body=body or None, headers=headers)
-        response = connection.getresponse()
-        return Answer(response.status, response.read(65536))
+        with connection.getresponse() as response:  # it keeps the socket where the server closes the connection
+            return Answer(response.status, response.read(65536))
     finally:
         connection.close()
 

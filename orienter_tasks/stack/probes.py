@@ -58,8 +58,8 @@ def http_answer(host: str, port: int, path: str, *, timeout: float = PROBE_SECON
     connection.response_class = _Response
     try:
         connection.request("GET", path, headers={"Host": f"localhost:{port}", "User-Agent": "orienter-probe"})
-        response = connection.getresponse()
-        return response.status, response.read(65536)
+        with connection.getresponse() as response:  # it keeps the socket where the server closes the connection
+            return response.status, response.read(65536)
     except (OSError, http.client.HTTPException) as error:
         raise NotReadyError(f"http://{host}:{port}{path}: {str(error) or type(error).__name__}") from error
     finally:

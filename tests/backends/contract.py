@@ -88,18 +88,18 @@ def login(site: Site, *, password: str | None = None) -> Iterator[Any]:
     from pg8000 import native
 
     variables = site.variables
-    connection = native.Connection(
-        variables["POSTGRES_USER"],
-        host="127.0.0.1",
-        port=site.instance.ports["postgres"],
-        database=variables["POSTGRES_DB"],
-        password=variables["POSTGRES_PASSWORD"] if password is None else password,
-        timeout=10,
-    )
-    try:
-        yield connection
-    finally:
-        connection.close()
+    # a socket of our own: pg8000 would leave its one open when the server goes away
+    with socket.create_connection(("127.0.0.1", site.instance.ports["postgres"]), timeout=10) as sock:
+        connection = native.Connection(
+            variables["POSTGRES_USER"],
+            sock=sock,
+            database=variables["POSTGRES_DB"],
+            password=variables["POSTGRES_PASSWORD"] if password is None else password,
+        )
+        try:
+            yield connection
+        finally:
+            connection.close()
 
 
 def sql(site: Site, statement: str) -> Any:

@@ -79,7 +79,8 @@ def why_silent(endpoint: Endpoint, timeout: float) -> str | None:
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 2375, timeout=timeout)
     try:
         connection.request("GET", "/_ping")
-        status = connection.getresponse().status
+        with connection.getresponse() as response:
+            status = response.status
     except OSError as error:
         return error.strerror or str(error) or type(error).__name__
     except http.client.HTTPException as error:
