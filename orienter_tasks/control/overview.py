@@ -133,7 +133,7 @@ def _watch(ctx: InstanceContext, *, as_json: bool) -> None:
 
         width = ctx.report.console(sys.stdout).width
         table = tables.drawn(COLUMNS, _rows(overview), width, droppable=DROPPABLE, least=LEAST, right=RIGHT)
-        table.title, table.title_justify = f"{len(overview.entries)} instances  Ctrl-C ends", "left"
+        table.title, table.title_justify = f"Instances: {len(overview.entries)}  Ctrl-C ends", "left"
         table.caption, table.caption_justify = Text("\n".join(overview.notes), "yellow"), "left"
         return table
 
