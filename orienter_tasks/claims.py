@@ -46,6 +46,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         moved: those of them that do not follow the formula.
         claimed_at: seconds since the epoch.
         used_at: when a start, stop or other changing command last ran.
+        services: what the last start of all services was to run; it does not say what runs.
     """
 
     token: str
@@ -62,6 +63,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     backend: str = ""
     claimed_at: float = 0.0
     used_at: float = 0.0
+    services: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what could send a destructive command astray."""

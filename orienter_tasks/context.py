@@ -248,6 +248,12 @@ class InstanceContext:
         """Note in the claim that this instance was used now."""
         self.claims.update(self.claim.token, used_at=time.time())
 
+    def intend(self) -> None:
+        """Note in the claim which services are to run now: a table of all instances says how many of them do."""
+        services = tuple(service.name for service in self.plan.services)
+        if services != self.claim.services:
+            self.claims.update(self.claim.token, services=services)
+
     @property
     def unfinished(self) -> bool:
         """Whether this run has begun something that must not be left as it is."""

@@ -5,6 +5,7 @@ Containers by exact label, processes by record, claims last. What cannot be seen
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from orienter_tasks.backends.docker.survey import Resource
     from orienter_tasks.claims import Claim
+    from orienter_tasks.disk import Disk
+
+MEGABYTE, GIGABYTE = 10**6, 10**9
 
 __all__ = [
     "Found",
@@ -31,6 +35,7 @@ __all__ = [
     "megabytes",
     "of_claim",
     "part_documents",
+    "space",
     "take",
 ]
 
@@ -40,6 +45,7 @@ class Found:
     """An instance as it is found.
 
     Attributes:
+        claim: its claim.
         instance: id, root, ports and names.
         backend: "" when it never had one.
         state: running, partial, stopped, orphaned or conflict.
@@ -47,8 +53,10 @@ class Found:
         branch: what is checked out there.
         used_at: when it last was started or stopped.
         claimed_at: when its id was claimed.
+        disk: what it takes on disk; None where nobody asked.
     """
 
+    claim: Claim
     instance: Instance
     backend: str
     state: str
@@ -56,11 +64,18 @@ class Found:
     branch: str
     used_at: float
     claimed_at: float
+    disk: Disk | None = None
 
     @property
     def services(self) -> Sequence[Part]:
         """The parts that are not infrastructure."""
         return [part for part in self.parts if part.name not in INFRA]
+
+    @property
+    def services_up(self) -> tuple[int, int]:
+        """How many services run, and of how many: those that the last start was to run, and what else is there."""
+        up = [part.name for part in self.services if part.running]
+        return len(up), len({*(part.name for part in self.services), *self.claim.services})
 
     @property
     def memory(self) -> int | None:
@@ -126,6 +141,7 @@ def _found(claim: Claim, resources: Sequence[Resource], look: Look) -> Found:
     parts.sort(key=lambda part: (part.name not in INFRA, part.name))
     strange = any(r.root not in claim.roots for r in mine)
     return Found(
+        claim=claim,
         instance=instance,
         backend=claim.backend,
         state=_state(claim, parts, strange=strange),
@@ -149,7 +165,7 @@ def _state(claim: Claim, parts: Sequence[Part], *, strange: bool) -> str:
 
 def as_document(found: Found) -> dict[str, object]:
     """Describe an instance for machines."""
-    instance = found.instance
+    instance, (up, of) = found.instance, found.services_up
     return {
         "id": instance.id,
         "project": instance.project,
@@ -160,7 +176,9 @@ def as_document(found: Found) -> dict[str, object]:
         "backend": found.backend,
         "url": instance.url,
         "ports": dict(instance.ports),
+        "services": {"running": up, "of": of},
         "memory_bytes": found.memory,
+        **({"data_bytes": found.disk.data, "logs_bytes": found.disk.logs} if found.disk is not None else {}),
         "running_since": found.since,
         "used_at": found.used_at,
         "claimed_at": found.claimed_at,
@@ -200,3 +218,10 @@ def ago(moment: float | None) -> str:
 def megabytes(size: int | None) -> str:
     """Put bytes into words; "–" where they are not known."""
     return "–" if size is None else f"{size / 1e6:.0f} MB"
+
+
+def space(size: int | None) -> str:
+    """Put bytes on a disk into words, which may be few or very many; "–" where they are not known."""
+    if size is None or size >= MEGABYTE:
+        return megabytes(size) if size is None or size < GIGABYTE else f"{size / GIGABYTE:.1f} GB"
+    return f"{math.ceil(size / 1000)} kB"

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from orienter_tasks.instance import Instance
     from orienter_tasks.templates import Rendered
 
-__all__ = ["MAIN", "apply", "check", "config_dir", "health_token", "plan", "probe", "render", "values"]
+__all__ = ["MAIN", "MAIN_TEMPLATE", "apply", "check", "config_dir", "health_token", "plan", "probe", "render", "values"]
 
 MAIN = "nginx.conf"
+MAIN_TEMPLATE = "orienter-nginx-main.conf.j2"  # no name that a host would choose for a file of its own
 LOCAL = "nginx-local.conf"
 ACCEPTED = ".accepted"
 REVISION_MARK = "@REVISION@"
@@ -150,7 +151,7 @@ def _plan(site: Site, facts: NginxFacts, directory: Path) -> tuple[list[Rendered
     """Render both files, and return the revision: a digest of them, which /health tells, so that a reload is seen."""
     known, root = values(site, facts), site.instance.root
     drafts = [
-        templates.render(root, "nginx.conf.j2", directory / MAIN, known),
+        templates.render(root, MAIN_TEMPLATE, directory / MAIN, known),
         templates.render(root, site.settings.nginx.template, directory / LOCAL, known),
     ]
     revision = hashlib.sha256(b"\0".join(os.fsencode(draft.content) for draft in drafts)).hexdigest()[:12]

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.logfiles import read as read_log
+from orienter_tasks.processes import table
 from orienter_tasks.processes.record import load_all
 from orienter_tasks.settings import SIDECARS
 from orienter_tasks.stack.component import LogRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from orienter_tasks.backends.docker.survey import Resource
     from orienter_tasks.instance import Instance
     from orienter_tasks.processes.record import Record
+    from orienter_tasks.processes.table import Entry
 
 LAST_LINES = 5
 LONGEST_WORDS = 200
@@ -54,10 +57,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Look:
-    """What is to be read of a running process."""
+    """What is to be read of running processes."""
 
     memory: bool
     listeners: bool
+
+    @cached_property
+    def table(self) -> Mapping[int, Entry]:
+        """Every process: looked at once for all instances."""
+        return table.read()
 
 
 def of_container(resource: Resource, *, with_memory: bool) -> Part:
@@ -92,7 +100,7 @@ def of_processes(instance: Instance, look: Look) -> list[Part]:
 
 
 def _running_part(record: Record, look: Look) -> Part:
-    pids = _tree(record.pid) if look.memory or look.listeners else []
+    pids = table.descendants(look.table, [record.pid]) if look.memory or look.listeners else []
     exposed = _exposed(pids) if look.listeners else []
     mark = f"; listens on {', '.join(exposed)}" if exposed else ""
     return Part(
@@ -114,15 +122,6 @@ def _dead_part(record: Record) -> Part:
     return Part(name=record.component, kind="process", running=False, what=what, last_lines=lines)
 
 
-def _tree(pid: int) -> list[int]:
-    import psutil
-
-    try:
-        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
-    except psutil.Error:
-        return []
-
-
 def _exposed(pids: Sequence[int]) -> list[str]:
     """Name the addresses beyond loopback that processes listen on: everybody on the network reaches those."""
     import ipaddress
@@ -140,13 +139,4 @@ def _exposed(pids: Sequence[int]) -> list[str]:
 
 def _memory(pids: Sequence[int]) -> int | None:
     """Sum the PSS of processes; RSS where the system has no PSS."""
-    import psutil
-
-    total = 0
-    for pid in pids:
-        try:
-            full = psutil.Process(pid).memory_full_info()
-        except psutil.Error:
-            continue
-        total += getattr(full, "pss", full.rss)
-    return total or None
+    return sum(filter(None, map(table.memory, pids))) or None

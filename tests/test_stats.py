@@ -183,6 +183,7 @@ def live(host: OwnHost) -> int:
         seen, deadline = b"", time.monotonic() + 60
         while seen.count(b"Ctrl-C ends") < 3:
             assert time.monotonic() < deadline, seen
+            assert process.poll() is None, seen
             if select.select([parent], [], [], 1.0)[0]:
                 with contextlib.suppress(OSError):
                     seen += os.read(parent, 65536)

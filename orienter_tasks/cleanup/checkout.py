@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 from itertools import islice
 from pathlib import Path
@@ -49,6 +50,19 @@ def judge(claim: Claim, hints: Iterable[Path] = ()) -> Checkout:
         return _ask_git(claim, root)
     except HiddenError as error:
         return Checkout(State.UNCERTAIN, str(error))
+
+
+def remedy(claim: Claim, checkout: Checkout) -> str:
+    """Return what to do about a checkout that is not where its claim says; "" when it is."""
+    by_name = f"inv cleanup.instance {claim.id}"
+    return {
+        State.HERE: "",
+        State.GONE: "inv cleanup.weekly",
+        State.MOVED: f"cd {shlex.quote(str(checkout.place or claim.root))} && inv env.show",
+        State.UNMOUNTED: f"mount its disk again, or: {by_name}",
+        State.LOCKED: f"git worktree unlock {shlex.quote(claim.root)}, or: {by_name}",
+        State.UNCERTAIN: by_name,
+    }[checkout.state]
 
 
 def owner_obstacle(root: Path) -> str:

@@ -46,6 +46,7 @@ def bring_nginx_up_to_date(ctx: InstanceContext) -> None:
 def start_all(ctx: InstanceContext) -> None:
     """Start hooks and services beside the infrastructure that already starts, and wait until all is ready."""
     startup = ctx.begin()
+    ctx.intend()
     _stop_unwanted(ctx)
     for name, reason in ctx.plan.skipped:
         startup.runner.skip(name, reason)
@@ -69,6 +70,8 @@ def start_services(ctx: InstanceContext, names: Sequence[str]) -> None:
     chosen = [service for service in ctx.plan.services if not wanted or service.name in wanted]
     _require_needs(ctx, chosen)
     startup.check([service.name for service in chosen])
+    if not wanted:
+        ctx.intend()
     ctx.progress()
     _start_chosen(ctx, chosen)
 

@@ -87,24 +87,17 @@ def doubles(situation: Situation) -> Iterator[Finding]:
 
 def checkouts(situation: Situation, reality: Reality) -> Iterator[Finding]:
     """Say what became of the checkouts that hold an id."""
+    from orienter_tasks.cleanup.checkout import remedy
     from orienter_tasks.cleanup.things import State
 
-    remedies = {
-        State.GONE: "inv cleanup.weekly",
-        State.MOVED: "cd {place} && inv env.show",
-        State.UNMOUNTED: "mount its disk again, or: inv cleanup.instance {id}",
-        State.LOCKED: "git worktree unlock {root}, or: inv cleanup.instance {id}",
-        State.UNCERTAIN: "inv cleanup.instance {id}",
-    }
     fine = []
     for holder in reality.holders:
         claim, checkout = holder.claim, holder.checkout
         if checkout.state is State.HERE:
             fine.append(claim.id)
             continue
-        remedy = remedies[checkout.state].format(place=checkout.place or claim.root, id=claim.id, root=claim.root)
         words = f"instance {claim.id} of {claim.root}: {checkout.reason}"
-        yield Finding("warning", "claims", words, remedy)
+        yield Finding("warning", "claims", words, remedy(claim, checkout))
     if fine:
         yield Finding("ok", "claims", f"{', '.join(map(str, sorted(fine)))} of {reality.project} have their checkouts")
     yield from _other_ids(situation)

@@ -89,6 +89,20 @@ def descendants(table: Mapping[int, Entry], leaders: Iterable[int]) -> list[int]
     return found
 
 
+def memory(pid: int) -> int | None:
+    """Return a process's share of memory in bytes (PSS, or RSS where the system has none); None when not to be read."""
+    for line in _read(f"/proc/{pid}/smaps_rollup").splitlines():
+        if line.startswith(b"Pss:"):
+            return int(line.split()[1]) * 1024
+    import psutil
+
+    try:
+        full = psutil.Process(pid).memory_full_info()
+    except psutil.Error:
+        return None
+    return getattr(full, "pss", full.rss)
+
+
 def _of_proc(name: str) -> Entry | None:
     pid = int(name)
     fields = linux_fields(pid)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -22,23 +21,16 @@ if TYPE_CHECKING:
     from orienter_tasks.errors import OrienterError
 
 SCHEMA_VERSION = 1
-STYLES = {
-    "running": "green",
-    "ready": "green",
-    "ok": "green",
-    "partial": "yellow",
-    "starting": "yellow",
-    "stopped": "dim",
-    "skipped": "dim",
-    "orphaned": "red",
-    "conflict": "red",
-    "failed": "red",
-}
 
 
 def fancy(stream: TextIO) -> bool:
     """Say whether a stream is a terminal that may be drawn on."""
-    return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    return redrawable(stream) and "NO_COLOR" not in os.environ
+
+
+def redrawable(stream: TextIO) -> bool:
+    """Say whether a stream is a terminal on which one can draw over what is there, if perhaps without colours."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def write(text: str) -> None:
@@ -115,27 +107,27 @@ class Report:
         rows: Sequence[Sequence[str]],
         *,
         title: str = "",
-        wrapping: str = "",
-        droppable: Sequence[str] = (),
+        **layout: Any,
     ) -> None:
         """Print a table on stdout.
 
         Args:
             columns: their names.
-            rows: their cells; a cell that is a state is coloured on a terminal.
+            rows: their cells.
             title: a line above.
-            wrapping: the one column whose cells may take several lines.
-            droppable: columns that are left out, in this order, where a terminal is too narrow for all.
+            layout: how it is to fit into a terminal; see `tables.drawn`.
         """
+        from orienter_tasks.report import tables
+
         if not fancy(sys.stdout):
-            widths = _widths(columns, rows)
-            lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-            head = "  ".join(cell.upper().ljust(width) for cell, width in zip(columns, widths, strict=True))
-            self.answer("\n".join(line.rstrip() for line in ([title] if title else []) + [head, *lines]))
+            self.answer(tables.plain(columns, rows, title))
             return
-        kept = _that_fit(columns, rows, droppable, shutil.get_terminal_size().columns)
-        cells = [[row[i] for i in kept] for row in rows]
-        self._rich_table([columns[i] for i in kept], cells, title, wrapping)
+        from rich.text import Text
+
+        console = self.console(sys.stdout)
+        if title:
+            console.print(Text(title, style="bold"))
+        console.print(tables.drawn(columns, rows, console.width, **layout))
 
     def box(self, title: str, facts: Sequence[tuple[str, str]]) -> None:
         """Print a few named facts on stdout, framed on a terminal."""
@@ -163,35 +155,3 @@ class Report:
             else:
                 sys.stderr.write(text + "\n")
                 sys.stderr.flush()
-
-    def _rich_table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str, wrapping: str) -> None:
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="dim")
-        for column in columns:
-            table.add_column(column, overflow="fold" if column == wrapping else "ellipsis", no_wrap=column != wrapping)
-        for row in rows:
-            table.add_row(*(Text(cell, style=STYLES.get(cell.split(" ")[0], "")) for cell in row))
-        console = self.console(sys.stdout)
-        if title:
-            console.print(Text(title, style="bold"))
-        console.print(table)
-
-
-def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    return [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
-
-
-def _that_fit(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], droppable: Sequence[str], available: int
-) -> list[int]:
-    """Return the indexes of the columns that fit into a width, when the droppable ones go one after the other."""
-    widths = _widths(columns, rows)
-    kept = list(range(len(columns)))
-    for name in droppable:
-        if sum(widths[i] + 3 for i in kept) <= available:
-            break
-        kept.remove(columns.index(name))
-    return kept

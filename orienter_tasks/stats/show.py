@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import BackendError, NotFoundError
 from orienter_tasks.inventory import megabytes
+from orienter_tasks.report import live
 from orienter_tasks.report.console import fancy
 from orienter_tasks.settings import INFRA
 from orienter_tasks.stats.samples import Usage, container_sample, process_samples, usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rich.table import Table
 
@@ -67,7 +68,8 @@ def show(ctx: InstanceContext, *, as_json: bool) -> None:
         if not first:
             raise NotFoundError(f"{ctx.instance} is not running", hint="start it with: inv dev")
         if fancy(sys.stdout) and not as_json:
-            _live(ctx, meter, first)
+            readings = live.every(INTERVAL, meter.read, first=first)
+            live.follow(ctx.report, (_drawn(ctx, usages) for usages in readings))
             return
         time.sleep(INTERVAL)
         usages = meter.read()
@@ -76,7 +78,8 @@ def show(ctx: InstanceContext, *, as_json: bool) -> None:
     if as_json:
         ctx.report.json(_document(ctx.instance, usages))
     else:
-        ctx.report.table(COLUMNS, [_row(one) for one in _with_sum(usages)], title=str(ctx.instance))
+        rows = [_row(one) for one in _with_sum(usages)]
+        ctx.report.table(COLUMNS, rows, title=str(ctx.instance), right=COLUMNS[1:])
 
 
 def _containers(ctx: InstanceContext) -> dict[str, str]:
@@ -94,33 +97,12 @@ def _containers(ctx: InstanceContext) -> dict[str, str]:
     return {one.component: one.id for one in found if one.running and one.root in ctx.claim.roots}
 
 
-def _live(ctx: InstanceContext, meter: Meter, first: Sequence[Usage]) -> None:
-    from rich.live import Live
-
-    with Live(_drawn(ctx, first), console=ctx.report.console(sys.stdout), auto_refresh=False) as live:
-        try:
-            for usages in _readings(meter):
-                live.update(_drawn(ctx, usages), refresh=True)
-        except KeyboardInterrupt:
-            return
-
-
-def _readings(meter: Meter) -> Iterator[list[Usage]]:
-    while True:
-        begun = time.monotonic()
-        yield meter.read()
-        time.sleep(max(0.0, INTERVAL - (time.monotonic() - begun)))
-
-
 def _drawn(ctx: InstanceContext, usages: Sequence[Usage]) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from orienter_tasks.report import tables
 
-    table = Table(box=SIMPLE_HEAD, title=f"{ctx.instance}  Ctrl-C ends", title_justify="left", pad_edge=False)
-    for column in COLUMNS:
-        table.add_column(column, justify="left" if column == "component" else "right")
-    for one in _with_sum(usages):
-        table.add_row(*_row(one))
+    width = ctx.report.console(sys.stdout).width
+    table = tables.drawn(COLUMNS, [_row(one) for one in _with_sum(usages)], width, right=COLUMNS[1:])
+    table.title, table.title_justify = f"{ctx.instance}  Ctrl-C ends", "left"
     return table
 
 

@@ -12,7 +12,7 @@ import pytest
 from orienter_tasks import nginx
 from orienter_tasks.backends.backend import NginxFacts, Site
 from orienter_tasks.errors import CheckError, NotFoundError
-from tests.nginx.lab import Nginx, binaries, make_site
+from tests.nginx.lab import Nginx, binaries, make_site, write_template
 
 if TYPE_CHECKING:
     from tests.conftest import MakeInstance
@@ -39,6 +39,15 @@ def test_a_plan_writes_nothing_and_is_the_same_twice(site: Site, tmp_path: Path)
     assert [file.path for file in first] == [tmp_path / "conf/nginx.conf", tmp_path / "conf/nginx-local.conf"]
     assert {file.mode for file in first} == {0o644}
     assert not (tmp_path / "conf").exists()
+
+
+def test_a_hosts_own_nginx_conf_is_left_out_of_it(site: Site) -> None:
+    ours = nginx.plan(site, FACTS, Path("/c"))
+    theirs = write_template(site, "# for production: {{ upstreams }}\n", "nginx.conf.j2")
+    assert nginx.plan(site, FACTS, Path("/c")) == ours
+    theirs.rename(theirs.with_name(nginx.MAIN_TEMPLATE))
+    with pytest.raises(CheckError, match="upstreams"):
+        nginx.plan(site, FACTS, Path("/c"))
 
 
 def test_what_is_rendered_tells_its_revision(site: Site) -> None:

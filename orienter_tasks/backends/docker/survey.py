@@ -43,6 +43,7 @@ class Resource:
         started_at: when a running container started, as exactly as a listing tells; else None.
         ports: the ports of this machine that it publishes.
         on_host: whether it is on the machine's own network.
+        place: where the engine keeps a volume's files, on its own machine.
     """
 
     kind: Kind
@@ -57,6 +58,7 @@ class Resource:
     started_at: float | None = None
     ports: tuple[int, ...] = ()
     on_host: bool = False
+    place: str = ""
 
     @property
     def running(self) -> bool:
@@ -92,7 +94,12 @@ def volumes(engine: Engine, **wanted: str) -> tuple[Resource, ...]:
         found = engine.api.volumes(filters=_filters(wanted))["Volumes"] or ()
     return tuple(
         Resource(
-            kind="volume", id=entry["Name"], name=entry["Name"], created_at=moment(entry.get("CreatedAt")), **whose
+            kind="volume",
+            id=entry["Name"],
+            name=entry["Name"],
+            created_at=moment(entry.get("CreatedAt")),
+            place=entry.get("Mountpoint") or "",
+            **whose,
         )
         for entry, whose in _owned(found)
     )
