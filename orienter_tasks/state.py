@@ -5,19 +5,23 @@ It never follows $TMPDIR, so that a person and an agent see the same claims. ORI
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.errors import ConfigError, ConflictError
+from orienter_tasks.errors import CheckError, ConfigError, ConflictError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from orienter_tasks.errors import OrienterError
+
 SCHEMA_VERSION = 1
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def state_dir() -> Path:
@@ -35,13 +39,14 @@ def private_dir(path: Path) -> Path:
 
     Raises:
         ConfigError: where it cannot be made.
+        CheckError: where there is no room for it.
     """
     if state_dir() in path.parents:
         private_dir(state_dir())  # mkdir leaves the mode of parents to the umask
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"cannot make the directory {path}: {error.strerror}") from error
+        raise _failure(path, f"cannot make the directory {path}", error) from error
     return path
 
 
@@ -56,6 +61,7 @@ def write_private(path: Path, content: str | bytes, mode: int = 0o600, *, durabl
 
     Raises:
         ConfigError: where it cannot be written; the old file stays.
+        CheckError: where there is no room for it; likewise.
     """
     private_dir(path.parent)
     data = content.encode() if isinstance(content, str) else content
@@ -72,7 +78,13 @@ def write_private(path: Path, content: str | bytes, mode: int = 0o600, *, durabl
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise ConfigError(f"cannot write {path}: {error.strerror}") from error
+        raise _failure(path, f"cannot write {path}", error) from error
+
+
+def _failure(path: Path, what: str, error: OSError) -> OrienterError:
+    if error.errno in NO_ROOM:
+        return CheckError(f"no space is left for {path}", hint="free some, and do the same again")
+    return ConfigError(f"{what}: {error.strerror}")
 
 
 def sweep(path: Path) -> None:
@@ -122,7 +134,8 @@ def locked(name: str, *, timeout: float, on_wait: Callable[[str], None] | None =
             f"the lock {name!r} is held by {_holder(holder)}", hint="wait for it to end, then run this again"
         ) from error
     try:
-        write_private(holder, f"{os.getpid()}\n{time.time():.0f}\n{_command()}\n", durable=False)
+        with suppress(CheckError):  # it only tells who waits for whom: a stop on a full disk needs no room
+            write_private(holder, f"{os.getpid()}\n{time.time():.0f}\n{_command()}\n", durable=False)
         yield
     finally:
         holder.unlink(missing_ok=True)

@@ -17,7 +17,18 @@ from pg8000.exceptions import DatabaseError, InterfaceError
 
 from tests.integration.checkouts import INV, Answer, Checkout
 from tests.integration.left import nothing_left
-from tests.integration.small import SmallHost, complaint, kill, pid_of, query, remember, remembered, states, wait_for
+from tests.integration.small import (
+    SmallHost,
+    complaint,
+    kill,
+    pid_of,
+    query,
+    remember,
+    remembered,
+    states,
+    wait_for,
+    within,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,9 +63,47 @@ def test_a_full_disk(make_host: MakeHost) -> None:
     assert answer.code == 1, str(answer)
     line = complaint(answer)
     assert "no space is left" in line
-    assert "instance 0 (orienter)" in line
+    assert "instance 0 (orienter)" in line or "instance-0" in line
     assert host.left() == []
     host.main.inv(*DETACHED)
+
+
+FULL_STATE = """
+mount -t tmpfs -o size=2m tmpfs "$0" && cp -a "$1"/. "$0" || exit 77
+ask() { inv "$@"; echo "exit $?" >&2; }
+fill() { dd if=/dev/zero of="$0/filler" bs=1k count=4096 2>/dev/null; }
+ask dev --detach --quiet
+fill "$0"
+ask dev.status; ask dev.stop; ask dev --detach --quiet
+rm "$0/filler"
+ask dev --detach --quiet; ask dev.status; ask dev.stop
+cp -a "$0"/. "$1"
+"""
+
+
+@pytest.mark.root
+def test_a_full_state_directory(make_host: MakeHost, tmp_path: Path) -> None:
+    """What runs is seen and can be stopped; nothing new is started; with room again all goes on."""
+    host = make_host()
+    host.main.inv("infra.up")
+    remember(host.main, "kept")
+    host.main.inv("dev.stop")
+    real, small = os.environ["ORIENTER_STATE_DIR"], tmp_path / "small"
+    small.mkdir(mode=0o700)
+    inside = ["unshare", "--mount", "--propagation", "private", "sh", "-c", FULL_STATE, str(small), real]
+    answer = run(inside, within(host.main, {"ORIENTER_STATE_DIR": str(small)}))
+    if answer.code == 77:
+        pytest.skip("root may not mount here")
+    assert "Traceback" not in answer.err
+    codes = [line for line in answer.err.splitlines() if line.startswith("exit ")]
+    assert codes == ["exit 0", "exit 0", "exit 1", "exit 1", "exit 0", "exit 0", "exit 0"], str(answer)
+    complaints = [line for line in answer.err.splitlines() if line.startswith("error: ")]
+    assert len(complaints) == 2
+    assert all("no space is left for" in line for line in complaints)
+    assert answer.err.count("postgres: stopped") == 2, "a stop needs no room"
+    assert host.left() == []
+    host.main.inv("infra.up")
+    assert remembered(host.main) == ["kept"]
 
 
 def test_a_program_that_cannot_run_here(make_host: MakeHost, tmp_path: Path) -> None:
