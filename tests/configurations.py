@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from tests import slot
 from tests.conftest import CLEARED, GIT_ENV, KEPT
 from tests.integration.checkouts import IMAGES, Host
 
@@ -14,17 +15,11 @@ if TYPE_CHECKING:
 
     from tests.integration.checkouts import Checkout
 
-WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 9
-OWN_PORTS = {
-    name: 24050 + 100 * number + 5 * WORKER
-    for number, name in enumerate(
-        ("nginx", "whatsapp", "dashboard", "opencode", "vite", "postgres", "minio_api", "minio_console")
-    )
-}
-SHOP_PORTS = {
-    name: 24052 + 100 * number + 5 * WORKER
-    for number, name in enumerate(("nginx", "gateway", "catalogue", "postgres", "minio_api", "minio_console"))
-}
+OWN_PROJECT = slot.project("test-doctor")
+OWN_PORTS = slot.bases()
+SHOP_PORTS = slot.bases(
+    ("nginx", "gateway", "catalogue", "postgres", "minio_api", "minio_console"), skip=len(OWN_PORTS)
+)
 TEST_IMAGES = {
     "postgres": f"{IMAGES}/postgres:local",
     "minio": f"{IMAGES}/s3:local",
@@ -45,7 +40,7 @@ def shop() -> dict[str, Any]:
     """Settings of a host with other services, other bases and more ids than the default's."""
     serve = ["${PYTHON}", "-m", "http.server", "--bind", "${SERVICE_HOST}"]
     return {
-        "project": f"orienter-test-doctor-shop{WORKER or ''}",
+        "project": slot.project("test-doctor-shop"),
         "instances": {"max": 20},
         "ports": {**dict.fromkeys(("whatsapp", "dashboard", "opencode", "vite")), **SHOP_PORTS},
         "database": {"name": "shop", "user": "keeper"},
@@ -76,7 +71,7 @@ class OwnHost(Host):
     """This repository's own configuration, with the demo application, on test ports and test images."""
 
     def __init__(self, directory: Path, backend: str) -> None:
-        super().__init__(directory, f"orienter-test-doctor{WORKER or ''}", backend)
+        super().__init__(directory, OWN_PROJECT, backend)
 
     def settings(self) -> dict[str, Any]:
         """The demo's services."""

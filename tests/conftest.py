@@ -9,10 +9,8 @@ import functools
 import gc
 import importlib.util
 import os
-import signal
 import subprocess
 import sys
-import threading
 import warnings
 from importlib.abc import Loader, MetaPathFinder
 from pathlib import Path
@@ -30,6 +28,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from orienter_tasks.settings import Settings
+
+pytest_plugins = ["tests.workers", "tests.clusters"]
 
 SERVERS = frozenset({"postgres", "initdb", "pg_ctl", "nginx", "rclone", "minio", "dockerd"})
 CLEARED = (
@@ -147,18 +147,6 @@ def engine_answers() -> bool:
             pass
         gc.collect()
     return answers
-
-
-def pytest_configure() -> None:
-    """Let a run that is told to end clean up after its tests, as it does after Ctrl-C."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, interrupt)
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background; programs inherit it
-            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

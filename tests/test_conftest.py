@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from orienter_tasks.state import state_dir
+from tests.integration.small import wait_for
 
 REPOSITORY = Path(__file__).parent.parent
 FORBIDDEN = "marked neither docker nor embedded"
@@ -67,13 +68,15 @@ def test_a_test_has_its_own_state_environment_and_directory(isolated: Path, tmp_
     assert not [name for name in os.environ if name.startswith(("AI_INSTANCE_", "POSTGRES_", "AWS_"))]
 
 
+PYTEST = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rs", "-c", os.devnull)
+
+
 def run_pytest(test: str, directory: Path, **environ: str) -> str:
     """Run one test in a suite of its own that has this one's conftest."""
     (directory / "conftest.py").write_text("from tests.conftest import *\n", encoding="utf-8")
     (directory / "test_it.py").write_text(f"import pytest\n{test}\n", encoding="utf-8")
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY), **environ}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rs", "-c", os.devnull, str(directory)]
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False).stdout
+    return subprocess.run([*PYTEST, str(directory)], env=env, capture_output=True, text=True, check=False).stdout
 
 
 NEEDS_ENGINE = "@pytest.mark.docker\ndef test_it(): pass"
@@ -90,3 +93,33 @@ def test_without_an_engine_docker_tests_fail_where_it_is_required(tmp_path: Path
     output = run_pytest(NEEDS_ENGINE, tmp_path, ORIENTER_REQUIRE_DOCKER="1", **NO_ENGINE)
     assert "1 error" in output
     assert "no Docker engine answers" in output
+
+
+LONG = """
+import pathlib, time
+
+@pytest.fixture
+def server(request):
+    mark = pathlib.Path(request.config.rootpath, request.node.name)
+    mark.touch()
+    yield
+    time.sleep(SECONDS)
+    mark.unlink()
+
+def test_one(server): time.sleep(60)
+def test_other(server): time.sleep(60)
+"""
+
+
+def test_a_run_that_is_told_to_end_cleans_up_in_its_workers(tmp_path: Path) -> None:
+    """Also when that takes longer than xdist would wait."""
+    (tmp_path / "conftest.py").write_text("from tests.conftest import *\n", encoding="utf-8")
+    (tmp_path / "test_it.py").write_text("import pytest\n" + LONG.replace("SECONDS", "12"), encoding="utf-8")
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [*PYTEST, "-n", "2", f"--rootdir={tmp_path}", str(tmp_path)]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+        wait_for(lambda: len(list(tmp_path.glob("test_o*"))) == 2, "both tests")
+        run.terminate()
+        output, _ = run.communicate(timeout=60)
+    assert run.returncode == pytest.ExitCode.INTERRUPTED, output
+    assert not list(tmp_path.glob("test_o*")), output

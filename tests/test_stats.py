@@ -57,7 +57,9 @@ class Lab:
 
     def start(self, component: str, code: str) -> None:
         command = [sys.executable, "-S", "-c", code]
-        program = Program(component, command, self.instance.root, dict(os.environ), self.instance.log_dir / "x.log")
+        root = self.instance.root
+        env = {**os.environ, "AI_INSTANCE_ROOT": str(root), "AI_INSTANCE_ID": str(self.instance.id)}
+        program = Program(component, command, root, env, self.instance.log_dir / "x.log")
         self.handles.append(spawn(self.instance, program))
 
 
@@ -70,6 +72,7 @@ def lab(make_instance: MakeInstance) -> Iterator[Lab]:
     for handle in made.handles:
         assert handle.child is not None
         handle.child.wait(10)
+    assert tree.members(made.instance) == []
 
 
 def test_a_busy_process_is_seen_with_its_children(lab: Lab) -> None:

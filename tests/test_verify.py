@@ -158,11 +158,6 @@ class Pair:
         return {check["topic"]: check["detail"] for check in self.verify(1)["checks"] if check["verdict"] == "shared"}
 
 
-@pytest.fixture(scope="module")
-def clusters(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("clusters")
-
-
 @pytest.fixture(scope="class")
 def pair(tmp_path_factory: pytest.TempPathFactory, clusters: Path) -> Iterator[Pair]:
     yield from _pair(tmp_path_factory.mktemp("pair"), clusters, "embedded")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from orienter_tasks.claims import Claims
+from tests import slot
 from tests.cleanup.engines import EngineLab, MemoryLab, RealLab
 from tests.cleanup.worlds import World
 
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
-PROJECT = "orienter-test-clean" + (f"-{WORKER}" if WORKER else "")
+PROJECT = slot.project("test-clean")
 
 
 @pytest.fixture

@@ -73,6 +73,11 @@ def ours(lab: EngineLab, number: int | str) -> list[str]:
 ALL = ["container", "network", "volume"]
 
 
+def everything(lab: EngineLab) -> dict[str, set[str]]:
+    """Return what is there by kind, but for what tests in other processes have."""
+    return {kind: {name for name in lab.there(kind) if f"{PROJECT}-" in name} for kind in ALL}
+
+
 def test_daily_then_weekly_beside_look_alikes(world: World, claims: Claims, lab: EngineLab) -> None:
     gone = world.checkout(1, "removed", backend="docker")
     here = world.checkout(2, "here", backend="docker")
@@ -88,10 +93,10 @@ def test_daily_then_weekly_beside_look_alikes(world: World, claims: Claims, lab:
         lab.volume(f"{name}-data", own)
         lab.network(f"{name}-net", own)
     cleaner = Cleaner(world, claims, lab)
-    before = {kind: lab.there(kind) for kind in ALL}
+    before = everything(lab)
 
     plan, reality = cleaner.look(Scope("daily"))
-    assert {kind: lab.there(kind) for kind in ALL} == before
+    assert everything(lab) == before
     outcome = cleaner.act(plan, reality)
     assert not outcome.failed
     assert not outcome.spared
@@ -100,7 +105,7 @@ def test_daily_then_weekly_beside_look_alikes(world: World, claims: Claims, lab:
     outcome = cleaner.clean(Scope("weekly"))
     assert not outcome.failed
     assert not outcome.spared
-    after = {kind: lab.there(kind) for kind in ALL}
+    after = everything(lab)
     assert {kind: before[kind] - after[kind] for kind in ALL} == {
         "container": {f"{PROJECT}-postgres-1"},
         "network": {f"{PROJECT}-network-1"},

@@ -13,7 +13,7 @@ from orienter_tasks.cleanup import processes
 from tests.cleanup.conftest import PROJECT
 from tests.integration.conftest import BACKENDS
 from tests.integration.left import docker_of
-from tests.integration.small import NAMES, WORKER, SmallHost, states
+from tests.integration.small import SmallHost, states
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,14 +21,10 @@ if TYPE_CHECKING:
 
     from tests.integration.checkouts import Checkout
 
-BASES = {name: 24300 + WORKER * 10 + number for number, name in enumerate(NAMES)}
-
 
 @pytest.fixture(params=BACKENDS)
-def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SmallHost]:
-    clusters = tmp_path / "clusters"
-    clusters.mkdir()
-    made = SmallHost(tmp_path / "home" / "x", request.param, clusters, project=PROJECT, ports=BASES)
+def host(request: pytest.FixtureRequest, tmp_path: Path, clusters: Path) -> Iterator[SmallHost]:
+    made = SmallHost(tmp_path / "home" / "x", request.param, clusters, project=PROJECT)
     try:
         yield made
     finally:

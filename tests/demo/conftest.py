@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import slot
 from tests.demo import stack, stores as servers
 
 if TYPE_CHECKING:
@@ -15,19 +16,14 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def free_ports() -> servers.FreePorts:
-    return servers.FreePorts()
-
-
-@pytest.fixture(scope="session")
-def database_port(tmp_path_factory: pytest.TempPathFactory, free_ports: servers.FreePorts) -> Iterator[int]:
-    with servers.postgres(tmp_path_factory.mktemp("postgres"), free_ports.lend()) as port:
+def database_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with servers.postgres(tmp_path_factory.mktemp("postgres"), slot.port()) as port:
         yield port
 
 
 @pytest.fixture(scope="session")
-def buckets(tmp_path_factory: pytest.TempPathFactory, free_ports: servers.FreePorts) -> Iterator[tuple[Path, int]]:
-    port = free_ports.lend()
+def buckets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
+    port = slot.port()
     with servers.s3(tmp_path_factory.mktemp("s3"), port) as directory:
         yield directory, port
 
@@ -40,21 +36,17 @@ def stores(database_port: int, buckets: tuple[Path, int]) -> servers.Stores:
 
 @pytest.fixture
 def new_instance(
-    stores: servers.Stores, free_ports: servers.FreePorts, tmp_path_factory: pytest.TempPathFactory
+    stores: servers.Stores, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[int], stack.Instance]]:
     """Return a function that makes an instance of a given id with an empty database and bucket."""
     with ExitStack() as made:
-        yield lambda number: made.enter_context(
-            stack.instance(number, tmp_path_factory.mktemp("instance"), stores, free_ports)
-        )
+        yield lambda number: made.enter_context(stack.instance(number, tmp_path_factory.mktemp("instance"), stores))
 
 
 @pytest.fixture(scope="module")
-def instance(
-    stores: servers.Stores, free_ports: servers.FreePorts, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[stack.Instance]:
+def instance(stores: servers.Stores, tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Instance]:
     """Instance 3, its database migrated."""
-    with stack.instance(3, tmp_path_factory.mktemp("instance"), stores, free_ports) as made:
+    with stack.instance(3, tmp_path_factory.mktemp("instance"), stores) as made:
         done = made.migrate()
         assert done.returncode == 0, done.stderr
         yield made

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from tests import slot
 from tests.demo.stores import ACCESS_KEY, PASSWORD, PATIENCE, SECRET_KEY, USER, client, connect, running, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tests.demo.stores import FreePorts, Stores
+    from tests.demo.stores import Stores
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICE_PORTS = ("DASHBOARD_PORT", "VITE_PORT", "OPENCODE_PORT", "WHATSAPP_PORT")
@@ -101,7 +102,7 @@ class Instance:
 
 
 @contextmanager
-def instance(instance_id: int, home: Path, stores: Stores, free_ports: FreePorts) -> Iterator[Instance]:
+def instance(instance_id: int, home: Path, stores: Stores) -> Iterator[Instance]:
     """Make an instance with an empty database and bucket; end what it started."""
     number = next(stores.numbers)
     database, bucket = f"demo_{number}", f"demo-{number}"
@@ -109,7 +110,7 @@ def instance(instance_id: int, home: Path, stores: Stores, free_ports: FreePorts
         connection.run(f"CREATE DATABASE {database}")
     client(stores.s3_port).make_bucket(bucket)
     (home / "logs").mkdir()
-    ports = {name: free_ports.lend() for name in SERVICE_PORTS}
+    ports = {name: slot.port() for name in SERVICE_PORTS}
     variables = {
         "PATH": os.environ["PATH"],
         "AI_INSTANCE_ID": str(instance_id),
@@ -130,8 +131,6 @@ def instance(instance_id: int, home: Path, stores: Stores, free_ports: FreePorts
     }
     with ExitStack() as services:
         yield Instance(variables, stores.buckets / bucket, home / "logs", services)
-    for port in ports.values():
-        free_ports.give_back(port)
 
 
 def run(name: str, variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections import deque
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 USER, PASSWORD = "aibot", "p@ss/word"
 ACCESS_KEY, SECRET_KEY = "demo-access", "demo-secret-key"
-LOWEST_PORT, PORTS = 25400, 100
 PATIENCE = 20.0
 
 
@@ -34,30 +32,6 @@ class Stores:
     buckets: Path
     s3_port: int
     numbers: Iterator[int] = field(default_factory=itertools.count)
-
-
-class FreePorts:
-    """Lend ports of this worker's own share, each free at that moment."""
-
-    def __init__(self) -> None:
-        worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-        share = PORTS // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-        first = LOWEST_PORT + worker * share
-        self._left = deque(range(first, first + share))
-
-    def lend(self) -> int:
-        """Return a port that nobody has; IndexError if there is none."""
-        port = self._left.popleft()
-        with closing(socket.socket()) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                return self.lend()
-        return port
-
-    def give_back(self, port: int) -> None:
-        self._left.append(port)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from orienter_tasks.context import InstanceContext, RunOptions
 from orienter_tasks.doctor import situation as situations
 from orienter_tasks.processes import tree
 from orienter_tasks.processes.spawn import Program, spawn
-from tests.configurations import OWN_PORTS, TEST_IMAGES, OwnHost, ShopHost, prepare
+from tests.configurations import OWN_PORTS, OWN_PROJECT, TEST_IMAGES, OwnHost, ShopHost, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NO_ENGINE = "unix:///nowhere/docker.sock"
 SETTINGS: dict[str, Any] = {
-    "project": "orienter-test-doctor",
+    "project": OWN_PROJECT,
     "backend": "embedded",
     "ports": OWN_PORTS,
     "docker": TEST_IMAGES,
@@ -83,11 +83,6 @@ def patient(make_repo: MakeRepo, monkeypatch: pytest.MonkeyPatch, request: pytes
     made = Patient(make_repo("checkout"))
     yield made
     made.end()
-
-
-@pytest.fixture(scope="session")
-def clusters(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("clusters")
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 
 from orienter_tasks.claims import Claims
 from orienter_tasks.doctor import examination, identities, situation
+from tests.configurations import OWN_PROJECT
 from tests.doctor.conftest import Patient, levels, only
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ def provenance(patient: Patient) -> str:
 
 
 def test_each_source_is_named(patient: Patient, make_worktree: MakeWorktree, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert provenance(patient) == "instance 0 of orienter-test-doctor, from it is a main checkout"
+    assert provenance(patient) == f"instance 0 of {OWN_PROJECT}, from it is a main checkout"
     linked = Patient(make_worktree(patient.root, "feature-a-1"))
-    assert provenance(linked) == "instance 5 of orienter-test-doctor, from its worktree's name"
+    assert provenance(linked) == f"instance 5 of {OWN_PROJECT}, from its worktree's name"
     (linked.root / ".env").write_text("AI_INSTANCE_ID=3\n")
     assert "instance 3" in provenance(linked)
     assert provenance(linked).endswith("AI_INSTANCE_ID in .env")
@@ -115,7 +116,7 @@ def test_two_claims_of_one_id_or_one_port(patient: Patient, tmp_path: Path) -> N
     with Claims().changing() as book:
         book.append(twin)
     found = only(patient.ask(identities.doubles), "problem")
-    assert found.what == f"id 0 of orienter-test-doctor is claimed by {patient.root} and {tmp_path / 'twin'}"
+    assert found.what == f"id 0 of {OWN_PROJECT} is claimed by {patient.root} and {tmp_path / 'twin'}"
     assert found.remedy.startswith(f"cd {tmp_path / 'twin'} && inv dev.stop")
 
     with Claims().changing() as book:
@@ -155,7 +156,7 @@ def test_what_became_of_the_checkouts(
     lost = next(what for what in said if what.startswith(f"instance {ids['lost']} "))
     assert said[lost] == ("warning", f"inv cleanup.instance {ids['lost']}"), text
     fine = sorted([0, ids["here"]])
-    assert said[f"{fine[0]}, {fine[1]} of orienter-test-doctor have their checkouts"] == ("ok", ""), text
+    assert said[f"{fine[0]}, {fine[1]} of {OWN_PROJECT} have their checkouts"] == ("ok", ""), text
 
     there = claims_of(moved)  # seen from where it went
     assert not any(what.startswith(f"instance {ids['moved']} ") and str(new) not in what for what in there), there

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks import ports
 from orienter_tasks.doctor import listeners
-from tests.configurations import OWN_PORTS
+from tests import slot
+from tests.configurations import OWN_PORTS, OWN_PROJECT
 from tests.doctor.conftest import Patient, levels, only
 
 if TYPE_CHECKING:
@@ -84,15 +85,14 @@ def test_a_port_that_nothing_here_uses_may_be_taken(patient: Patient, tmp_path: 
 def test_another_instance_on_the_port_is_named_as_such(patient: Patient, make_repo: MakeRepo) -> None:
     patient.context().claim  # noqa: B018 - this claims
     other = Patient(make_repo("other"))
-    other.configure(project="orienter-test-doctor-b", ports={"nginx": 24999})
-    other.configure(ports={name: port + 40 for name, port in OWN_PORTS.items()})
+    other.configure(project=f"{OWN_PROJECT}-b", ports=slot.bases(skip=len(OWN_PORTS)))
     claim = other.context().claim
     from orienter_tasks.claims import Claims
 
     Claims().update(claim.token, ports={"nginx": OWN_PORTS["nginx"]})
     with stranger(OWN_PORTS["nginx"], other.root):
         found = only(patient.ask(listeners.held), "problem")
-    assert f"instance {claim.id} of orienter-test-doctor-b in {other.root}" in found.what
+    assert f"instance {claim.id} of {OWN_PROJECT}-b in {other.root}" in found.what
 
 
 def test_its_own_are_its_own(patient: Patient) -> None:
@@ -106,7 +106,7 @@ def test_its_own_are_its_own(patient: Patient) -> None:
 
 def test_a_service_that_other_machines_can_reach(patient: Patient) -> None:
     patient.configure(services={"dashboard": SERVICE})
-    port, debug = OWN_PORTS["dashboard"], OWN_PORTS["vite"] + 3
+    port, debug = OWN_PORTS["dashboard"], slot.port()
     patient.start("dashboard", sys.executable, "-c", LISTEN, f"0.0.0.0:{port}", f":::{debug}")
     wait_for(port, debug)
     found = patient.ask(listeners.exposed)

@@ -21,12 +21,6 @@ BACKENDS = [
 ]
 
 
-@pytest.fixture(scope="session")
-def clusters(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the tests keep the PostgreSQL cluster that every new instance is copied from."""
-    return tmp_path_factory.mktemp("clusters")
-
-
 @pytest.fixture
 def make_host(tmp_path: Path, clusters: Path) -> Iterator[MakeFaultHost]:
     """Make hosts with one tiny service; whatever a test starts is stopped and removed."""

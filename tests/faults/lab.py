@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 import psutil
 
 from orienter_tasks.state import is_locked
+from tests import slot
 from tests.integration.checkouts import REPOSITORY, Checkout
 from tests.integration.left import docker_of, processes_of
-from tests.integration.small import NAMES, WORKER, SmallHost, query, remember
+from tests.integration.small import SmallHost, query, remember
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 FULL = os.environ.get("ORIENTER_FAULT_RUNS") == "full"
 SEED = int(os.environ.get("ORIENTER_FAULT_SEED") or random.SystemRandom().randrange(10**6))
 INJECTION = Path(__file__).parent / "injection"
-BASES = {name: 25100 + WORKER * 10 + number for number, name in enumerate(NAMES)}
 BUSY = ("postgres", "nginx", "rclone", "minio", "initdb")
 
 
@@ -58,8 +58,8 @@ class FaultHost(SmallHost):
     """A host on the ports and under the project name of these tests."""
 
     def __init__(self, directory: Path, backend: str, clusters: Path, **orienter: Any) -> None:
-        project = f"orienter-faults-{backend}-{WORKER}"
-        super().__init__(directory, backend, clusters, **{"project": project, "ports": BASES, **orienter})
+        project = slot.project(f"faults-{backend}")
+        super().__init__(directory, backend, clusters, **{"project": project, **orienter})
         self.project = self.settings()["project"]
 
     @property

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import slot
 from tests.faults.lab import FULL, FaultHost, has, put, say
-from tests.integration.small import NAMES, WORKER, Running, pid_of, states
+from tests.integration.small import Running, pid_of, states
 
 if TYPE_CHECKING:
     import random
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 CHECKOUTS = {"embedded": (4, 30), "docker": (3, 30)}
 # up to id 30 below the ephemeral ports
-LOW = {name: 1100 + WORKER * 10 + number for number, name in enumerate(NAMES)}
+LOW = slot.bases(thousand=1)
 COMMANDS = (("env.show", "--json"), ("dev", "--detach", "--quiet"), ("dev.stop",))
 AT_ONCE = 8
 

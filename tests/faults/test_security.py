@@ -15,10 +15,10 @@ import pytest
 from invoke.vendor import yaml
 
 from orienter_tasks import templates
-from tests.faults.lab import BASES, FaultHost, has, put
+from tests.faults.lab import FaultHost, has, put
 from tests.faults.test_trees import unruly
 from tests.integration.left import docker_of
-from tests.integration.small import web
+from tests.integration.small import BASES, web
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from orienter_tasks import ports
-from tests.faults.lab import BASES, end, has, put
+from tests.faults.lab import end, has, put
 from tests.integration.checkouts import IMAGES
-from tests.integration.small import complaint, pid_of, wait_for
+from tests.integration.small import BASES, complaint, pid_of, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,7 +114,7 @@ def test_lookalikes_are_left_alone(make_host: MakeFaultHost) -> None:
     host = make_host("docker")
     project = host.project
     names = [f"{project}-postgres-11", f"my-{project}-postgres-1", f"{project}-postgres-01"]
-    volumes = ["faults-stranger-postgres-data-1", f"{project}-postgres-data-11"]
+    volumes = [f"stranger-of-{project}-postgres-data-1", f"{project}-postgres-data-11"]
     labels = ["--label", f"com.docker.compose.project={project}-instance-0", "--label", "io.orienter.project=another"]
     docker("volume", "create", volumes[0])
     docker("volume", "create", volumes[1])

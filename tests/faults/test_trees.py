@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from tests.faults.lab import BASES, FaultHost, end
-from tests.integration.small import WEB, complaint, pid_of, wait_for
+from tests.faults.lab import FaultHost, end
+from tests.integration.small import BASES, WEB, complaint, pid_of, wait_for
 
 if TYPE_CHECKING:
     from tests.faults.lab import MakeFaultHost

@@ -15,7 +15,7 @@ from orienter_tasks.claims import Claims
 from orienter_tasks.errors import CheckError
 from orienter_tasks.hostcheck import throwaway
 from orienter_tasks.state import state_dir
-from tests.configurations import OWN_PORTS, TEST_IMAGES, shop
+from tests.configurations import OWN_PORTS, OWN_PROJECT, TEST_IMAGES, shop
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def settings() -> Settings:
     # with ids up to 7 all ports lie below those that the system gives to clients
-    raw = {"project": "orienter-test-doctor", "ports": OWN_PORTS, "docker": TEST_IMAGES, "instances": {"max": 7}}
+    raw = {"project": OWN_PROJECT, "ports": OWN_PORTS, "docker": TEST_IMAGES, "instances": {"max": 7}}
     return validation.load(raw)
 
 
@@ -64,7 +64,7 @@ def test_the_ground_is_its_own(make_repo: MakeRepo, settings: Settings, monkeypa
         assert (root / "templates").resolve() == host / "templates"
         ctx = ground.context(root, "embedded")
         assert ctx.instance.id == 4
-        assert ctx.instance.project.startswith("orienter-test-doctor-test-")
+        assert ctx.instance.project.startswith(f"{OWN_PROJECT}-test-")
         assert ctx.instance.ports["nginx"] == OWN_PORTS["nginx"] + 4000
         assert [claim.id for claim in ground.claims()] == [4]
     assert dict(os.environ) == before

@@ -13,19 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests import slot
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 INV = Path(sys.executable).with_name("inv")
-# Below the ephemeral ports, and no two bases meet those of other tests or of a developer's own instances.
-PORTS = {
-    "nginx": 11083,
-    "whatsapp": 11197,
-    "dashboard": 11298,
-    "opencode": 11399,
-    "vite": 11473,
-    "postgres": 11532,
-    "minio_api": 11691,
-    "minio_console": 11792,
-}
 IMAGES = os.environ.get("ORIENTER_TEST_IMAGES", "orienter-test")
 
 
@@ -160,7 +151,7 @@ class Host:
         }
         return {
             "project": self.project,
-            "ports": PORTS,
+            "ports": slot.bases(),
             "services": demo,
             "hooks": {
                 "before_services": [{"name": "migrate", "command": ["${PYTHON}", "-m", "examples.demo.migrate"]}]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import slot
 from tests.integration.checkouts import Host
 from tests.integration.small import SmallHost
 
@@ -24,17 +25,11 @@ BACKENDS = [
 @pytest.fixture(params=BACKENDS)
 def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
     """A host on each backend; whatever a test starts is stopped and removed."""
-    made = Host(tmp_path / "home", f"orienter-e2e-{request.param}", request.param)
+    made = Host(tmp_path / "home", slot.project(f"e2e-{request.param}"), request.param)
     try:
         yield made
     finally:
         made.clean_up()
-
-
-@pytest.fixture(scope="session")
-def clusters(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the tests keep the PostgreSQL cluster that every new instance is copied from."""
-    return tmp_path_factory.mktemp("clusters")
 
 
 @pytest.fixture

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,30 +15,14 @@ from urllib.parse import unquote, urlsplit
 
 import psutil
 
+from tests import slot
 from tests.integration.checkouts import IMAGES, INV, Answer, Checkout, Host
 from tests.integration.left import docker_of, processes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-
-def _own_slot() -> int:
-    """Take one of nine numbers that no other run of tests on this machine has, until this process ends."""
-    for number in range(9):
-        path = Path(tempfile.gettempdir(), f"orienter-test-slot-{os.getuid()}-{number}.lock")
-        lock = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(lock)
-        else:
-            return number
-    raise RuntimeError("nine runs of these tests are at work on this machine already")
-
-
-WORKER = _own_slot()
-NAMES = ("nginx", "whatsapp", "dashboard", "opencode", "vite", "postgres", "minio_api", "minio_console")
-BASES = {name: 12900 + WORKER * 10 + number for number, name in enumerate(NAMES)}
+BASES = slot.bases()
 STAND_IN = Path(__file__).with_name("stand_in.py")
 WEB = {"port": "dashboard", "ready": {"http": "/"}}
 ORIENT: tuple[str, ...] = ("frontend", "dashboard", "opencode", "whatsapp", "slack")
@@ -73,7 +55,7 @@ class SmallHost(Host):
         state.mkdir(mode=0o700, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             (state / "cache").symlink_to(clusters)  # one initdb for all tests
-        super().__init__(directory, f"orienter-small-{WORKER}", backend)
+        super().__init__(directory, slot.project("small"), backend)
 
     def settings(self) -> dict[str, Any]:
         """One service on test ports and test images; the test's own keys on top."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tests.integration.checkouts import Checkout
     from tests.integration.small import MakeHost, SmallHost
 
+DIES = "echo cannot go on: 7 >&2; exit 7"
 DEAD = {"DOCKER_HOST": "unix:///nonexistent/engine.sock"}
 WEIRD = "we ird $(x) 'é\""
 LISTEN = """import socket, sys, time
@@ -354,15 +355,15 @@ def test_services_that_do_not_start(make_host: MakeHost) -> None:
         ({"command": ["${NOWHERE}"]}, 2, "orienter.services.web.command: ${NOWHERE} is not set"),
         (service("sleep", cwd="nowhere"), 3, "nowhere was not found"),
         (service("fail", "7", **WEB), 1, "web of instance 0 (orienter) exited with code 7"),
-        (service("fail", "7"), 1, "web of instance 0 (orienter) exited with code 7"),
-        (service("fail", "7", "0.2"), 1, "web of instance 0 (orienter) exited with code 7"),
+        ({"command": ["/bin/sh", "-c", DIES]}, 1, "web of instance 0 (orienter) exited with code 7"),
+        ({"command": ["/bin/sh", "-c", f"sleep 0.2; {DIES}"]}, 1, "web of instance 0 (orienter) exited with code 7"),
         (service("hold", "${DASHBOARD_PORT}", **WEB), 6, "web of instance 0 (orienter) is not ready after 1 s"),
     ]
     for settings, code, said in cases:
         host.configure(host.main, services={"web": {"port": "", "ready": {}, **settings}})
         answer = host.main.inv("dev", "--detach", "--timeout", "1" if code == 6 else "20", code=code)
         assert said in complaint(answer)
-        if "fail" in settings["command"]:
+        if "exited with code 7" in said:
             assert "cannot go on: 7" in answer.err
         assert host.left() == [], said
 

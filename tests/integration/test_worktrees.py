@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import slot
 from tests.integration.checkouts import Host
 from tests.integration.left import nothing_left
 
@@ -59,7 +60,7 @@ def test_three_checkouts_side_by_side(host: Host) -> None:
 
 @pytest.mark.embedded
 def test_five_worktrees_started_at_once(tmp_path: Path) -> None:
-    host = Host(tmp_path / "home", "orienter-e2e-five", "embedded")
+    host = Host(tmp_path / "home", slot.project("e2e-five"), "embedded")
     trees = [host.worktree(host.directory / "trees" / f"agent-{number}") for number in range(1, 6)]
     try:
         runs = [tree.start("dev", "--detach", "--timeout", "120") for tree in trees]

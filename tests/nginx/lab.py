@@ -6,7 +6,6 @@ import importlib.util
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from orienter_tasks.environment import derive
 from orienter_tasks.instance import Instance
 from orienter_tasks.stack.component import NotReadyError
 from orienter_tasks.validation import load
+from tests import slot
 from tests.nginx.upstream import get
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from tests.nginx.upstream import Upstream
 
-FIRST_PORT, PORTS_PER_WORKER = 23000, 100
 MIME_TYPES = "types { text/html html; text/css css; }\n"
 
 
@@ -43,30 +42,11 @@ def binaries() -> dict[str, Path]:
     return found
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on, from the part of the range that is this test worker's."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 9
-    start = FIRST_PORT + worker * PORTS_PER_WORKER
-    free = []
-    for port in range(start, start + PORTS_PER_WORKER):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        free.append(port)
-        if len(free) == count:
-            return free
-    raise AssertionError(f"no {count} free ports from {start} on")
-
-
 def make_site(root: Path, instance_id: int = 3, orienter: Mapping[str, Any] | None = None) -> Site:
     """Build a site whose nginx, services and port names are on free ports; a port that is given as 0 is dropped."""
     root.mkdir(parents=True, exist_ok=True)
     settings = load(orienter)
-    names = list(settings.ports)
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    ports = {name: slot.port() for name in settings.ports}
     instance = Instance(id=instance_id, root=root, project=settings.project, worktree=root.name, ports=ports)
     return Site(instance, settings, derive(instance, settings, {}, {}))
 

@@ -8,10 +8,10 @@ import pytest
 
 from orienter_tasks import nginx
 from orienter_tasks.errors import BackendError, CheckError
+from tests import slot
 from tests.nginx.lab import (
     SMALL,
     Nginx,
-    free_ports,
     live_files,
     revision_of,
     wait_for_revision,
@@ -64,7 +64,7 @@ def test_what_an_undefined_name_might_have_been_is_told(server: Nginx) -> None:
 
 
 def test_what_nginx_does_not_take_over_is_rolled_back(running: Nginx, impatient: None) -> None:
-    taken = free_ports(len(running.site.instance.ports) + 1)[-1]
+    taken = slot.port()
     before, revision = live_files(running.site), revision_of(running.site)
     # a port that is taken passes `nginx -t`, and fails when nginx is to listen on it
     write_template(running.site, SMALL % f"    listen 127.0.0.1:{taken};")

@@ -11,6 +11,7 @@ from orienter_tasks.backends.docker.engine import Engine
 from orienter_tasks.environment import derive
 from orienter_tasks.instance import LABEL_ROOT, make_instance
 from orienter_tasks.validation import load
+from tests import slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,13 +20,10 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.endpoint import Endpoint
 
 IMAGES = os.environ.get("ORIENTER_TEST_IMAGES", "orienter-test")
-WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 9
-PROJECT = "orienter-test-docker" + (f"-{WORKER}" if WORKER else "")
-NAMES = ("nginx", "whatsapp", "dashboard", "opencode", "vite", "postgres", "minio_api", "minio_console")
-BASES = {name: 22000 + WORKER * 100 + number for number, name in enumerate(NAMES)}
+PROJECT = slot.project("test-docker")
 DEFAULTS: dict[str, Any] = {
     "project": PROJECT,
-    "ports": BASES,
+    "ports": slot.bases(),
     "instances": {"max": 3},
     "docker": {"postgres": f"{IMAGES}/postgres:local", "minio": f"{IMAGES}/s3:local", "nginx": f"{IMAGES}/nginx:local"},
 }

@@ -8,7 +8,8 @@ import pytest
 
 from orienter_tasks.backends.docker import images
 from orienter_tasks.errors import BackendError, InterruptError
-from tests.backends.docker.lab import BASES, PROJECT
+from tests import slot
+from tests.backends.docker.lab import PROJECT
 from tests.backends.docker.registry import serving
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from tests.backends.docker.lab import DockerLab
 
 KEY = "orienter.docker.postgres"
-PORT = BASES["nginx"] + 50
+PORT = slot.port()
 IMAGE = f"127.0.0.1:{PORT}/{PROJECT}/tiny:1"
 
 

@@ -1,4 +1,4 @@
-"""A lab that leaves nothing running, and one template of PostgreSQL's data for the whole session."""
+"""A lab that leaves nothing running, and the fixtures that the contract asks for."""
 
 from __future__ import annotations
 
@@ -17,15 +17,9 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.embedded.backend import EmbeddedBackend
 
 
-@pytest.fixture(scope="session")
-def template_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Only the first test pays for initdb."""
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
-def lab(tmp_path: Path, template_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedLab]:
-    monkeypatch.setattr(cluster, "cache_dir", lambda: template_cache)
+def lab(tmp_path: Path, clusters: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedLab]:
+    monkeypatch.setattr(cluster, "cache_dir", lambda: clusters)
     lab = EmbeddedLab(tmp_path.resolve())
     try:
         yield lab

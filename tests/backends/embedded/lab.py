@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from orienter_tasks.backends.embedded.backend import EmbeddedBackend
 from orienter_tasks.processes import tree
 from orienter_tasks.processes.record import load
+from tests import slot
 from tests.backends.contract import down, infra_ports, listens, make_site
 
 if TYPE_CHECKING:
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.backends.backend import Site
 
-WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 9
-FIRST_PORT = 21050 + WORKER * 100
+FIRST_PORT = min(slot.bases().values())
 
 
 class EmbeddedLab:

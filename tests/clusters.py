@@ -1,0 +1,61 @@
+"""The PostgreSQL cluster that every new embedded instance is copied from: a run of tests pays for one initdb."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from filelock import FileLock
+
+from tests.workers import is_worker
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def clusters(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache directory of this process alone: a test may spoil it. Empty where nothing embedded is tested."""
+    own = tmp_path_factory.mktemp("clusters")
+    if any(item.get_closest_marker("embedded") for item in request.session.items):
+        base = tmp_path_factory.getbasetemp()
+        # workers lie side by side below the run's own directory
+        _copy(base.parent if is_worker(request.config) else base, own)
+    return own
+
+
+def _copy(run: Path, own: Path) -> None:
+    """Copy the run's cluster, made by whoever comes first."""
+    from orienter_tasks.errors import BackendError
+
+    state = run / "cluster-state"
+    with FileLock(run / "cluster.lock"):
+        if not state.exists():
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("ORIENTER_STATE_DIR", str(state))
+                try:
+                    _make(run / "cluster-checkout")
+                except BackendError:  # there is no embedded PostgreSQL here
+                    state.mkdir(exist_ok=True)
+        if (state / "cache").is_dir():
+            shutil.copytree(state / "cache", own, symlinks=True, dirs_exist_ok=True)
+
+
+def _make(root: Path) -> None:
+    """Make the data of an instance, as the first one on a machine does."""
+    from orienter_tasks import validation
+    from orienter_tasks.backends.backend import Site
+    from orienter_tasks.backends.embedded import binaries, cluster, initdb
+    from orienter_tasks.backends.embedded.unprivileged import account_for
+    from orienter_tasks.environment import derive
+    from orienter_tasks.instance import make_instance
+
+    root.mkdir()
+    settings = validation.load(None)
+    instance = make_instance(settings, 0, root.resolve())
+    data = instance.data_dir / "postgres"
+    release = initdb.release(binaries.postgres_bin(settings))
+    site = Site(instance, settings, derive(instance, settings, {}, {}))
+    cluster.prepare(site, data, release, account_for(data), lambda text: None)
+    shutil.rmtree(root)
