@@ -59,7 +59,7 @@ def project(name: str) -> str:
 
 def port() -> int:
     """Return a port that is no instance's and that nobody has now; the same one comes back after all others."""
-    for _ in _SINGLE_PORTS:
+    for _ in range(len(_SINGLE_PORTS)):
         _SINGLE_PORTS.rotate(-1)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

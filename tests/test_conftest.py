@@ -118,7 +118,7 @@ def test_a_run_that_is_told_to_end_cleans_up_in_its_workers(tmp_path: Path) -> N
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     command = [*PYTEST, "-n", "2", f"--rootdir={tmp_path}", str(tmp_path)]
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
-        wait_for(lambda: len(list(tmp_path.glob("test_o*"))) == 2, "both tests")
+        wait_for(lambda: len(list(tmp_path.glob("test_o*"))) == 2, "both tests", seconds=120)
         run.terminate()
         output, _ = run.communicate(timeout=60)
     assert run.returncode == pytest.ExitCode.INTERRUPTED, output
