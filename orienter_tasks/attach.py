@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError, OrienterError
 from orienter_tasks.logstream import LogStream
+from orienter_tasks.processes.daemons import running_on
 from orienter_tasks.processes.record import load
 from orienter_tasks.stack.component import tail
 from orienter_tasks.state import is_locked, locked
@@ -104,7 +105,10 @@ class Attachment:
         if watch.gone_since is None:  # a stop by another command removes the record soon
             watch.gone_since = self._clock()
         elif self._clock() - watch.gone_since > SETTLE_SECONDS:
-            self._ended(watch, record)
+            if running_on(self._site.instance, record):
+                watch.gone_since = self._clock()
+            else:
+                self._ended(watch, record)
         return True
 
     def _ended(self, watch: _Watch, record: Record) -> None:

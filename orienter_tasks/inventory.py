@@ -32,6 +32,7 @@ __all__ = [
     "Part",
     "ago",
     "as_document",
+    "last_words",
     "megabytes",
     "of_claim",
     "part_documents",
@@ -199,9 +200,19 @@ def part_documents(found: Found) -> list[dict[str, object]]:
             "memory_bytes": part.memory,
             "exposed": list(part.exposed),
             "last_lines": list(part.last_lines),
+            "exit_code": part.exit_code,
         }
         for part in found.parts
     ]
+
+
+def last_words(found: Found) -> list[str]:
+    """Give the last lines of what died, for people."""
+    lines = []
+    for part in found.parts:
+        if not part.running and part.last_lines:
+            lines += [f"the last lines of {part.name} of {found.instance}:", *(f"  {line}" for line in part.last_lines)]
+    return lines
 
 
 def ago(moment: float | None) -> str:

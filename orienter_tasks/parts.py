@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.logfiles import read as read_log
-from orienter_tasks.processes import table
+from orienter_tasks.processes import keeper, table
+from orienter_tasks.processes.daemons import running_on
 from orienter_tasks.processes.record import load_all
+from orienter_tasks.processes.spawn import describe_exit, ended_with
 from orienter_tasks.settings import SIDECARS
 from orienter_tasks.stack.component import LogRequest
 
@@ -38,6 +40,7 @@ class Part:
         memory: bytes (PSS of its processes, or what its container is charged for); None where not told.
         exposed: the addresses beyond loopback that it listens on, with their ports.
         last_lines: the end of its log, when it died.
+        exit_code: what its process ended with, 128 + N for signal N; None while it runs, and where it is not known.
     """
 
     name: str
@@ -48,11 +51,19 @@ class Part:
     memory: int | None = None
     exposed: Sequence[str] = ()
     last_lines: Sequence[str] = ()
+    exit_code: int | None = None
 
     @property
     def state(self) -> str:
         """`running`, or `failed`: what was stopped on purpose is no part."""
         return "running" if self.running else "failed"
+
+    @property
+    def end(self) -> str:
+        """How it ended, in words; "" while it runs."""
+        if self.running:
+            return ""
+        return "failed" if self.exit_code is None else describe_exit(keeper.as_child(self.exit_code))
 
 
 @dataclass(frozen=True)
@@ -96,30 +107,42 @@ def with_sidecars(parts: list[Part]) -> list[Part]:
 
 def of_processes(instance: Instance, look: Look) -> list[Part]:
     """Describe every process of which there is a record."""
-    return [_running_part(record, look) if record.alive() else _dead_part(record) for record in load_all(instance)]
+    return [_part(instance, record, look) for record in load_all(instance)]
 
 
-def _running_part(record: Record, look: Look) -> Part:
-    pids = table.descendants(look.table, [record.pid]) if look.memory or look.listeners else []
+def _part(instance: Instance, record: Record, look: Look) -> Part:
+    if record.alive():
+        pids = table.descendants(look.table, [record.pid]) if look.memory or look.listeners else []
+        return _running_part(record, look, pids, f"pid {keeper.served(record)}")
+    code = keeper.exit_code(instance, record)
+    pids = running_on(instance, record)
+    if pids:
+        ended = describe_exit(ended_with(instance, record))
+        return _running_part(record, look, pids, f"pid {pids[0]}, its first process {ended}")
+    return _dead_part(record, code)
+
+
+def _running_part(record: Record, look: Look, pids: Sequence[int], what: str) -> Part:
     exposed = _exposed(pids) if look.listeners else []
     mark = f"; listens on {', '.join(exposed)}" if exposed else ""
     return Part(
         name=record.component,
         kind="process",
         running=True,
-        what=f"pid {record.pid}{mark}",
+        what=f"{what}{mark}",
         started_at=record.started_at,
         memory=_memory(pids) if look.memory else None,
         exposed=exposed,
     )
 
 
-def _dead_part(record: Record) -> Part:
-    """A process that ended by itself: how is only known to the run that started it, its log tells the rest."""
+def _dead_part(record: Record, code: int | None) -> Part:
+    """A process that ended by itself: its keeper tells with what, its log the rest."""
     lines = list(read_log(Path(record.log), LogRequest(lines=LAST_LINES)))
     words = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    what = f"died: {words[:LONGEST_WORDS]}" if words else "died"
-    return Part(name=record.component, kind="process", running=False, what=what, last_lines=lines)
+    ended = "died" if code is None else describe_exit(keeper.as_child(code))
+    what = f"{ended}: {words[:LONGEST_WORDS]}" if words else ended
+    return Part(name=record.component, kind="process", running=False, what=what, last_lines=lines, exit_code=code)
 
 
 def _exposed(pids: Sequence[int]) -> list[str]:

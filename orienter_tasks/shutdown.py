@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from orienter_tasks import ports
 from orienter_tasks.errors import BackendError, CheckError
 from orienter_tasks.processes import tree
-from orienter_tasks.processes.record import load
+from orienter_tasks.processes.record import forget_unrecorded, load
 from orienter_tasks.settings import INFRA, SIDECARS
 from orienter_tasks.stack.runner import stop_all
 
@@ -96,6 +96,7 @@ def stop_instance(
             on_event(event)
 
     _raise_first(stop_all([*services, *infra], grace, tell))
+    forget_unrecorded(instance)
     _verify(instance, backend)
     return [*(component.name for component in services), *ran]
 

@@ -116,6 +116,7 @@ def remove_record(thing: Thing) -> None:
             if msgspec.json.decode(_read(path.name, directory), type=Record).alive():
                 raise ChangedError("its component was started just now")
             os.unlink(path.name, dir_fd=directory)
+            os.unlink(f"{path.stem}.exit", dir_fd=directory)
         except FileNotFoundError:
             return
         except (OSError, msgspec.DecodeError) as error:

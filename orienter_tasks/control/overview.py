@@ -76,6 +76,12 @@ class Overview:
             for entry in away
         ]
 
+    @property
+    def last_words(self) -> list[str]:
+        """The ends of the logs of what died in instances that else run."""
+        partial = [entry.found for entry in self.entries if entry.state == "partial"]
+        return [line for found in partial for line in inventory.last_words(found)]
+
 
 def show(ctx: InstanceContext, *, watch: bool, as_json: bool) -> None:
     """Show all instances.
@@ -94,6 +100,8 @@ def show(ctx: InstanceContext, *, watch: bool, as_json: bool) -> None:
         ctx.report.json({"instances": documents, "unseen": list(overview.unseen)})
     elif overview.entries:
         ctx.report.table(COLUMNS, _rows(overview), droppable=DROPPABLE, least=LEAST, right=RIGHT)
+        for line in overview.last_words:
+            ctx.report.answer(line)
     else:
         ctx.report.note("no checkout has an instance yet; start one with: inv dev")
 
@@ -162,13 +170,13 @@ def _rows(overview: Overview) -> list[list[str]]:
 
 def _row(entry: Entry, *, several: bool) -> list[str]:
     one, (up, of) = entry.found, entry.found.services_up
-    failed = [part.name for part in one.parts if not part.running] if entry.state == "partial" else []
+    failed = [f"{part.name} {part.end}" for part in one.parts if part.end] if entry.state == "partial" else []
     instance, disk = one.instance, one.disk
     return [
         f"{instance.project}/{instance.id}" if several else str(instance.id),
         instance.worktree,
         one.branch or "–",
-        f"{entry.state}, {', '.join(failed)} failed" if failed else entry.state,
+        f"{entry.state}, {', '.join(failed)}" if failed else entry.state,
         instance.url,
         one.backend or "–",
         f"{up}/{of}" if of else "–",

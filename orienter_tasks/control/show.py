@@ -32,6 +32,8 @@ def status(ctx: InstanceContext, names: Sequence[str], *, as_json: bool) -> bool
     rows = _status_rows(ctx, found, names)
     title = f"{ctx.instance}  {found.state}  {ctx.instance.url}"
     ctx.report.table(STATUS_COLUMNS, rows, title=title, wrapping="what", droppable=("memory",))
+    for line in inventory.last_words(found):
+        ctx.report.answer(line)
     return found.state == "running"
 
 

@@ -9,6 +9,8 @@ from orienter_tasks.backends import choice, login
 from orienter_tasks.doctor.finding import Finding, Fix
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.processes import record as records, tree
+from orienter_tasks.processes.daemons import running_on
+from orienter_tasks.processes.spawn import UNKNOWN_EXIT, describe_exit, ended_with
 from orienter_tasks.settings import INFRA, SIDECARS
 
 if TYPE_CHECKING:
@@ -78,15 +80,12 @@ def stale_records(situation: Situation) -> Iterator[Finding]:
         return
     instance = situation.site.instance
     for record in records.load_all(instance):
-        if not record.alive():
+        if not record.alive() and not running_on(instance, record):
             fix = Fix(f"remove the record of {record.component}", partial(_forget, instance, record.component))
-            yield Finding(
-                "warning",
-                "records",
-                f"{record.component} of {instance} (pid {record.pid}) died without being stopped",
-                "inv dev.stop",
-                fix,
-            )
+            code = ended_with(instance, record)
+            how = "died" if code == UNKNOWN_EXIT else describe_exit(code)
+            words = f"{record.component} of {instance} (pid {record.pid}) {how} without being stopped"
+            yield Finding("warning", "records", words, "inv dev.stop", fix)
 
 
 def throwaways(situation: Situation) -> Iterator[Finding]:

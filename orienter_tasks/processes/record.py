@@ -42,6 +42,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         started_at: seconds since the epoch.
         needs: the components that it needs, so that it is stopped before them.
         port: the port that must be free once it is stopped; 0 for none.
+        kept: whether this is the keeper of the process that was asked for (see `keeper`).
     """
 
     component: str
@@ -58,6 +59,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float
     needs: tuple[str, ...] = ()
     port: int = 0
+    kept: bool = False
     schema_version: int = SCHEMA_VERSION
 
     def alive(self) -> bool:
@@ -129,6 +131,11 @@ def path_of(instance: Instance, component: str) -> Path:
     return instance.pid_dir / f"{component}.json"
 
 
+def exit_path(instance: Instance, component: str) -> Path:
+    """Return the file that a component's keeper writes its exit code to."""
+    return instance.pid_dir / f"{component}.exit"
+
+
 def save(instance: Instance, record: Record) -> None:
     """Write a record (mode 0600), replacing the component's former one."""
     # a record names a process of this boot: after a power cut there is none
@@ -155,7 +162,15 @@ def load_all(instance: Instance) -> Iterator[Record]:
 
 
 def forget(instance: Instance, component: str) -> None:
-    """Remove a component's record."""
+    """Remove a component's record, and what its keeper wrote."""
     path = path_of(instance, component)
     path.unlink(missing_ok=True)
+    exit_path(instance, component).unlink(missing_ok=True)
     sweep(path)
+
+
+def forget_unrecorded(instance: Instance) -> None:
+    """Remove what keepers were given by starts that were killed before they had written a record."""
+    for path in instance.pid_dir.glob("*.exit"):
+        if not path.with_suffix(".json").exists():
+            path.unlink(missing_ok=True)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError, NotFoundError, OrienterError
-from orienter_tasks.processes.record import COMPONENT_MARKER, Record, birth_mark, load, save
+from orienter_tasks.processes import keeper
+from orienter_tasks.processes.record import COMPONENT_MARKER, Record, birth_mark, exit_path, load, save
 from orienter_tasks.state import private_dir
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Program:
         stdout: a subprocess constant where its standard output is not to go into the log.
         needs: the components that it needs.
         port: the port that it is to listen on; 0 where it has none, or proves by itself that it let go of it.
+        kept: start it under a keeper, so that its exit code is known to later runs, too.
     """
 
     component: str
@@ -48,23 +50,32 @@ class Program:
     stdout: int | None = None
     needs: Sequence[str] = ()
     port: int = 0
+    kept: bool = False
 
 
 @dataclass
 class Handle:
-    """A running process: its record, and our own child object where this very run started it."""
+    """A running process: whose it is, its record, and our own child object where this very run started it."""
 
+    instance: Instance
     record: Record
     child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def exit_code(self) -> int | None:
-        """Return None while it runs, its exit code when it was our child (negative: a signal), else -1000."""
-        if self.child is not None:
-            return self.child.poll()
-        return None if self.record.alive() else UNKNOWN_EXIT
+        """Return None while it runs, its exit code when it was our child or was kept (-N: signal N), else -1000."""
+        if self.child is None:
+            return None if self.record.alive() else ended_with(self.instance, self.record)
+        code = self.child.poll()
+        return keeper.as_child(code) if self.record.kept and code is not None else code
 
 
 UNKNOWN_EXIT = -1000
+
+
+def ended_with(instance: Instance, record: Record) -> int:
+    """Return the exit code of a recorded process that has ended: what its keeper wrote (-N: signal N), else -1000."""
+    code = keeper.exit_code(instance, record)
+    return UNKNOWN_EXIT if code is None else keeper.as_child(code)
 
 
 def describe_exit(code: int) -> str:
@@ -80,7 +91,7 @@ def describe_exit(code: int) -> str:
 def running(instance: Instance, component: str) -> Handle | None:
     """Return the component's process when its record says so and it is alive."""
     record = load(instance, component)
-    return Handle(record) if record is not None and record.alive() else None
+    return Handle(instance, record) if record is not None and record.alive() else None
 
 
 def spawn(instance: Instance, program: Program) -> Handle:
@@ -92,31 +103,41 @@ def spawn(instance: Instance, program: Program) -> Handle:
     """
     private_dir(program.log.parent)
     private_dir(instance.pid_dir)
-    log = _open_log(program.log)
-    env = {**program.env, COMPONENT_MARKER: program.component}
-    try:
-        child = subprocess.Popen(
-            list(program.command),
-            cwd=program.cwd,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=log if program.stdout is None else program.stdout,
-            stderr=log,
-            start_new_session=True,
-            restore_signals=True,
-        )
-    except (OSError, ValueError) as error:  # ValueError: a NUL, or a name that no variable can have
-        raise _not_started(instance, program, error) from error
-    finally:
-        os.close(log)
-    record = _record(instance, program, child.pid)
+    kept = program.kept and keeper.can_keep(program.env)
+    child = _start(instance, program, kept=kept)
+    record = _record(instance, program, child.pid, kept=kept)
     try:
         save(instance, record)
     except OrienterError:
         os.killpg(child.pid, signal.SIGKILL)  # what is not recorded would be lost
         child.wait()
         raise
-    return Handle(record, child)
+    return Handle(instance, record, child)
+
+
+def _start(instance: Instance, program: Program, *, kept: bool) -> subprocess.Popen[bytes]:
+    log, stdin, command = _open_log(program.log), subprocess.DEVNULL, list(program.command)
+    try:
+        if kept:
+            keeper.require_program(program)
+            stdin, command = keeper.open_file(instance, program.component), keeper.command(program)
+        return subprocess.Popen(
+            command,
+            cwd=program.cwd,
+            env={**program.env, COMPONENT_MARKER: program.component},
+            stdin=stdin,
+            stdout=log if program.stdout is None else program.stdout,
+            stderr=log,
+            start_new_session=True,
+            restore_signals=True,
+        )
+    except (OSError, ValueError) as error:  # ValueError: a NUL, or a name that no variable can have
+        if kept:
+            exit_path(instance, program.component).unlink(missing_ok=True)
+        raise _not_started(instance, program, error) from error
+    finally:
+        for descriptor in {log, stdin} - {subprocess.DEVNULL}:
+            os.close(descriptor)
 
 
 def _not_started(instance: Instance, program: Program, error: OSError | ValueError) -> OrienterError:
@@ -132,7 +153,7 @@ def _not_started(instance: Instance, program: Program, error: OSError | ValueErr
     return CheckError(f"{who} cannot be started: {reason}")
 
 
-def _record(instance: Instance, program: Program, pid: int) -> Record:
+def _record(instance: Instance, program: Program, pid: int, *, kept: bool) -> Record:
     return Record(
         component=program.component,
         pid=pid,
@@ -148,6 +169,7 @@ def _record(instance: Instance, program: Program, pid: int) -> Record:
         started_at=time.time(),
         needs=tuple(program.needs),
         port=program.port,
+        kept=kept,
     )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.environment import masked
 from orienter_tasks.errors import CheckError
-from orienter_tasks.processes import table
+from orienter_tasks.processes import keeper, table
 from orienter_tasks.processes.ending import POLL_SECONDS, await_end
 from orienter_tasks.processes.record import Record, forget, load, of_this_boot, start_mark
 
@@ -165,7 +165,7 @@ def describe(process: psutil.Process) -> str:
     import psutil
 
     try:
-        words = process.cmdline()[:3] or [process.name()]
+        words = keeper.told(process.cmdline())[:3] or [process.name()]
         command = masked("", " ".join([os.path.basename(words[0]), *words[1:]]))  # noqa: PTH119 - not a path of ours
         command = " ".join(command.split())[:60]
     except psutil.Error:

@@ -12,7 +12,7 @@ from orienter_tasks.errors import CheckError, NotFoundError
 from orienter_tasks.logfiles import read
 from orienter_tasks.ports import listening_ports
 from orienter_tasks.processes import tree
-from orienter_tasks.processes.spawn import UNKNOWN_EXIT, Handle, Program, describe_exit, running, spawn
+from orienter_tasks.processes.spawn import Handle, Program, describe_exit, ended_with, running, spawn
 from orienter_tasks.services import lease
 from orienter_tasks.stack.component import LogRequest, NotReadyError, tail
 from orienter_tasks.stack.probes import http_ready, tcp_ready
@@ -137,7 +137,7 @@ class ServiceComponent:
         handle = self._handle
         same = handle is not None and handle.record.mark == record.mark
         code = handle.exit_code() if handle is not None and same else None
-        return describe_exit(code if code is not None else UNKNOWN_EXIT)
+        return describe_exit(ended_with(self._site.instance, record) if code is None else code)
 
     def _prove_ours(self) -> None:
         """A server of another checkout may answer on this port: only a listener of our own tree counts."""
@@ -170,6 +170,7 @@ class ServiceComponent:
             log=self.log,
             needs=self.needs,
             port=self.port or 0,
+            kept=True,
         )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from tests.faults.lab import has, put
-from tests.integration.small import Running, complaint, kill, pid_of, service, wait_for
+from tests.integration.small import WEB, Running, complaint, kill, pid_of, service, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,16 +40,48 @@ def test_a_detached_service_that_dies_later_is_told(make_host: MakeFaultHost) ->
     document = host.main.inv("dev.status", "--json", code=None).json
     worker = next(part for part in document["components"] if part["name"] == "worker")
     assert (worker["running"], worker["state"]) == (False, "failed")
-    assert worker["what"] == "died: no more money"
+    assert worker["what"] == "exited with code 7: no more money"
+    assert worker["exit_code"] == 7
     assert worker["last_lines"] == ["no more money"]
-    assert "died: no more money" in host.main.inv("dev.status", code=None).out
+    status = host.main.inv("dev.status", code=None).out
+    assert "exited with code 7: no more money" in status
+    assert "the last lines of worker of instance 0 (orienter):\n  no more money" in status
     assert document["state"] == "partial"
-    assert "worker failed" in " ".join(host.main.inv("instances", COLUMNS="200").out.split())
+    listing = host.main.inv("instances").out
+    assert "partial, worker exited with code 7" in listing
+    assert "the last lines of worker of instance 0 (orienter):\n  no more money" in listing
+    assert "worker of instance 0 (orienter)" in host.main.inv("doctor", code=None).out
     listed = host.main.inv("instances", "--json").json["instances"][0]
     assert [part["name"] for part in listed["components"] if part["state"] == "failed"] == ["worker"]
     (host.main.path / "end").unlink()
     host.main.inv("dev", "--detach")
     assert pid_of(host.main, "worker") != pid, "the next start starts it again"
+
+
+def test_a_detached_service_that_is_killed_later_is_told(make_host: MakeFaultHost) -> None:
+    host = make_host(services={"worker": mortal()})
+    host.main.inv("dev", "--detach")
+    kill(pid_of(host.main, "worker"))
+    wait_for(lambda: host.main.inv("dev.status", "--json", code=None).json["state"] != "running", "its end")
+    document = host.main.inv("dev.status", "--json", code=None).json
+    worker = next(part for part in document["components"] if part["name"] == "worker")
+    assert (worker["what"], worker["exit_code"]) == ("was ended by SIGKILL", 128 + 9)
+    host.main.inv("dev.stop")
+    assert host.left_of(host.main) == []
+    assert not list(host.main.path.glob(".dev-pids/*/*.exit"))
+
+
+def test_a_service_whose_keeper_was_killed_runs_on_and_is_stopped(make_host: MakeFaultHost) -> None:
+    host = make_host(services={"web": service("serve", "${DASHBOARD_PORT}", **WEB)})
+    host.main.inv("dev", "--detach")
+    served = pid_of(host.main, "web")
+    kill(psutil.Process(served).ppid())
+    document = host.main.inv("dev.status", "--json").json
+    web = next(part for part in document["components"] if part["name"] == "web")
+    assert web["running"]
+    assert web["what"].startswith(f"pid {served}, its first process is gone")
+    host.main.inv("dev.stop")
+    assert host.left_of(host.main) == []
 
 
 def test_restart_has_a_growing_pause_and_a_limit(make_host: MakeFaultHost, tmp_path: Path) -> None:

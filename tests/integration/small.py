@@ -212,9 +212,11 @@ def states(checkout: Checkout) -> dict[str, bool]:
 
 
 def pid_of(checkout: Checkout, component: str) -> int:
-    """Return the pid in a component's record."""
-    record = next(checkout.path.glob(f".dev-pids/instance-*/{component}.json"))
-    return int(json.loads(record.read_text())["pid"])
+    """Return the pid of a component's process: the one in its record, or the one that this keeps."""
+    path = next(checkout.path.glob(f".dev-pids/instance-*/{component}.json"))
+    record = json.loads(path.read_text())
+    kept = psutil.Process(record["pid"]).children() if record.get("kept") else []
+    return kept[0].pid if kept else int(record["pid"])
 
 
 def kill(pid: int) -> None:
