@@ -36,11 +36,11 @@ class Strangers:
         self.volume, self.network = f"{project}-postgres-data-11", f"{project}-network-11"
         self.directory = directory / ".dev-data" / "instance-1" / "postgres"
         self._opened = ExitStack()
-        self._opened.callback(subprocess.run, ["docker", "rm", "-fv", *self.names], capture_output=True, check=False)
         self._opened.callback(subprocess.run, ["docker", "network", "rm", self.network], capture_output=True)
         docker("volume", "create", self.volume)
         self._opened.callback(subprocess.run, ["docker", "volume", "rm", "-f", self.volume], capture_output=True)
         docker("network", "create", self.network)
+        self._opened.callback(subprocess.run, ["docker", "rm", "-fv", *self.names], capture_output=True, check=False)
         labels = ["--label", f"com.docker.compose.project={project}-instance-1", "--label", "io.orienter.project=other"]
         image = ["--entrypoint", "sh", f"{IMAGES}/nginx:local", "-c", "echo precious >/x/kept; exec sleep 600"]
         for name in self.names:
