@@ -1,9 +1,9 @@
 """The keeper: a shell that is a service's parent and writes down its exit code, which the system tells to nobody else.
 
 It is there as long as its service and no longer, so a detached instance has no process of ours that could go on without
-it. A shell takes a fiftieth of the memory that Python would. Its script is constant: program and arguments are its
-positional parameters, and no value is ever read as shell. What it writes goes to its standard input, which is a file
-that was opened for it: it needs to know no path, and once that file was removed it can harm no later one.
+it. A shell takes 0.14 MB, a twentieth of what the smallest Python would. Its script is constant: program and arguments
+are its positional parameters, and no value is ever read as shell. What it writes goes to its standard input, which is a
+file that was opened for it: it needs to know no path, and once that file was removed it can harm no later one.
 """
 
 from __future__ import annotations
