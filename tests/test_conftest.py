@@ -106,20 +106,21 @@ def server(request):
     time.sleep(SECONDS)
     mark.unlink()
 
-def test_one(server): time.sleep(60)
-def test_other(server): time.sleep(60)
+def test_NAME(server): time.sleep(60)
 """
 
 
 def test_a_run_that_is_told_to_end_cleans_up_in_its_workers(tmp_path: Path) -> None:
     """Also when that takes longer than xdist would wait."""
     (tmp_path / "conftest.py").write_text("from tests.conftest import *\n", encoding="utf-8")
-    (tmp_path / "test_it.py").write_text("import pytest\n" + LONG.replace("SECONDS", "12"), encoding="utf-8")
+    for name in ("one", "other"):  # a file each: one worker gets all of a file
+        test = "import pytest\n" + LONG.replace("SECONDS", "12").replace("NAME", name)
+        (tmp_path / f"test_{name}_it.py").write_text(test, encoding="utf-8")
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     command = [*PYTEST, "-n", "2", f"--rootdir={tmp_path}", str(tmp_path)]
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
-        wait_for(lambda: len(list(tmp_path.glob("test_o*"))) == 2, "both tests", seconds=120)
+        wait_for(lambda: len(list(tmp_path.glob("test_o*[er]"))) == 2, "both tests", seconds=120)
         run.terminate()
         output, _ = run.communicate(timeout=60)
     assert run.returncode == pytest.ExitCode.INTERRUPTED, output
-    assert not list(tmp_path.glob("test_o*")), output
+    assert not list(tmp_path.glob("test_o*[er]")), output

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.faults.lab import FULL, FaultHost, has, put, say
-from tests.integration.small import kill, pid_of, states, wait_for
+from tests.integration.small import kill, pid_of, served, states, wait_for
 
 if TYPE_CHECKING:
     import random
@@ -176,10 +176,10 @@ def test_a_paused_command_holds_nobody_up_for_good(make_host: MakeFaultHost) -> 
     host.main.inv(*START)
     put(host.main, "before")
     pids = [pid_of(host.main, name) for name in ("postgres", "minio", "minio-front", "nginx", "web")]
-    for pid in pids:
+    for pid in (*pids, own := served(host.main, "web")):
         psutil.Process(pid).suspend()
     time.sleep(1.0)
-    for pid in pids:
+    for pid in (*pids, own):
         psutil.Process(pid).resume()
     assert all(states(host.main).values())
     has(host.main, "before")

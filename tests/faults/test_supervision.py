@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.faults.lab import has, put
-from tests.integration.small import WEB, Running, complaint, kill, pid_of, service, wait_for
+from tests.integration.small import WEB, Running, complaint, kill, pid_of, served, service, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +61,7 @@ def test_a_detached_service_that_dies_later_is_told(make_host: MakeFaultHost) ->
 def test_a_detached_service_that_is_killed_later_is_told(make_host: MakeFaultHost) -> None:
     host = make_host(services={"worker": mortal()})
     host.main.inv("dev", "--detach")
-    kill(pid_of(host.main, "worker"))
+    kill(served(host.main, "worker"))
     wait_for(lambda: host.main.inv("dev.status", "--json", code=None).json["state"] != "running", "its end")
     document = host.main.inv("dev.status", "--json", code=None).json
     worker = next(part for part in document["components"] if part["name"] == "worker")
@@ -74,12 +74,12 @@ def test_a_detached_service_that_is_killed_later_is_told(make_host: MakeFaultHos
 def test_a_service_whose_keeper_was_killed_runs_on_and_is_stopped(make_host: MakeFaultHost) -> None:
     host = make_host(services={"web": service("serve", "${DASHBOARD_PORT}", **WEB)})
     host.main.inv("dev", "--detach")
-    served = pid_of(host.main, "web")
-    kill(psutil.Process(served).ppid())
+    service_pid = served(host.main, "web")
+    kill(pid_of(host.main, "web"))
     document = host.main.inv("dev.status", "--json").json
     web = next(part for part in document["components"] if part["name"] == "web")
     assert web["running"]
-    assert web["what"].startswith(f"pid {served}, its first process is gone")
+    assert web["what"].startswith(f"pid {service_pid}, its first process is gone")
     host.main.inv("dev.stop")
     assert host.left_of(host.main) == []
 
@@ -107,7 +107,7 @@ def test_ignore_and_stop(make_host: MakeFaultHost, tmp_path: Path) -> None:
         run.until("it is not started again (on_exit: ignore)")
         assert pid_of(host.main, "other")
         put(host.main, "before")
-        kill(pid_of(host.main, "other"))
+        kill(served(host.main, "other"))
         answer = run.end(1)
     assert "other of instance 0 (orienter)" in complaint(answer)
     assert host.left_of(host.main) == []
@@ -118,13 +118,12 @@ def test_ignore_and_stop(make_host: MakeFaultHost, tmp_path: Path) -> None:
 
 def test_a_long_pause_ends_no_healthy_stack(make_host: MakeFaultHost, tmp_path: Path) -> None:
     """A closed lid: `inv dev` and everything below it stands still, and goes on."""
-    import psutil
 
     host = make_host()
     with Running(host.main, tmp_path, "dev") as run:
         run.until("following the logs")
         pids = [pid_of(host.main, name) for name in ("postgres", "minio", "nginx", "web")]
-        everything = [psutil.Process(pid) for pid in (run.process.pid, *pids)]
+        everything = [psutil.Process(pid) for pid in (run.process.pid, *pids, served(host.main, "web"))]
         for process in everything:
             process.suspend()
         time.sleep(5.0)

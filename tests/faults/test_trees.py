@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from orienter_tasks.processes.keeper import SHELL
+from orienter_tasks.processes.record import start_mark
 from tests.faults.lab import FaultHost, end
-from tests.integration.small import BASES, WEB, complaint, pid_of, wait_for
+from tests.integration.small import BASES, WEB, complaint, pid_of, served, wait_for
 
 if TYPE_CHECKING:
     from tests.faults.lab import MakeFaultHost
@@ -31,7 +33,8 @@ def those_of(host: FaultHost) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if str(UNRULY) in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
+            words = process.cmdline()  # a keeper has its service's words behind its own
+            if str(UNRULY) in words and words[0] != SHELL and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except psutil.Error:
             continue
@@ -44,7 +47,7 @@ def test_the_whole_tree_goes(make_host: MakeFaultHost, kind: str, count: int) ->
     host.main.inv(*START)
     if kind == "daemon":
         leader = pid_of(host.main, "web")
-        wait_for(lambda: leader not in [process.pid for process in those_of(host)], "the end of the leader")
+        wait_for(lambda: start_mark(leader) is None, "the end of the leader")
         count = 1
     wait_for(lambda: len(those_of(host)) >= count, f"{count} processes")
     host.main.inv("dev.stop")
@@ -70,7 +73,7 @@ def test_one_service_goes_and_the_others_stay(make_host: MakeFaultHost) -> None:
     other = {"command": ["${PYTHON}", "-I", "-S", str(UNRULY), "stubborn"]}
     host = make_host(services={"web": unruly("tree", "${DASHBOARD_PORT}"), "other": other}, timeouts={"stop": 0.5})
     host.main.inv(*START)
-    kept = pid_of(host.main, "other")
+    kept = served(host.main, "other")
     host.main.inv("services.stop", "-s", "web")
     assert [process.pid for process in those_of(host)] == [kept]
 

@@ -212,11 +212,20 @@ def states(checkout: Checkout) -> dict[str, bool]:
 
 
 def pid_of(checkout: Checkout, component: str) -> int:
-    """Return the pid of a component's process: the one in its record, or the one that this keeps."""
-    path = next(checkout.path.glob(f".dev-pids/instance-*/{component}.json"))
-    record = json.loads(path.read_text())
-    kept = psutil.Process(record["pid"]).children() if record.get("kept") else []
-    return kept[0].pid if kept else int(record["pid"])
+    """Return the pid in a component's record; a service's is its keeper's."""
+    record = next(checkout.path.glob(f".dev-pids/instance-*/{component}.json"))
+    return int(json.loads(record.read_text())["pid"])
+
+
+def served(checkout: Checkout, component: str) -> int:
+    """Return the pid of a component's own process: the one that its keeper started, or the one in its record."""
+    record = next(checkout.path.glob(f".dev-pids/instance-*/{component}.json"))
+    if not json.loads(record.read_text())["kept"]:
+        return pid_of(checkout, component)
+    keeper = psutil.Process(pid_of(checkout, component))
+    wait_for(lambda: [child for child in keeper.children() if child.cmdline()[:1] != ["/bin/sh"]], f"{component}'s own")
+    (child,) = keeper.children()
+    return child.pid
 
 
 def kill(pid: int) -> None:

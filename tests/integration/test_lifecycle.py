@@ -25,6 +25,7 @@ from tests.integration.small import (
     query,
     remember,
     remembered,
+    served,
     service,
     states,
     web,
@@ -121,18 +122,18 @@ def test_servers_that_were_killed(make_host: MakeHost) -> None:
     remember(main, "kept")
 
     for victim, shown in (("postgres", "postgres"), ("minio-front", "minio"), ("nginx", "nginx"), ("web", "web")):
-        kill(pid_of(main, victim))
+        kill(served(main, victim))
         assert states(main) == {**ALL, shown: False}
         main.inv(*DETACHED)
     for victim in ("postgres", "minio", "minio-front", "nginx", "web"):
-        os.kill(pid_of(main, victim), signal.SIGKILL)
+        os.kill(served(main, victim), signal.SIGKILL)
     assert len(re.findall(r"^\w+ +failed", main.inv("dev.status").out, re.MULTILINE)) == len(ALL)
     main.inv(*DETACHED)
     assert states(main) == ALL
     assert remembered(main) == ["kept"]
 
     for victim in ("postgres", "minio", "minio-front", "nginx", "web"):
-        os.kill(pid_of(main, victim), signal.SIGKILL)
+        os.kill(served(main, victim), signal.SIGKILL)
     main.inv("dev.stop")
     nothing_left([main])
 
