@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
@@ -96,9 +97,13 @@ class Lab:
         return child
 
     def close(self) -> None:
-        for pid in self.pids | {child.pid for child in self.children if child.poll() is None} | self._marked():
-            if lives(pid):
-                os.kill(pid, signal.SIGKILL)
+        left = self.pids | {child.pid for child in self.children if child.poll() is None} | self._marked()
+        while left:  # a keeper may have been about to start its service
+            for pid in left:
+                if lives(pid):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+            left = self._marked()
         for child in self.children:
             child.wait(10)
 
