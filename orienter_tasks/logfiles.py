@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 BLOCK = 65536
 LONGEST_LINE = 65536
 STAMP_BYTES = 128
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.2
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _STAMP = re.compile(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,9 +51,30 @@ class Entry:
     owner: Owner | None
 
 
-def read() -> dict[int, Entry]:
+class _Turns:
+    """Reads for several threads at once: each gets a reading that began after it had asked, and may share it."""
+
+    def __init__(self) -> None:
+        self._one_at_a_time = threading.Lock()
+        self._begun = self._done = 0
+        self._latest: Mapping[int, Entry] = {}
+
+    def read(self) -> Mapping[int, Entry]:
+        wanted = self._begun + 1  # the one that is going on may be past what has just changed
+        with self._one_at_a_time:
+            if self._done < wanted:
+                self._begun += 1
+                self._latest = read_proc() if platform.system() == "Linux" else read_psutil()
+                self._done = self._begun
+            return self._latest
+
+
+_turns = _Turns()
+
+
+def read() -> Mapping[int, Entry]:
     """Read every living process of the machine by its pid; the kernel's own are left out where they can be told."""
-    return read_proc() if platform.system() == "Linux" else read_psutil()
+    return _turns.read()
 
 
 def read_proc() -> dict[int, Entry]:

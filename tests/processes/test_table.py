@@ -6,6 +6,8 @@ import os
 import platform
 import subprocess
 import sys
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import psutil
@@ -20,6 +22,51 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.processes.conftest import Lab
+
+
+class Counted:
+    """A reader that takes its time and counts."""
+
+    def __init__(self, *, fails: int = 0) -> None:
+        self.began: list[float] = []
+        self._fails = fails
+
+    def __call__(self) -> dict[int, Entry]:
+        self.began.append(time.monotonic())
+        number = len(self.began)
+        time.sleep(0.05)
+        if number <= self._fails:
+            raise OSError(24, "Too many open files")
+        return {number: Entry(number, 0, 0, "", None)}
+
+
+@pytest.mark.parametrize("fails", [0, 1])
+def test_threads_share_a_reading_that_began_after_they_had_asked(monkeypatch: pytest.MonkeyPatch, fails: int) -> None:
+    counted, turns = Counted(fails=fails), table._Turns()
+    for name in ("read_proc", "read_psutil"):
+        monkeypatch.setattr(table, name, counted)
+    seen: list[tuple[float, int]] = []
+    errors: list[OSError] = []
+
+    def ask() -> None:
+        asked = time.monotonic()
+        try:
+            (number,) = turns.read()
+        except OSError as error:
+            errors.append(error)
+        else:
+            seen.append((asked, number))
+
+    threads = [threading.Thread(target=ask) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.004)
+    for thread in threads:
+        thread.join()
+    assert len(errors) == fails
+    assert len(seen) == 20 - fails
+    assert all(counted.began[number - 1] >= asked for asked, number in seen)
+    assert len(counted.began) < 10 + fails, "most shared one"
 
 
 READERS = [
