@@ -21,6 +21,7 @@ import pytest
 
 from orienter_tasks import validation
 from orienter_tasks.instance import Instance, make_instance as build_instance
+from tests import leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -156,6 +157,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if os.environ.get("ORIENTER_REQUIRE_DOCKER") == "1":
             pytest.fail("no Docker engine answers, and ORIENTER_REQUIRE_DOCKER=1 requires one")
         pytest.skip("no Docker engine answers")
+    if item.get_closest_marker("docker") is not None:
+        leftovers.remove_resources()
+    if any(item.get_closest_marker(name) for name in ("docker", "embedded")):
+        leftovers.end_processes()
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 Each process takes a slot and keeps it until it ends. A slot is a share of the last three digits of a port: whatever an
 instance's id adds in thousands, instances of two slots never meet, nor a developer's own with the default ports.
 Tests of one process come one after the other: they may use the same bases, as long as each stops what it started.
+What a process starts inherits MARK, by which the slot's next owner knows what a killed one has left (leftovers.py).
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def _take() -> int:
     raise RuntimeError(f"{SLOTS} processes run these tests on this machine already")
 
 
+MARK = "ORIENTER_TEST_SLOT"
 NUMBER = _take()
+os.environ[MARK] = str(NUMBER)
 
 
 def bases(names: Sequence[str] = NAMES, *, thousand: int = THOUSANDS[0], skip: int = 0) -> dict[str, int]:

@@ -232,7 +232,14 @@ def kill(pid: int) -> None:
     """End a process with SIGKILL, and wait until it is gone."""
     process = psutil.Process(pid)
     process.kill()
-    wait_for(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, f"the end of {pid}")
+    wait_for(lambda: _ended(process), f"the end of {pid}")
+
+
+def _ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # in between
+        return True
 
 
 _ADDRESSES: dict[tuple[Path, str], str] = {}  # asked for once: every question to `inv` costs a moment

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import slot
 from tests.integration.checkouts import IMAGES, Checkout
 from tests.integration.left import docker_of, processes_of
 from tests.integration.small import SmallHost, remember, remembered, wait_for, within
@@ -118,8 +119,7 @@ def test_a_week(week: Week) -> None:
     for checkout in (billing, search, login):
         checkout.inv(*START)
         remember(checkout, checkout.path.name)
-    port = int(login.variables["NGINX_PORT"]) + 30
-    strangers = Strangers(week.host.project, week.host.directory / "elsewhere", port)
+    strangers = Strangers(week.host.project, week.host.directory / "elsewhere", slot.port())
     try:
         before = strangers.look()
         assert week.states() == {"billing": "running", "search": "running", "login": "running"}
