@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.environment import LOOPBACK
+from orienter_tasks.processes import sockets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,33 +62,19 @@ def listeners(ports: Iterable[int]) -> list[Listener]:
 
 def listening_ports(pids: Iterable[int]) -> set[int]:
     """Return the ports that the given processes listen on."""
-    return {port for port, _, _ in _sockets(pids)}
+    return {each.port for each in sockets.of(pids)}
 
 
 def listening_addresses(pids: Iterable[int]) -> set[tuple[str, int]]:
     """Return the addresses and ports that the given processes listen on."""
-    return {(address, port) for port, address, _ in _sockets(pids)}
+    return {(each.address, each.port) for each in sockets.of(pids)}
 
 
 def _listeners_of_own_processes(wanted: set[int]) -> list[Listener]:
     """Look process by process: macOS shows a user the sockets of no others."""
     import psutil
 
-    return _named(found for found in _sockets(psutil.pids()) if found[0] in wanted)
-
-
-def _sockets(pids: Iterable[int]) -> list[tuple[int, str, int]]:
-    import psutil
-
-    found = []
-    for pid in pids:
-        try:
-            found += [
-                (port, address, pid) for port, address, _ in _listening(psutil.Process(pid).net_connections("tcp"))
-            ]
-        except psutil.Error:
-            continue
-    return found
+    return _named(found for found in sockets.of(psutil.pids()) if found.port in wanted)
 
 
 def _listening(connections: Iterable[Any]) -> Iterator[tuple[int, str, int | None]]:

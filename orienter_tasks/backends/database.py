@@ -6,11 +6,14 @@ import contextlib
 import socket
 from typing import TYPE_CHECKING, Any
 
+from orienter_tasks.backends import scram
 from orienter_tasks.environment import LOOPBACK
 from orienter_tasks.errors import CheckError
 from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orienter_tasks.backends.backend import Site
 
 CONNECT_SECONDS = 2.0
@@ -36,18 +39,30 @@ def ensure_database(site: Site) -> None:
 
 
 def _query(site: Site, database: str, statement: str) -> None:
+    account = scram.Account(site.variables["POSTGRES_USER"], site.variables["POSTGRES_PASSWORD"], database)
+    port = site.instance.ports["postgres"]
+    try:
+        with _connected(port) as sock:
+            scram.ask(sock, account, statement)
+    except scram.UnknownLoginError:
+        _query_by_library(site, account, statement)
+    except scram.RefusedError as error:
+        raise _translated(site, error.fields) from error
+    except (OSError, ValueError) as error:
+        raise NotReadyError(f"PostgreSQL on port {port}: {error}") from error
+
+
+def _query_by_library(site: Site, account: scram.Account, statement: str) -> None:
     from pg8000 import exceptions, native
 
     port = site.instance.ports["postgres"]
-    user = site.variables["POSTGRES_USER"]
     try:
-        # a socket of our own: after a failed login pg8000 would leave its one open
-        with socket.create_connection((LOOPBACK, port), timeout=CONNECT_SECONDS) as sock:
+        with _connected(port) as sock:  # a socket of our own: after a failed login pg8000 would leave its one open
             connection = native.Connection(
-                user,
+                account.user,
                 sock=sock,
-                database=database,
-                password=site.variables["POSTGRES_PASSWORD"],
+                database=account.database,
+                password=account.password,
                 application_name="orienter",
             )
             try:
@@ -55,14 +70,19 @@ def _query(site: Site, database: str, statement: str) -> None:
             finally:
                 connection.close()
     except exceptions.DatabaseError as error:
-        raise _translated(site, error) from error
+        told: Any = error.args[0] if error.args else ""
+        raise _translated(site, told if isinstance(told, dict) else {"M": str(error)}) from error
     except (exceptions.Error, OSError) as error:
         raise NotReadyError(f"PostgreSQL on port {port}: {error}") from error
 
 
-def _translated(site: Site, error: Exception) -> Exception:
-    facts: Any = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
-    code, message = str(facts.get("C", "")), str(facts.get("M", error))
+def _connected(port: int) -> socket.socket:
+    return socket.create_connection((LOOPBACK, port), timeout=CONNECT_SECONDS)
+
+
+def _translated(site: Site, told: Mapping[str, str]) -> Exception:
+    """Translate the fields of a server's error: `C` is the SQLSTATE, `M` the message."""
+    code, message = told.get("C", ""), told.get("M", "")
     if code == NO_SUCH_DATABASE:
         return LookupError(message)
     if code in DATABASE_EXISTS:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
+
 from invoke.collection import Collection
 
 from orienter_tasks.collections import cleanup, dev, doctor, env, infra, instances, nginx, services, test, unreadable
 
 unreadable.install()
+# At its end Python would look through every object for cycles once more, which takes as long as a list of the tasks.
+atexit.register(gc.freeze)
 
 ns = Collection(
     instances.instances,

@@ -1,0 +1,79 @@
+"""Who listens: the kernel's own tables and psutil agree."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from orienter_tasks.processes import sockets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+LINUX = pytest.param(sockets.of_proc, marks=pytest.mark.skipif(sys.platform != "linux", reason="needs /proc"))
+READERS = [LINUX, sockets.of_psutil]
+CHILD = """
+import socket, sys
+made = [socket.create_server(("127.0.0.1", 0)), socket.create_server(("::1", 0), family=socket.AF_INET6)]
+print(*(one.getsockname()[1] for one in made), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def child() -> Iterator[tuple[int, list[int]]]:
+    """A process of another pid and its two ports."""
+    command = [sys.executable, "-c", CHILD]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.pid, [int(word) for word in process.stdout.readline().split()]
+        process.communicate()
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_every_kind_of_address(read: Callable[[Iterable[int]], list[sockets.Listening]]) -> None:
+    wanted = set()
+    with ExitStack() as opened:
+        for address, options in (
+            ("127.0.0.1", {}),
+            ("0.0.0.0", {}),
+            ("127.0.0.7", {}),
+            ("::1", {"family": socket.AF_INET6}),
+            ("::", {"family": socket.AF_INET6, "dualstack_ipv6": True}),
+            ("::ffff:127.0.0.1", {"family": socket.AF_INET6, "dualstack_ipv6": True}),
+        ):
+            made = opened.enter_context(socket.create_server((address, 0), **options))
+            wanted.add(sockets.Listening(made.getsockname()[1], address, os.getpid()))
+        unused = opened.enter_context(socket.socket())
+        unused.bind(("127.0.0.1", 0))
+        client = opened.enter_context(socket.create_connection(("127.0.0.1", min(wanted)[0]), timeout=5))
+        seen = read([os.getpid()])
+        assert wanted <= set(seen)
+        assert not {unused.getsockname()[1], client.getsockname()[1]} & {each.port for each in seen}
+    assert not wanted & set(read([os.getpid()]))
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_of_whom_was_asked(
+    read: Callable[[Iterable[int]], list[sockets.Listening]], child: tuple[int, list[int]]
+) -> None:
+    pid, (four, six) = child
+    seen = {sockets.Listening(four, "127.0.0.1", pid), sockets.Listening(six, "::1", pid)}
+    assert set(read([pid])) == seen
+    assert set(read([os.getpid(), pid, 2**22 - 1])) >= seen
+    assert not seen & set(read([os.getpid()]))
+    assert read([]) == read([2**22 - 1]) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_both_tell_the_same_of_the_whole_machine() -> None:
+    pids = psutil.pids()
+    before, seen, after = (set(read(pids)) for read in (sockets.of_proc, sockets.of_psutil, sockets.of_proc))
+    assert before & after <= seen <= before | after
