@@ -6,7 +6,9 @@ What they cannot lose is the directory they work in, which is one of this instan
 
 from __future__ import annotations
 
+import contextlib
 import os
+import platform
 import signal
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ from orienter_tasks.processes import tree
 from orienter_tasks.processes.ending import await_end
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import psutil
@@ -25,10 +27,8 @@ KILL_SECONDS = 5.0
 
 def working_in(directory: Path, names: Sequence[str]) -> list[psutil.Process]:
     """Return this user's living processes of the given names whose working directory is the given one."""
-    import psutil
-
     real = os.path.realpath(directory)
-    return [process for process in psutil.process_iter() if _works_in(process, real, names)]
+    return [process for process in _candidates(real) if _works_in(process, real, names)]
 
 
 def end(processes: Sequence[psutil.Process], number: int, grace: float) -> None:
@@ -44,6 +44,20 @@ def end(processes: Sequence[psutil.Process], number: int, grace: float) -> None:
         if not left:
             return
     raise CheckError(f"{', '.join(tree.describe(process) for process in left)} survives SIGKILL")
+
+
+def _candidates(directory: str) -> Iterator[psutil.Process]:
+    """Return what may work in a directory: on Linux one look at each process leaves hardly any."""
+    import psutil
+
+    if platform.system() != "Linux":
+        yield from psutil.process_iter()
+        return
+    wanted = (directory, f"{directory} (deleted)")
+    for pid in psutil.pids():
+        with contextlib.suppress(OSError, psutil.Error):
+            if os.readlink(f"/proc/{pid}/cwd") in wanted:  # noqa: PTH115 - no Path for each process
+                yield psutil.Process(pid)
 
 
 def _works_in(process: psutil.Process, directory: str, names: Sequence[str]) -> bool:
