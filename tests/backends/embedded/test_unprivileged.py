@@ -42,6 +42,17 @@ def open_directory() -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
+@pytest.fixture
+def open_programs() -> None:
+    """Skip where `nobody` may not run what this environment has installed, as below root's home."""
+    try:
+        subprocess.run(
+            [sys.executable, "-c", ""], user="nobody", group=pwd.getpwnam("nobody").pw_gid, extra_groups=[], check=True
+        )
+    except (PermissionError, subprocess.CalledProcessError):
+        pytest.skip("other users may not run this interpreter")
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="for an ordinary user")
 def test_an_ordinary_user_needs_nothing(tmp_path: Path) -> None:
     assert account_for(tmp_path) == Account()
@@ -76,7 +87,8 @@ def test_without_namespaces_root_becomes_nobody(tmp_path: Path, forbidden_namesp
 
 @pytest.mark.root
 @pytest.mark.embedded
-def test_nobody_serves_where_he_may_pass(lab: EmbeddedLab, open_directory: Path, forbidden_namespaces: None) -> None:
+@pytest.mark.usefixtures("open_programs", "forbidden_namespaces")
+def test_nobody_serves_where_he_may_pass(lab: EmbeddedLab, open_directory: Path) -> None:
     site = lab.site(root=open_directory / "checkout")
     backend = lab.backend(site)
     try:
@@ -96,6 +108,7 @@ def test_nobody_serves_where_he_may_pass(lab: EmbeddedLab, open_directory: Path,
 
 @pytest.mark.root
 @pytest.mark.embedded
+@pytest.mark.usefixtures("open_programs")
 def test_data_is_served_by_who_owns_it(lab: EmbeddedLab, open_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What `nobody` made stays his when namespaces are allowed later, and root's is given to him in the other case."""
     nobody = pwd.getpwnam("nobody").pw_uid
