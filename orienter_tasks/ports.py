@@ -50,9 +50,11 @@ def may_bind(port: int) -> bool:
 
 def listeners(ports: Iterable[int]) -> list[Listener]:
     """Name who listens on the given ports, as far as the system tells this user."""
+    wanted = set(ports)
+    if not wanted:
+        return []
     import psutil
 
-    wanted = set(ports)
     try:
         connections = psutil.net_connections(kind="tcp")
     except psutil.Error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,6 +52,11 @@ class Place:
     key: str
     own: bool
     data: bool = True
+
+    @cached_property
+    def real(self) -> str:
+        """The directory's path without symbolic links."""
+        return os.path.realpath(self.source)
 
 
 @dataclass(frozen=True)

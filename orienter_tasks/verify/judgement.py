@@ -162,9 +162,9 @@ def _overlap(one: Place, other: Place) -> bool:
     """Say whether two places hold the same files, or one lies within the other."""
     if one.key == other.key:
         return True
-    paths = [os.path.realpath(place.source) for place in (one, other)]
     if not all(place.source.startswith("/") for place in (one, other)):
         return False
+    paths = [one.real, other.real]
     return any(os.path.commonpath(paths) == path for path in paths)
 
 

@@ -123,9 +123,10 @@ def _ports(site: Site, backend: Backend, pids: set[int]) -> Mapping[str, Any]:
     """Say who listens on the instance's ports: its own, or somebody else."""
     own = set(backend.ports_held()) | ports.listening_ports(pids)
     planned = set(site.instance.ports.values())
+    held = {port for port in planned - own if not ports.is_free(port)}
     taken = {
         listener.port: listener.description
-        for listener in ports.listeners(planned - own)
+        for listener in ports.listeners(held)
         if listener.pid is None or listener.pid not in pids
     }
     return {"listening": tuple(sorted(planned & own)), "taken": taken}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.processes import tree
+from orienter_tasks.processes import table, tree
 from orienter_tasks.processes.record import COMPONENT_MARKER, load_all
 from orienter_tasks.settings import INFRA, SIDECARS
 from orienter_tasks.verify.evidence import Actor, Place
@@ -48,19 +48,9 @@ def actors(site: Site, processes: Sequence[psutil.Process]) -> list[Actor]:
 
 def components(instance: Instance) -> dict[int, str]:
     """Say which component each process of the recorded trees is part of."""
-    import psutil
-
-    found: dict[int, str] = {}
-    for record in load_all(instance):
-        if not record.alive():
-            continue
-        found[record.pid] = record.component
-        try:
-            children = psutil.Process(record.pid).children(recursive=True)
-        except psutil.Error:
-            continue
-        found.update({child.pid: record.component for child in children})
-    return found
+    seen = table.read()
+    alive = [record for record in load_all(instance) if record.alive()]
+    return {pid: record.component for record in alive for pid in table.descendants(seen, [record.pid])}
 
 
 def _wrong(environ: Mapping[str, str], component: str, site: Site) -> tuple[str, ...]:
