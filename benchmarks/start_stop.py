@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from benchmarks.hosts import BenchHost
     from benchmarks.measure import Line
 
-ROUNDS = 5
+ROUNDS = 3
 START_LIMIT, STOP_LIMIT = 1.15, 1.2
 
 
@@ -34,7 +34,7 @@ def _starting(host: BenchHost, kind: str, pictures: Path | None) -> Iterator[Lin
     alone.starts(host)  # this process has imported everything from here on
     _stop(host, kind)
     ratios, seen, bare = [], [], []
-    for _ in range(ROUNDS if kind == "warm" else 3):
+    for _ in range(ROUNDS):
         seconds = alone.starts(host)
         chain, critical = alone.longest_chain(host, seconds)
         _stop(host, kind)
@@ -62,7 +62,7 @@ def _stop(host: BenchHost, kind: str) -> None:
 
 def _stopping(host: BenchHost) -> Iterator[Line | str]:
     alone.starts(host)
-    ratios, walls, bare, parts = [], [], [], {}
+    ratios, walls, bare, chains, parts = [], [], [], [], {}
     for _ in range(ROUNDS):
         host.main.inv("dev", "--detach")
         parts = alone.stops(host)
@@ -70,8 +70,15 @@ def _stopping(host: BenchHost) -> Iterator[Line | str]:
         host.main.inv("dev", "--detach")
         walls.append(timed(lambda: host.main.inv("dev.stop")))
         ratios.append(walls[-1] / (max(parts.values()) + bare[-1]))
+        chain, critical = alone.longest_chain(host, parts)
+        chains.append((walls[-1] / (critical + bare[-1]), critical))
     ratio = statistics.median(ratios)
     slowest = max(parts, key=lambda name: parts[name])
     yield f"  stopped alone: {', '.join(f'{name} {took:.2f}' for name, took in parts.items())} s"
     figures = f"{statistics.median(walls):.2f} s : {statistics.median(bare):.2f} + {parts[slowest]:.2f} s ({slowest})"
     yield at_most("stop ÷ (inv + slowest part)", STOP_LIMIT, ratio, figures)
+    ratio, critical = (statistics.median(column) for column in zip(*chains, strict=True))
+    figures = (
+        f"{statistics.median(walls):.2f} s : {statistics.median(bare):.2f} + {critical:.2f} s ({' ← '.join(chain)})"
+    )
+    yield at_most("stop ÷ (inv + longest chain)", STOP_LIMIT, ratio, figures)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from orienter_tasks.processes import sockets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,19 @@ class Listener:
 def is_free(port: int) -> bool:
     """Say whether nobody listens on a loopback port, IPv4 or IPv6."""
     return _bindable(socket.AF_INET, LOOPBACK, port) and _bindable(socket.AF_INET6, "::1", port)
+
+
+def await_free(port: int, seconds: float) -> bool:
+    """Wait until a port is free, and say whether it is.
+
+    One on which nobody listens may be a client's for a while: to those the system gives the high ones.
+    """
+    deadline = time.monotonic() + seconds
+    while not is_free(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
 
 
 def may_bind(port: int) -> bool:
@@ -60,6 +76,22 @@ def listeners(ports: Iterable[int]) -> list[Listener]:
     except psutil.Error:
         return _listeners_of_own_processes(wanted)
     return _named(found for found in _listening(connections) if found[0] in wanted)
+
+
+def clients(ports: Iterable[int]) -> dict[int, str]:
+    """Name who talks from the given ports, as far as the system tells this user."""
+    import psutil
+
+    wanted = set(ports)
+    try:
+        found = psutil.net_connections(kind="tcp")
+    except psutil.Error:
+        return {}
+    return {
+        entry.laddr.port: f"{_describe(entry.pid)} talks from it to port {entry.raddr.port}"
+        for entry in found
+        if entry.laddr and entry.raddr and entry.laddr.port in wanted
+    }
 
 
 def listening_ports(pids: Iterable[int]) -> set[int]:

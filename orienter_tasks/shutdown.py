@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from orienter_tasks import ports
@@ -105,21 +104,16 @@ def _verify(instance: Instance, backend: Backend | None) -> None:
     left = [tree.describe(process) for process in tree.members(instance)]
     if backend is not None:
         left += [standing.detail for standing in backend.standings() if standing.running]
-        left += [f"port {port} ({name})" for port, name in backend.ports_held().items() if not _freed(port)]
+        left += [
+            f"port {port} ({name})"
+            for port, name in backend.ports_held().items()
+            if not ports.await_free(port, PORT_SECONDS)
+        ]
     if left:
         raise CheckError(
             f"{instance} did not stop completely: {', '.join(left)} is left",
             hint="run inv dev.stop --force, then look with: inv dev.status",
         )
-
-
-def _freed(port: int) -> bool:
-    deadline = time.monotonic() + PORT_SECONDS
-    while not ports.is_free(port):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def _raise_first(errors: Sequence[OrienterError]) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.backend import Backend, Site
     from orienter_tasks.stack.component import Component, Event
 
+CLIENT_SECONDS = 3.0  # that a client of somebody may talk from a port of ours before that is a conflict
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -131,6 +133,10 @@ class Startup:
         if not strange:
             return
         named = {listener.port: listener.description for listener in ports.listeners(strange)} | _containers(strange)
+        strange = [port for port in strange if port in named or not ports.await_free(port, CLIENT_SECONDS)]
+        if not strange:
+            return
+        named = ports.clients(strange) | named
         lines = [f"  {port} ({used[port]}): {named.get(port, 'holder unknown')}" for port in strange]
         raise ConflictError(
             f"{instance} cannot start: {'port' if len(strange) == 1 else 'ports'} "

@@ -6,13 +6,16 @@ import contextlib
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import slot
 from tests.integration.checkouts import IMAGES, INV, REPOSITORY, Answer
 from tests.integration.engine_proxy import door
 from tests.integration.left import docker_of
@@ -238,6 +241,27 @@ def test_ports_that_strangers_hold(make_host: MakeHost) -> None:
         nothing_begun(host)
 
     host.main.inv("dev", "--detach", "--quiet")
+
+
+@pytest.mark.embedded
+def test_a_port_that_a_client_talks_from(make_host: MakeHost) -> None:
+    """The system gives high ports to clients; for a moment that is waited for, and then told."""
+    host = make_host()
+    with socket.create_server(("127.0.0.1", slot.port())) as server, socket.socket() as client:
+        client.bind(("127.0.0.1", BASES["postgres"]))
+        client.connect(server.getsockname())
+        answer = host.main.inv("dev", "--detach", code=4)
+        assert str(BASES["postgres"]) in complaint(answer)
+        assert f"pid {os.getpid()} (" in answer.err
+        assert f"talks from it to port {server.getsockname()[1]}" in answer.err
+        nothing_begun(host)
+        with host.main.start("dev", "--detach", "--quiet") as starting:
+            time.sleep(1.0)
+            assert starting.poll() is None, "it waits"
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # no TIME_WAIT
+            client.close()
+            out, err = starting.communicate(timeout=60)
+        assert starting.returncode == 0, out + err
 
 
 @contextlib.contextmanager
