@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SCRIPT = Path(__file__).with_name("today.sh")
 PREFIX = "orienter-bench-today"
-ROUNDS = {"cold": 2, "warm": 3}
+ROUNDS = 2
 LIMITS = {"cold": 2.0, "warm": 3.0}
 
 
@@ -66,7 +66,7 @@ def _start_both(host: BenchHost, bash: Callable[..., object], kind: str) -> tupl
         bash("up")
         bash("down")
     ours, theirs = [], []
-    for _ in range(ROUNDS[kind]):
+    for _ in range(ROUNDS):
         ours.append(timed(lambda: host.main.inv("dev", "--detach")))
         host.main.inv("dev.stop", *(["--volumes", "--yes"] if cold else []))
         theirs.append(timed(lambda: bash("up")))
