@@ -28,6 +28,14 @@ _STAMP = re.compile(
 )
 
 
+def has_room(directory: Path) -> bool:
+    """Say whether a log in a directory could grow; also where the system does not tell."""
+    try:
+        return os.statvfs(directory).f_bavail > 0
+    except OSError:
+        return True
+
+
 def read(path: Path, request: LogRequest) -> Iterator[str]:
     """Give the lines of a log that were asked for, without line ends; nothing when there is no log.
 

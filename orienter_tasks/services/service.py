@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.environment import expand, expand_all, truth
 from orienter_tasks.errors import CheckError, NotFoundError
-from orienter_tasks.logfiles import read
+from orienter_tasks.logfiles import has_room, read
 from orienter_tasks.ports import listening_ports
 from orienter_tasks.processes import tree
 from orienter_tasks.processes.spawn import Handle, Program, describe_exit, ended_with, running, spawn
@@ -106,9 +106,12 @@ class ServiceComponent:
         if handle is not None and code is None:
             return handle
         what = describe_exit(code) if code is not None else "does not run"
+        hint = f"see: inv dev.logs -s {self.name} --no-follow"
+        if not has_room(self.log.parent):
+            when, hint = f"{when}; no space is left for its log", f"free some for {self.log}"
         raise CheckError(
             f"{self.name} of {self._site.instance} {what} {when}",
-            hint=f"see: inv dev.logs -s {self.name} --no-follow",
+            hint=hint,
             details=tail(self, TAIL_LINES),
         )
 

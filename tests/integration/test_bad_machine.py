@@ -106,6 +106,41 @@ def test_a_full_state_directory(make_host: MakeHost, tmp_path: Path) -> None:
     assert remembered(host.main) == ["kept"]
 
 
+FULL_LOGS = """
+mount -t tmpfs -o size=1m tmpfs "$0" || exit 77
+ask() { inv "$@"; echo "exit $?" >&2; }
+fill() { dd if=/dev/zero of="$0/filler" bs=1k count=4096 2>/dev/null; }
+ask dev --detach --quiet
+fill
+ask dev.status; ask instances; ask dev.logs --no-follow; ask dev.restart; ask dev.stop
+rm -r "$0/instance-0"; fill
+ask dev --detach --quiet; ask dev.status
+rm "$0/filler"
+ask dev --detach --quiet; ask dev.stop
+"""
+
+
+@pytest.mark.root
+def test_full_logs(make_host: MakeHost) -> None:
+    """What runs goes on; a service that cannot write its log ends with the reason; with room again all starts."""
+    host = make_host()
+    logs = host.main.path / "logs"
+    logs.mkdir(mode=0o700, exist_ok=True)
+    answer = run(["unshare", "--mount", "--propagation", "private", "sh", "-c", FULL_LOGS, str(logs)], host.main)
+    if answer.code == 77:
+        pytest.skip("root may not mount here")
+    assert "Traceback" not in answer.err
+    codes = [line.removeprefix("exit ") for line in answer.err.splitlines() if line.startswith("exit ")]
+    assert codes == ["0", "0", "0", "0", "1", "0", "1", "0", "0", "0"], str(answer)
+    complaints = [line for line in answer.err.splitlines() if line.startswith("error: ")]
+    assert len(complaints) == 2
+    for line in complaints:
+        assert line.startswith("error: web of instance 0 (orienter) exited with code ")
+        assert f"before it was ready; no space is left for its log → free some for {logs}" in line
+    assert answer.out.count("running  http://") == 2
+    assert host.left() == []
+
+
 def test_a_program_that_cannot_run_here(make_host: MakeHost, tmp_path: Path) -> None:
     host = make_host()
     wrong = tmp_path / "bin"
