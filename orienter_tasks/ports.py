@@ -52,6 +52,27 @@ def await_free(port: int, seconds: float) -> bool:
     return True
 
 
+def connect(host: str, port: int, timeout: float) -> socket.socket:
+    """Connect to a server, from a port on which another may listen at once when this connection has ended.
+
+    Raises:
+        OSError: when nobody answers.
+    """
+    failure: OSError = OSError(f"{host} is no address")
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        made = socket.socket(family, kind, protocol)
+        try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.settimeout(timeout)
+            made.connect(address)
+        except OSError as error:
+            made.close()
+            failure = error
+        else:
+            return made
+    raise failure
+
+
 def may_bind(port: int) -> bool:
     """Say whether this process has the privilege to bind a port, be it taken or not."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
@@ -88,7 +109,9 @@ def clients(ports: Iterable[int]) -> dict[int, str]:
     except psutil.Error:
         return {}
     return {
-        entry.laddr.port: f"{_describe(entry.pid)} talks from it to port {entry.raddr.port}"
+        entry.laddr.port: f"a connection to port {entry.raddr.port} that has ended keeps it, for a minute at most"
+        if entry.status == psutil.CONN_TIME_WAIT
+        else f"{_describe(entry.pid)} talks from it to port {entry.raddr.port}"
         for entry in found
         if entry.laddr and entry.raddr and entry.laddr.port in wanted
     }

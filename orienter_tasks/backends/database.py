@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 from typing import TYPE_CHECKING, Any
 
+from orienter_tasks import ports
 from orienter_tasks.backends import scram
 from orienter_tasks.environment import LOOPBACK
 from orienter_tasks.errors import CheckError
 from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping
 
     from orienter_tasks.backends.backend import Site
@@ -77,7 +78,7 @@ def _query_by_library(site: Site, account: scram.Account, statement: str) -> Non
 
 
 def _connected(port: int) -> socket.socket:
-    return socket.create_connection((LOOPBACK, port), timeout=CONNECT_SECONDS)
+    return ports.connect(LOOPBACK, port, CONNECT_SECONDS)
 
 
 def _translated(site: Site, told: Mapping[str, str]) -> Exception:

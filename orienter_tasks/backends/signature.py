@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import http.client
 import time
 from dataclasses import dataclass, field
 from urllib.parse import quote
+
+from orienter_tasks.stack.probes import Connection
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 
@@ -46,7 +47,7 @@ def ask(
     path = "/" + quote(bucket, safe="-._~")
     headers = {"Host": f"{host}:{port}", "User-Agent": "orienter"}
     headers |= sign(method, path, headers["Host"], body, credentials, time.gmtime())
-    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    connection = Connection(host, port, timeout=timeout)
     try:
         connection.request(method, path, body=body or None, headers=headers)
         with connection.getresponse() as response:  # it keeps the socket where the server closes the connection

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import http.client
 import io
-import socket
 import time
 from typing import TYPE_CHECKING
 
+from orienter_tasks import ports
 from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:
+    import socket
     from typing import Any
 
     from _typeshed import WriteableBuffer
@@ -48,13 +49,21 @@ class _Response(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_Hurried(sock))
 
 
+class Connection(http.client.HTTPConnection):
+    """An HTTP connection to a server of this machine, as `ports.connect` makes it."""
+
+    def connect(self) -> None:
+        """Connect."""
+        self.sock = ports.connect(self.host, self.port, self.timeout or PROBE_SECONDS)
+
+
 def http_answer(host: str, port: int, path: str, *, timeout: float = PROBE_SECONDS) -> tuple[int, bytes]:
     """GET a path; the status and at most 64 KiB of the body.
 
     Raises:
         NotReadyError: when nothing answers in time.
     """
-    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    connection = Connection(host, port, timeout=timeout)
     connection.response_class = _Response
     try:
         connection.request("GET", path, headers={"Host": f"localhost:{port}", "User-Agent": "orienter-probe"})
@@ -77,7 +86,7 @@ def http_ready(host: str, port: int, path: str) -> bytes:
 def tcp_ready(host: str, port: int) -> None:
     """Require that a port accepts a connection."""
     try:
-        with socket.create_connection((host, port), timeout=PROBE_SECONDS):
+        with ports.connect(host, port, PROBE_SECONDS):
             return
     except OSError as error:
         raise NotReadyError(f"{host}:{port}: {error.strerror or error}") from error

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from orienter_tasks import ports
 from orienter_tasks.processes import sockets
 
 if TYPE_CHECKING:
@@ -53,7 +54,11 @@ def test_every_kind_of_address(read: Callable[[Iterable[int]], list[sockets.List
             wanted.add(sockets.Listening(made.getsockname()[1], address, os.getpid()))
         unused = opened.enter_context(socket.socket())
         unused.bind(("127.0.0.1", 0))
-        client = opened.enter_context(socket.create_connection(("127.0.0.1", min(wanted)[0]), timeout=5))
+        client = opened.enter_context(
+            socket.create_connection(
+                ("127.0.0.1", next(each.port for each in wanted if each.address == "127.0.0.1")), timeout=5
+            )
+        )
         seen = read([os.getpid()])
         assert wanted <= set(seen)
         assert not {unused.getsockname()[1], client.getsockname()[1]} & {each.port for each in seen}
@@ -77,3 +82,18 @@ def test_both_tell_the_same_of_the_whole_machine() -> None:
     pids = psutil.pids()
     before, seen, after = (set(read(pids)) for read in (sockets.of_proc, sockets.of_psutil, sockets.of_proc))
     assert before & after <= seen <= before | after
+
+
+def test_a_connection_of_ours_keeps_no_port() -> None:
+    """A server may listen where it came from, at once; the system gives such ports to clients, and ours are many."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = ports.connect("localhost", server.getsockname()[1], 5.0)
+        near, _ = server.accept()
+        port = client.getsockname()[1]
+        client.close()
+        assert near.recv(1) == b""
+        near.close()
+        with socket.create_server(("127.0.0.1", port)):
+            pass
+    with pytest.raises(OSError, match="refused"):
+        ports.connect("127.0.0.1", port, 5.0)
