@@ -59,7 +59,8 @@ def connect(host: str, port: int, timeout: float) -> socket.socket:
         OSError: when nobody answers.
     """
     failure: OSError = OSError(f"{host} is no address")
-    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    name = host.encode() if host.isascii() else host  # for a text, Python imports what reads names with umlauts
+    for family, kind, protocol, _, address in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM):
         made = socket.socket(family, kind, protocol)
         try:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.control.names import known_components, known_services
 from orienter_tasks.errors import ConfigError, NotFoundError
+from orienter_tasks.processes import tree
 from orienter_tasks.settings import INFRA, WHATSAPP_SWITCH
 
 if TYPE_CHECKING:
@@ -14,25 +15,35 @@ if TYPE_CHECKING:
     from orienter_tasks.context import InstanceContext
     from orienter_tasks.stack.component import Component
 
+OTHERS_SECONDS = 0.3  # about what a warm start of PostgreSQL and the store takes
+
 
 def start_infra(ctx: InstanceContext) -> None:
-    """Look before anything starts, then start the infrastructure; nginx as soon as it has its configuration.
-
-    PostgreSQL and the S3 store take longest, so they start first and nginx's configuration is made meanwhile.
-    """
+    """Look before anything starts, then start what others wait for: PostgreSQL and the S3 store."""
     startup = ctx.begin()
     startup.check(ctx.components)
     ctx.progress()
-    nginx = [part for part in ctx.plan.infra if part.name == "nginx"]
-    startup.runner.add(part for part in ctx.plan.infra if part not in nginx)
-    bring_nginx_up_to_date(ctx)
-    startup.runner.add(nginx)
+    startup.runner.expect(INFRA)
+    startup.runner.add(part for part in ctx.plan.infra if part.name != "nginx")
 
 
 def await_infra(ctx: InstanceContext, *, ready: bool) -> None:
-    """Wait until all of the infrastructure is ready, or else only started, and finish this start."""
+    """Start nginx too, wait until all of the infrastructure is ready, or else only started, and finish this start."""
+    _start_nginx(ctx)
     ctx.begin().runner.wait(INFRA, ready=ready)
     ctx.finish()
+
+
+def _start_nginx(ctx: InstanceContext) -> None:
+    """Bring nginx's configuration up to date and start nginx, after the servers that hooks and services wait for.
+
+    Nothing waits for nginx, and Python runs one thread at a time: rendering beside their start would slow them down.
+    Where they take long, it is used for nginx.
+    """
+    runner = ctx.begin().runner
+    runner.wait((part.name for part in ctx.plan.infra if part.name != "nginx"), timeout=OTHERS_SECONDS)
+    bring_nginx_up_to_date(ctx)
+    runner.add(part for part in ctx.plan.infra if part.name == "nginx")
 
 
 def bring_nginx_up_to_date(ctx: InstanceContext) -> None:
@@ -51,10 +62,13 @@ def start_all(ctx: InstanceContext) -> None:
     for name, reason in ctx.plan.skipped:
         startup.runner.skip(name, reason)
     startup.runner.add([*ctx.plan.hooks, *ctx.plan.services])
+    _start_nginx(ctx)
     startup.runner.wait()
-    for service in ctx.plan.services:
-        if ctx.settings.services[service.name].on_exit != "ignore":
-            service.require_running("while the others started")
+    watched = [service for service in ctx.plan.services if ctx.settings.services[service.name].on_exit != "ignore"]
+    alive = tree.alive(ctx.instance, [service.name for service in watched])
+    for service in watched:
+        if service.name not in alive:  # one that made itself a daemon has left its first process behind
+            service.require_alive("while the others started")
     ctx.follows = not ctx.options.detach
     ctx.finish()
 

@@ -41,6 +41,12 @@ def any_left(instance: Instance, component: str | None = None) -> bool:
     return bool(_entries(instance, component))
 
 
+def alive(instance: Instance, components: Iterable[str]) -> set[str]:
+    """Return those of some components of which anything runs, by one look at the machine."""
+    seen = table.read()
+    return {component for component in components if _entries(instance, component, seen)}
+
+
 def pids(instance: Instance, component: str | None = None) -> list[int]:
     """Return the pids of `members`, in no order; without making objects that can be signalled."""
     return [entry.pid for entry in _entries(instance, component)]
@@ -75,6 +81,9 @@ def _known(entry: Entry) -> psutil.Process | None:
 
 def _oldest_first(processes: Iterable[psutil.Process | None]) -> list[psutil.Process]:
     """Sort so that parents are signalled before their children, whom they might start anew."""
+    found = {process for process in processes if process is not None}
+    if not found:
+        return []  # as before nearly every start, which has no other use for psutil
     import psutil
 
     def age(process: psutil.Process) -> tuple[float, int]:
@@ -83,7 +92,7 @@ def _oldest_first(processes: Iterable[psutil.Process | None]) -> list[psutil.Pro
         except psutil.Error:
             return math.inf, process.pid
 
-    return sorted({process for process in processes if process is not None}, key=age)
+    return sorted(found, key=age)
 
 
 def stop(instance: Instance, component: str, grace: float) -> None:

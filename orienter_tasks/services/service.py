@@ -115,15 +115,6 @@ class ServiceComponent:
             details=tail(self, TAIL_LINES),
         )
 
-    def require_running(self, when: str) -> None:
-        """Require that anything of it runs: one that made itself a daemon has left its first process behind.
-
-        Raises:
-            CheckError: as `require_alive`.
-        """
-        if not tree.any_left(self._site.instance, self.name):
-            self.require_alive(when)
-
     def stop(self, grace: float) -> None:
         """Stop its whole process tree and let go of its lease."""
         tree.stop(self._site.instance, self.name, grace)

@@ -5,6 +5,7 @@ Components may be added while others already start, so that the infrastructure d
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -77,22 +78,29 @@ class Runner:
                 name = f"start-{component.name}"
                 threading.Thread(target=self._run, args=(component,), name=name, daemon=True).start()
 
+    def expect(self, names: Iterable[str]) -> None:
+        """Note components that will be added later: who needs one waits for it."""
+        with self._changed:
+            self._states.update(dict.fromkeys(names, State.WAITING))
+
     def skip(self, name: str, reason: str) -> None:
         """Note that a component is not part of this run; who needs it does not wait for it."""
         self._set(name, State.SKIPPED, reason)
 
-    def wait(self, names: Iterable[str] | None = None, *, ready: bool = True) -> None:
+    def wait(self, names: Iterable[str] | None = None, *, ready: bool = True, timeout: float | None = None) -> None:
         """Wait until the named components, or all, are ready.
 
         Args:
             names: which; None: all.
             ready: whether they are to be ready; else it is enough that each was started.
+            timeout: seconds after which to go on all the same.
 
         Raises:
             OrienterError: the first failure of any component.
             InterruptError: when the run was given up.
         """
         wanted = set(names) if names is not None else None
+        deadline = self._clock() + timeout if timeout is not None else math.inf
         with self._changed:
             while True:
                 if self._failures:
@@ -103,7 +111,10 @@ class Runner:
                 done = {name for name, state in states.items() if state in (State.READY, State.SKIPPED)}
                 if states.keys() <= (done if ready else done | self._running):
                     return
-                self._changed.wait(0.5)
+                left = deadline - self._clock()
+                if left <= 0:
+                    return
+                self._changed.wait(min(left, 0.5))
 
     def abort(self, grace: float) -> list[OrienterError]:
         """Cancel what is still starting and stop what this run started; return what went wrong with that.

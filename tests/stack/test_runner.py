@@ -100,6 +100,18 @@ def test_each_waits_only_for_what_it_needs(diary: Diary) -> None:
     assert order.index("ready slow") < order.index("start z")
 
 
+def test_who_needs_what_is_added_later_waits_for_it(diary: Diary) -> None:
+    runner = Runner(diary.show)
+    runner.expect(["late"])
+    runner.add([Fake("a", diary, needs=["late"]), Fake("free", diary)])
+    runner.wait(["free"])
+    runner.wait(timeout=0.05)
+    assert runner.states["a"] is State.WAITING
+    runner.add([Fake("late", diary)])
+    runner.wait()
+    assert diary.lines.index("ready late") < diary.lines.index("start a")
+
+
 def test_events_come_in_an_order_that_makes_sense(diary: Diary) -> None:
     runner = Runner(diary.show)
     runner.add([Fake("b", diary, needs=["a"]), Fake("a", diary, runs_already=True, on_start=lambda note: note("look"))])

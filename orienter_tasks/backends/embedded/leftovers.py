@@ -48,16 +48,23 @@ def end(processes: Sequence[psutil.Process], number: int, grace: float) -> None:
 
 def _candidates(directory: str) -> Iterator[psutil.Process]:
     """Return what may work in a directory: on Linux one look at each process leaves hardly any."""
-    import psutil
-
     if platform.system() != "Linux":
+        import psutil
+
         yield from psutil.process_iter()
         return
     wanted = (directory, f"{directory} (deleted)")
-    for pid in psutil.pids():
-        with contextlib.suppress(OSError, psutil.Error):
-            if os.readlink(f"/proc/{pid}/cwd") in wanted:  # noqa: PTH115 - no Path for each process
-                yield psutil.Process(pid)
+    for name in os.listdir("/proc"):  # noqa: PTH208 - no Path for each process
+        with contextlib.suppress(OSError):
+            if name.isdecimal() and os.readlink(f"/proc/{name}/cwd") in wanted:  # noqa: PTH115
+                yield from _process(int(name))
+
+
+def _process(pid: int) -> Iterator[psutil.Process]:
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        yield psutil.Process(pid)
 
 
 def _works_in(process: psutil.Process, directory: str, names: Sequence[str]) -> bool:

@@ -47,15 +47,13 @@ def clear(instance: Instance, data: Path) -> None:
         ConflictError: a server that is none of ours serves this directory.
         CheckError: a backend survives SIGKILL.
     """
-    import psutil
-
     pid = _pid(data)
     serving = {process.pid for process in leftovers.working_in(data, NAMES)}
     if pid in serving:
         raise ConflictError(
             f"pid {pid} serves {data} of {instance} and was not started by inv", hint=f"stop it: kill -INT {pid}"
         )
-    if pid is None or psutil.pid_exists(pid):
+    if pid is None or _exists(pid):
         (data / "postmaster.pid").unlink(missing_ok=True)
     end_backends(data)
 
@@ -69,6 +67,12 @@ def end_backends(data: Path) -> None:
     known = {process.pid for process in found}
     orphans = [process for process in found if process.pid != _pid(data) and _parent(process) not in known]
     leftovers.end(orphans, signal.SIGQUIT, QUIT_SECONDS)
+
+
+def _exists(pid: int) -> bool:
+    import psutil
+
+    return psutil.pid_exists(pid)
 
 
 def _parent(process: psutil.Process) -> int | None:

@@ -93,7 +93,7 @@ def user_namespaces() -> bool:
     prefix = _in_namespace().prefix
     if not sys.platform.startswith("linux") or not shutil.which(prefix[0]):
         return False
-    command = [*prefix, sys.executable, "-I", "-S", "-c", ""]
+    command = [*prefix, "true"]
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         return subprocess.run(command, capture_output=True, timeout=PROBE_SECONDS, check=False).returncode == 0
     return False
