@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from orienter_tasks.context import InstanceContext
     from orienter_tasks.stack.component import Component
 
-OTHERS_SECONDS = 0.3  # about what a warm start of PostgreSQL and the store takes
+# About what a warm start of PostgreSQL and the store takes. Containers are started by the engine's own processes.
+OTHERS_SECONDS = {"embedded": 0.3, "docker": 0.0}
 
 
 def start_infra(ctx: InstanceContext) -> None:
@@ -38,10 +39,10 @@ def _start_nginx(ctx: InstanceContext) -> None:
     """Bring nginx's configuration up to date and start nginx, after the servers that hooks and services wait for.
 
     Nothing waits for nginx, and Python runs one thread at a time: rendering beside their start would slow them down.
-    Where they take long, it is used for nginx.
+    Where they take long, that time is used for nginx.
     """
-    runner = ctx.begin().runner
-    runner.wait((part.name for part in ctx.plan.infra if part.name != "nginx"), timeout=OTHERS_SECONDS)
+    runner, others = ctx.begin().runner, [part.name for part in ctx.plan.infra if part.name != "nginx"]
+    runner.wait(others, timeout=OTHERS_SECONDS[ctx.backend_name])
     bring_nginx_up_to_date(ctx)
     runner.add(part for part in ctx.plan.infra if part.name == "nginx")
 
