@@ -1,10 +1,12 @@
-"""How long each component takes alone: what it needs is up and idle, and nothing else starts or stops."""
+"""How long components take without `inv`: each alone with what it needs up and idle, or all of them side by side."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from orienter_tasks.context import InstanceContext, RunOptions
@@ -28,6 +30,31 @@ def starts(host: BenchHost) -> dict[str, float]:
 
         bring_nginx_up_to_date(ctx)
         return {part.name: _start(part) for part in _in_order(ctx)}
+
+
+def side_by_side(host: BenchHost) -> float:
+    """Start the stopped main checkout's components, each as soon as what it needs is ready; return the seconds.
+
+    Nothing else is done: no claim, lock, rendering or look at what runs. No start on this machine is much quicker.
+    """
+    with _begun(host) as ctx:
+        from orienter_tasks.control.start import bring_nginx_up_to_date
+
+        bring_nginx_up_to_date(ctx)
+        parts = _in_order(ctx)
+        ready = {part.name: threading.Event() for part in parts}
+
+        def start(part: Component) -> None:
+            for need in ready.keys() & set(part.needs):
+                ready[need].wait(PATIENCE)
+            _start(part)
+            ready[part.name].set()
+
+        with ThreadPoolExecutor(max_workers=len(parts)) as pool:
+            begun = time.perf_counter()
+            for done in [pool.submit(start, part) for part in parts]:
+                done.result()
+            return time.perf_counter() - begun
 
 
 def stops(host: BenchHost) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -75,6 +76,26 @@ def fifty(host: BenchHost, empty: Path, pictures: Path | None) -> Iterator[Line 
     yield Line("stop of all fifty", "", f"{time.perf_counter() - begun:.1f} s", None)
 
 
+def full(host: BenchHost) -> Iterator[Line | str]:
+    """Take the networks that Docker has left: the next checkout is refused clearly, until one is given back."""
+    following = host.worktree(host.directory / "wt" / "following")
+    host.main.inv("infra.up")
+    taken: list[str] = []
+    try:
+        while _docker("network", "create", f"{host.project}-taken-{len(taken)}"):
+            taken.append(f"{host.project}-taken-{len(taken)}")
+        yield Line("checkouts that Docker's networks allow", "", str(1 + len(taken)), None)
+        answer = following.inv("infra.up", code=None)
+        yield _told([answer.err] if answer.code else [])
+        _docker("network", "rm", taken.pop())
+        answer = following.inv("infra.up", code=None)
+        yield Line("and when one is given back", "exit 0", f"exit {answer.code}", answer.code == 0)
+        host.main.inv("dev.stop", "--all")
+    finally:
+        if taken:
+            _docker("network", "rm", *taken)
+
+
 def until_full(host: BenchHost) -> Iterator[Line | str]:
     """Start servers in Docker until it has no network left; the refusal must say so, and leave nothing."""
     checkouts = [host.main, *host.worktrees(HIGHEST_ID)]
@@ -87,17 +108,21 @@ def until_full(host: BenchHost) -> Iterator[Line | str]:
             started += len(answers) - len(refusals)
             if refusals:
                 break
+    yield Line("checkouts whose servers fit", "", f"{started}", None)
+    yield _told(refusals)
+    host.main.inv("dev.stop", "--all")
+
+
+def _told(refusals: Sequence[str]) -> Line:
+    """Judge what those are told that no longer fit."""
     told = [next((line for line in err.splitlines() if line.startswith("error: ")), err) for err in refusals]
     clear = all("no address range left" in line for line in told)
-    yield Line("checkouts whose servers fit", "", f"{started}", None)
-    yield Line(
-        "what the next one is told",
-        "clear",
-        "clear" if clear else "unclear",
-        clear,
-        told[0] if told else "it fits, too",
-    )
-    host.main.inv("dev.stop", "--all")
+    words = told[0] if told else "it fits, too"
+    return Line("what the next one is told", "clear", "clear" if clear else "unclear", clear, words)
+
+
+def _docker(*words: str) -> bool:
+    return subprocess.run(["docker", *words], capture_output=True, check=False).returncode == 0
 
 
 def _again(host: BenchHost, rounds: int) -> Iterator[int]:

@@ -7,14 +7,13 @@ import statistics
 from typing import TYPE_CHECKING
 
 from benchmarks import alone, timeline
-from benchmarks.measure import at_most, run, timed
+from benchmarks.measure import Line, at_most, run, timed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from benchmarks.hosts import BenchHost
-    from benchmarks.measure import Line
 
 ROUNDS = 3
 START_LIMIT, STOP_LIMIT = 1.15, 1.2
@@ -33,17 +32,19 @@ def _starting(host: BenchHost, kind: str, pictures: Path | None) -> Iterator[Lin
     command = [host.inv, "dev", "--detach"]
     alone.starts(host)  # this process has imported everything from here on
     _stop(host, kind)
-    ratios, seen, bare = [], [], []
+    ratios, seen, bare, together = [], [], [], []
     for _ in range(ROUNDS):
         seconds = alone.starts(host)
         chain, critical = alone.longest_chain(host, seconds)
         _stop(host, kind)
+        together.append(alone.side_by_side(host))
+        _stop(host, kind)
         bare.append(timed(lambda: run([host.inv, "--list"], host.main.path, host.environ)))
         seen.append(timeline.record(f"inv dev --detach, {kind}, {host.backend}", command, host.main.path, host.environ))
-        ratios.append((seen[-1].total / (critical + bare[-1]), critical))
+        goal = critical + bare[-1]
+        ratios.append((seen[-1].total / goal, (together[-1] + bare[-1]) / goal, critical))
         _stop(host, kind)
-    ratio = statistics.median(ratio for ratio, _ in ratios)
-    critical = statistics.median(critical for _, critical in ratios)
+    ratio, least, critical = (statistics.median(column) for column in zip(*ratios, strict=True))
     typical = sorted(seen, key=lambda it: it.total)[len(seen) // 2]
     yield from timeline.chart(typical)
     if pictures is not None:
@@ -52,7 +53,10 @@ def _starting(host: BenchHost, kind: str, pictures: Path | None) -> Iterator[Lin
     yield f"  longest chain: {' → '.join(chain)}"
     busy, cores = min(it.busy for it in seen), os.cpu_count() or 1
     yield f"  CPU of all cores {busy:.2f} s, {typical.cpu:.2f} of it inv's: at least {busy / cores:.2f} s on {cores}"
-    figures = f"{typical.total:.2f} s : {statistics.median(bare):.2f} + {critical:.2f} s"
+    alone_with = f"{statistics.median(bare):.2f} + {critical:.2f} s"
+    figures = f"{statistics.median(bare):.2f} + {statistics.median(together):.2f} s : {alone_with}"
+    yield Line(f"{kind}: inv + all side by side ÷ the same", "", f"{least:.2f} ×", None, figures)
+    figures = f"{typical.total:.2f} s : {alone_with}"
     yield at_most(f"{kind} start ÷ (inv + longest chain)", START_LIMIT, ratio, figures)
 
 

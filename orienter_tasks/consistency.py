@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orienter_tasks.errors import ConfigError
-from orienter_tasks.settings import HIGHEST_ID, HIGHEST_PORT, INFRA, INFRA_PORTS, PORT_STEP, SIDECARS, Service, Settings
+from orienter_tasks.settings import (
+    HIGHEST_ID,
+    HIGHEST_PORT,
+    INFRA,
+    INFRA_PORTS,
+    PORT_STEP,
+    SIDECARS,
+    Hook,
+    Service,
+    Settings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -109,11 +119,24 @@ def _check_services(settings: Settings) -> None:
                 f"orienter.hooks.before_services ({hook.name}): a hook that exports has to run at every start",
                 hint="take its `creates` out, or split it in two",
             )
+        _check_waiting(hook, settings.services)
     for name in hooks:
         if not NAME.fullmatch(name) or name in names or hooks.count(name) > 1:
             raise ConfigError(
                 f"orienter.hooks.before_services: {name!r} is taken, or is not lower-case letters, digits, '-' and '_'"
             )
+
+
+def _check_waiting(hook: Hook, services: Mapping[str, Service]) -> None:
+    where = f"orienter.hooks.before_services ({hook.name})"
+    for name in hook.services or ():
+        if name not in services:
+            raise ConfigError(f"{where}.services: no service is named {name!r}", hint=nearest(name, list(services)))
+    if hook.exports and hook.services is not None:
+        raise ConfigError(
+            f"{where}: what a hook exports goes to all services, so all of them wait for it",
+            hint="take its `services` out, or split it in two",
+        )
 
 
 def _check_port(service: Service, ports: Mapping[str, int], where: str) -> None:

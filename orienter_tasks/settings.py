@@ -107,7 +107,7 @@ class Service(Section, frozen=True):
 
 
 class Hook(Section, frozen=True):
-    """A command that runs once the infrastructure is ready and before the services."""
+    """A command that runs once the infrastructure is ready, before the services that it names, or before all."""
 
     name: str
     command: tuple[str, ...]
@@ -115,6 +115,7 @@ class Hook(Section, frozen=True):
     env: dict[str, str] = {}
     creates: str = ""
     sources: str = ""
+    services: tuple[str, ...] | None = None
     exports: bool = False
     optional: bool = False
     timeout: float = 600.0

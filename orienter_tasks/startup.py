@@ -52,18 +52,20 @@ def plan(site: Site, backend: Backend, *, without: Sequence[str] = ()) -> Plan:
         without: services that the user does not want this time.
     """
     exported: dict[str, str] = {}
-    names: list[str] = []
-    hooks = []
+    waited_for: dict[str, list[str]] = {name: [] for name in site.settings.services}
+    hooks: list[HookComponent] = []
     for hook in site.settings.hooks.before_services:
-        hooks.append(HookComponent(site, hook, needs=("postgres", "minio", *names[-1:]), exported=exported))
-        names.append(hook.name)
+        before = [earlier.name for earlier in hooks[-1:]]
+        hooks.append(HookComponent(site, hook, needs=("postgres", "minio", *before), exported=exported))
+        for name in waited_for if hook.services is None else hook.services:
+            waited_for[name] = [hook.name]
     services, skipped = [], []
     for name, service in site.settings.services.items():
         reason = "not wanted" if name in without else why_skipped(service, site.variables.values)
         if reason:
             skipped.append((name, reason))
         else:
-            services.append(ServiceComponent(site, name, service, hooks=names[-1:], exported=exported))
+            services.append(ServiceComponent(site, name, service, hooks=waited_for[name], exported=exported))
     return Plan(backend.components(), hooks, services, skipped)
 
 

@@ -52,7 +52,7 @@ def test_the_table_names_no_command_that_is_not_there() -> None:
 def keys(section: type[Section], prefix: str = "") -> Iterator[tuple[str, object]]:
     """Return every key of the settings with its default."""
     for field in msgspec.structs.fields(section):
-        if field.name in ("ports", "services", "hooks") and not prefix:
+        if section is Settings and field.name in ("ports", "services", "hooks"):
             continue
         default = field.default if field.default is not msgspec.NODEFAULT else None
         if isinstance(default, Section):

@@ -5,6 +5,7 @@ hold PORT               listens and never answers
 sleep [SECONDS]         does nothing, for long
 fail N [SECONDS]        says so and ends with N, after a while
 write PATH TEXT…        adds a line to a file
+reach PORT              says so as soon as something listens there
 print LINE…             prints lines
 """
 
@@ -49,6 +50,15 @@ def hold(port: int) -> None:
         time.sleep(LONG)
 
 
+def reach(port: int) -> None:
+    while True:
+        with socket.socket() as sock:
+            if sock.connect_ex(("127.0.0.1", port)) == 0:
+                say("reached")
+                return
+        time.sleep(0.01)
+
+
 def fail(code: int, after: float) -> int:
     time.sleep(after)
     say(f"cannot go on: {code}")
@@ -62,6 +72,8 @@ def main(what: str, *words: str) -> int:
         serve(int(words[0]))
     elif what == "hold":
         hold(int(words[0]))
+    elif what == "reach":
+        reach(int(words[0]))
     elif what == "sleep":
         say("sleeping")
         time.sleep(float(words[0]) if words else LONG)

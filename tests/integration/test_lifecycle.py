@@ -102,6 +102,18 @@ def test_two_starts_at_once(make_host: MakeHost) -> None:
 
 
 @embedded
+def test_only_the_services_that_a_hook_names_wait_for_it(make_host: MakeHost) -> None:
+    hook = {**service("reach", "${DASHBOARD_PORT}"), "name": "seed", "services": ["late"], "timeout": 20}
+    host = make_host(services={"late": service("sleep")}, hooks={"before_services": [hook]})
+
+    host.main.inv(*DETACHED)  # the hook ends only because `web` answers
+
+    ended = next(host.main.path.glob("logs/*/seed-hook.log")).stat().st_mtime
+    record = next(host.main.path.glob(".dev-pids/*/late.json"))
+    assert json.loads(record.read_text())["started_at"] >= ended - 0.02  # the kernel counts in hundredths
+
+
+@embedded
 def test_no_wait_means_that_all_were_started(make_host: MakeHost) -> None:
     host = make_host()
 
