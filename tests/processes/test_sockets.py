@@ -78,6 +78,27 @@ def test_of_whom_was_asked(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_the_kernel_answers_what_its_files_say(family: socket.AddressFamily) -> None:
+    address = "127.0.0.1" if family == socket.AF_INET else "::1"
+    with ExitStack() as opened:
+        made = [opened.enter_context(socket.create_server((address, 0), family=family)) for _ in range(500)]
+        own = {(one.getsockname()[1], address) for one in made}
+
+        def read(ask: Callable[[int], Iterable[tuple[int, str, bytes]]]) -> set[tuple[int, str, bytes]]:
+            return {found for found in ask(family) if found[:2] in own}
+
+        assert read(sockets.by_netlink) == read(sockets.by_table)
+        assert len(read(sockets.by_netlink)) == len(made)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_kernel_that_does_not_answer(child: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "SOCK_DIAG", 31)  # no such protocol
+    assert {each.port for each in sockets.of_proc([child[0]])} == set(child[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_both_tell_the_same_of_the_whole_machine() -> None:
     pids = psutil.pids()
     before, seen, after = (set(read(pids)) for read in (sockets.of_proc, sockets.of_psutil, sockets.of_proc))

@@ -38,6 +38,8 @@ def end(processes: Sequence[psutil.Process], number: int, grace: float) -> None:
         CheckError: naming who survives.
     """
     left = list(processes)
+    if not left:
+        return  # as before nearly every start, which has no other use for psutil
     for signal_number, seconds in ((number, grace), (signal.SIGKILL, KILL_SECONDS)):
         tree.send(left, signal_number)
         left = await_end(left, seconds)
