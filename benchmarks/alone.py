@@ -1,4 +1,7 @@
-"""How long components take without `inv`: each alone with what it needs up and idle, or all of them side by side."""
+"""How long components take without `inv`: each alone with what it needs up and idle, or all of them side by side.
+
+What takes longest here is what no better `inv` could change on this machine.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,21 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import psutil
+
+from benchmarks.hosts import records
+from benchmarks.measure import run
 from orienter_tasks.context import InstanceContext, RunOptions
 from orienter_tasks.errors import OrienterError
+from orienter_tasks.processes.ending import await_end
 from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from benchmarks.hosts import BenchHost
     from orienter_tasks.stack.component import Component
+    from tests.integration.checkouts import Checkout
 
 POLL_SECONDS = 0.002
 PATIENCE = 60.0
@@ -61,6 +70,55 @@ def stops(host: BenchHost) -> dict[str, float]:
     """Stop the running main checkout's components one after the other; return each one's seconds."""
     with _begun(host) as ctx:
         return {part.name: _stop(part, ctx.grace) for part in reversed(_in_order(ctx))}
+
+
+def stop_in_order(host: BenchHost) -> float:
+    """Stop the running main checkout's components, each once nothing is left that needs it; return the seconds."""
+    with _begun(host) as ctx:
+        from orienter_tasks.stack.runner import stop_all
+
+        parts = _in_order(ctx)
+        begun = time.perf_counter()
+        for error in stop_all(parts, ctx.grace, lambda _: None):
+            raise error
+        return time.perf_counter() - begun
+
+
+def end_processes(checkouts: Iterable[Checkout]) -> float:
+    """Signal all leaders of running checkouts at once, in no order; return the seconds until no process is left."""
+    found = [
+        record for checkout in checkouts for servers in (True, False) for record in records(checkout, servers=servers)
+    ]
+    leaders = [psutil.Process(record.pid) for record in found]
+    processes = [process for leader in leaders for process in (leader, *leader.children(recursive=True))]
+    begun = time.perf_counter()
+    for record in found:
+        (os.killpg if record.group else os.kill)(record.pid, record.stop_signal)
+    left = await_end(processes, PATIENCE)
+    took = time.perf_counter() - begun
+    if left:
+        raise OrienterError(f"{len(left)} processes did not end")
+    return took
+
+
+def end_containers(host: BenchHost, ids: str) -> float:
+    """Let the engine stop and remove the containers and networks of instances; return the seconds.
+
+    Args:
+        host: whose.
+        ids: a regular expression.
+    """
+
+    def docker(*words: str) -> list[str]:
+        return run(["docker", *words], host.main.path, host.environ).stdout.split()
+
+    what = ("--filter", f"name=^{host.project}-[a-z]+-{ids}$", "--format")
+    containers, networks = docker("ps", *what, "{{.Names}}"), docker("network", "ls", *what, "{{.Name}}")
+    begun = time.perf_counter()
+    docker("stop", *containers)
+    docker("rm", *containers)
+    docker("network", "rm", *networks)
+    return time.perf_counter() - begun
 
 
 def longest_chain(host: BenchHost, seconds: Mapping[str, float]) -> tuple[list[str], float]:

@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from benchmarks import alone
 from benchmarks.hosts import HIGHEST_ID, records
 from benchmarks.measure import Line, at_most, paired, pss, run, timed
 from benchmarks.timeline import curve, sparkline
@@ -33,9 +34,7 @@ def ten(host: BenchHost, empty: Path) -> Iterator[Line | str]:
     host.main.inv("dev", "--detach")
     one = min(timed(lambda: host.main.inv("dev.stop")) for _ in _again(host, 3))
     begun = time.perf_counter()
-    with ThreadPoolExecutor(max_workers=TEN) as pool:
-        answers = pool.map(lambda checkout: checkout.inv("dev", "--detach", "--timeout", "120", code=None), checkouts)
-        refused = [line for answer in answers if answer.code for line in answer.err.splitlines() if "error: " in line]
+    refused = _start_together(checkouts)
     wall = time.perf_counter() - begun
     listed = host.main.inv("instances", "--json").json["instances"]
     up = sum(it["state"] == "running" for it in listed)
@@ -54,6 +53,27 @@ def ten(host: BenchHost, empty: Path) -> Iterator[Line | str]:
     host.main.inv("dev.stop", "--all")
     all_of_them = time.perf_counter() - begun
     yield at_most("stop of all ten ÷ stop of one", STOP_LIMIT, all_of_them / one, f"{all_of_them:.2f} s : {one:.2f} s")
+    yield _least_stop(host, checkouts)
+
+
+def _start_together(checkouts: Sequence[Checkout]) -> list[str]:
+    """Start all at once; return the errors of those that did not start."""
+    with ThreadPoolExecutor(max_workers=len(checkouts)) as pool:
+        answers = pool.map(lambda checkout: checkout.inv("dev", "--detach", "--timeout", "120", code=None), checkouts)
+        return [line for answer in answers if answer.code for line in answer.err.splitlines() if "error: " in line]
+
+
+def _least_stop(host: BenchHost, checkouts: Sequence[Checkout]) -> Line:
+    """Let the kernel, or the engine, end what ten have and what one has, with nothing of ours about it."""
+    docker = host.backend == "docker"
+    seconds = []
+    for some, ids in ((checkouts[:1], "0"), (checkouts, "[0-9]+")):
+        _start_together(some)
+        seconds.append(alone.end_containers(host, ids) if docker else alone.end_processes(some))
+        host.main.inv("dev.stop", "--all")
+    one, all_of_them = seconds
+    name = "docker stop, rm alone: ten ÷ one" if docker else "signals alone: ten ÷ one"
+    return Line(name, "", f"{all_of_them / one:.2f} ×", None, f"{all_of_them:.2f} s : {one:.2f} s")
 
 
 def fifty(host: BenchHost, empty: Path, pictures: Path | None) -> Iterator[Line | str]:

@@ -66,23 +66,28 @@ def _stop(host: BenchHost, kind: str) -> None:
 
 def _stopping(host: BenchHost) -> Iterator[Line | str]:
     alone.starts(host)
-    ratios, walls, bare, chains, parts = [], [], [], [], {}
+    ratios, walls, bare, chains, ordered, parts = [], [], [], [], [], {}
     for _ in range(ROUNDS):
         host.main.inv("dev", "--detach")
         parts = alone.stops(host)
         bare.append(timed(lambda: run([host.inv, "--list"], host.main.path, host.environ)))
         host.main.inv("dev", "--detach")
         walls.append(timed(lambda: host.main.inv("dev.stop")))
+        host.main.inv("dev", "--detach")
+        ordered.append(alone.stop_in_order(host))
         ratios.append(walls[-1] / (max(parts.values()) + bare[-1]))
         chain, critical = alone.longest_chain(host, parts)
-        chains.append((walls[-1] / (critical + bare[-1]), critical))
+        goal = critical + bare[-1]
+        chains.append((walls[-1] / goal, (ordered[-1] + bare[-1]) / goal, critical))
     ratio = statistics.median(ratios)
     slowest = max(parts, key=lambda name: parts[name])
     yield f"  stopped alone: {', '.join(f'{name} {took:.2f}' for name, took in parts.items())} s"
     figures = f"{statistics.median(walls):.2f} s : {statistics.median(bare):.2f} + {parts[slowest]:.2f} s ({slowest})"
     yield at_most("stop ÷ (inv + slowest part)", STOP_LIMIT, ratio, figures)
-    ratio, critical = (statistics.median(column) for column in zip(*chains, strict=True))
-    figures = (
-        f"{statistics.median(walls):.2f} s : {statistics.median(bare):.2f} + {critical:.2f} s ({' ← '.join(chain)})"
+    ratio, least, critical = (statistics.median(column) for column in zip(*chains, strict=True))
+    chain_alone = f"{statistics.median(bare):.2f} + {critical:.2f} s ({' ← '.join(chain)})"
+    figures = f"{statistics.median(bare):.2f} + {statistics.median(ordered):.2f} s : {chain_alone}"
+    yield Line("inv + all stopped in order ÷ (inv + chain)", "", f"{least:.2f} ×", None, figures)
+    yield at_most(
+        "stop ÷ (inv + longest chain)", STOP_LIMIT, ratio, f"{statistics.median(walls):.2f} s : {chain_alone}"
     )
-    yield at_most("stop ÷ (inv + longest chain)", STOP_LIMIT, ratio, figures)

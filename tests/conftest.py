@@ -9,6 +9,7 @@ import functools
 import gc
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -50,6 +51,15 @@ GIT_ENV = {
 
 # the `inv` of every test would compile the package anew
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# who runs the tests in the background may have these ignored: then `inv` would go on ignoring them, and rightly
+for _number, _usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGQUIT, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 # two busy cores: a slow example is no bug
 hypothesis.settings.register_profile(
