@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from orienter_tasks import inventory
 from orienter_tasks.control.names import known_services
 from orienter_tasks.errors import ConfigError, ConflictError
 
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.backends.backend import Holding
     from orienter_tasks.context import InstanceContext
+    from orienter_tasks.inventory import Part
 
 
 def stop_services(ctx: InstanceContext, names: Sequence[str]) -> None:
@@ -88,6 +88,8 @@ def confirm(ctx: InstanceContext, doomed: Sequence[Holding], *, yes: bool) -> No
     Raises:
         ConfigError: when nobody can be asked, or the answer is no.
     """
+    from orienter_tasks import inventory
+
     sizes = ", ".join(f"{holding.name} ({inventory.megabytes(holding.size)})" for holding in doomed)
     if yes:
         return
@@ -100,7 +102,9 @@ def confirm(ctx: InstanceContext, doomed: Sequence[Holding], *, yes: bool) -> No
         raise ConfigError("nothing was stopped or removed")
 
 
-def _services_up(ctx: InstanceContext) -> list[inventory.Part]:
+def _services_up(ctx: InstanceContext) -> list[Part]:
+    from orienter_tasks import inventory
+
     found = inventory.take([ctx.claim], with_memory=False).instances[0]
     return [part for part in found.services if part.running]
 
