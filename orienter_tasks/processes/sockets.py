@@ -117,7 +117,7 @@ def by_netlink(family: int) -> list[tuple[int, str, bytes]]:
                 length, kind, *_ = HEADER.unpack_from(message)
                 if kind == DONE:
                     return found
-                if kind == ERROR or length < HEADER.size:
+                if kind == ERROR or length < HEADER.size + ANSWER.size:
                     raise OSError("the kernel does not tell its sockets")
                 port, raw, inode = ANSWER.unpack_from(message, HEADER.size)
                 address = socket.inet_ntop(family, raw[: LENGTHS[family]])
