@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from benchmarks.hosts import BenchHost
     from orienter_tasks.stack.component import Component
@@ -51,18 +51,20 @@ def side_by_side(host: BenchHost) -> float:
 
         bring_nginx_up_to_date(ctx)
         parts = _in_order(ctx)
-        ready = {part.name: threading.Event() for part in parts}
+        started: dict[str, Future[float]] = {}
 
-        def start(part: Component) -> None:
-            for need in ready.keys() & set(part.needs):
-                ready[need].wait(PATIENCE)
-            _start(part)
-            ready[part.name].set()
+        def start(part: Component) -> float:
+            for need in part.needs:
+                if need in started:
+                    started[need].result()
+            return _start(part)
 
         with ThreadPoolExecutor(max_workers=len(parts)) as pool:
             begun = time.perf_counter()
-            for done in [pool.submit(start, part) for part in parts]:
-                done.result()
+            for part in parts:  # what it needs stands before it
+                started[part.name] = pool.submit(start, part)
+            for starting in started.values():
+                starting.result()
             return time.perf_counter() - begun
 
 
