@@ -55,8 +55,8 @@ def main() -> int:
 
 
 def _available() -> list[str]:
-    from orienter_tasks.backends import choice
-    from orienter_tasks.validation import load
+    from orienter_tasks.infra import choice
+    from orienter_tasks.settings.load import load
 
     return [name for name in BACKENDS if choice.available(choice.named(name), load(None))]
 

@@ -15,8 +15,8 @@ import psutil
 
 from benchmarks.hosts import records
 from benchmarks.measure import run
-from orienter_tasks.context import InstanceContext, RunOptions
 from orienter_tasks.errors import OrienterError
+from orienter_tasks.lifecycle.context import InstanceContext, RunOptions
 from orienter_tasks.processes.ending import await_end
 from orienter_tasks.stack.component import NotReadyError
 
@@ -35,7 +35,7 @@ PATIENCE = 60.0
 def starts(host: BenchHost) -> dict[str, float]:
     """Start the stopped main checkout's components one after the other; return each one's seconds until ready."""
     with _begun(host) as ctx:
-        from orienter_tasks.control.start import bring_nginx_up_to_date
+        from orienter_tasks.commands.start import bring_nginx_up_to_date
 
         bring_nginx_up_to_date(ctx)
         return {part.name: _start(part) for part in _in_order(ctx)}
@@ -47,7 +47,7 @@ def side_by_side(host: BenchHost) -> float:
     Nothing else is done: no claim, lock, rendering or look at what runs. No start on this machine is much quicker.
     """
     with _begun(host) as ctx:
-        from orienter_tasks.control.start import bring_nginx_up_to_date
+        from orienter_tasks.commands.start import bring_nginx_up_to_date
 
         bring_nginx_up_to_date(ctx)
         parts = _in_order(ctx)

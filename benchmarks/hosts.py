@@ -7,8 +7,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.claims import Claims
-from orienter_tasks.inventory import of_claim
+from orienter_tasks.identity.claims import Claims, of_claim
 from orienter_tasks.processes.record import load_all
 from tests.integration.checkouts import IMAGES, INV, Host
 

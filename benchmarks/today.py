@@ -23,7 +23,7 @@ LIMITS = {"cold": 2.0, "warm": 3.0}
 
 def measure(host: BenchHost) -> Iterator[Line]:
     """Start the same components with both, cold and warm."""
-    from orienter_tasks.validation import load
+    from orienter_tasks.settings.load import load
 
     host.main.inv("dev", "--detach")
     host.main.inv("dev.stop")

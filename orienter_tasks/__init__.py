@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orienter_tasks.collections import ns
+from orienter_tasks.tasks import ns
 
 __version__ = "0.1.0"
 __all__ = ["ns"]

@@ -44,18 +44,19 @@ def _copy(run: Path, own: Path) -> None:
 
 def _make(root: Path) -> None:
     """Make the data of an instance, as the first one on a machine does."""
-    from orienter_tasks import validation
-    from orienter_tasks.backends.backend import Site
-    from orienter_tasks.backends.embedded import binaries, cluster, initdb
-    from orienter_tasks.backends.embedded.unprivileged import account_for
-    from orienter_tasks.environment import derive
-    from orienter_tasks.instance import make_instance
+    from orienter_tasks.backends.embedded import cluster, initdb
+    from orienter_tasks.backends.embedded.programs import postgres_bin
+    from orienter_tasks.backends.embedded.user import account_for
+    from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.instance.model import make_instance
+    from orienter_tasks.instance.variables import derive
+    from orienter_tasks.settings.load import load
 
     root.mkdir()
-    settings = validation.load(None)
+    settings = load(None)
     instance = make_instance(settings, 0, root.resolve())
     data = instance.data_dir / "postgres"
-    release = initdb.release(binaries.postgres_bin(settings))
-    site = Site(instance, settings, derive(instance, settings, {}, {}))
-    cluster.prepare(site, data, release, account_for(data), lambda text: None)
+    release = initdb.release(postgres_bin(settings))
+    config = InstanceConfig(instance, settings, derive(instance, settings, {}, {}))
+    cluster.prepare(config, data, release, account_for(data), lambda text: None)
     shutil.rmtree(root)

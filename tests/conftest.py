@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import hypothesis
 import pytest
 
-from orienter_tasks import validation
-from orienter_tasks.instance import Instance, make_instance as build_instance
+from orienter_tasks.instance.model import Instance, make_instance as build_instance
+from orienter_tasks.settings.load import load
 from tests import leftovers
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-    from orienter_tasks.settings import Settings
+    from orienter_tasks.settings.model import Settings
 
 pytest_plugins = ["tests.workers", "tests.clusters"]
 
@@ -214,7 +214,7 @@ def no_servers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture
 def settings() -> Settings:
     """The settings of a host that says nothing."""
-    return validation.load(None)
+    return load(None)
 
 
 class MakeInstance(Protocol):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orienter_tasks.state import state_dir
+from orienter_tasks.machine.state import state_dir
 from tests.integration.small import wait_for
 
 REPOSITORY = Path(__file__).parent.parent

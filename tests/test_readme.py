@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from orienter_tasks import ns
-from orienter_tasks.defaults import PORTS
-from orienter_tasks.settings import Hook, Section, Service, Settings
+from orienter_tasks.settings.defaults import PORTS
+from orienter_tasks.settings.model import Hook, Section, Service, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,17 +21,15 @@ PATIENCE = 120.0  # what a worker may need to stop and remove what its test has 
 
 APART = (
     "tests/backends/",
-    "tests/cleanup/",
-    "tests/doctor/",
+    "tests/commands/",
     "tests/faults/",
-    "tests/hostcheck/",
     "tests/integration/",
 )
 TOGETHER = {
     "tests/demo/": "demo",  # one PostgreSQL and one S3 server
     "tests/faults/test_trees.py": "unruly",  # they look at all processes of unruly.py
     "tests/faults/test_security.py::test_a_service_that_listens_beyond_is_marked": "unruly",
-    "tests/test_verify.py::TestDocker": "verify-docker",
+    "tests/commands/verify/test_verify.py::TestDocker": "verify-docker",
 }
 
 _workers: list[Any] = []

@@ -1,1 +1,1 @@
-"""What gives an instance its PostgreSQL, S3 store and nginx: one Protocol, two backends."""
+"""How a container, a native server and nginx's configuration are handled; nothing here knows a component."""

@@ -1,1 +1,1 @@
-"""Native processes of an instance: start them in their own session, know them again, stop the whole tree."""
+"""Native processes of an instance: started, recorded, found again, stopped as whole trees."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orienter_tasks.processes import keeper, tree
+from orienter_tasks.processes import tree
+from orienter_tasks.processes.shim import exit_code
 
 if TYPE_CHECKING:
-    from orienter_tasks.instance import Instance
+    from orienter_tasks.instance.model import Instance
     from orienter_tasks.processes.record import Record
 
 
@@ -16,9 +17,9 @@ def running_on(instance: Instance, record: Record) -> list[int]:
 
     Where it has a port, that decides: somebody of it must listen there. Else its first process must not have failed.
     """
-    from orienter_tasks.ports import listening_ports
+    from orienter_tasks.processes.listeners import listening_ports
 
-    failed = keeper.exit_code(instance, record) or not record.kept
+    failed = exit_code(instance, record) or not record.kept
     if not record.group or (failed and not record.port):
         return []
     pids = [process.pid for process in tree.members(instance, record.component)]

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orienter_tasks.state import SCHEMA_VERSION, sweep, write_private
+from orienter_tasks.machine.state import SCHEMA_VERSION, sweep, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from orienter_tasks.instance import Instance
+    from orienter_tasks.instance.model import Instance
 
 
 ENDED = ("Z", "X", "zombie", "dead")  # Linux's words, and psutil's

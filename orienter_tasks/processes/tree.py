@@ -13,9 +13,9 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from orienter_tasks.environment import masked
 from orienter_tasks.errors import CheckError
-from orienter_tasks.processes import keeper, table
+from orienter_tasks.processes.census import read
+from orienter_tasks.processes.describe import describe
 from orienter_tasks.processes.ending import POLL_SECONDS, await_end
 from orienter_tasks.processes.record import Record, forget, load, of_this_boot, start_mark
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     import psutil
 
-    from orienter_tasks.instance import Instance
-    from orienter_tasks.processes.table import Entry
+    from orienter_tasks.instance.model import Instance
+    from orienter_tasks.processes.census import Entry
 
 KILL_SECONDS = 5.0
 PORT_SECONDS = 2.0
@@ -43,7 +43,7 @@ def any_left(instance: Instance, component: str | None = None) -> bool:
 
 def alive(instance: Instance, components: Iterable[str]) -> set[str]:
     """Return those of some components of which anything runs, by one look at the machine."""
-    seen = table.read()
+    seen = read()
     return {component for component in components if _entries(instance, component, seen)}
 
 
@@ -53,7 +53,7 @@ def pids(instance: Instance, component: str | None = None) -> list[int]:
 
 
 def _entries(instance: Instance, component: str | None, seen: Mapping[int, Entry] | None = None) -> list[Entry]:
-    seen = table.read() if seen is None else seen
+    seen = read() if seen is None else seen
     records = _records(instance, component)
     alive = {record.pid for record in records if record.alive()}
     found = {pid for pid, it in seen.items() if pid in alive or _belongs(it, instance, component, records, alive)}
@@ -107,7 +107,7 @@ def stop(instance: Instance, component: str, grace: float) -> None:
         CheckError: naming who survives.
     """
     record = load(instance, component)
-    seen = table.read()
+    seen = read()
     if record is not None and record.alive() and record.pid in _self_and_ancestors(seen):
         raise CheckError(
             f"{component} of {instance} runs this very command, and so is not stopped by it",
@@ -137,11 +137,12 @@ def _require_freed(instance: Instance, record: Record) -> None:
     A process that gave up group, session, parents and environment is found by nothing else. It may be a stranger all
     the same, so it is named and not ended.
     """
-    from orienter_tasks import ports
+    from orienter_tasks.machine import ports
+    from orienter_tasks.processes.listeners import listeners
 
     deadline = time.monotonic() + PORT_SECONDS
     while not ports.is_free(record.port):
-        late = [found for found in ports.listeners([record.port]) if _came_after(found.pid, record)]
+        late = [found for found in listeners([record.port]) if _came_after(found.pid, record)]
         if not late:
             return
         if time.monotonic() > deadline:
@@ -167,22 +168,6 @@ def names(instance: Instance) -> set[str]:
     """Return the components of an instance that have a record or a living process."""
     found = {record.component for record in _records(instance, None)}
     return found | {entry.owner.component for entry in _entries(instance, None) if entry.owner is not None} - {""}
-
-
-def describe(process: psutil.Process) -> str:
-    """Name a process for people: pid, command and directory, without its secrets (only the first words of argv)."""
-    import psutil
-
-    try:
-        words = keeper.told(process.cmdline())[:3] or [process.name()]
-        command = masked("", " ".join([os.path.basename(words[0]), *words[1:]]))  # noqa: PTH119 - not a path of ours
-        command = " ".join(command.split())[:60]
-    except psutil.Error:
-        return f"pid {process.pid}"
-    try:
-        return f"pid {process.pid} ({command}, in {process.cwd()})"
-    except psutil.Error:
-        return f"pid {process.pid} ({command})"
 
 
 def _records(instance: Instance, component: str | None) -> list[Record]:

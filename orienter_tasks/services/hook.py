@@ -8,22 +8,23 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from orienter_tasks.environment import expand, expand_all
 from orienter_tasks.errors import CheckError, OrienterError, TimedOutError
-from orienter_tasks.logfiles import read
+from orienter_tasks.instance.variables import expand, expand_all
 from orienter_tasks.processes import tree
+from orienter_tasks.processes.program import Program
 from orienter_tasks.processes.record import forget
-from orienter_tasks.processes.spawn import Program, describe_exit, spawn
+from orienter_tasks.processes.spawn import describe_exit, spawn
 from orienter_tasks.services.service import find_program
 from orienter_tasks.stack.component import LogRequest, tail
+from orienter_tasks.stack.logfiles import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping, Sequence
     from pathlib import Path
 
-    from orienter_tasks.backends.backend import Site
+    from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.processes.spawn import Handle
-    from orienter_tasks.settings import Hook
+    from orienter_tasks.settings.model import Hook
     from orienter_tasks.stack.component import Note
 
 POLL_SECONDS = 0.01
@@ -34,18 +35,20 @@ class HookComponent:
     """One hook.
 
     Args:
-        site: the instance, settings and variables.
+        config: the instance, settings and variables.
         hook: its settings.
         needs: what must be ready before it runs.
         exported: where variables that it prints go, for the services that start after it.
     """
 
-    def __init__(self, site: Site, hook: Hook, *, needs: Sequence[str], exported: MutableMapping[str, str]) -> None:
+    def __init__(
+        self, config: InstanceConfig, hook: Hook, *, needs: Sequence[str], exported: MutableMapping[str, str]
+    ) -> None:
         self.name = hook.name
         self.needs = needs
         self.timeout = hook.timeout
         self.outcome = "done"
-        self._site = site
+        self._config = config
         self._hook = hook
         self._exported = exported
 
@@ -57,7 +60,7 @@ class HookComponent:
     @property
     def log(self) -> Path:
         """Its log file."""
-        return self._site.instance.log_dir / f"{self.name}-hook.log"
+        return self._config.instance.log_dir / f"{self.name}-hook.log"
 
     def start(self, note: Note) -> bool:
         """Run it to its end, unless its result is there and newer than its sources."""
@@ -67,7 +70,7 @@ class HookComponent:
         try:
             self._run(note)
         except OrienterError as error:
-            tree.stop(self._site.instance, self.name, 1.0)
+            tree.stop(self._config.instance, self.name, 1.0)
             if not self._hook.optional or error.exit_code >= 128:  # noqa: PLR2004 - an interruption
                 raise
             self.outcome = f"failed, but is optional: {error}"
@@ -79,7 +82,7 @@ class HookComponent:
 
     def stop(self, grace: float) -> None:
         """End it where it still runs."""
-        tree.stop(self._site.instance, self.name, grace)
+        tree.stop(self._config.instance, self.name, grace)
 
     def logs(self, request: LogRequest) -> Iterator[str]:
         """Read its log file."""
@@ -88,8 +91,8 @@ class HookComponent:
     def _up_to_date(self) -> bool:
         if not self._hook.creates:
             return False
-        root = self._site.instance.root
-        values = self._site.variables.values
+        root = self._config.instance.root
+        values = self._config.variables.values
         result = root / expand(self._hook.creates, values, f"hook {self.name}, creates")
         if not result.exists():
             return False
@@ -100,7 +103,7 @@ class HookComponent:
         return all(path.stat().st_mtime <= made for path in sources)
 
     def _run(self, note: Note) -> None:
-        instance = self._site.instance
+        instance = self._config.instance
         tree.stop(instance, self.name, 1.0)  # what a crashed run left
         handle = spawn(instance, self._program())
         output = _Output(handle.child) if self._hook.exports else None
@@ -121,7 +124,7 @@ class HookComponent:
             seconds = time.monotonic() - begun
             if seconds > self._hook.timeout:
                 raise TimedOutError(
-                    f"hook {self.name} of {self._site.instance} did not end in {self._hook.timeout:g} s",
+                    f"hook {self.name} of {self._config.instance} did not end in {self._hook.timeout:g} s",
                     hint="raise its `timeout` in invoke.yaml",
                     details=tail(self, TAIL_LINES),
                 )
@@ -133,12 +136,12 @@ class HookComponent:
         from dotenv import dotenv_values
 
         for key, value in dotenv_values(stream=io.StringIO(text), interpolate=False).items():
-            if value is not None and key not in self._site.variables.values:
+            if value is not None and key not in self._config.variables.values:
                 self._exported[key] = value
 
     def _program(self) -> Program:
-        instance, where = self._site.instance, f"hook {self.name}"
-        values = {**self._exported, **self._site.variables.values}
+        instance, where = self._config.instance, f"hook {self.name}"
+        values = {**self._exported, **self._config.variables.values}
         own = {key: expand(value, values, f"{where}, env.{key}") for key, value in self._hook.env.items()}
         env = {**os.environ, **values, **own}
         command = expand_all(self._hook.command, {**values, **own}, f"{where}, command")

@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 
 from orienter_tasks.errors import ConflictError
-from orienter_tasks.instance import Instance
+from orienter_tasks.instance.model import Instance
+from orienter_tasks.machine.state import locked, state_dir, write_private
 from orienter_tasks.processes.record import start_mark
-from orienter_tasks.state import locked, state_dir, write_private
 
 LOCK_SECONDS = 10.0
 

@@ -7,23 +7,24 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
-from orienter_tasks.environment import expand, expand_all, truth
 from orienter_tasks.errors import CheckError, NotFoundError
-from orienter_tasks.logfiles import has_room, read
-from orienter_tasks.ports import listening_ports
+from orienter_tasks.instance.variables import expand, expand_all, truth
 from orienter_tasks.processes import tree
-from orienter_tasks.processes.spawn import Handle, Program, describe_exit, ended_with, running, spawn
+from orienter_tasks.processes.listeners import listening_ports
+from orienter_tasks.processes.program import Program
+from orienter_tasks.processes.spawn import Handle, describe_exit, ended_with, running, spawn
 from orienter_tasks.services import lease
 from orienter_tasks.stack.component import LogRequest, NotReadyError, tail
+from orienter_tasks.stack.logfiles import has_room, read
 from orienter_tasks.stack.probes import http_ready, tcp_ready
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from orienter_tasks.backends.backend import Site
+    from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.processes.record import Record
-    from orienter_tasks.settings import Service
+    from orienter_tasks.settings.model import Service
     from orienter_tasks.stack.component import Note
 
 TAIL_LINES = 15
@@ -34,7 +35,7 @@ class ServiceComponent:
     """One of the host's services.
 
     Args:
-        site: the instance, settings and variables.
+        config: the instance, settings and variables.
         name: the service's name.
         service: its settings.
         hooks: names of the hooks that must be done before it starts.
@@ -42,12 +43,12 @@ class ServiceComponent:
     """
 
     def __init__(
-        self, site: Site, name: str, service: Service, *, hooks: Sequence[str], exported: Mapping[str, str]
+        self, config: InstanceConfig, name: str, service: Service, *, hooks: Sequence[str], exported: Mapping[str, str]
     ) -> None:
         self.name = name
         self.needs: Sequence[str] = (*service.needs, *hooks)
         self.timeout = service.ready.timeout
-        self._site = site
+        self._config = config
         self._service = service
         self._exported = exported
         self._handle: Handle | None = None
@@ -56,23 +57,23 @@ class ServiceComponent:
     @property
     def port(self) -> int | None:
         """The port it listens on, if it has one."""
-        return self._site.instance.ports[self._service.port] if self._service.port else None
+        return self._config.instance.ports[self._service.port] if self._service.port else None
 
     @property
     def log(self) -> Path:
         """Its log file."""
-        return self._site.instance.log_dir / (self._service.log or f"{self.name}-dev.log")
+        return self._config.instance.log_dir / (self._service.log or f"{self.name}-dev.log")
 
     def start(self, note: Note) -> bool:
         """Start the service, unless its recorded process runs."""
-        instance = self._site.instance
+        instance = self._config.instance
         self._handle = running(instance, self.name)
         if self._handle is not None:
             self._take_lease(self._handle)
             return False
         if tree.any_left(instance, self.name):
             note("ending what a crash left")
-            tree.stop(instance, self.name, self._site.settings.timeouts.stop)
+            tree.stop(instance, self.name, self._config.settings.timeouts.stop)
         self._take_lease(None)
         self._handle = spawn(instance, self._program())
         self._take_lease(self._handle)
@@ -85,7 +86,7 @@ class ServiceComponent:
             if time.time() - handle.record.started_at < SILENT_SECONDS:
                 raise NotReadyError(f"{self.name} has just been started")
             return
-        host = self._site.variables["SERVICE_HOST"]
+        host = self._config.variables["SERVICE_HOST"]
         if self._service.ready.http:
             http_ready(host, self.port, self._service.ready.http)
         else:
@@ -101,7 +102,7 @@ class ServiceComponent:
         Raises:
             CheckError: with how it ended and the last lines of its log.
         """
-        handle = self._handle or running(self._site.instance, self.name)
+        handle = self._handle or running(self._config.instance, self.name)
         code = handle.exit_code() if handle is not None else None
         if handle is not None and code is None:
             return handle
@@ -110,16 +111,16 @@ class ServiceComponent:
         if not has_room(self.log.parent):
             when, hint = f"{when}; no space is left for its log", f"free some for {self.log}"
         raise CheckError(
-            f"{self.name} of {self._site.instance} {what} {when}",
+            f"{self.name} of {self._config.instance} {what} {when}",
             hint=hint,
             details=tail(self, TAIL_LINES),
         )
 
     def stop(self, grace: float) -> None:
         """Stop its whole process tree and let go of its lease."""
-        tree.stop(self._site.instance, self.name, grace)
+        tree.stop(self._config.instance, self.name, grace)
         if self._service.lease:
-            lease.give_back(self._service.lease, self._site.instance)
+            lease.give_back(self._service.lease, self._config.instance)
         self._handle = None
 
     def logs(self, request: LogRequest) -> Iterator[str]:
@@ -131,24 +132,24 @@ class ServiceComponent:
         handle = self._handle
         same = handle is not None and handle.record.mark == record.mark
         code = handle.exit_code() if handle is not None and same else None
-        return describe_exit(ended_with(self._site.instance, record) if code is None else code)
+        return describe_exit(ended_with(self._config.instance, record) if code is None else code)
 
     def _prove_ours(self) -> None:
         """A server of another checkout may answer on this port: only a listener of our own tree counts."""
         if self._proven:
             return
-        if self.port not in listening_ports(tree.pids(self._site.instance, self.name)):
+        if self.port not in listening_ports(tree.pids(self._config.instance, self.name)):
             raise NotReadyError(f"port {self.port} is answered by a process that is not {self.name}'s")
         self._proven = True
 
     def _take_lease(self, handle: Handle | None) -> None:
         if self._service.lease:
             pid = handle.record.pid if handle is not None else None
-            lease.take(self._service.lease, self._site.instance, self.name, pid)
+            lease.take(self._service.lease, self._config.instance, self.name, pid)
 
     def _program(self) -> Program:
-        instance, where = self._site.instance, f"orienter.services.{self.name}"
-        values = {**self._exported, **self._site.variables.values}
+        instance, where = self._config.instance, f"orienter.services.{self.name}"
+        values = {**self._exported, **self._config.variables.values}
         own = {key: expand(value, values, f"{where}.env.{key}") for key, value in self._service.env.items()}
         env = {**os.environ, **values, **own}
         command = expand_all(self._service.command, {**values, **own}, f"{where}.command")

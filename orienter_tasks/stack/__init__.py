@@ -1,1 +1,1 @@
-"""The graph of components that make up an instance, the runner that starts and stops it, and the readiness probes."""
+"""Components as a graph: what one is, how many are started and stopped together, when one is ready."""

@@ -7,7 +7,7 @@ import io
 import time
 from typing import TYPE_CHECKING
 
-from orienter_tasks import ports
+from orienter_tasks.machine import ports
 from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:

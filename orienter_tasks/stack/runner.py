@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError, InterruptError, OrienterError, TimedOutError
-from orienter_tasks.interruption import undisturbed
+from orienter_tasks.machine.signals import undisturbed
 from orienter_tasks.stack.component import Component, Event, NotReadyError, State, tail
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from orienter_tasks.state import is_locked
+from orienter_tasks.machine.state import is_locked
 from tests import slot
 from tests.integration.checkouts import REPOSITORY, Checkout
 from tests.integration.left import docker_of, processes_of

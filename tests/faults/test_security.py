@@ -14,7 +14,7 @@ import psutil
 import pytest
 from invoke.vendor import yaml
 
-from orienter_tasks import templates
+from orienter_tasks.backends import templates
 from tests.faults.lab import FaultHost, has, put
 from tests.faults.test_trees import unruly
 from tests.integration.left import docker_of

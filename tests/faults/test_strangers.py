@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from orienter_tasks import ports
+from orienter_tasks.machine import ports
 from tests.faults.lab import end, has, put
 from tests.integration.checkouts import IMAGES
 from tests.integration.small import BASES, complaint, pid_of, wait_for

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from orienter_tasks.processes.keeper import SHELL
 from orienter_tasks.processes.record import start_mark
+from orienter_tasks.processes.shim import SHELL
 from tests.faults.lab import FaultHost, end
 from tests.integration.small import BASES, WEB, complaint, pid_of, served, wait_for
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from orienter_tasks import ports
+from orienter_tasks.machine import ports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

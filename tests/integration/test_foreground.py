@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orienter_tasks import ports
+from orienter_tasks.machine import ports
 from tests.integration.checkouts import INV
 from tests.integration.left import nothing_left
 from tests.integration.small import (
@@ -43,7 +43,7 @@ SLOW_TASKS = """\
 import os, time
 from invoke import task
 from orienter_tasks import ns
-from orienter_tasks.collections.dev import start
+from orienter_tasks.tasks.dev import start
 
 __all__ = ["ns"]
 

@@ -16,12 +16,13 @@ import psutil
 import pytest
 
 from orienter_tasks.processes import tree
-from orienter_tasks.processes.spawn import Handle, Program, spawn
+from orienter_tasks.processes.program import Program
+from orienter_tasks.processes.spawn import Handle, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orienter_tasks.instance import Instance
+    from orienter_tasks.instance.model import Instance
     from tests.conftest import MakeInstance
 
 REPOSITORY = Path(__file__).parent.parent.parent

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from orienter_tasks.processes import record as records
-from orienter_tasks.processes.record import Record, start_mark
+from orienter_tasks.processes.record import Record, forget, load, load_all, path_of, save, start_mark
 from tests.processes.conftest import FOREVER, eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orienter_tasks.instance import Instance
+    from orienter_tasks.instance.model import Instance
     from tests.conftest import MakeInstance
     from tests.processes.conftest import Lab
 
@@ -103,9 +102,9 @@ def test_two_processes_of_one_moment_are_told_apart_by_their_pid(lab: Lab) -> No
 def test_what_was_saved_is_loaded_again(make_instance: MakeInstance) -> None:
     instance = make_instance(2)
     mine = a_record(instance, command=("sh", "-c", "é \n"), needs=("postgres",))
-    records.save(instance, mine)
-    assert records.load(instance, "dashboard") == mine
-    path = records.path_of(instance, "dashboard")
+    save(instance, mine)
+    assert load(instance, "dashboard") == mine
+    path = path_of(instance, "dashboard")
     assert path == instance.root / ".dev-pids/instance-2/dashboard.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -123,34 +122,34 @@ def test_a_record_of_somebody_else_is_none(make_instance: MakeInstance) -> None:
         {"pid": 0},
         {"pid": -5},
     ):
-        records.path_of(instance, "dashboard").parent.mkdir(parents=True, exist_ok=True)
+        path_of(instance, "dashboard").parent.mkdir(parents=True, exist_ok=True)
         written = msgspec.json.encode(a_record(instance, **fields))
-        records.path_of(instance, "dashboard").write_bytes(written)
-        assert records.load(instance, "dashboard") is None, fields
-        assert list(records.load_all(instance)) == []
+        path_of(instance, "dashboard").write_bytes(written)
+        assert load(instance, "dashboard") is None, fields
+        assert list(load_all(instance)) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff", b'{"component": "\xff"}', b"null", b"[" * 5000])
 def test_a_damaged_record_is_none(make_instance: MakeInstance, content: bytes) -> None:
     instance = make_instance(2)
-    records.save(instance, a_record(instance, component="good"))
-    records.path_of(instance, "dashboard").write_bytes(content)
-    assert records.load(instance, "dashboard") is None
-    assert [record.component for record in records.load_all(instance)] == ["good"]
+    save(instance, a_record(instance, component="good"))
+    path_of(instance, "dashboard").write_bytes(content)
+    assert load(instance, "dashboard") is None
+    assert [record.component for record in load_all(instance)] == ["good"]
 
 
 def test_without_records_there_are_none(make_instance: MakeInstance) -> None:
     instance = make_instance(2)
-    assert records.load(instance, "dashboard") is None
-    assert list(records.load_all(instance)) == []
-    records.forget(instance, "dashboard")
+    assert load(instance, "dashboard") is None
+    assert list(load_all(instance)) == []
+    forget(instance, "dashboard")
 
 
 def test_a_forgotten_record_is_gone(make_instance: MakeInstance) -> None:
     instance = make_instance(2)
     for name in ("b", "a"):
-        records.save(instance, a_record(instance, component=name))
-    assert [record.component for record in records.load_all(instance)] == ["a", "b"]
-    records.forget(instance, "a")
-    records.forget(instance, "a")
-    assert [record.component for record in records.load_all(instance)] == ["b"]
+        save(instance, a_record(instance, component=name))
+    assert [record.component for record in load_all(instance)] == ["a", "b"]
+    forget(instance, "a")
+    forget(instance, "a")
+    assert [record.component for record in load_all(instance)] == ["b"]

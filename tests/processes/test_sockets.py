@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from orienter_tasks import ports
+from orienter_tasks.machine import ports
 from orienter_tasks.processes import sockets
 
 if TYPE_CHECKING:

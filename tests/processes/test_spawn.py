@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orienter_tasks.errors import CheckError, ConfigError, NotFoundError, OrienterError
-from orienter_tasks.processes import record as records
-from orienter_tasks.processes.record import start_mark
+from orienter_tasks.processes.record import Record, load, path_of, start_mark
 from orienter_tasks.processes.spawn import UNKNOWN_EXIT, Handle, describe_exit, running
 from tests.processes.conftest import FOREVER, eventually, lives
 
@@ -47,7 +46,7 @@ def test_a_process_leads_a_session_and_group_of_its_own(lab: Lab) -> None:
 def test_its_record_names_it(lab: Lab) -> None:
     before = time.time()
     handle = lab.spawn("dashboard", FOREVER, needs=("postgres",), stop_signal=signal.SIGINT, group=False)
-    record = records.load(lab.instance, "dashboard")
+    record = load(lab.instance, "dashboard")
     assert record is not None
     assert record == handle.record
     assert record.alive()
@@ -91,7 +90,7 @@ def test_its_environment_is_what_was_said_and_the_marker(lab: Lab) -> None:
 def test_no_value_of_the_environment_is_in_a_record_or_an_error(lab: Lab) -> None:
     env = lab.environ(SECRET_TOKEN="hunter2-hunter2")
     lab.spawn("dashboard", FOREVER, env=env)
-    written = records.path_of(lab.instance, "dashboard").read_text(encoding="utf-8")
+    written = path_of(lab.instance, "dashboard").read_text(encoding="utf-8")
     assert "hunter2" not in written
     assert lab.token not in written
     with pytest.raises(OrienterError) as caught:
@@ -163,7 +162,7 @@ def test_a_program_that_is_not_there(lab: Lab) -> None:
     assert "no-such-program was not found" in caught.value.line()
     assert "orienter.services.dashboard" in caught.value.hint
     assert "--password" not in caught.value.line()
-    assert records.load(lab.instance, "dashboard") is None
+    assert load(lab.instance, "dashboard") is None
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may search everything")
@@ -226,7 +225,7 @@ def test_a_log_directory_that_cannot_be_made(lab: Lab) -> None:
 def test_without_a_record_nothing_is_left_running(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     pids: list[int] = []
 
-    def full(instance: object, record: records.Record) -> None:
+    def full(instance: object, record: Record) -> None:
         pids.append(record.pid)
         raise ConfigError("No space left on device")
 

@@ -15,14 +15,16 @@ import psutil
 import pytest
 
 from orienter_tasks.errors import CheckError
-from orienter_tasks.instance import make_instance as build_instance
-from orienter_tasks.processes import record as records, tree
+from orienter_tasks.instance.model import make_instance as build_instance
+from orienter_tasks.processes import tree
+from orienter_tasks.processes.describe import describe
+from orienter_tasks.processes.record import forget, load, save, start_mark
 from tests.processes.conftest import FOREVER, eventually, lives, pids_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orienter_tasks.settings import Settings
+    from orienter_tasks.settings.model import Settings
     from tests.conftest import MakeInstance
     from tests.processes.conftest import Lab
 
@@ -45,7 +47,7 @@ def test_nothing_of_a_family_is_left(lab: Lab) -> None:
     tree.stop(lab.instance, "dashboard", GRACE)
     assert time.monotonic() - begun < GRACE
     assert not [role for role, pid in family.items() if lives(pid)]
-    assert records.load(lab.instance, "dashboard") is None
+    assert load(lab.instance, "dashboard") is None
     assert handle.exit_code() is not None
     assert tree.members(lab.instance) == []
 
@@ -116,7 +118,7 @@ def test_what_a_leader_that_left_at_once_started_is_found(lab: Lab) -> None:
 
 def test_without_a_record_the_marker_finds_it(lab: Lab) -> None:
     _, family = lab.family("dashboard", "child", "daemon", "cleared")
-    records.forget(lab.instance, "dashboard")
+    forget(lab.instance, "dashboard")
     assert pids_of(lab.instance, "dashboard") == set(family.values())
     tree.stop(lab.instance, "dashboard", GRACE)
     assert not [pid for pid in family.values() if lives(pid)]
@@ -128,7 +130,7 @@ def test_stopping_what_does_not_run_is_no_fault(lab: Lab) -> None:
     eventually(lambda: handle.exit_code() is not None)
     tree.stop(lab.instance, "dashboard", GRACE)
     tree.stop(lab.instance, "dashboard", GRACE)
-    assert records.load(lab.instance, "dashboard") is None
+    assert load(lab.instance, "dashboard") is None
 
 
 def test_one_component_is_stopped_and_the_other_stays(lab: Lab) -> None:
@@ -164,7 +166,7 @@ def test_who_survives_is_named(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(tree, "send", lambda processes, number: None)
     with pytest.raises(CheckError, match=rf"dashboard of instance 3 .* survives SIGKILL: pid {handle.record.pid} "):
         tree.stop(lab.instance, "dashboard", 0.05)
-    assert records.load(lab.instance, "dashboard") == handle.record
+    assert load(lab.instance, "dashboard") == handle.record
 
 
 # who is spared
@@ -177,10 +179,10 @@ def test_a_stale_record_never_harms_who_has_its_pid_now(lab: Lab) -> None:
     stranger = lab.stranger()
     child = lab.stranger(["sh", "-c", "sleep 60 & wait"])
     for pid in (stranger.pid, child.pid):
-        records.save(lab.instance, msgspec.structs.replace(handle.record, pid=pid))
+        save(lab.instance, msgspec.structs.replace(handle.record, pid=pid))
         assert tree.members(lab.instance) == []
         tree.stop(lab.instance, "dashboard", GRACE)
-        assert records.load(lab.instance, "dashboard") is None
+        assert load(lab.instance, "dashboard") is None
     assert lives(stranger.pid)
     assert lives(child.pid)
     assert len(psutil.Process(child.pid).children()) == 1
@@ -212,7 +214,7 @@ def test_a_record_of_before_the_restart_harms_nobody(lab: Lab) -> None:
     lab.pids.add(orphan)
     assert os.getsid(orphan) == stranger.pid
     before = msgspec.structs.replace(handle.record, pid=stranger.pid, mark="an-earlier-boot:123", started_at=1.0)
-    records.save(lab.instance, before)
+    save(lab.instance, before)
     assert tree.members(lab.instance) == []
     tree.stop(lab.instance, "dashboard", GRACE)
     assert lives(orphan)
@@ -265,11 +267,11 @@ def test_a_component_that_another_component_started_is_its_own(lab: Lab) -> None
 FROM_INSIDE = """
 import sys
 from pathlib import Path
-from orienter_tasks import validation
 from orienter_tasks.errors import CheckError
-from orienter_tasks.instance import make_instance
+from orienter_tasks.instance.model import make_instance
 from orienter_tasks.processes import tree
-instance = make_instance(validation.load(None), 3, Path(sys.argv[1]))
+from orienter_tasks.settings.load import load
+instance = make_instance(load(None), 3, Path(sys.argv[1]))
 assert tree.members(instance, "opencode") == [], "own ancestors are spared"
 try:
     tree.stop(instance, "opencode", 1.0)
@@ -289,23 +291,21 @@ def test_who_stops_from_inside_a_component_does_not_end_itself(lab: Lab) -> None
     eventually(lambda: "still here" in log.read_text(encoding="utf-8"))
     assert "refused: opencode of instance 3 (checkout) runs this very command" in log.read_text(encoding="utf-8")
     assert lives(agent.record.pid)
-    assert records.load(lab.instance, "opencode") == agent.record
+    assert load(lab.instance, "opencode") == agent.record
     assert not lives(dashboard.record.pid)
     tree.stop(lab.instance, "opencode", GRACE)
     assert not lives(agent.record.pid)
 
 
 def test_this_process_is_never_a_member(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = msgspec.structs.replace(
-        lab.spawn("dashboard", FOREVER).record, pid=os.getpid(), mark=records.start_mark(os.getpid())
-    )
+    own = msgspec.structs.replace(lab.spawn("dashboard", FOREVER).record, pid=os.getpid(), mark=start_mark(os.getpid()))
     tree.stop(lab.instance, "dashboard", GRACE)
-    records.save(lab.instance, own)
+    save(lab.instance, own)
     assert own.alive()
     assert os.getpid() not in pids_of(lab.instance)
     with pytest.raises(CheckError, match="runs this very command"):
         tree.stop(lab.instance, "dashboard", GRACE)
-    assert records.load(lab.instance, "dashboard") == own
+    assert load(lab.instance, "dashboard") == own
 
 
 # a port that stays taken
@@ -377,12 +377,12 @@ def test_who_hides_from_everything_but_keeps_the_port_is_named_and_spared(
 
 def test_a_process_is_described_without_what_is_secret(lab: Lab) -> None:
     child = lab.stranger(["sleep", "60"])
-    described = tree.describe(psutil.Process(child.pid))
+    described = describe(psutil.Process(child.pid))
     assert described == f"pid {child.pid} (sleep 60, in {lab.instance.root})"
     script = [sys.executable, "-c", "import time; time.sleep(60)", "postgresql://u:hunter2@h/d", "--password=hunter2"]
-    assert "hunter2" not in tree.describe(psutil.Process(lab.stranger(script).pid))
+    assert "hunter2" not in describe(psutil.Process(lab.stranger(script).pid))
     url = lab.stranger(["sh", "-c", "sleep 60; : postgresql://u:hunter2@h/d\n\n"])
-    described = tree.describe(psutil.Process(url.pid))
+    described = describe(psutil.Process(url.pid))
     assert "hunter2" not in described
     assert "\n" not in described
 
@@ -392,4 +392,4 @@ def test_a_process_that_is_gone_is_still_described(lab: Lab) -> None:
     process = psutil.Process(child.pid)
     child.kill()
     child.wait()
-    assert tree.describe(process) == f"pid {child.pid}"
+    assert describe(process) == f"pid {child.pid}"

@@ -7,19 +7,19 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks import ports
 from orienter_tasks.backends.docker import faults, images, labels, lookup, streams, survey
 from orienter_tasks.backends.docker.creation import create
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError, OrienterError
+from orienter_tasks.processes.listeners import listeners
 from orienter_tasks.stack.component import LogRequest, NotReadyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from orienter_tasks.backends.backend import Site
     from orienter_tasks.backends.docker.engine import Engine
     from orienter_tasks.backends.docker.resources import Resources
     from orienter_tasks.backends.docker.spec import ContainerSpec
+    from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.stack.component import Note
 
 LOOK_SECONDS = 0.25
@@ -33,7 +33,7 @@ class ContainerComponent:
     """A container of the infrastructure.
 
     Args:
-        site: whose.
+        config: whose.
         engine: where.
         resources: its network and volumes.
         name: postgres, minio or nginx.
@@ -43,22 +43,22 @@ class ContainerComponent:
 
     def __init__(
         self,
-        site: Site,
+        config: InstanceConfig,
         engine: Engine,
         resources: Resources,
         name: str,
         describe: Callable[[], ContainerSpec],
-        ready: Callable[[Site], object],
+        ready: Callable[[InstanceConfig], object],
     ) -> None:
         self.name = name
         self.needs: Sequence[str] = ()
-        self.timeout = site.settings.timeouts.infra
-        self._site = site
+        self.timeout = config.settings.timeouts.infra
+        self._config = config
         self._engine = engine
         self._resources = resources
         self._describe = describe
         self._ready = ready
-        self._container = site.instance.container(name)
+        self._container = config.instance.container(name)
         self._seen_running = -math.inf
 
     def start(self, note: Note) -> bool:
@@ -66,8 +66,8 @@ class ContainerComponent:
         spec = self._describe()
         found = lookup.container(self._engine, self._container)
         if found is not None:
-            lookup.require_ours("container", self._container, found["Config"]["Labels"], self._site)
-            if found["Config"]["Labels"].get(labels.LABEL_CONFIG) == spec.config:
+            lookup.require_ours("container", self._container, found["Config"]["Labels"], self._config)
+            if found["Config"]["Labels"].get(labels.LABEL_CONFIG) == spec.digest:
                 if found["State"]["Status"] == survey.RUNNING:
                     self._seen_running = time.monotonic()
                     return False
@@ -75,14 +75,14 @@ class ContainerComponent:
                     return True
             else:
                 note("its configuration changed: making it anew")
-            self._discard(found, self._site.settings.timeouts.stop)
+            self._discard(found, self._config.settings.timeouts.stop)
         self._make(spec, note)
         return True
 
     def probe(self) -> None:
         """Ask the server in it; an answer counts only while the container runs."""
         try:
-            self._ready(self._site)
+            self._ready(self._config)
         except NotReadyError:
             self._require_running()
             raise
@@ -90,7 +90,7 @@ class ContainerComponent:
 
     def stop(self, grace: float) -> None:
         """Stop and remove it; the network goes with the last container, the volumes stay."""
-        found = lookup.own_container(self._engine, self._site, self._container)
+        found = lookup.own_container(self._engine, self._config, self._container)
         if found is not None:
             self._discard(found, grace)
         for left in self._one_offs():
@@ -99,13 +99,13 @@ class ContainerComponent:
 
     def logs(self, request: LogRequest) -> Iterator[str]:
         """Give the lines that its server wrote to stdout and stderr."""
-        found = lookup.own_container(self._engine, self._site, self._container)
+        found = lookup.own_container(self._engine, self._config, self._container)
         if found is not None:
             yield from streams.read(self._engine, found["Id"], request)
 
     def _one_offs(self) -> list[survey.Resource]:
         """Find what a check that was killed has left: our labels, but a name that Docker made up."""
-        instance = self._site.instance
+        instance = self._config.instance
         found = survey.containers(self._engine, project=instance.project, instance=str(instance.id))
         mine = [each for each in found if each.root in instance.roots and each.component == self.name]
         return [each for each in mine if each.name != self._container]
@@ -120,7 +120,7 @@ class ContainerComponent:
             if spec.network:
                 self._resources.ensure_network()
             note("")
-            self._launch(create(self._engine, self._site.instance, spec), spec)
+            self._launch(create(self._engine, self._config.instance, spec), spec)
         except OrienterError:
             with contextlib.suppress(OrienterError):
                 self._resources.remove_network()
@@ -159,9 +159,9 @@ class ContainerComponent:
         holder, hint = survey.publisher(self._engine, port), "end the holder, or use another id: AI_INSTANCE_ID=N"
         if not holder and by_engine:
             holder, hint = "Docker itself, for a container that is gone", f"restart the Docker engine: {KILLED_ENGINE}"
-        holder = holder or ", ".join(listener.description for listener in ports.listeners([port]))
+        holder = holder or ", ".join(listener.description for listener in listeners([port]))
         return ConflictError(
-            f"{self.name} of {self._site.instance}: port {port} is taken by {holder or 'an unknown holder'}",
+            f"{self.name} of {self._config.instance}: port {port} is taken by {holder or 'an unknown holder'}",
             hint=hint,
             details=log,
         )
@@ -181,7 +181,7 @@ class ContainerComponent:
             return
         log = list(streams.read(self._engine, found["Id"], LogRequest(lines=EXIT_LINES))) if found is not None else []
         port = faults.port_refused(log)
-        raise faults.ended(self._site, self.name, state, log) if port is None else self._port_conflict(port, log)
+        raise faults.ended(self._config, self.name, state, log) if port is None else self._port_conflict(port, log)
 
     def _discard(self, found: Mapping[str, Any], grace: float) -> None:
         """Stop a container gracefully and remove it, and see that it is gone."""
@@ -194,7 +194,7 @@ class ContainerComponent:
         while lookup.container(self._engine, found["Id"]) is not None:
             if time.monotonic() > deadline:
                 raise CheckError(
-                    f"{self.name} of {self._site.instance}: container {self._container} cannot be removed",
+                    f"{self.name} of {self._config.instance}: container {self._container} cannot be removed",
                     hint=f"look with: docker inspect {self._container}",
                 )
             time.sleep(POLL_SECONDS)

@@ -9,7 +9,7 @@ from orienter_tasks.backends.docker import labels
 if TYPE_CHECKING:
     from orienter_tasks.backends.docker.engine import Engine
     from orienter_tasks.backends.docker.spec import ContainerSpec
-    from orienter_tasks.instance import Instance
+    from orienter_tasks.instance.model import Instance
 
 NANOSECONDS = 1_000_000_000
 HOST_NETWORK = "host"

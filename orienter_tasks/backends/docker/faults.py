@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.environment import MASK
 from orienter_tasks.errors import CheckError, OrienterError
+from orienter_tasks.instance.variables import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from orienter_tasks.backends.backend import Site
     from orienter_tasks.backends.docker.spec import ContainerSpec
+    from orienter_tasks.backends.protocol import InstanceConfig
 
 INCOMPATIBLE = "database files are incompatible with server"
 MAJOR = re.compile(r"initialized by PostgreSQL version (\d+)")
@@ -22,23 +22,23 @@ PORT = re.compile(r"(?:127\.0\.0\.1|0\.0\.0\.0):(\d+)")
 SECRETS = ("POSTGRES_PASSWORD", "MINIO_ROOT_PASSWORD")
 
 
-def ended(site: Site, component: str, state: Mapping[str, Any], log: Sequence[str]) -> OrienterError:
+def ended(config: InstanceConfig, component: str, state: Mapping[str, Any], log: Sequence[str]) -> OrienterError:
     """Explain a container that does not run although it was started.
 
     Args:
-        site: whose.
+        config: whose.
         component: which.
         state: its state as the engine tells it.
         log: the last lines of its log.
     """
     text = "\n".join(log)
-    name = site.instance.container(component)
-    shown = redacted(site, log)
+    name = config.instance.container(component)
+    shown = redacted(config, log)
     if INCOMPATIBLE in text:
-        return _other_major(site, text, shown)
+        return _other_major(config, text, shown)
     why = state.get("Error") or ("it ran out of memory" if state.get("OOMKilled") else "")
     return CheckError(
-        f"{component} of {site.instance} ended: container {name} is {state.get('Status', 'gone')} "
+        f"{component} of {config.instance} ended: container {name} is {state.get('Status', 'gone')} "
         f"with exit code {state.get('ExitCode')}{f', {why}' if why else ''}",
         hint="its last lines are below" if shown else f"see: docker inspect {name}",
         details=shown,
@@ -65,23 +65,23 @@ def port_refused(log: Sequence[str]) -> int | None:
     return int(found[1]) if found else None
 
 
-def redacted(site: Site, log: Sequence[str]) -> list[str]:
+def redacted(config: InstanceConfig, log: Sequence[str]) -> list[str]:
     """Hide the instance's passwords in the lines of a log; what equals the user's name is none worth hiding."""
     shown = list(log)
-    users = (site.variables["POSTGRES_USER"], site.variables["MINIO_ROOT_USER"])
-    for password in (site.variables[name] for name in SECRETS):
+    users = (config.variables["POSTGRES_USER"], config.variables["MINIO_ROOT_USER"])
+    for password in (config.variables[name] for name in SECRETS):
         if password and password not in users:
             shown = [line.replace(password, MASK) for line in shown]
     return shown
 
 
-def _other_major(site: Site, text: str, shown: Sequence[str]) -> OrienterError:
+def _other_major(config: InstanceConfig, text: str, shown: Sequence[str]) -> OrienterError:
     major = MAJOR.search(text)
-    volume = site.instance.volume("postgres")
+    volume = config.instance.volume("postgres")
     made = f"PostgreSQL {major[1]}" if major else "another PostgreSQL"
     return CheckError(
-        f"postgres of {site.instance}: volume {volume} was made by {made}, "
-        f"which {site.settings.docker.postgres} cannot read",
+        f"postgres of {config.instance}: volume {volume} was made by {made}, "
+        f"which {config.settings.docker.postgres} cannot read",
         hint=f"set orienter.docker.postgres to {f'a postgres:{major[1]} image' if major else 'the former image'}, "
         "or begin anew with: inv infra.down --volumes",
         details=shown,

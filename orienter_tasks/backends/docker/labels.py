@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orienter_tasks.instance import LABEL_COMPONENT, LABEL_INSTANCE, LABEL_PROJECT, LABEL_ROOT
+from orienter_tasks.instance.model import LABEL_COMPONENT, LABEL_INSTANCE, LABEL_PROJECT, LABEL_ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from orienter_tasks.backends.backend import Site
     from orienter_tasks.backends.docker.spec import ContainerSpec
-    from orienter_tasks.instance import Instance
+    from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.instance.model import Instance
 
 LABEL_CONFIG = "io.orienter.config"
 """A digest of a container's configuration: another one means that the container is made anew."""
@@ -23,7 +23,7 @@ COMPOSE_NETWORK = "infra"
 
 def of_container(spec: ContainerSpec) -> dict[str, str]:
     """Return the labels of a container, without compose's own."""
-    return {**spec.labels, LABEL_CONFIG: spec.config}
+    return {**spec.labels, LABEL_CONFIG: spec.digest}
 
 
 def of_network(instance: Instance) -> dict[str, str]:
@@ -43,7 +43,7 @@ def compose_container(instance: Instance, spec: ContainerSpec) -> dict[str, str]
         f"{COMPOSE}.service": spec.component,
         f"{COMPOSE}.container-number": "1",
         f"{COMPOSE}.oneoff": "False",
-        f"{COMPOSE}.config-hash": spec.config,  # without one compose does not list it
+        f"{COMPOSE}.config-hash": spec.digest,  # without one compose does not list it
         f"{COMPOSE}.project.working_dir": str(instance.root),
     }
 
@@ -63,13 +63,13 @@ def volume_key(component: str) -> str:
     return f"{component}-data"
 
 
-def is_ours(found: Mapping[str, str] | None, site: Site) -> bool:
+def is_ours(found: Mapping[str, str] | None, config: InstanceConfig) -> bool:
     """Say whether labels are this instance's own: of this checkout, also from before it was moved."""
     found = found or {}
     return (
-        found.get(LABEL_PROJECT) == site.instance.project
-        and found.get(LABEL_INSTANCE) == str(site.instance.id)
-        and found.get(LABEL_ROOT) in (str(site.instance.root), *site.former_roots)
+        found.get(LABEL_PROJECT) == config.instance.project
+        and found.get(LABEL_INSTANCE) == str(config.instance.id)
+        and found.get(LABEL_ROOT) in (str(config.instance.root), *config.former_roots)
     )
 
 

@@ -10,8 +10,8 @@ from orienter_tasks.errors import ConflictError, NotFoundError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from orienter_tasks.backends.backend import Site
     from orienter_tasks.backends.docker.engine import Engine
+    from orienter_tasks.backends.protocol import InstanceConfig
 
 
 def container(engine: Engine, name: str) -> dict[str, Any] | None:
@@ -44,20 +44,20 @@ def volume(engine: Engine, name: str) -> dict[str, Any] | None:
     return found
 
 
-def own_container(engine: Engine, site: Site, name: str) -> dict[str, Any] | None:
+def own_container(engine: Engine, config: InstanceConfig, name: str) -> dict[str, Any] | None:
     """Inspect a container of this instance; None when there is none, or one of somebody else."""
     found = container(engine, name)
-    return found if found is not None and labels.is_ours(found["Config"]["Labels"], site) else None
+    return found if found is not None and labels.is_ours(found["Config"]["Labels"], config) else None
 
 
-def require_ours(kind: str, name: str, found: Mapping[str, str] | None, site: Site) -> None:
+def require_ours(kind: str, name: str, found: Mapping[str, str] | None, config: InstanceConfig) -> None:
     """Refuse to touch what has our name but not our labels.
 
     Raises:
         ConflictError: naming it and whose it is.
     """
-    if not labels.is_ours(found, site):
+    if not labels.is_ours(found, config):
         raise ConflictError(
-            f"{site.instance} needs the name {name}, but that Docker {kind} is not its own: {labels.owner(found)}",
+            f"{config.instance} needs the name {name}, but that Docker {kind} is not its own: {labels.owner(found)}",
             hint=f"look with: docker {kind} inspect {name}; rename or remove it yourself, or set AI_INSTANCE_ID=N",
         )

@@ -11,8 +11,8 @@ import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from orienter_tasks.environment import LOOPBACK
 from orienter_tasks.errors import BackendError, CheckError
+from orienter_tasks.machine.ports import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -9,43 +9,43 @@ from typing import TYPE_CHECKING
 from orienter_tasks.backends.docker import images, lookup, streams, survey
 from orienter_tasks.backends.docker.creation import create
 from orienter_tasks.backends.docker.spec import NGINX_DIR
+from orienter_tasks.backends.nginx.configuration import MAIN, config_dir
 from orienter_tasks.errors import ConflictError, NotFoundError
-from orienter_tasks.nginx import MAIN, config_dir
 from orienter_tasks.stack.component import LogRequest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orienter_tasks.backends.backend import Site
     from orienter_tasks.backends.docker.engine import Engine
     from orienter_tasks.backends.docker.resources import Resources
     from orienter_tasks.backends.docker.spec import ContainerSpec
+    from orienter_tasks.backends.protocol import InstanceConfig
 
 CHECK_SECONDS = 30
 MESSAGE_LINES = 50
 
 
-def check(site: Site, engine: Engine, resources: Resources, spec: ContainerSpec, directory: Path) -> str:
+def check(config: InstanceConfig, engine: Engine, resources: Resources, spec: ContainerSpec, directory: Path) -> str:
     """Let nginx test the configuration in a directory: in its container when it runs, else in one for just that.
 
     Returns:
         "" when nginx accepts it, else its message, with this machine's paths.
     """
-    inside = f"{NGINX_DIR}/{(directory / MAIN).relative_to(config_dir(site.instance)).as_posix()}"
+    inside = f"{NGINX_DIR}/{(directory / MAIN).relative_to(config_dir(config.instance)).as_posix()}"
     test = ("-t", "-q", "-c", inside)
-    found = lookup.own_container(engine, site, spec.name)
+    found = lookup.own_container(engine, config, spec.name)
     message = None
     if found is not None and found["State"]["Status"] == survey.RUNNING:
         message = _in_running(engine, found["Id"], test, inside)
     if message is None:
-        message = _in_new(site, engine, resources, replace(spec, command=test, ports=(), component="nginx-check"))
-    return message.replace(NGINX_DIR, str(config_dir(site.instance)))
+        message = _in_new(config, engine, resources, replace(spec, command=test, ports=(), component="nginx-check"))
+    return message.replace(NGINX_DIR, str(config_dir(config.instance)))
 
 
-def reload(site: Site, engine: Engine) -> bool:
+def reload(config: InstanceConfig, engine: Engine) -> bool:
     """Send HUP to a running nginx; False when it does not run."""
-    name = site.instance.container("nginx")
-    found = lookup.own_container(engine, site, name)
+    name = config.instance.container("nginx")
+    found = lookup.own_container(engine, config, name)
     if found is None or found["State"]["Status"] != survey.RUNNING:
         return False
     try:
@@ -73,11 +73,11 @@ def _in_running(engine: Engine, container: str, test: tuple[str, ...], inside: s
     return message or f"nginx -t exits with {code}"
 
 
-def _in_new(site: Site, engine: Engine, resources: Resources, spec: ContainerSpec) -> str:
+def _in_new(config: InstanceConfig, engine: Engine, resources: Resources, spec: ContainerSpec) -> str:
     images.ensure(engine, spec.image, spec.image_key, _silent)
     if spec.network:
         resources.ensure_network()
-    container = create(engine, site.instance, spec, one_off=True)
+    container = create(engine, config.instance, spec, one_off=True)
     try:
         with engine.talking("let nginx check its configuration"):
             engine.api.start(container)

@@ -11,8 +11,8 @@ from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFo
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from orienter_tasks.backends.backend import Site
     from orienter_tasks.backends.docker.engine import Engine
+    from orienter_tasks.backends.protocol import InstanceConfig
 
 DATA_COMPONENTS = ("postgres", "minio")
 DISK_USAGE_SECONDS = 5.0
@@ -23,12 +23,12 @@ class Resources:
     """The network and the volumes of one instance. Safe to share between threads.
 
     Args:
-        site: whose.
+        config: whose.
         engine: where they are.
     """
 
-    def __init__(self, site: Site, engine: Engine) -> None:
-        self._site = site
+    def __init__(self, config: InstanceConfig, engine: Engine) -> None:
+        self._config = config
         self._engine = engine
         self._network = threading.Lock()
 
@@ -39,18 +39,18 @@ class Resources:
             ConflictError: the name is somebody else's.
             BackendError: Docker has no addresses left.
         """
-        name = self._site.instance.network
+        name = self._config.instance.network
         with self._network:
             found = lookup.network(self._engine, name)
             carried = found["Labels"] if found is not None else self._create_network(name)
-        lookup.require_ours("network", name, carried, self._site)
+        lookup.require_ours("network", name, carried, self._config)
 
     def remove_network(self) -> bool:
         """Remove the network once no container uses it; say whether it went."""
-        name = self._site.instance.network
+        name = self._config.instance.network
         with self._network:
             found = lookup.network(self._engine, name)
-            if found is None or found["Containers"] or not labels.is_ours(found["Labels"], self._site):
+            if found is None or found["Containers"] or not labels.is_ours(found["Labels"], self._config):
                 return False
             try:
                 with self._engine.talking(f"remove network {name}"):
@@ -69,7 +69,7 @@ class Resources:
         Raises:
             ConflictError: the name is somebody else's.
         """
-        instance = self._site.instance
+        instance = self._config.instance
         name = instance.volume(component)
         with self._engine.talking(f"create volume {name}"):
             # asked for an existing name, the engine answers with that volume and its labels
@@ -77,13 +77,13 @@ class Resources:
                 name,
                 labels={**labels.of_volume(instance, component), **labels.compose_volume(instance, component)},
             )
-        lookup.require_ours("volume", name, found["Labels"], self._site)
+        lookup.require_ours("volume", name, found["Labels"], self._config)
 
     def volumes(self) -> list[str]:
         """Name the volumes that are this instance's own."""
-        names = [self._site.instance.volume(component) for component in DATA_COMPONENTS]
+        names = [self._config.instance.volume(component) for component in DATA_COMPONENTS]
         found = {name: lookup.volume(self._engine, name) for name in names}
-        return [name for name, volume in found.items() if volume and labels.is_ours(volume["Labels"], self._site)]
+        return [name for name, volume in found.items() if volume and labels.is_ours(volume["Labels"], self._config)]
 
     def remove_volume(self, name: str) -> None:
         """Remove a volume that `volumes` named.
@@ -100,10 +100,10 @@ class Resources:
         except ConflictError as error:
             users = ", ".join(self._users_of(name)) or "a container"
             raise ConflictError(
-                f"volume {name} of {self._site.instance} is in use by {users}", hint="stop it first: inv infra.down"
+                f"volume {name} of {self._config.instance} is in use by {users}", hint="stop it first: inv infra.down"
             ) from error
         if lookup.volume(self._engine, name) is not None:
-            raise CheckError(f"volume {name} of {self._site.instance} is still there after its removal")
+            raise CheckError(f"volume {name} of {self._config.instance} is still there after its removal")
 
     def sizes(self) -> Mapping[str, int]:
         """Return the size in bytes of every volume of the engine; nothing when it takes too long to tell."""
@@ -111,7 +111,7 @@ class Resources:
 
     def _create_network(self, name: str) -> Mapping[str, str]:
         """Make the network and return its labels: another's, when that was made at the same moment."""
-        instance = self._site.instance
+        instance = self._config.instance
         own = {**labels.of_network(instance), **labels.compose_network(instance)}
         try:
             with self._engine.talking(f"create network {name}"):

@@ -7,16 +7,16 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from orienter_tasks.environment import LOOPBACK
+from orienter_tasks.backends.nginx.configuration import MAIN, config_dir
 from orienter_tasks.errors import ConfigError
-from orienter_tasks.instance import LABEL_COMPONENT
-from orienter_tasks.nginx import MAIN, config_dir
+from orienter_tasks.instance.model import LABEL_COMPONENT
+from orienter_tasks.machine.ports import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from orienter_tasks.backends.backend import Site
     from orienter_tasks.backends.docker.placement import Placement
+    from orienter_tasks.backends.protocol import InstanceConfig
 
 NGINX_DIR = "/etc/nginx/orienter"
 POSTGRES_DATA = "/var/lib/postgresql/data"
@@ -95,65 +95,65 @@ class ContainerSpec:
     command: tuple[str, ...] = ()
 
     @property
-    def config(self) -> str:
+    def digest(self) -> str:
         """A digest of everything that Docker is told about the container."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
-def postgres(site: Site) -> ContainerSpec:
+def postgres(config: InstanceConfig) -> ContainerSpec:
     """Describe PostgreSQL."""
-    variables = site.variables
+    variables = config.variables
     user, database = variables["POSTGRES_USER"], variables["POSTGRES_DB"]
     return ContainerSpec(
-        **_common(site, "postgres"),
-        image=site.settings.docker.postgres,
-        network=site.instance.network,
+        **_common(config, "postgres"),
+        image=config.settings.docker.postgres,
+        network=config.instance.network,
         environment={
             "POSTGRES_USER": user,
             "POSTGRES_PASSWORD": variables["POSTGRES_PASSWORD"],
             "POSTGRES_DB": database,
             "PGDATA": POSTGRES_DATA,  # from 18 on, the image's own is elsewhere
         },
-        ports=(Port(site.instance.ports["postgres"], 5432),),
-        mounts=(Mount("volume", site.instance.volume("postgres"), POSTGRES_DATA),),
+        ports=(Port(config.instance.ports["postgres"], 5432),),
+        mounts=(Mount("volume", config.instance.volume("postgres"), POSTGRES_DATA),),
         # over TCP: while the database is made, a temporary server answers on the unix socket
         health=Health(("CMD", "pg_isready", "-q", "-h", LOOPBACK, "-U", user, "-d", database)),
     )
 
 
-def minio(site: Site) -> ContainerSpec:
+def minio(config: InstanceConfig) -> ContainerSpec:
     """Describe the S3 store."""
-    variables, ports = site.variables, site.instance.ports
+    variables, ports = config.variables, config.instance.ports
     return ContainerSpec(
-        **_common(site, "minio"),
-        image=site.settings.docker.minio,
-        network=site.instance.network,
+        **_common(config, "minio"),
+        image=config.settings.docker.minio,
+        network=config.instance.network,
         environment={
             "MINIO_ROOT_USER": variables["MINIO_ROOT_USER"],
             "MINIO_ROOT_PASSWORD": variables["MINIO_ROOT_PASSWORD"],
             "MINIO_REGION": variables["AWS_REGION"],
         },
         ports=(Port(ports["minio_api"], 9000), Port(ports["minio_console"], 9001)),
-        mounts=(Mount("volume", site.instance.volume("minio"), "/data"),),
+        mounts=(Mount("volume", config.instance.volume("minio"), "/data"),),
         command=("server", "/data", "--console-address", ":9001"),
         # not every release of the image has curl
         health=_answers("9000/minio/health/live", otherwise="mc ready local"),
     )
 
 
-def nginx(site: Site, placement: Placement) -> ContainerSpec:
+def nginx(config: InstanceConfig, placement: Placement) -> ContainerSpec:
     """Describe nginx, with the directory of its configuration.
 
     Raises:
         ConfigError: Docker cannot mount a path with a colon.
     """
-    directory, port = str(config_dir(site.instance)), site.instance.ports["nginx"]
+    directory, port = str(config_dir(config.instance)), config.instance.ports["nginx"]
     if ":" in directory:
-        raise ConfigError(f"{site.instance}: Docker cannot mount {directory}", hint="take the colon out of its path")
+        raise ConfigError(f"{config.instance}: Docker cannot mount {directory}", hint="take the colon out of its path")
     return ContainerSpec(
-        **_common(site, "nginx"),
-        image=site.settings.docker.nginx,
-        network="" if placement.on_host else site.instance.network,
+        **_common(config, "nginx"),
+        image=config.settings.docker.nginx,
+        network="" if placement.on_host else config.instance.network,
         ports=() if placement.on_host else (Port(port, BRIDGED_PORT),),
         mounts=(Mount("bind", directory, NGINX_DIR, mode="ro,z"),),
         extra_hosts=placement.extra_hosts,
@@ -163,19 +163,19 @@ def nginx(site: Site, placement: Placement) -> ContainerSpec:
     )
 
 
-def all_specs(site: Site, placement: Placement) -> tuple[ContainerSpec, ...]:
+def all_specs(config: InstanceConfig, placement: Placement) -> tuple[ContainerSpec, ...]:
     """Describe the three containers of an instance."""
-    return postgres(site), minio(site), nginx(site, placement)
+    return postgres(config), minio(config), nginx(config, placement)
 
 
-def _common(site: Site, component: str) -> dict[str, Any]:
+def _common(config: InstanceConfig, component: str) -> dict[str, Any]:
     return {
         "component": component,
-        "name": site.instance.container(component),
+        "name": config.instance.container(component),
         "image_key": f"orienter.docker.{component}",
-        "labels": {**site.instance.labels, LABEL_COMPONENT: component},
-        "log_max_size": site.settings.docker.log_max_size,
-        "log_max_file": site.settings.docker.log_max_file,
+        "labels": {**config.instance.labels, LABEL_COMPONENT: component},
+        "log_max_size": config.settings.docker.log_max_size,
+        "log_max_file": config.settings.docker.log_max_file,
     }
 
 

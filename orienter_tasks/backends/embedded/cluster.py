@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 from orienter_tasks.backends.embedded import initdb, leftovers
 from orienter_tasks.backends.embedded.initdb import DISK_FULL, SPACE_HINT, Owner
 from orienter_tasks.errors import CheckError, ConfigError, ConflictError
-from orienter_tasks.state import locked, private_dir, state_dir
+from orienter_tasks.machine.state import locked, private_dir, state_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orienter_tasks.backends.backend import Site
     from orienter_tasks.backends.embedded.initdb import Release
-    from orienter_tasks.backends.embedded.unprivileged import Account
+    from orienter_tasks.backends.embedded.user import Account
+    from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.stack.component import Note
 
 TEMPLATE_SECONDS = 120.0
@@ -42,7 +42,7 @@ def cache_dir() -> Path:
     return Path(platformdirs.user_cache_dir("orienter", appauthor=False))
 
 
-def prepare(site: Site, data: Path, postgres: Release, account: Account, note: Note) -> None:
+def prepare(config: InstanceConfig, data: Path, postgres: Release, account: Account, note: Note) -> None:
     """Require a data directory of this release, making it when there is none.
 
     Raises:
@@ -50,32 +50,32 @@ def prepare(site: Site, data: Path, postgres: Release, account: Account, note: N
             directory cannot be written.
         ConfigError: the user's name cannot be one.
     """
-    if not _is_empty(site, data):
-        _require_same_major(site, data, postgres)
-        with _told(site, data):
+    if not _is_empty(config, data):
+        _require_same_major(config, data, postgres)
+        with _told(config, data):
             account.open_way(data.parent)
             account.give(data)
         return
-    _check_user(site.variables["POSTGRES_USER"])
+    _check_user(config.variables["POSTGRES_USER"])
     private_dir(data.parent)
     account.open_way(data.parent)
     place = data.resolve()  # it may be a link to another disk
     partial = place.with_name(f".{place.name}.new")
-    with _told(site, data):
+    with _told(config, data):
         try:
-            _make(site, partial, postgres, account, note)
+            _make(config, partial, postgres, account, note)
             partial.replace(place)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def _make(site: Site, partial: Path, postgres: Release, account: Account, note: Note) -> None:
+def _make(config: InstanceConfig, partial: Path, postgres: Release, account: Account, note: Note) -> None:
     _discard(partial)
     template = None if account.owner else _template(postgres, account, note)
     if template is not None:
         shutil.copytree(template, partial, symlinks=True)
         try:
-            _take_over(site, partial, postgres, account)
+            _take_over(config, partial, postgres, account)
         except CheckError as error:
             if error.hint == SPACE_HINT:
                 raise
@@ -85,7 +85,7 @@ def _make(site: Site, partial: Path, postgres: Release, account: Account, note: 
             return
     note("initdb")
     initdb.initdb(partial, postgres, account)
-    _take_over(site, partial, postgres, account)
+    _take_over(config, partial, postgres, account)
 
 
 def _template(postgres: Release, account: Account, note: Note) -> Path | None:
@@ -106,8 +106,8 @@ def _template(postgres: Release, account: Account, note: Note) -> Path | None:
     return template
 
 
-def _take_over(site: Site, partial: Path, postgres: Release, account: Account) -> None:
-    values = site.variables
+def _take_over(config: InstanceConfig, partial: Path, postgres: Release, account: Account) -> None:
+    values = config.variables
     owner = Owner(values["POSTGRES_USER"], values["POSTGRES_PASSWORD"], values["POSTGRES_DB"])
     initdb.take_over(partial, postgres, account, owner)
 
@@ -135,28 +135,28 @@ def _check_user(user: str) -> None:
         raise ConfigError(f"POSTGRES_USER {user!r} cannot be a PostgreSQL user", hint="change it in .env")
 
 
-def _is_empty(site: Site, data: Path) -> bool:
+def _is_empty(config: InstanceConfig, data: Path) -> bool:
     """Say whether there is no cluster yet.
 
     Raises:
         CheckError: there is something else.
     """
-    with _told(site, data):
+    with _told(config, data):
         if (data / "PG_VERSION").is_file():
             return False
         if not data.exists() or not any(data.iterdir()):
             return True
     raise CheckError(
-        f"{data} of {site.instance} holds files but no PostgreSQL data", hint="move them away; nothing was touched"
+        f"{data} of {config.instance} holds files but no PostgreSQL data", hint="move them away; nothing was touched"
     )
 
 
-def _require_same_major(site: Site, data: Path, postgres: Release) -> None:
-    with _told(site, data):
+def _require_same_major(config: InstanceConfig, data: Path, postgres: Release) -> None:
+    with _told(config, data):
         written_by = (data / "PG_VERSION").read_text(encoding="ascii", errors="replace").strip()
     if written_by != str(postgres.major):
         raise CheckError(
-            f"the data of {site.instance} was written by PostgreSQL {written_by}, "
+            f"the data of {config.instance} was written by PostgreSQL {written_by}, "
             f"and {postgres.directory} is PostgreSQL {postgres.major}; nothing was touched",
             hint=f"name a PostgreSQL {written_by} in orienter.embedded.postgres_bin to dump it, "
             "or begin anew with: inv infra.down --volumes",
@@ -164,18 +164,18 @@ def _require_same_major(site: Site, data: Path, postgres: Release) -> None:
 
 
 @contextmanager
-def _told(site: Site, data: Path) -> Iterator[None]:
+def _told(config: InstanceConfig, data: Path) -> Iterator[None]:
     """Name the instance and the directory in what goes wrong below."""
     try:
         yield
     except shutil.Error as error:
         reasons = sorted({str(reason) for *_, reason in error.args[0]})
-        raise _unusable(site, data, reasons[0]) from error
+        raise _unusable(config, data, reasons[0]) from error
     except OSError as error:
-        raise _unusable(site, data, str(error)) from error
+        raise _unusable(config, data, str(error)) from error
 
 
-def _unusable(site: Site, data: Path, reason: str) -> CheckError:
+def _unusable(config: InstanceConfig, data: Path, reason: str) -> CheckError:
     if DISK_FULL in reason:
-        return CheckError(f"no space is left for {data} of {site.instance}", hint=SPACE_HINT)
-    return CheckError(f"cannot use {data} of {site.instance}: {reason}")
+        return CheckError(f"no space is left for {data} of {config.instance}", hint=SPACE_HINT)
+    return CheckError(f"cannot use {data} of {config.instance}: {reason}")

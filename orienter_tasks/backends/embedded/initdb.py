@@ -9,14 +9,14 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.embedded import binaries
+from orienter_tasks.backends.embedded.programs import version_of
 from orienter_tasks.errors import CheckError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from orienter_tasks.backends.embedded.unprivileged import Account
+    from orienter_tasks.backends.embedded.user import Account
 
 FIRST_USER = "orienter_template"
 OPTIONS = ("-U", FIRST_USER, "-A", "scram-sha-256", "-E", "UTF8", "--wal-segsize=1", "-N", "--no-instructions")
@@ -49,7 +49,7 @@ def release(directory: Path) -> Release:
     Raises:
         BackendError: when it cannot run here.
     """
-    text = binaries.version_of(directory / "postgres", "--version")
+    text = version_of(directory / "postgres", "--version")
     match = re.search(r"\) (\d+)", text)
     return Release(directory, text, int(match[1]) if match else 0)
 

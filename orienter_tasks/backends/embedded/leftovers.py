@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError
 from orienter_tasks.processes import tree
+from orienter_tasks.processes.describe import describe
 from orienter_tasks.processes.ending import await_end
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def end(processes: Sequence[psutil.Process], number: int, grace: float) -> None:
         left = await_end(left, seconds)
         if not left:
             return
-    raise CheckError(f"{', '.join(tree.describe(process) for process in left)} survives SIGKILL")
+    raise CheckError(f"{', '.join(describe(process) for process in left)} survives SIGKILL")
 
 
 def _candidates(directory: str) -> Iterator[psutil.Process]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import psutil
 
-    from orienter_tasks.instance import Instance
+    from orienter_tasks.instance.model import Instance
 
 NAMES = ("postgres", "postmaster")
 QUIT_SECONDS = 1.0

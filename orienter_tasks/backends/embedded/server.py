@@ -8,20 +8,22 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.backend import Standing
-from orienter_tasks.backends.embedded import binaries, leftovers
+from orienter_tasks.backends.embedded import leftovers
+from orienter_tasks.backends.embedded.programs import version_of
+from orienter_tasks.backends.protocol import Standing
 from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFoundError
-from orienter_tasks.logfiles import read
 from orienter_tasks.processes import tree
-from orienter_tasks.processes.spawn import UNKNOWN_EXIT, Program, describe_exit, running, spawn
+from orienter_tasks.processes.program import Program
+from orienter_tasks.processes.spawn import UNKNOWN_EXIT, describe_exit, running, spawn
 from orienter_tasks.stack.component import LogRequest
+from orienter_tasks.stack.logfiles import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from orienter_tasks.errors import OrienterError
-    from orienter_tasks.instance import Instance
+    from orienter_tasks.instance.model import Instance
     from orienter_tasks.processes.spawn import Handle
 
 TAIL_LINES = 15
@@ -116,7 +118,7 @@ class Server:
         try:
             self._handle = spawn(self._instance, program)
         except NotFoundError as error:
-            binaries.version_of(launch.binary, *launch.version)
+            version_of(launch.binary, *launch.version)
             raise CheckError(str(error)) from error
 
     def relaunch(self) -> None:
@@ -164,7 +166,7 @@ class Server:
             return CheckError(f"{what}: no space is left on its disk", hint="free some space", details=details)
         if self._launch is not None:
             try:
-                binaries.version_of(self._launch.binary, *self._launch.version)
+                version_of(self._launch.binary, *self._launch.version)
             except BackendError as error:
                 return error
         return CheckError(what, hint=f"its log: {self.log}", details=details)

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from orienter_tasks.backends.backend import Site
-    from orienter_tasks.backends.docker.backend import DockerBackend
+    from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.infra.docker import DockerBackend
 
 
 @pytest.fixture
@@ -26,15 +26,15 @@ def lab(tmp_path: Path) -> Iterator[DockerLab]:
 
 
 @pytest.fixture
-def site(lab: DockerLab) -> Site:
-    return lab.site(0)
+def config(lab: DockerLab) -> InstanceConfig:
+    return lab.config(0)
 
 
 @pytest.fixture
-def other_site(lab: DockerLab) -> Site:
-    return lab.site(1)
+def other_site(lab: DockerLab) -> InstanceConfig:
+    return lab.config(1)
 
 
 @pytest.fixture
-def new_backend(lab: DockerLab) -> Callable[[Site], DockerBackend]:
+def new_backend(lab: DockerLab) -> Callable[[InstanceConfig], DockerBackend]:
     return lab.backend

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.backends.backend import Site
-from orienter_tasks.backends.docker.backend import DockerBackend
 from orienter_tasks.backends.docker.engine import Engine
-from orienter_tasks.environment import derive
-from orienter_tasks.instance import LABEL_ROOT, make_instance
-from orienter_tasks.validation import load
+from orienter_tasks.backends.protocol import InstanceConfig
+from orienter_tasks.infra.docker import DockerBackend
+from orienter_tasks.instance.model import LABEL_ROOT, make_instance
+from orienter_tasks.instance.variables import derive
+from orienter_tasks.settings.load import load
 from tests import slot
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 class DockerLab:
-    """Makes sites whose roots lie below one directory; `clean` removes by that root's label."""
+    """Makes configs whose roots lie below one directory; `clean` removes by that root's label."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -42,15 +42,15 @@ class DockerLab:
         self._engines.append(Engine(endpoint))
         return self._engines[-1]
 
-    def site(
+    def config(
         self,
         instance_id: int = 0,
         dotenv: Mapping[str, str] | None = None,
         *,
         root: Path | None = None,
         **orienter: Any,
-    ) -> Site:
-        """Make a site; `orienter` merges into the defaults one section deep."""
+    ) -> InstanceConfig:
+        """Make a config; `orienter` merges into the defaults one section deep."""
         merged = {**DEFAULTS}
         for key, value in orienter.items():
             merged[key] = {**merged[key], **value} if isinstance(merged.get(key), dict) else value
@@ -58,11 +58,11 @@ class DockerLab:
         root = root or self.directory / f"checkout-{instance_id}"
         root.mkdir(parents=True, exist_ok=True)
         instance = make_instance(settings, instance_id, root.resolve())
-        return Site(instance, settings, derive(instance, settings, dotenv or {}, {}))
+        return InstanceConfig(instance, settings, derive(instance, settings, dotenv or {}, {}))
 
-    def backend(self, site: Site) -> DockerBackend:
+    def backend(self, config: InstanceConfig) -> DockerBackend:
         """Make a backend that shares nothing with former ones but the engine's connections."""
-        return DockerBackend(site, self.engine)
+        return DockerBackend(config, self.engine)
 
     def count_calls(self) -> Callable[[], int]:
         """Count the engine's answers from now on."""

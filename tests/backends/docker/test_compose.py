@@ -5,17 +5,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from orienter_tasks import nginx
-from orienter_tasks.backends.docker import compose, placement
+from orienter_tasks.backends.docker import placement
 from orienter_tasks.backends.docker.placement import BRIDGED, ON_HOST
+from orienter_tasks.backends.nginx.configuration import apply
+from orienter_tasks.infra import compose
 from tests.backends.contract import component
-from tests.backends.docker.test_spec import make_site
+from tests.backends.docker.test_spec import make_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from orienter_tasks.backends.backend import Site
+    from orienter_tasks.backends.protocol import InstanceConfig
     from tests.backends.docker.lab import DockerLab
 
 SECRETS = {"POSTGRES_PASSWORD": "a$b\"c'd{{e}}: #ü", "MINIO_ROOT_PASSWORD": "${HOME} %s \\n"}
@@ -39,14 +40,14 @@ def _undollared(value: Any) -> Any:
 
 
 def test_it_is_only_for_its_owner(tmp_path: Path) -> None:
-    rendered = compose.render(make_site(tmp_path), ON_HOST)
+    rendered = compose.render(make_config(tmp_path), ON_HOST)
     assert rendered.mode == 0o600
     assert rendered.path == tmp_path / ".dev-data/instance-1/docker-compose.infra.yml"
 
 
 def test_every_id_renders(tmp_path: Path) -> None:
     for place in (ON_HOST, BRIDGED):
-        parsed = parse(compose.render(make_site(tmp_path, SECRETS), place).content)
+        parsed = parse(compose.render(make_config(tmp_path, SECRETS), place).content)
         assert parsed["name"] == "orienter-instance-1"
         assert list(parsed["services"]) == ["postgres", "minio", "nginx"]
         for service in parsed["services"].values():
@@ -59,22 +60,22 @@ def test_every_id_renders(tmp_path: Path) -> None:
 def test_a_host_may_bring_its_own_template(tmp_path: Path) -> None:
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates" / compose.TEMPLATE).write_text("name: {{ instance.compose_project }}\n")
-    assert compose.render(make_site(tmp_path), ON_HOST).content == "name: orienter-instance-1\n"
+    assert compose.render(make_config(tmp_path), ON_HOST).content == "name: orienter-instance-1\n"
 
 
 @pytest.mark.docker
 @pytest.mark.parametrize("network", ["host", "bridge"])
 def test_it_equals_what_the_sdk_makes(lab: DockerLab, network: str) -> None:
-    site = lab.site(1, SECRETS, nginx={"network": network})
-    backend = lab.backend(site)
-    nginx.apply(site, backend)
+    config = lab.config(1, SECRETS, nginx={"network": network})
+    backend = lab.backend(config)
+    apply(config, backend)
     for name in ("postgres", "minio", "nginx"):
         component(backend, name).start(lambda text: None)
-    parsed = parse(written(lab, site))
+    parsed = parse(written(lab, config))
     api: Any = lab.engine.api
 
     for name, service in parsed["services"].items():
-        made = api.inspect_container(site.instance.container(name))
+        made = api.inspect_container(config.instance.container(name))
         image = api.inspect_image(service["image"])
         assert made["Name"] == f"/{service['container_name']}"
         assert as_made(made) == as_written(service, parsed, image), name
@@ -87,13 +88,13 @@ def test_it_equals_what_the_sdk_makes(lab: DockerLab, network: str) -> None:
 @pytest.mark.docker
 def test_compose_knows_what_the_sdk_makes(lab: DockerLab) -> None:
     """The labels by which compose's ps, logs and down find things, under the keys of the compose file."""
-    site = lab.site(1)
-    backend = lab.backend(site)
+    config = lab.config(1)
+    backend = lab.backend(config)
     component(backend, "postgres").start(lambda text: None)
-    parsed = parse(written(lab, site))
+    parsed = parse(written(lab, config))
     api: Any = lab.engine.api
     project = {"com.docker.compose.project": parsed["name"]}
-    container = api.inspect_container(site.instance.container("postgres"))["Config"]["Labels"]
+    container = api.inspect_container(config.instance.container("postgres"))["Config"]["Labels"]
     expected = {
         "com.docker.compose.service": "postgres",
         "com.docker.compose.container-number": "1",
@@ -102,16 +103,16 @@ def test_compose_knows_what_the_sdk_makes(lab: DockerLab) -> None:
     assert (project | expected).items() <= container.items()
     assert container["com.docker.compose.config-hash"]
     (network_key,) = parsed["networks"]
-    network = api.inspect_network(site.instance.network)["Labels"]
+    network = api.inspect_network(config.instance.network)["Labels"]
     assert (project | {"com.docker.compose.network": network_key}).items() <= network.items()
-    volume = api.inspect_volume(site.instance.volume("postgres"))["Labels"]
+    volume = api.inspect_volume(config.instance.volume("postgres"))["Labels"]
     key = volume["com.docker.compose.volume"]
     assert project.items() <= volume.items()
-    assert parsed["volumes"][key]["name"] == site.instance.volume("postgres")
+    assert parsed["volumes"][key]["name"] == config.instance.volume("postgres")
 
 
-def written(lab: DockerLab, site: Site) -> str:
-    return compose.render(site, placement.of(lab.engine, site.settings.nginx.network)).content
+def written(lab: DockerLab, config: InstanceConfig) -> str:
+    return compose.render(config, placement.of(lab.engine, config.settings.nginx.network)).content
 
 
 def own(labels: Mapping[str, str]) -> dict[str, str]:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from orienter_tasks import nginx
 from orienter_tasks.backends.docker import labels
+from orienter_tasks.backends.nginx.configuration import apply
 from orienter_tasks.errors import CheckError, ConflictError, InterruptError, NotFoundError
 from orienter_tasks.stack.component import LogRequest
 from tests.backends.contract import component, down, sql, standing, up
@@ -24,8 +24,8 @@ from tests.backends.docker.lab import IMAGES, PROJECT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orienter_tasks.backends.backend import Site
-    from orienter_tasks.backends.docker.backend import DockerBackend
+    from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.infra.docker import DockerBackend
     from tests.backends.docker.lab import DockerLab
 
 pytestmark = pytest.mark.docker
@@ -37,8 +37,8 @@ def api(lab: DockerLab) -> Any:
 
 
 @pytest.fixture
-def backend(lab: DockerLab, site: Site) -> DockerBackend:
-    return lab.backend(site)
+def backend(lab: DockerLab, config: InstanceConfig) -> DockerBackend:
+    return lab.backend(config)
 
 
 class Build(Protocol):
@@ -75,18 +75,18 @@ def make_foreign(api: Any, name: str, **options: Any) -> str:
     return str(api.create_container(f"{IMAGES}/nginx:local", name=name, command=["sleep", "600"], **options)["Id"])
 
 
-def test_a_container_that_stands_still_goes_on(api: Any, site: Site, backend: DockerBackend) -> None:
-    name = site.instance.container("minio")
-    up(backend, site, ["minio"])
+def test_a_container_that_stands_still_goes_on(api: Any, config: InstanceConfig, backend: DockerBackend) -> None:
+    name = config.instance.container("minio")
+    up(backend, config, ["minio"])
     identifier = api.inspect_container(name)["Id"]
 
     api.stop(name, timeout=5)
     assert standing(backend, "minio").detail.startswith(f"container {name} exited with code ")
-    assert up(backend, site, ["minio"]) == ["minio"]
+    assert up(backend, config, ["minio"]) == ["minio"]
     api.pause(name)
     assert not standing(backend, "minio").running
     assert set(backend.ports_held().values()) == {"minio"}
-    assert up(backend, site, ["minio"]) == ["minio"]
+    assert up(backend, config, ["minio"]) == ["minio"]
 
     assert api.inspect_container(name)["Id"] == identifier
     api.pause(name)
@@ -94,40 +94,42 @@ def test_a_container_that_stands_still_goes_on(api: Any, site: Site, backend: Do
     assert standing(backend, "minio").detail == "no container"
 
 
-def test_what_a_crash_left_half_made_is_finished(api: Any, site: Site, backend: DockerBackend) -> None:
+def test_what_a_crash_left_half_made_is_finished(api: Any, config: InstanceConfig, backend: DockerBackend) -> None:
     from orienter_tasks.backends.docker import creation, spec
 
-    api.create_volume(site.instance.volume("minio"), labels=labels.of_volume(site.instance, "minio"))
-    api.create_network(site.instance.network, labels=labels.of_network(site.instance), check_duplicate=True)
-    identifier = creation.create(lab_engine(backend), site.instance, spec.minio(site))
+    api.create_volume(config.instance.volume("minio"), labels=labels.of_volume(config.instance, "minio"))
+    api.create_network(config.instance.network, labels=labels.of_network(config.instance), check_duplicate=True)
+    identifier = creation.create(lab_engine(backend), config.instance, spec.minio(config))
     assert api.inspect_container(identifier)["State"]["Status"] == "created"
 
-    assert up(backend, site, ["minio"]) == ["minio"]
+    assert up(backend, config, ["minio"]) == ["minio"]
 
-    assert api.inspect_container(site.instance.container("minio"))["Id"] == identifier
+    assert api.inspect_container(config.instance.container("minio"))["Id"] == identifier
 
 
 def lab_engine(backend: DockerBackend) -> Any:
     return backend._engine
 
 
-def test_a_container_whose_network_is_gone_is_made_anew(api: Any, site: Site, backend: DockerBackend) -> None:
-    up(backend, site, ["minio"])
-    api.stop(site.instance.container("minio"), timeout=5)
-    api.remove_network(site.instance.network)
+def test_a_container_whose_network_is_gone_is_made_anew(
+    api: Any, config: InstanceConfig, backend: DockerBackend
+) -> None:
+    up(backend, config, ["minio"])
+    api.stop(config.instance.container("minio"), timeout=5)
+    api.remove_network(config.instance.network)
 
-    assert up(backend, site, ["minio"]) == ["minio"]
+    assert up(backend, config, ["minio"]) == ["minio"]
 
 
-def test_a_changed_configuration_is_taken_over_and_data_kept(api: Any, lab: DockerLab, site: Site) -> None:
-    backend = lab.backend(site)
-    up(backend, site, ["postgres"])
-    sql(site, "CREATE TABLE kept AS SELECT 1 AS n")
-    name = site.instance.container("postgres")
+def test_a_changed_configuration_is_taken_over_and_data_kept(api: Any, lab: DockerLab, config: InstanceConfig) -> None:
+    backend = lab.backend(config)
+    up(backend, config, ["postgres"])
+    sql(config, "CREATE TABLE kept AS SELECT 1 AS n")
+    name = config.instance.container("postgres")
     first = api.inspect_container(name)["Id"]
     notes: list[str] = []
 
-    changed = lab.site(0, docker={"log_max_size": "1m"})
+    changed = lab.config(0, docker={"log_max_size": "1m"})
     assert component(lab.backend(changed), "postgres").start(notes.append)
 
     second = api.inspect_container(name)
@@ -139,9 +141,9 @@ def test_a_changed_configuration_is_taken_over_and_data_kept(api: Any, lab: Dock
 
 
 def test_a_checkout_that_was_moved_keeps_its_own(lab: DockerLab) -> None:
-    before = lab.site(0, root=lab.directory / "before")
+    before = lab.config(0, root=lab.directory / "before")
     up(lab.backend(before), before, ["minio"])
-    moved = lab.site(0, root=lab.directory / "after")
+    moved = lab.config(0, root=lab.directory / "after")
 
     with pytest.raises(ConflictError, match=str(before.instance.root)):
         start(lab.backend(moved), "minio")
@@ -158,8 +160,10 @@ def test_a_checkout_that_was_moved_keeps_its_own(lab: DockerLab) -> None:
 
 
 @pytest.mark.parametrize("kind", ["container", "volume", "network"])
-def test_somebody_elses_name_is_never_touched(api: Any, site: Site, backend: DockerBackend, kind: str) -> None:
-    instance = site.instance
+def test_somebody_elses_name_is_never_touched(
+    api: Any, config: InstanceConfig, backend: DockerBackend, kind: str
+) -> None:
+    instance = config.instance
     if kind == "container":
         name = instance.container("minio")
         make_foreign(api, name)
@@ -185,29 +189,29 @@ def test_somebody_elses_name_is_never_touched(api: Any, site: Site, backend: Doc
         getattr(api, f"remove_{kind}")(name)
 
 
-def test_a_port_that_another_container_publishes(api: Any, site: Site, backend: DockerBackend) -> None:
-    port = site.instance.ports["minio_console"]
+def test_a_port_that_another_container_publishes(api: Any, config: InstanceConfig, backend: DockerBackend) -> None:
+    port = config.instance.ports["minio_console"]
     options = {
         "ports": [80],
         "host_config": api.create_host_config(port_bindings={80: ("127.0.0.1", port)}),
         "labels": {"com.docker.compose.project": "shop"},
     }
-    other = make_foreign(api, f"{site.instance.project}-other", **options)
+    other = make_foreign(api, f"{config.instance.project}-other", **options)
     try:
         api.start(other)
         with pytest.raises(ConflictError) as refused:
             start(backend, "minio")
     finally:
         api.remove_container(other, force=True)
-    assert f"port {port} is taken by container {site.instance.project}-other (compose project shop)" in str(
+    assert f"port {port} is taken by container {config.instance.project}-other (compose project shop)" in str(
         refused.value
     )
     assert standing(backend, "minio").detail == "no container"
     assert start(backend, "minio")
 
 
-def test_a_port_on_which_a_process_listens(site: Site, backend: DockerBackend) -> None:
-    port = site.instance.ports["minio_api"]
+def test_a_port_on_which_a_process_listens(config: InstanceConfig, backend: DockerBackend) -> None:
+    port = config.instance.ports["minio_api"]
     program = (
         f"import socket, sys; s = socket.create_server(('127.0.0.1', {port})); print(flush=True); sys.stdin.read()"
     )
@@ -224,16 +228,16 @@ def test_a_port_on_which_a_process_listens(site: Site, backend: DockerBackend) -
     assert not backend.remove_network(), "nothing half-made is left"
 
 
-def test_a_port_that_nginx_cannot_have_on_the_hosts_network(site: Site, backend: DockerBackend) -> None:
-    nginx.apply(site, backend)
-    port = site.instance.ports["nginx"]
+def test_a_port_that_nginx_cannot_have_on_the_hosts_network(config: InstanceConfig, backend: DockerBackend) -> None:
+    apply(config, backend)
+    port = config.instance.ports["nginx"]
     with closing(socket.create_server(("127.0.0.1", port))), pytest.raises(ConflictError) as refused:
-        up(backend, site, ["nginx"])
+        up(backend, config, ["nginx"])
     assert f"port {port} is taken by pid {os.getpid()} " in str(refused.value)
     assert any("Address already in use" in line for line in refused.value.details)
 
 
-def test_a_run_that_was_given_up_starts_nothing(api: Any, site: Site, backend: DockerBackend) -> None:
+def test_a_run_that_was_given_up_starts_nothing(api: Any, config: InstanceConfig, backend: DockerBackend) -> None:
     def give_up(text: str) -> None:
         raise InterruptError("given up")
 
@@ -244,95 +248,95 @@ def test_a_run_that_was_given_up_starts_nothing(api: Any, site: Site, backend: D
     assert not backend.remove_network()
 
 
-def test_nginx_without_a_configuration_says_how_to_make_one(site: Site, backend: DockerBackend) -> None:
+def test_nginx_without_a_configuration_says_how_to_make_one(config: InstanceConfig, backend: DockerBackend) -> None:
     with pytest.raises(NotFoundError, match="no configuration") as refused:
         start(backend, "nginx")
     assert "inv nginx.render" in refused.value.hint
-    assert not (site.instance.data_dir / "nginx").exists()
+    assert not (config.instance.data_dir / "nginx").exists()
 
 
 def test_a_container_that_ends_at_once_is_told_with_its_last_words(lab: DockerLab, build: Build) -> None:
     tag = build(
         f"FROM {IMAGES}/postgres:local", """CMD ["sh", "-c", "echo first; echo with $POSTGRES_PASSWORD; exit 3"]"""
     )
-    site = lab.site(0, {"POSTGRES_PASSWORD": "pg-Secret.1"}, docker={"postgres": tag})
-    backend = lab.backend(site)
+    config = lab.config(0, {"POSTGRES_PASSWORD": "pg-Secret.1"}, docker={"postgres": tag})
+    backend = lab.backend(config)
     with pytest.raises(CheckError, match="exited with exit code 3") as refused:
-        up(backend, site, ["postgres"])
+        up(backend, config, ["postgres"])
     assert refused.value.details == ("first", "with ••••••")
     assert standing(backend, "postgres").detail == "no container"
 
 
-def test_data_of_another_postgresql_is_told(api: Any, site: Site, backend: DockerBackend) -> None:
-    up(backend, site, ["postgres"])
+def test_data_of_another_postgresql_is_told(api: Any, config: InstanceConfig, backend: DockerBackend) -> None:
+    up(backend, config, ["postgres"])
     done = api.exec_create(
-        site.instance.container("postgres"), ["sh", "-c", "echo 12 >/var/lib/postgresql/data/PG_VERSION"]
+        config.instance.container("postgres"), ["sh", "-c", "echo 12 >/var/lib/postgresql/data/PG_VERSION"]
     )
     api.exec_start(done["Id"])
     down(backend)
 
     with pytest.raises(CheckError, match="was made by PostgreSQL 12") as refused:
-        up(backend, site, ["postgres"])
-    assert site.instance.volume("postgres") in str(refused.value)
+        up(backend, config, ["postgres"])
+    assert config.instance.volume("postgres") in str(refused.value)
     assert "postgres:12" in refused.value.hint
     assert any("incompatible" in line for line in refused.value.details)
 
 
-def test_the_network_goes_with_the_last_container(api: Any, site: Site, backend: DockerBackend) -> None:
+def test_the_network_goes_with_the_last_container(api: Any, config: InstanceConfig, backend: DockerBackend) -> None:
     from docker.errors import NotFound
 
-    up(backend, site, ["postgres", "minio"])
+    up(backend, config, ["postgres", "minio"])
     component(backend, "postgres").stop(5)
-    assert api.inspect_network(site.instance.network)["Name"] == site.instance.network
+    assert api.inspect_network(config.instance.network)["Name"] == config.instance.network
     assert sorted(backend.ports_held().values()) == ["minio", "minio"]
     component(backend, "minio").stop(5)
     with pytest.raises(NotFound):
-        api.inspect_network(site.instance.network)
+        api.inspect_network(config.instance.network)
     assert not backend.remove_network()
 
 
 def test_no_anonymous_volume_is_left(api: Any, lab: DockerLab, build: Build) -> None:
-    site = lab.site(0, docker={"minio": build(f"FROM {IMAGES}/s3:local", "VOLUME /extra")})
-    backend = lab.backend(site)
-    up(backend, site, ["minio"])
-    mounts = api.inspect_container(site.instance.container("minio"))["Mounts"]
+    config = lab.config(0, docker={"minio": build(f"FROM {IMAGES}/s3:local", "VOLUME /extra")})
+    backend = lab.backend(config)
+    up(backend, config, ["minio"])
+    mounts = api.inspect_container(config.instance.container("minio"))["Mounts"]
     (anonymous,) = [mount["Name"] for mount in mounts if mount["Destination"] == "/extra"]
     down(backend)
     left = {volume["Name"] for volume in api.volumes()["Volumes"]}
     assert anonymous not in left
-    assert site.instance.volume("minio") in left
+    assert config.instance.volume("minio") in left
 
 
-def test_volumes_in_use_are_not_removed(site: Site, backend: DockerBackend) -> None:
-    up(backend, site, ["minio"])
-    with pytest.raises(ConflictError, match=site.instance.volume("minio")) as refused:
+def test_volumes_in_use_are_not_removed(config: InstanceConfig, backend: DockerBackend) -> None:
+    up(backend, config, ["minio"])
+    with pytest.raises(ConflictError, match=config.instance.volume("minio")) as refused:
         backend.remove_data()
-    assert site.instance.container("minio") in str(refused.value)
-    assert [holding.name for holding in backend.holdings()] == [site.instance.volume("minio")]
+    assert config.instance.container("minio") in str(refused.value)
+    assert [holding.name for holding in backend.holdings()] == [config.instance.volume("minio")]
 
 
-def test_the_size_of_data_is_told_when_asked_for(site: Site, backend: DockerBackend) -> None:
-    up(backend, site, ["postgres"])
+def test_the_size_of_data_is_told_when_asked_for(config: InstanceConfig, backend: DockerBackend) -> None:
+    up(backend, config, ["postgres"])
     (holding,) = backend.holdings(sizes=True)
     assert holding.size is not None
     assert holding.size > 10_000_000
     assert [each.size for each in backend.holdings()] == [None]
 
 
-def test_a_start_asks_the_engine_little(lab: DockerLab, site: Site) -> None:
-    nginx.apply(site, lab.backend(site))
+def test_a_start_asks_the_engine_little(lab: DockerLab, config: InstanceConfig) -> None:
+    apply(config, lab.backend(config))
     calls = lab.count_calls()
     for name in ("postgres", "minio", "nginx"):
-        assert start(lab.backend(site), name)
+        assert start(lab.backend(config), name)
     cold = calls()
     assert cold <= 19  # while they become ready: at most four a second for each
     for name in ("postgres", "minio", "nginx"):
-        assert not start(lab.backend(site), name)
+        assert not start(lab.backend(config), name)
     assert calls() - cold <= 4  # what kind of engine it is, and each container
 
 
-def test_a_log_is_told_since_a_moment(api: Any, site: Site, backend: DockerBackend) -> None:
-    up(backend, site, ["postgres"])
+def test_a_log_is_told_since_a_moment(api: Any, config: InstanceConfig, backend: DockerBackend) -> None:
+    up(backend, config, ["postgres"])
     started = standing(backend, "postgres").started_at
     assert started is not None
     postgres = component(backend, "postgres")
@@ -341,13 +345,13 @@ def test_a_log_is_told_since_a_moment(api: Any, site: Site, backend: DockerBacke
     assert len(list(postgres.logs(LogRequest(lines=1000, since=started + 0.5)))) < len(everything)
 
 
-def test_a_probe_never_believes_a_stranger(api: Any, site: Site, backend: DockerBackend) -> None:
+def test_a_probe_never_believes_a_stranger(api: Any, config: InstanceConfig, backend: DockerBackend) -> None:
     """Another PostgreSQL with the same credentials answers on the port of a container that is gone."""
-    up(backend, site, ["postgres"])
+    up(backend, config, ["postgres"])
     postgres = component(backend, "postgres")
     postgres.probe()
     time.sleep(0.3)
-    name = site.instance.container("postgres")
+    name = config.instance.container("postgres")
     api.rename(name, f"{name}-stranger")
     try:
         with pytest.raises(CheckError, match="gone"):

@@ -10,14 +10,14 @@ from orienter_tasks.backends.docker.engine import Engine
 from tests.backends.contract import Contract
 
 if TYPE_CHECKING:
-    from orienter_tasks.backends.backend import Site
+    from orienter_tasks.backends.protocol import InstanceConfig
 
 
 @pytest.mark.docker
 class TestDocker(Contract):
-    def kill(self, site: Site, name: str) -> None:
+    def kill(self, config: InstanceConfig, name: str) -> None:
         engine = Engine()
-        container = site.instance.container(name)
+        container = config.instance.container(name)
         engine.api.kill(container, signal="KILL")
         engine.api.wait(container, timeout=10)
         engine.close()

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orienter_tasks import nginx
-from orienter_tasks.backends.docker.backend import DockerBackend
 from orienter_tasks.backends.docker.endpoint import Endpoint, current
+from orienter_tasks.backends.nginx.configuration import apply, config_dir
 from orienter_tasks.errors import BackendError, CheckError, NotFoundError
+from orienter_tasks.infra.docker import DockerBackend
 from orienter_tasks.stack.component import LogRequest
 from tests.backends.contract import component, down, up
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from orienter_tasks.backends.backend import Site
+    from orienter_tasks.backends.protocol import InstanceConfig
     from tests.backends.docker.lab import DockerLab
 
 pytestmark = [
@@ -93,14 +93,16 @@ def passage(tmp_path: Path) -> Iterator[Passage]:
 
 
 @pytest.fixture
-def through(lab: DockerLab, site: Site, passage: Passage) -> DockerBackend:
+def through(lab: DockerLab, config: InstanceConfig, passage: Passage) -> DockerBackend:
     """A backend whose engine can go away."""
-    return DockerBackend(site, lab.engine_at(passage.endpoint))
+    return DockerBackend(config, lab.engine_at(passage.endpoint))
 
 
-def test_an_engine_that_went_away(lab: DockerLab, site: Site, passage: Passage, through: DockerBackend) -> None:
-    nginx.apply(site, through)
-    assert up(through, site, ["minio", "nginx"]) == ["minio", "nginx"]
+def test_an_engine_that_went_away(
+    lab: DockerLab, config: InstanceConfig, passage: Passage, through: DockerBackend
+) -> None:
+    apply(config, through)
+    assert up(through, config, ["minio", "nginx"]) == ["minio", "nginx"]
     minio = component(through, "minio")
     passage.close()
     time.sleep(0.3)
@@ -116,35 +118,35 @@ def test_an_engine_that_went_away(lab: DockerLab, site: Site, passage: Passage, 
         through.remove_data,
         through.remove_network,
         through.reload_nginx,
-        lambda: through.check_nginx(nginx.config_dir(site.instance)),
+        lambda: through.check_nginx(config_dir(config.instance)),
     ]
     for verb in verbs:
         with pytest.raises(BackendError, match="no Docker engine answers") as refused:
             verb()
         assert refused.value.exit_code == 5
         assert "Traceback" not in refused.value.line()
-    down(lab.backend(site))
+    down(lab.backend(config))
 
 
 @pytest.mark.parametrize("at", range(2, 9))
 def test_a_start_that_is_cut_short_anywhere_is_finished_by_the_next(
-    lab: DockerLab, site: Site, passage: Passage, through: DockerBackend, at: int
+    lab: DockerLab, config: InstanceConfig, passage: Passage, through: DockerBackend, at: int
 ) -> None:
     passage.close_at = at  # the requests are: ping, version, container, image, volume, network, …, create, start
     with pytest.raises(BackendError):
         component(through, "minio").start(lambda text: None)
     assert passage.requests >= at
 
-    backend = lab.backend(site)
-    up(backend, site, ["minio"])
+    backend = lab.backend(config)
+    up(backend, config, ["minio"])
     down(backend)
     assert len(backend.remove_data()) == 1
 
 
 def test_a_log_that_is_followed_ends_with_the_engine(
-    lab: DockerLab, site: Site, passage: Passage, through: DockerBackend
+    lab: DockerLab, config: InstanceConfig, passage: Passage, through: DockerBackend
 ) -> None:
-    up(lab.backend(site), site, ["postgres"])
+    up(lab.backend(config), config, ["postgres"])
     postgres = component(through, "postgres")
     seen: list[Exception] = []
 
@@ -163,9 +165,9 @@ def test_a_log_that_is_followed_ends_with_the_engine(
     assert len(seen) == 1
 
 
-def test_a_log_that_is_followed_ends_with_its_container(lab: DockerLab, site: Site) -> None:
-    backend = lab.backend(site)
-    up(backend, site, ["minio"])
+def test_a_log_that_is_followed_ends_with_its_container(lab: DockerLab, config: InstanceConfig) -> None:
+    backend = lab.backend(config)
+    up(backend, config, ["minio"])
     minio = component(backend, "minio")
     listener = threading.Thread(target=lambda: list(minio.logs(LogRequest(lines=1, follow=threading.Event()))))
     listener.start()

@@ -6,7 +6,7 @@ import pytest
 
 from orienter_tasks.backends.docker import faults, spec
 from orienter_tasks.errors import CheckError
-from tests.backends.docker.test_spec import make_site
+from tests.backends.docker.test_spec import make_config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ TAKEN = [
 
 @pytest.mark.parametrize("message", TAKEN)
 def test_a_taken_port_is_recognised(tmp_path: Path, message: str) -> None:
-    assert faults.port_taken(CheckError(message), spec.postgres(make_site(tmp_path))) == 6432
+    assert faults.port_taken(CheckError(message), spec.postgres(make_config(tmp_path))) == 6432
 
 
 def test_who_refused_a_port_is_told_apart() -> None:
@@ -50,7 +50,7 @@ def test_who_refused_a_port_is_told_apart() -> None:
 
 def test_other_refusals_are_no_taken_port(tmp_path: Path) -> None:
     for message in ("no space left on device", "network orienter-network-1 not found"):
-        assert faults.port_taken(CheckError(message), spec.postgres(make_site(tmp_path))) is None
+        assert faults.port_taken(CheckError(message), spec.postgres(make_config(tmp_path))) is None
 
 
 def test_data_of_another_major_is_recognised(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_data_of_another_major_is_recognised(tmp_path: Path) -> None:
             "which is not compatible with this version 16.4."
         ),
     ]
-    error = faults.ended(make_site(tmp_path), "postgres", EXITED, log)
+    error = faults.ended(make_config(tmp_path), "postgres", EXITED, log)
     assert isinstance(error, CheckError)
     assert "volume postgres-data-1 was made by PostgreSQL 15, which postgres:16-alpine cannot read" in str(error)
     assert "postgres:15" in error.hint
@@ -75,10 +75,10 @@ def test_nginx_without_its_port() -> None:
 
 
 def test_the_end_of_a_container_is_told_without_passwords(tmp_path: Path) -> None:
-    site = make_site(tmp_path, {"MINIO_ROOT_PASSWORD": "s3-Secret.2"})
+    config = make_config(tmp_path, {"MINIO_ROOT_PASSWORD": "s3-Secret.2"})
     log = ["starting", "wrong: minioadmin / s3-Secret.2"]
-    error = faults.ended(site, "minio", {**EXITED, "ExitCode": 137, "OOMKilled": True}, log)
+    error = faults.ended(config, "minio", {**EXITED, "ExitCode": 137, "OOMKilled": True}, log)
     assert "orienter-minio-1 is exited with exit code 137, it ran out of memory" in str(error)
     assert error.details == ("starting", "wrong: minioadmin / ••••••")
-    gone = faults.ended(site, "minio", {}, [])
+    gone = faults.ended(config, "minio", {}, [])
     assert "orienter-minio-1 is gone" in str(gone)

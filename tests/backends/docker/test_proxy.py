@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orienter_tasks import nginx
+from orienter_tasks.backends.nginx.configuration import LOCAL, apply, config_dir, probe, render
 from orienter_tasks.errors import CheckError
 from tests.backends.contract import component, down, up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orienter_tasks.backends.backend import Site
+    from orienter_tasks.backends.protocol import InstanceConfig
     from tests.backends.docker.lab import DockerLab
 
 pytestmark = pytest.mark.docker
@@ -50,36 +50,36 @@ def serving(address: str, port: int) -> Iterator[None]:
         thread.join()
 
 
-def page(site: Site) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{site.instance.ports['nginx']}/", timeout=10) as answer:
+def page(config: InstanceConfig) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{config.instance.ports['nginx']}/", timeout=10) as answer:
         return str(answer.read().decode())
 
 
-def left(lab: DockerLab, site: Site) -> list[str]:
+def left(lab: DockerLab, config: InstanceConfig) -> list[str]:
     """Name every container with this root's label."""
     api: Any = lab.engine.api
-    found = api.containers(all=True, filters={"label": f"io.orienter.root={site.instance.root}"})
+    found = api.containers(all=True, filters={"label": f"io.orienter.root={config.instance.root}"})
     return [name for one in found for name in one["Names"]]
 
 
 @pytest.mark.parametrize("network", ["auto", "host", "bridge"])
 def test_services_are_reached_where_they_are_to_listen(lab: DockerLab, network: str) -> None:
-    site = lab.site(0, nginx={"network": network})
-    backend = lab.backend(site)
+    config = lab.config(0, nginx={"network": network})
+    backend = lab.backend(config)
     assert backend.service_host == "127.0.0.1" if network != "bridge" else backend.service_host != "127.0.0.1"
-    with serving(backend.service_host, site.instance.ports["vite"]):
-        up(backend, site, ["nginx"])
-        assert page(site) == f"served on {backend.service_host}"
-        assert backend.ports_held() == {site.instance.ports["nginx"]: "nginx"}
+    with serving(backend.service_host, config.instance.ports["vite"]):
+        up(backend, config, ["nginx"])
+        assert page(config) == f"served on {backend.service_host}"
+        assert backend.ports_held() == {config.instance.ports["nginx"]: "nginx"}
         api: Any = lab.engine.api
-        made = api.inspect_container(site.instance.container("nginx"))
-        assert made["HostConfig"]["NetworkMode"] == (site.instance.network if network == "bridge" else "host")
+        made = api.inspect_container(config.instance.container("nginx"))
+        assert made["HostConfig"]["NetworkMode"] == (config.instance.network if network == "bridge" else "host")
     down(backend)
 
 
 def test_the_address_for_services_costs_nothing(lab: DockerLab) -> None:
     for network in ("auto", "host"):
-        backend = lab.backend(lab.site(0, nginx={"network": network}))
+        backend = lab.backend(lab.config(0, nginx={"network": network}))
         calls = lab.count_calls()
         assert backend.service_host == "127.0.0.1"
         assert len(backend.components()) == 3
@@ -88,43 +88,43 @@ def test_the_address_for_services_costs_nothing(lab: DockerLab) -> None:
 
 @pytest.mark.parametrize("network", ["host", "bridge"])
 def test_a_check_leaves_nothing_behind(lab: DockerLab, network: str) -> None:
-    site = lab.site(0, nginx={"network": network})
-    backend = lab.backend(site)
-    directory = nginx.render(site, backend)
+    config = lab.config(0, nginx={"network": network})
+    backend = lab.backend(config)
+    directory = render(config, backend)
     assert backend.check_nginx(directory) == ""
-    assert left(lab, site) == []
+    assert left(lab, config) == []
     assert not backend.remove_network()
 
-    (directory / nginx.LOCAL).write_text("server {\n  nonsense on;\n}\n")
+    (directory / LOCAL).write_text("server {\n  nonsense on;\n}\n")
     message = backend.check_nginx(directory)
-    assert f'unknown directive "nonsense" in {directory}/{nginx.LOCAL}:2' in message
-    assert left(lab, site) == []
+    assert f'unknown directive "nonsense" in {directory}/{LOCAL}:2' in message
+    assert left(lab, config) == []
     assert not backend.remove_network()
 
 
-def test_a_check_where_nginx_runs_is_done_there(lab: DockerLab, site: Site) -> None:
-    backend = lab.backend(site)
-    up(backend, site, ["nginx"])
-    directory = nginx.render(site, backend)
+def test_a_check_where_nginx_runs_is_done_there(lab: DockerLab, config: InstanceConfig) -> None:
+    backend = lab.backend(config)
+    up(backend, config, ["nginx"])
+    directory = render(config, backend)
     calls = lab.count_calls()
     assert backend.check_nginx(directory) == ""
     assert calls() <= 5
-    (directory / nginx.LOCAL).write_text("server {\n  nonsense on;\n}\n")
-    assert f"{directory}/{nginx.LOCAL}:2" in backend.check_nginx(directory)
-    assert len(left(lab, site)) == 1
-    assert nginx.probe(site)
+    (directory / LOCAL).write_text("server {\n  nonsense on;\n}\n")
+    assert f"{directory}/{LOCAL}:2" in backend.check_nginx(directory)
+    assert len(left(lab, config)) == 1
+    assert probe(config)
 
 
-def test_a_directory_that_was_replaced_is_seen_by_a_new_container(lab: DockerLab, site: Site) -> None:
+def test_a_directory_that_was_replaced_is_seen_by_a_new_container(lab: DockerLab, config: InstanceConfig) -> None:
     """A mounted directory that is removed and made anew is another one: the running container goes on without it."""
-    backend = lab.backend(site)
-    up(backend, site, ["nginx"])
-    shutil.rmtree(nginx.config_dir(site.instance))
-    directory = nginx.render(site, backend)
+    backend = lab.backend(config)
+    up(backend, config, ["nginx"])
+    shutil.rmtree(config_dir(config.instance))
+    directory = render(config, backend)
     assert backend.check_nginx(directory) == ""
-    assert len(left(lab, site)) == 1
-    changed = lab.site(0, nginx={"login": "/elsewhere/"})
+    assert len(left(lab, config)) == 1
+    changed = lab.config(0, nginx={"login": "/elsewhere/"})
     with pytest.raises(CheckError, match="did not take over"):
-        nginx.apply(changed, lab.backend(changed))
+        apply(changed, lab.backend(changed))
     component(backend, "nginx").stop(5)
-    assert up(backend, site, ["nginx"]) == ["nginx"]
+    assert up(backend, config, ["nginx"]) == ["nginx"]

@@ -5,32 +5,32 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orienter_tasks.backends.backend import Site
 from orienter_tasks.backends.docker import labels, spec
 from orienter_tasks.backends.docker.placement import BRIDGED, ON_HOST
-from orienter_tasks.environment import derive
+from orienter_tasks.backends.protocol import InstanceConfig
 from orienter_tasks.errors import ConfigError
-from orienter_tasks.instance import make_instance
-from orienter_tasks.validation import load
+from orienter_tasks.instance.model import make_instance
+from orienter_tasks.instance.variables import derive
+from orienter_tasks.settings.load import load
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
 
-def make_site(root: Path, dotenv: dict[str, str] | None = None, **orienter: Any) -> Site:
+def make_config(root: Path, dotenv: dict[str, str] | None = None, **orienter: Any) -> InstanceConfig:
     settings = load(orienter)
     instance = make_instance(settings, 1, root)
-    return Site(instance, settings, derive(instance, settings, dotenv or {}, {}))
+    return InstanceConfig(instance, settings, derive(instance, settings, dotenv or {}, {}))
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return make_site(tmp_path)
+def config(tmp_path: Path) -> InstanceConfig:
+    return make_config(tmp_path)
 
 
-def test_names_and_images(site: Site) -> None:
-    found = spec.all_specs(site, ON_HOST)
+def test_names_and_images(config: InstanceConfig) -> None:
+    found = spec.all_specs(config, ON_HOST)
     assert [one.name for one in found] == ["orienter-postgres-1", "orienter-minio-1", "orienter-nginx-1"]
     assert [one.image for one in found] == [
         "postgres:16-alpine",
@@ -44,56 +44,56 @@ def test_names_and_images(site: Site) -> None:
     ]
 
 
-def test_everything_is_published_on_loopback_only(site: Site) -> None:
+def test_everything_is_published_on_loopback_only(config: InstanceConfig) -> None:
     published = {}
-    for one in spec.all_specs(site, BRIDGED):
+    for one in spec.all_specs(config, BRIDGED):
         assert all(port.address == "127.0.0.1" for port in one.ports)
         published[one.component] = [(port.host, port.container) for port in one.ports]
     assert published == {"postgres": [(6432, 5432)], "minio": [(10000, 9000), (10001, 9001)], "nginx": [(1080, 80)]}
 
 
-def test_nginx_on_the_hosts_network_publishes_nothing(site: Site) -> None:
-    on_host, bridged = spec.nginx(site, ON_HOST), spec.nginx(site, BRIDGED)
+def test_nginx_on_the_hosts_network_publishes_nothing(config: InstanceConfig) -> None:
+    on_host, bridged = spec.nginx(config, ON_HOST), spec.nginx(config, BRIDGED)
     assert (on_host.network, on_host.ports, on_host.extra_hosts) == ("", (), {})
     assert (bridged.network, bridged.extra_hosts) == ("orienter-network-1", {"host.docker.internal": "host-gateway"})
     assert "127.0.0.1:1080/health" in on_host.health.test[1]
     assert "127.0.0.1:80/health" in bridged.health.test[1]
 
 
-def test_the_digest_changes_with_what_docker_is_told(tmp_path: Path, site: Site) -> None:
-    same = spec.postgres(make_site(tmp_path))
-    assert same.config == spec.postgres(site).config
+def test_the_digest_changes_with_what_docker_is_told(tmp_path: Path, config: InstanceConfig) -> None:
+    same = spec.postgres(make_config(tmp_path))
+    assert same.digest == spec.postgres(config).digest
     others = [
-        make_site(tmp_path, docker={"postgres": "postgres:17-alpine"}),
-        make_site(tmp_path, {"POSTGRES_PASSWORD": "another"}),
-        make_site(tmp_path, ports={"postgres": 5500}),
-        make_site(tmp_path, docker={"log_max_size": "20m"}),
-        make_site(tmp_path / "moved"),
+        make_config(tmp_path, docker={"postgres": "postgres:17-alpine"}),
+        make_config(tmp_path, {"POSTGRES_PASSWORD": "another"}),
+        make_config(tmp_path, ports={"postgres": 5500}),
+        make_config(tmp_path, docker={"log_max_size": "20m"}),
+        make_config(tmp_path / "moved"),
     ]
-    assert len({spec.postgres(other).config for other in others} | {same.config}) == len(others) + 1
-    assert spec.nginx(site, ON_HOST).config != spec.nginx(site, BRIDGED).config
+    assert len({spec.postgres(other).digest for other in others} | {same.digest}) == len(others) + 1
+    assert spec.nginx(config, ON_HOST).digest != spec.nginx(config, BRIDGED).digest
 
 
 def test_no_secret_is_shown(tmp_path: Path) -> None:
-    site = make_site(tmp_path, {"POSTGRES_PASSWORD": "pg-Secret.1", "MINIO_ROOT_PASSWORD": "s3-Secret.2"})
-    assert "Secret" not in repr(spec.all_specs(site, ON_HOST))
+    config = make_config(tmp_path, {"POSTGRES_PASSWORD": "pg-Secret.1", "MINIO_ROOT_PASSWORD": "s3-Secret.2"})
+    assert "Secret" not in repr(spec.all_specs(config, ON_HOST))
 
 
 def test_docker_cannot_mount_a_colon(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="a:b"):
-        spec.nginx(make_site(tmp_path / "a:b"), ON_HOST)
+        spec.nginx(make_config(tmp_path / "a:b"), ON_HOST)
 
 
-def test_what_is_ours(site: Site) -> None:
-    own = labels.of_container(spec.postgres(site))
-    assert labels.is_ours(own, site)
-    assert labels.is_ours(labels.of_network(site.instance), site)
-    assert not labels.is_ours(None, site)
-    assert not labels.is_ours({}, site)
+def test_what_is_ours(config: InstanceConfig) -> None:
+    own = labels.of_container(spec.postgres(config))
+    assert labels.is_ours(own, config)
+    assert labels.is_ours(labels.of_network(config.instance), config)
+    assert not labels.is_ours(None, config)
+    assert not labels.is_ours({}, config)
     for key, value in [("project", "orienter2"), ("instance", "10"), ("root", "/elsewhere")]:
-        assert not labels.is_ours({**own, f"io.orienter.{key}": value}, site)
+        assert not labels.is_ours({**own, f"io.orienter.{key}": value}, config)
     elsewhere = {**own, "io.orienter.root": "/before"}
-    assert labels.is_ours(elsewhere, replace(site, former_roots=("/before",)))
+    assert labels.is_ours(elsewhere, replace(config, former_roots=("/before",)))
     assert labels.owner(elsewhere) == "instance 1 of /before"
     assert labels.owner({"com.docker.compose.project": "shop"}) == "compose project shop"
     assert labels.owner(None) == "not made by this tool"

@@ -49,9 +49,9 @@ def test_a_container_that_was_started_again_is_younger_than_it_was_made(status: 
 
 @pytest.mark.docker
 def test_everything_with_our_label_is_read_in_three_calls(lab: DockerLab) -> None:
-    site, other = lab.site(1), lab.site(2)
+    config, other = lab.config(1), lab.config(2)
     api = lab.engine.api
-    for one in (site, other):
+    for one in (config, other):
         instance = one.instance
         made = api.create_container(
             f"{IMAGES}/nginx:local",
@@ -62,7 +62,7 @@ def test_everything_with_our_label_is_read_in_three_calls(lab: DockerLab) -> Non
         )
         api.create_volume(instance.volume("postgres"), labels=labels.of_volume(instance, "postgres"))
         api.create_network(instance.network, labels=labels.of_network(instance), check_duplicate=True)
-        if one is site:
+        if one is config:
             api.start(made["Id"])
     # half a label is none of ours
     api.create_volume(f"{PROJECT}-odd", labels={"io.orienter.project": PROJECT, "io.orienter.root": str(lab.directory)})
@@ -80,10 +80,10 @@ def test_everything_with_our_label_is_read_in_three_calls(lab: DockerLab) -> Non
         ("volume", 2, "postgres", ""),
     ]
     running = next(one for one in mine if one.running)
-    assert running.name == site.instance.container("postgres")
-    assert running.ports == (site.instance.ports["postgres"],)
+    assert running.name == config.instance.container("postgres")
+    assert running.ports == (config.instance.ports["postgres"],)
     assert running.started_at == pytest.approx(time.time(), abs=5)
     assert all(one.created_at == pytest.approx(time.time(), abs=60) for one in mine)
     assert {one.instance for one in survey.read(lab.engine, project=PROJECT, instance="2")} == {2}
-    assert PROJECT in survey.publisher(lab.engine, site.instance.ports["postgres"])
+    assert PROJECT in survey.publisher(lab.engine, config.instance.ports["postgres"])
     assert survey.publisher(lab.engine, 1) == ""

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from orienter_tasks.backends.backend import Site
-    from orienter_tasks.backends.embedded.backend import EmbeddedBackend
+    from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.infra.embedded import EmbeddedBackend
 
 
 @pytest.fixture
@@ -28,15 +28,15 @@ def lab(tmp_path: Path, clusters: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 @pytest.fixture
-def site(lab: EmbeddedLab) -> Site:
-    return lab.site()
+def config(lab: EmbeddedLab) -> InstanceConfig:
+    return lab.config()
 
 
 @pytest.fixture
-def other_site(lab: EmbeddedLab) -> Site:
-    return lab.site(1)
+def other_site(lab: EmbeddedLab) -> InstanceConfig:
+    return lab.config(1)
 
 
 @pytest.fixture
-def new_backend(lab: EmbeddedLab) -> Callable[[Site], EmbeddedBackend]:
+def new_backend(lab: EmbeddedLab) -> Callable[[InstanceConfig], EmbeddedBackend]:
     return lab.backend

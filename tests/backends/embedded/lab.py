@@ -7,58 +7,58 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.backends.embedded.backend import EmbeddedBackend
+from orienter_tasks.infra.embedded import EmbeddedBackend
 from orienter_tasks.processes import tree
 from orienter_tasks.processes.record import load
 from tests import slot
-from tests.backends.contract import down, infra_ports, listens, make_site
+from tests.backends.contract import down, infra_ports, listens, make_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from orienter_tasks.backends.backend import Site
+    from orienter_tasks.backends.protocol import InstanceConfig
 
 FIRST_PORT = min(slot.bases().values())
 
 
 class EmbeddedLab:
-    """Makes sites, and backends for them as separate runs would; `clean` stops everything and looks again."""
+    """Makes configs, and backends for them as separate runs would; `clean` stops everything and looks again."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._made: list[tuple[Site, EmbeddedBackend]] = []
+        self._made: list[tuple[InstanceConfig, EmbeddedBackend]] = []
 
-    def site(
+    def config(
         self,
         instance_id: int = 0,
         dotenv: Mapping[str, str] | None = None,
         *,
         root: Path | None = None,
         **orienter: Any,
-    ) -> Site:
-        """Make a site whose root exists."""
+    ) -> InstanceConfig:
+        """Make a config whose root exists."""
         root = root or self.directory / f"checkout-{instance_id}"
-        return make_site(root, FIRST_PORT, instance_id, dotenv=dotenv, **orienter)
+        return make_config(root, FIRST_PORT, instance_id, dotenv=dotenv, **orienter)
 
-    def backend(self, site: Site) -> EmbeddedBackend:
+    def backend(self, config: InstanceConfig) -> EmbeddedBackend:
         """Make a backend that knows nothing of former ones."""
-        self._made.append((site, EmbeddedBackend(site)))
+        self._made.append((config, EmbeddedBackend(config)))
         return self._made[-1][1]
 
     def clean(self) -> None:
         """Stop everything; nothing may be left."""
-        for site, backend in self._made:
+        for config, backend in self._made:
             down(backend)
-            left: list[Any] = tree.members(site.instance)
+            left: list[Any] = tree.members(config.instance)
             assert left == [], left
-        for site, _ in self._made:
-            assert not any(listens(port) for port in infra_ports(site).values())
+        for config, _ in self._made:
+            assert not any(listens(port) for port in infra_ports(config).values())
 
 
-def kill(site: Site, name: str) -> int:
+def kill(config: InstanceConfig, name: str) -> int:
     """End a recorded process with SIGKILL, behind the backend's back; return its pid."""
-    record = load(site.instance, name)
+    record = load(config.instance, name)
     assert record is not None
     assert record.alive()
     os.kill(record.pid, signal.SIGKILL)

@@ -37,12 +37,12 @@ def sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.embedded
 def test_the_aws_sdk_for_javascript_is_served(lab: EmbeddedLab, sdk: Path) -> None:
-    site = lab.site()
-    up(lab.backend(site), site, ["minio"])
+    config = lab.config()
+    up(lab.backend(config), config, ["minio"])
     done = subprocess.run(
         ["node", PROGRAM.name],
         cwd=sdk,
-        env=site.variables.over(os.environ),
+        env=config.variables.over(os.environ),
         capture_output=True,
         text=True,
         timeout=60,

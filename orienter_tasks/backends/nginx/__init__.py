@@ -1,0 +1,1 @@
+"""nginx's configuration: rendered, checked, swapped in, reloaded, rolled back; and whose nginx answers."""

@@ -1,0 +1,220 @@
+"""nginx's configuration: render it, let the real nginx check it, swap it in, reload, and roll back.
+
+DATA_DIR/nginx holds what nginx runs with; `candidate` below it holds what is to replace that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from orienter_tasks.backends import templates
+from orienter_tasks.backends.nginx.health import await_revision, health_token, probe
+from orienter_tasks.errors import CheckError, ConfigError, OrienterError
+from orienter_tasks.instance.model import component_of_port
+from orienter_tasks.machine.state import locked, private_dir, write_private
+from orienter_tasks.stack.component import NotReadyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from orienter_tasks.backends.protocol import InstanceConfig, NginxFacts
+    from orienter_tasks.backends.templates import Rendered
+    from orienter_tasks.instance.model import Instance
+
+__all__ = ["MAIN", "MAIN_TEMPLATE", "apply", "check", "config_dir", "health_token", "plan", "probe", "render", "values"]
+
+MAIN = "nginx.conf"
+MAIN_TEMPLATE = "orienter-nginx-main.conf.j2"  # no name that a host would choose for a file of its own
+LOCAL = "nginx-local.conf"
+ACCEPTED = ".accepted"
+REVISION_MARK = "@REVISION@"
+
+
+class Server(Protocol):
+    """The part of a backend that runs nginx."""
+
+    @property
+    def name(self) -> str:
+        """Which backend this is."""
+
+    def nginx_facts(self) -> NginxFacts:
+        """What the templates need to know."""
+
+    def check_nginx(self, directory: Path) -> str:
+        """Return "" when nginx accepts the configuration in a directory, else its message."""
+
+    def reload_nginx(self) -> bool:
+        """Make a running nginx read its configuration again; False when it does not run."""
+
+
+def config_dir(instance: Instance) -> Path:
+    """Return the directory of the configuration that nginx runs with."""
+    return instance.data_dir / "nginx"
+
+
+def plan(config: InstanceConfig, facts: NginxFacts, directory: Path) -> list[Rendered]:
+    """Render both files; nothing is written.
+
+    Raises:
+        NotFoundError: there is no such template.
+        CheckError: a template does not render.
+    """
+    return _plan(config, facts, directory)[0]
+
+
+def values(config: InstanceConfig, facts: NginxFacts) -> dict[str, object]:
+    """Return what the templates may use."""
+    instance, settings = config.instance, config.settings
+    return {
+        "instance_id": instance.id,
+        "project": instance.project,
+        "token": health_token(instance),
+        "revision": REVISION_MARK,
+        "listen": facts.listen,
+        "upstream": facts.upstream,
+        "runtime": facts.runtime,
+        "mime_types": facts.mime_types,
+        "user": facts.user,
+        "login": settings.nginx.login,
+        "ports": dict(instance.ports),
+        "services": {name: component_of_port(settings, name) or name for name in instance.ports},
+        **{f"{name}_port": port for name, port in instance.ports.items()},
+    }
+
+
+def render(config: InstanceConfig, server: Server) -> Path:
+    """Write the candidate and return its directory; the running configuration stays as it is."""
+    with _alone(config):
+        return _write_candidate(config, _plan(config, server.nginx_facts(), _candidate(config.instance))[0])
+
+
+def check(config: InstanceConfig, server: Server) -> Path:
+    """Render the candidate and let the real nginx test it; return its directory.
+
+    Raises:
+        CheckError: nginx refuses it; its message is in the details.
+    """
+    with _alone(config):
+        candidate = _write_candidate(config, _plan(config, server.nginx_facts(), _candidate(config.instance))[0])
+        _require_accepted(config, server, candidate)
+        return candidate
+
+
+def apply(config: InstanceConfig, server: Server, *, force: bool = False) -> bool:
+    """Bring nginx's configuration up to date: render, check, swap, reload; return whether it changed.
+
+    What nginx has accepted before is neither checked nor reloaded again, unless `force` asks for both.
+
+    Raises:
+        CheckError: a template does not render, or nginx refuses the result or does not take it over. The former
+            configuration is in place and nginx runs with it.
+    """
+    with _alone(config):
+        facts, live = server.nginx_facts(), config_dir(config.instance)
+        rendered, revision = _plan(config, facts, _candidate(config.instance))
+        accepted = _fingerprint(config, server, facts, rendered)
+        former = {name: _read(live / name) for name in (MAIN, LOCAL, ACCEPTED)}
+        changed = any(former[file.path.name] != os.fsencode(file.content) for file in rendered)
+        if not force and not changed and former[ACCEPTED] == accepted:
+            return False
+        candidate = _write_candidate(config, rendered)
+        _require_accepted(config, server, candidate)
+        for name in (MAIN, LOCAL):
+            _put(live / name, (candidate / name).read_bytes())
+        try:
+            if server.reload_nginx():
+                await_revision(config, revision)
+        except (OrienterError, NotReadyError) as error:
+            raise _rolled_back(config, server, former, error) from error
+        _put(live / ACCEPTED, accepted)
+        return changed
+
+
+def _candidate(instance: Instance) -> Path:
+    return config_dir(instance) / "candidate"
+
+
+@contextmanager
+def _alone(config: InstanceConfig) -> Iterator[None]:
+    """Keep two commands from writing the same candidate."""
+    name = f"nginx-{config.instance.project}-{config.instance.id}"
+    with locked(name, timeout=config.settings.timeouts.lock):
+        yield
+
+
+def _plan(config: InstanceConfig, facts: NginxFacts, directory: Path) -> tuple[list[Rendered], str]:
+    """Render both files, and return the revision: a digest of them, which /health tells, so that a reload is seen."""
+    known, root = values(config, facts), config.instance.root
+    drafts = [
+        templates.render(root, MAIN_TEMPLATE, directory / MAIN, known),
+        templates.render(root, config.settings.nginx.template, directory / LOCAL, known),
+    ]
+    revision = hashlib.sha256(b"\0".join(os.fsencode(draft.content) for draft in drafts)).hexdigest()[:12]
+    return [replace(draft, content=draft.content.replace(REVISION_MARK, revision)) for draft in drafts], revision
+
+
+def _fingerprint(config: InstanceConfig, server: Server, facts: NginxFacts, rendered: Sequence[Rendered]) -> bytes:
+    """Return what nginx's verdict depends on: the files, and which nginx it is."""
+    settings = config.settings
+    which = (server.name, settings.docker.nginx, settings.embedded.nginx, facts)
+    contents = [os.fsencode(file.content) for file in rendered]
+    return hashlib.sha256(b"\0".join([os.fsencode(repr(which)), *contents])).hexdigest().encode()
+
+
+def _write_candidate(config: InstanceConfig, rendered: Sequence[Rendered]) -> Path:
+    directory = _candidate(config.instance)
+    private_dir(config.instance.data_dir)
+    try:
+        for path in (directory.parent, directory):
+            path.mkdir(mode=0o755, exist_ok=True)  # nothing in here is secret, and a container's root need not be ours
+    except OSError as error:
+        raise ConfigError(f"cannot make the directory {directory}: {error.strerror}") from error
+    for file in rendered:
+        write_private(file.path, os.fsencode(file.content), file.mode)
+    return directory
+
+
+def _require_accepted(config: InstanceConfig, server: Server, candidate: Path) -> None:
+    message = server.check_nginx(candidate)
+    if message:
+        raise CheckError(
+            f"nginx refuses the configuration of {config.instance}",
+            hint=f"nothing was changed; what came of {config.settings.nginx.template} is in {candidate}",
+            details=message.strip().splitlines(),
+        )
+
+
+def _rolled_back(
+    config: InstanceConfig, server: Server, former: Mapping[str, bytes | None], cause: Exception
+) -> OrienterError:
+    """Put the former files back, reload, and return the error to raise."""
+    live = config_dir(config.instance)
+    for name, content in former.items():
+        if content is None:
+            (live / name).unlink(missing_ok=True)
+        else:
+            _put(live / name, content)
+    hint, details = "the former one is in place again; see: inv infra.logs", []
+    try:
+        server.reload_nginx()
+    except OrienterError as error:
+        hint, details = "the former files are in place again; run: inv dev.restart -s nginx", [error.line()]
+    return CheckError(
+        f"nginx of {config.instance} did not take over its new configuration: {cause}", hint=hint, details=details
+    )
+
+
+def _put(path: Path, content: bytes) -> None:
+    write_private(path, content, 0o644)
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,87 @@
+"""Whose nginx answers GET /health: this checkout's, another's, or quite another server."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from orienter_tasks.stack.component import NotReadyError
+from orienter_tasks.stack.probes import http_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.instance.model import Instance
+
+RELOAD_SECONDS = 5.0
+SETTLED_SECONDS = 0.25  # nginx lets the former workers answer for 100 ms beside the new ones
+POLL_SECONDS = 0.05
+
+
+def health_token(instance: Instance) -> str:
+    """Return what tells this checkout's nginx from every other's in its answer to GET /health."""
+    return hashlib.sha256(os.fsencode(instance.root) + b"\0" + str(instance.id).encode()).hexdigest()[:12]
+
+
+def probe(config: InstanceConfig) -> Mapping[str, Any]:
+    """Ask the instance's public nginx port who is there; return the answer when it is this checkout's nginx.
+
+    Raises:
+        NotReadyError: nobody answers yet, or somebody else does, who is named.
+    """
+    instance = config.instance
+    port = instance.ports["nginx"]
+    status, body = http_answer("127.0.0.1", port, "/health")
+    answer = _json_object(body)
+    if status != 200 or "token" not in answer:  # noqa: PLR2004 - HTTP's OK
+        seen = body[:60].decode("utf-8", "replace")
+        raise NotReadyError(
+            f"port {port} answers /health with {status} {seen!r}: that is not the nginx of {instance}, "
+            f"or {config.settings.nginx.template} has no /health with its token"
+        )
+    if answer.get("project") != instance.project or answer.get("instance") != instance.id:
+        raise NotReadyError(
+            f"port {port} is answered by instance {answer.get('instance')} of {answer.get('project')}, not {instance}"
+        )
+    if answer["token"] != health_token(instance):
+        raise NotReadyError(f"port {port} is answered by an instance {instance.id} of another checkout")
+    return answer
+
+
+def await_revision(config: InstanceConfig, revision: str) -> None:
+    """Wait until only the configuration of that revision answers; one that tells none is believed.
+
+    Raises:
+        NotReadyError: what answers instead after RELOAD_SECONDS.
+    """
+    deadline, since = time.monotonic() + RELOAD_SECONDS, None
+    while True:
+        now = time.monotonic()
+        try:
+            _require_revision(config, revision)
+        except NotReadyError:
+            since = None
+            if now > deadline:
+                raise
+        else:
+            since = now if since is None else since
+            if now - since >= SETTLED_SECONDS:
+                return
+        time.sleep(POLL_SECONDS)
+
+
+def _require_revision(config: InstanceConfig, revision: str) -> None:
+    if probe(config).get("revision", revision) != revision:
+        raise NotReadyError("it goes on with the former one")
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        parsed = json.loads(body)
+    except ValueError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}

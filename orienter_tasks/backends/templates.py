@@ -1,0 +1,116 @@
+"""Jinja2 templates: the host's own `templates/` first, then those shipped with the package.
+
+A render returns path, content and mode; somebody else writes. Whatever a template leaves undefined is an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orienter_tasks.errors import CheckError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PACKAGE = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A file to be written."""
+
+    path: Path
+    content: str
+    mode: int = 0o644
+
+
+def directories(root: Path) -> list[Path]:
+    """Return where templates are looked for: the host's, the wheel's, and this repository's own."""
+    return [root / "templates", PACKAGE / "templates", PACKAGE.parent / "templates"]
+
+
+def render(root: Path, name: str, target: Path, values: Mapping[str, object]) -> Rendered:
+    """Render a template.
+
+    Raises:
+        NotFoundError: no such template.
+        CheckError: it does not render; the message names file and line.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([str(path) for path in directories(root)]),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701 - nginx and YAML files, whose values are quoted by filters of their own
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["nginx_quote"] = nginx_quote
+    environment.filters["nginx_path"] = nginx_path
+    environment.filters["yaml_quote"] = yaml_quote
+    try:
+        template = environment.get_template(name)
+        return Rendered(target, template.render(values))
+    except jinja2.TemplateNotFound as error:
+        looked = ", ".join(str(path) for path in directories(root)[:1])
+        raise NotFoundError(f"there is no template {error.name}", hint=f"put it into {looked}") from error
+    except jinja2.TemplateSyntaxError as error:
+        raise CheckError(f"{error.filename or name}, line {error.lineno}: {error.message}") from error
+    except jinja2.UndefinedError as error:
+        known = ", ".join(sorted(values))
+        raise CheckError(f"template {name} does not render: {error.message}", hint=f"it may use: {known}") from error
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise CheckError(f"template {name} does not render: {error}") from error
+
+
+def nginx_path(value: object) -> str:
+    """Quote a path for those of nginx's directives that know no variables, such as `pid`; `$` is itself there.
+
+    Raises:
+        ValueError: for control characters.
+    """
+    return _nginx_quoted(str(value))
+
+
+def nginx_quote(value: object) -> str:
+    """Quote a value for nginx: inside double quotes, with its own special characters escaped.
+
+    Raises:
+        ValueError: for control characters and `$`, which nginx cannot escape.
+    """
+    text = str(value)
+    if "$" in text:
+        raise ValueError(f"{text!r} cannot be written into an nginx configuration")
+    return _nginx_quoted(text)
+
+
+def _nginx_quoted(text: str) -> str:
+    if any(ord(char) < 32 for char in text):  # noqa: PLR2004 - the control characters
+        raise ValueError(f"{text!r} cannot be written into an nginx configuration")
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def yaml_quote(value: object) -> str:
+    """Quote a value for YAML, as a JSON string (which YAML 1.2 contains), with `$` doubled as compose wants it.
+
+    What YAML takes for a line break or does not print (YAML 1.2, 5.1 and 5.4) is escaped too; JSON lets it stand.
+    """
+    import json
+
+    quoted = json.dumps(str(value), ensure_ascii=False)
+    return "".join(char if _printable(char) else _yaml_escape(char) for char in quoted).replace("$", "$$")
+
+
+def _printable(char: str) -> bool:
+    number = ord(char)
+    if 0x7F <= number <= 0x9F or number in (0x2028, 0x2029, 0xFEFF):  # noqa: PLR2004 - DEL, C1 with NEL, LS, PS, BOM
+        return False
+    return not (0xD800 <= number <= 0xDFFF or number & 0xFFFE == 0xFFFE)  # noqa: PLR2004 - surrogates, non-characters
+
+
+def _yaml_escape(char: str) -> str:
+    number = ord(char)
+    return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"  # noqa: PLR2004 - the first plane

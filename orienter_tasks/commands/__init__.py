@@ -1,0 +1,1 @@
+"""A verb is a module: what each task does, without Invoke."""

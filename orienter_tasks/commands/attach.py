@@ -1,0 +1,160 @@
+"""The foreground part of `inv dev`: follow the services' logs and watch over them until Ctrl-C."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orienter_tasks.errors import CheckError, OrienterError
+from orienter_tasks.machine.state import is_locked, locked
+from orienter_tasks.output.logstream import LogStream
+from orienter_tasks.processes.daemons import running_on
+from orienter_tasks.processes.record import load
+from orienter_tasks.stack.component import tail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from orienter_tasks.backends.protocol import Backend, InstanceConfig
+    from orienter_tasks.processes.record import Record
+    from orienter_tasks.services.service import ServiceComponent
+
+FIRST_LINES = 10
+TAIL_LINES = 15
+INFRA_SECONDS = 3.0
+RESTARTS = 5
+RESTART_WINDOW = 60.0
+SETTLE_SECONDS = 1.0
+
+
+@dataclass
+class _Watch:
+    """What is known of one service."""
+
+    service: ServiceComponent
+    restarts: list[float]
+    ignored: bool = False
+    restart_at: float | None = None
+    gone_since: float | None = None
+
+
+class Attachment:
+    """Follows an instance that was started.
+
+    Args:
+        config: the instance.
+        backend: its backend.
+        services: the services that were started.
+        tell: says something to the user.
+        clock: a monotonic clock in seconds.
+    """
+
+    def __init__(
+        self,
+        config: InstanceConfig,
+        backend: Backend,
+        services: Sequence[ServiceComponent],
+        tell: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._config = config
+        self._backend = backend
+        self._watches = [_Watch(service, []) for service in services]
+        self._tell = tell
+        self._clock = clock
+        self._infra_at = clock() + INFRA_SECONDS
+
+    def run(self) -> bool:
+        """Follow the logs until the user, a failing service or another command ends it.
+
+        Returns:
+            False when another command has stopped the instance, so that nothing is left to stop.
+
+        Raises:
+            CheckError: when a service whose `on_exit` is `stop`, or a server, ended.
+        """
+        stream = LogStream([watch.service for watch in self._watches], lines=FIRST_LINES)
+        stream.follow(self._tick)
+        return False
+
+    def _tick(self) -> bool:
+        """Look after everything once; False when the instance was stopped by another command."""
+        instance = self._config.instance
+        if is_locked(f"{instance.project}-{instance.id}"):
+            return True  # another command starts or stops something: what it does is meant
+        present = [self._look(watch) for watch in self._watches]
+        if self._clock() >= self._infra_at:
+            self._infra_at = self._clock() + INFRA_SECONDS
+            self._look_at_infra(services_left=any(present) or not present)
+        return any(present) or not present
+
+    def _look(self, watch: _Watch) -> bool:
+        """Look after one service; False when it was stopped on purpose."""
+        record = load(self._config.instance, watch.service.name)
+        if record is None:
+            return False
+        if record.alive():
+            watch.gone_since = None
+            return True
+        if watch.ignored:
+            return True
+        if watch.restart_at is not None:
+            self._restart_when_due(watch)
+            return True
+        if watch.gone_since is None:  # a stop by another command removes the record soon
+            watch.gone_since = self._clock()
+        elif self._clock() - watch.gone_since > SETTLE_SECONDS:
+            if running_on(self._config.instance, record):
+                watch.gone_since = self._clock()
+            else:
+                self._ended(watch, record)
+        return True
+
+    def _ended(self, watch: _Watch, record: Record) -> None:
+        name, policy = watch.service.name, self._config.settings.services[watch.service.name].on_exit
+        how = watch.service.describe_end(record)
+        watch.gone_since = None
+        if policy == "ignore":
+            watch.ignored = True
+            self._tell(f"{name} {how}; it is not started again (on_exit: ignore)")
+            return
+        now = self._clock()
+        watch.restarts = [moment for moment in watch.restarts if now - moment < RESTART_WINDOW]
+        if policy == "restart" and len(watch.restarts) < RESTARTS:
+            pause = 0.5 * 2 ** len(watch.restarts)
+            watch.restart_at = now + pause
+            watch.restarts.append(now)
+            self._tell(f"{name} {how}; starting it again in {pause:g} s ({len(watch.restarts)} of {RESTARTS})")
+            return
+        again = f" {RESTARTS} times in {RESTART_WINDOW:g} s" if policy == "restart" else ""
+        raise CheckError(
+            f"{name} of {self._config.instance} {how}{again}; stopping everything",
+            hint=f"its log: {watch.service.log}",
+            details=tail(watch.service, TAIL_LINES),
+        )
+
+    def _restart_when_due(self, watch: _Watch) -> None:
+        """Start a service again, unless another command is at work: that may be stopping it, or attached as well."""
+        instance = self._config.instance
+        if watch.restart_at is None or self._clock() < watch.restart_at:
+            return
+        try:
+            with locked(f"{instance.project}-{instance.id}", timeout=0):
+                watch.restart_at = None
+                if load(instance, watch.service.name) is not None:  # it was not stopped meanwhile
+                    watch.service.start(lambda _: None)
+        except OrienterError as error:
+            if watch.restart_at is None:
+                self._tell(f"{watch.service.name} cannot be started again: {error.line()}")
+
+    def _look_at_infra(self, *, services_left: bool) -> None:
+        down = [standing for standing in self._backend.standings() if not standing.running]
+        if down and services_left:
+            instance = self._config.instance
+            if is_locked(f"{instance.project}-{instance.id}"):
+                return
+            raise CheckError(
+                f"{', '.join(standing.component for standing in down)} of {instance} ended; stopping everything",
+                hint=f"see: inv dev.logs -s {down[0].component} --no-follow",
+            )

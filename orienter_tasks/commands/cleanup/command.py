@@ -1,0 +1,135 @@
+"""One clean-up from beginning to end: look, plan, show, ask, act, look again."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from orienter_tasks.commands.cleanup import snapshot as collect
+from orienter_tasks.commands.cleanup.execute import Manner, Outcome, carry_out
+from orienter_tasks.commands.cleanup.plan import make
+from orienter_tasks.commands.cleanup.render import as_document, as_notes, as_text, told
+from orienter_tasks.errors import BackendError, CheckError, ConfigError, NotFoundError
+from orienter_tasks.machine.state import locked
+
+if TYPE_CHECKING:
+    from orienter_tasks.commands.cleanup.model import Reality, Thing
+    from orienter_tasks.commands.cleanup.plan import Plan
+    from orienter_tasks.commands.cleanup.scope import Scope
+    from orienter_tasks.commands.cleanup.snapshot import Viewpoint
+    from orienter_tasks.lifecycle.context import InstanceContext
+
+LOCK = "cleanup"
+
+
+def clean_up(ctx: InstanceContext, scope: Scope, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Clean up, or say what a clean-up would do.
+
+    Raises:
+        ConfigError: nobody can be asked, or the answer is no; nothing was touched.
+        NotFoundError: the instance that was named does not exist.
+        ConflictError: another clean-up, or a command on the instance that was named, does not end.
+        CheckError: something did not go.
+        BackendError: all that could be seen went, but the engine could not be asked.
+    """
+    if as_json and not (dry_run or yes):
+        raise ConfigError("--json cannot ask", hint="add --dry-run or --yes")
+    view = _viewpoint(ctx)
+    if dry_run:
+        _show(ctx, *_look(view, scope), as_json=as_json)
+        return
+
+    def waiting(holder: str) -> None:
+        ctx.report.warn(f"waiting for {holder}")
+
+    seconds = ctx.settings.timeouts.lock
+    with locked(LOCK, timeout=seconds, on_wait=waiting):
+        plan, reality = _look(view, scope)
+        if not as_json:
+            _show(ctx, plan, reality, as_json=False)
+        if plan.goes and not yes:
+            _ask(plan)
+        outcome = carry_out(plan, reality, view, Manner(ctx.grace, seconds, waiting))
+        left = _look_again(view, plan, outcome)
+    if as_json:
+        ctx.report.json(as_document(plan, outcome, left))
+    else:
+        as_notes(ctx.report, outcome)
+    _conclude(ctx, plan, left)
+
+
+def _viewpoint(ctx: InstanceContext) -> Viewpoint:
+    from orienter_tasks.backends.docker import engine
+
+    return collect.Viewpoint(ctx.settings.project, ctx.claims, ctx.root, engine.shared())
+
+
+def _look(view: Viewpoint, scope: Scope) -> tuple[Plan, Reality]:
+    reality = collect.read(view, scope)
+    plan = make(scope, reality)
+    if scope.instance is not None and not plan.decisions:
+        unseen = f" ({reality.unseen[0]})" if reality.unseen else ""
+        raise NotFoundError(f"{view.project} has no instance {scope.instance}{unseen}", hint="see: inv instances")
+    return collect.measure(plan, view.engine), reality
+
+
+def _show(ctx: InstanceContext, plan: Plan, reality: Reality, *, as_json: bool) -> None:
+    if as_json:
+        ctx.report.json(as_document(plan, None, ()))
+        return
+    if plan.decisions:
+        ctx.report.answer(as_text(plan, reality.holders))
+    for note in plan.notes:
+        ctx.report.warn(note)
+    for unseen in plan.unseen if plan.blind else ():
+        ctx.report.warn(f"not seen: {unseen}")
+    if not plan.goes:
+        ctx.report.note(f"nothing of {plan.project} is to be cleaned up")
+
+
+def _ask(plan: Plan) -> None:
+    """Ask whether to go on: everything goes only for the project's name.
+
+    Raises:
+        ConfigError: nobody can be asked, or the answer is no.
+    """
+    if not sys.stdin.isatty():
+        raise ConfigError(f"cleanup.{plan.scope} would remove the above", hint="add --yes to do it unasked")
+    everything = plan.scope.name == "all"
+    question = f"type {plan.project} to remove all this: " if everything else "do this? [y/N] "
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    answer = sys.stdin.readline().strip()
+    if answer != plan.project if everything else answer.lower() not in ("y", "yes"):
+        raise ConfigError("nothing was stopped or removed")
+
+
+def _look_again(view: Viewpoint, plan: Plan, outcome: Outcome) -> list[tuple[Thing, str]]:
+    """Return what did not go, with the reason: what failed, and what is there all the same."""
+    reality = collect.read(view, plan.scope)
+    left = {(thing.kind, thing.key): (thing, error.line()) for thing, error in outcome.failed}
+    spared = {(thing.kind, thing.key) for thing, _ in outcome.spared}
+    planned = {(decision.thing.kind, decision.thing.key) for decision in plan.goes}
+    still = {(thing.kind, thing.key): thing for thing in reality.things}
+    due = {(d.thing.kind, d.thing.key): d.thing for d in make(plan.scope, reality).goes}
+    for key, thing in {**{key: still[key] for key in planned if key in still}, **due}.items():
+        emptied = thing.kind == "log" and not thing.size
+        if key not in spared and not emptied:
+            left.setdefault(key, (thing, "it is still there"))
+    return list(left.values())
+
+
+def _conclude(ctx: InstanceContext, plan: Plan, left: list[tuple[Thing, str]]) -> None:
+    if left:
+        raise CheckError(
+            f"{len(left)} of {len(plan.goes)} things of {plan.project} did not go",
+            hint="deal with the reasons below, then run this again",
+            details=[f"  {told(thing)}: {reason}" for thing, reason in left],
+        )
+    if plan.blind:
+        raise BackendError(
+            f"clean-up of {plan.project} is not complete: {plan.unseen[0]}",
+            hint="start the engine, then run this again",
+        )
+    if plan.goes:
+        ctx.report.note(f"{len(plan.goes)} things of {plan.project} are cleaned up")

@@ -1,0 +1,111 @@
+"""What a clean-up deals with, as it was found: things, checkouts, and the whole reading of reality."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from orienter_tasks.identity.checkouts import Checkout
+    from orienter_tasks.identity.claims import Claim
+
+Kind = Literal["process", "container", "network", "volume", "record", "log", "directory", "claim"]
+KINDS: tuple[Kind, ...] = ("process", "container", "network", "volume", "record", "log", "directory", "claim")
+"""In the order in which they go."""
+DOCKER_KINDS: tuple[Kind, ...] = ("container", "network", "volume")
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A claim, and what became of its checkout."""
+
+    claim: Claim
+    checkout: Checkout
+
+    def holds(self, thing: Thing) -> bool:
+        """Say whether a thing is labelled as this claim's, also from before its checkout was moved."""
+        claim = self.claim
+        return thing.project == claim.project and thing.instance == claim.id and thing.root in claim.roots
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Something of ours that is there.
+
+    Attributes:
+        kind: what it is.
+        name: for people.
+        key: what it is acted on by: an engine's id, a path, a claim's token, `pid:mark` of a process.
+        project, instance, root: whose it says that it is.
+        component: of what; a directory is `data`, `logs` or `pids`.
+        size: bytes; None where that is not told.
+        running: a process or container runs, a record's process lives, a network has something attached.
+        written_at: when a log was last written to; seconds since the epoch.
+        obstacle: why it may never go; "" when nothing speaks against it.
+    """
+
+    kind: Kind
+    name: str
+    key: str
+    project: str
+    instance: int
+    root: str
+    component: str = ""
+    size: int | None = None
+    running: bool = False
+    written_at: float | None = None
+    obstacle: str = ""
+
+
+@dataclass(frozen=True)
+class Root:
+    """What is known of a checkout that no claim of this user names.
+
+    Attributes:
+        exists: whether something lies there.
+        obstacle: why its things may not even go by name, such as that it is another user's.
+    """
+
+    exists: bool
+    obstacle: str = ""
+
+
+@dataclass(frozen=True)
+class Reality:
+    """Everything of one project that was found.
+
+    Attributes:
+        project: whose.
+        holders: its claims, with their checkouts.
+        things: what is there; claims are not among them.
+        unclaimed: the roots that things name and no claim does.
+        taken_at: when it was read; seconds since the epoch.
+        engine_seen: whether a Docker engine told what it has.
+        unseen: what could not be seen, in words.
+    """
+
+    project: str
+    holders: Sequence[Holder]
+    things: Sequence[Thing]
+    unclaimed: Mapping[str, Root] = field(default_factory=dict)
+    taken_at: float = 0.0
+    engine_seen: bool = True
+    unseen: Sequence[str] = ()
+
+    def holder_of(self, thing: Thing) -> Holder | None:
+        """Return the claim that a thing belongs to."""
+        return next((holder for holder in self.holders if holder.holds(thing)), None)
+
+
+def claim_as_thing(claim: Claim) -> Thing:
+    """Describe a claim as something that may go."""
+    return Thing(
+        kind="claim",
+        name=f"id {claim.id}",
+        key=claim.token,
+        project=claim.project,
+        instance=claim.id,
+        root=claim.root,
+    )

@@ -1,0 +1,170 @@
+"""Read reality for a clean-up: claims and their checkouts, processes, what the engine has, and files."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orienter_tasks.commands.cleanup import files
+from orienter_tasks.commands.cleanup.model import Holder, Reality, Root, Thing
+from orienter_tasks.errors import OrienterError
+from orienter_tasks.identity import checkouts as checkout
+from orienter_tasks.identity.checkouts import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from orienter_tasks.backends.docker.engine import Engine
+    from orienter_tasks.commands.cleanup.plan import Plan
+    from orienter_tasks.commands.cleanup.processes import Found
+    from orienter_tasks.commands.cleanup.scope import Scope
+    from orienter_tasks.identity.checkouts import Checkout
+    from orienter_tasks.identity.claims import Claim, Claims
+
+NOT_MINE = "it is another user's"
+
+
+@dataclass(frozen=True)
+class Viewpoint:
+    """From where reality is read.
+
+    Attributes:
+        project: whose things.
+        claims: the claims of this user.
+        here: the checkout that the command runs in.
+        engine: the Docker engine.
+    """
+
+    project: str
+    claims: Claims
+    here: Path
+    engine: Engine
+
+
+def read(view: Viewpoint, scope: Scope) -> Reality:
+    """Read what a clean-up has to know.
+
+    Raises:
+        ConfigError: the claims cannot be read; a newer version's are left alone.
+    """
+    claims = [claim for claim in view.claims.read() if claim.project == view.project]
+    processes, docker, unseen = _running(view, scope)
+    holders = [Holder(claim, judge(view, claim, claims, processes)) for claim in claims]
+    things = [
+        *_claimed_or_not(view.project, processes, holders),
+        *docker,
+        *(thing for holder in holders if scope.covers(holder.claim.id) for thing in _files(scope, holder)),
+    ]
+    return Reality(
+        project=view.project,
+        holders=holders,
+        things=things,
+        unclaimed={
+            thing.root: Root(checkout.exists(Path(thing.root)), checkout.owner_obstacle(Path(thing.root)))
+            for thing in things
+            if not any(holder.holds(thing) for holder in holders)
+        },
+        taken_at=time.time(),
+        engine_seen=not unseen,
+        unseen=unseen,
+    )
+
+
+def judge(view: Viewpoint, claim: Claim, claims: Sequence[Claim], processes: Sequence[Found] = ()) -> Checkout:
+    """Say what became of a claim's checkout, looking also where other checkouts and its own processes are."""
+    return checkout.judge(claim, _hints(view, claim, claims, processes))
+
+
+def processes_of(project: str, holder: Holder) -> list[Thing]:
+    """Find the processes of a claim that are there now, but for the one that started this very command."""
+    from orienter_tasks.commands.cleanup import processes
+
+    found = _claimed_or_not(project, processes.read(), [holder])
+    return [thing for thing in found if holder.holds(thing) and not thing.obstacle]
+
+
+def measure(plan: Plan, engine: Engine) -> Plan:
+    """Add the sizes of the volumes and directories that go."""
+    kinds = {decision.thing.kind for decision in plan.goes}
+    known: dict[str, int] = {}
+    if "volume" in kinds:
+        from orienter_tasks.commands.cleanup.engine import sizes
+
+        known.update(sizes(engine))
+    for decision in plan.goes:
+        if decision.thing.kind == "directory":
+            known[decision.thing.key] = files.size_of(Path(decision.thing.key))
+    return replace(
+        plan,
+        decisions=tuple(
+            replace(decision, thing=replace(decision.thing, size=known.get(decision.thing.key)))
+            if decision.thing.kind in ("volume", "directory")
+            else decision
+            for decision in plan.decisions
+        ),
+    )
+
+
+def _running(view: Viewpoint, scope: Scope) -> tuple[list[Found], list[Thing], list[str]]:
+    """Read processes and what the engine has; logs alone need neither."""
+    if scope.name == "logs":
+        return [], [], []
+    from orienter_tasks.commands.cleanup import engine as engines, processes
+
+    silent = view.engine.why_silent()
+    unseen = f"containers, volumes and networks: no engine answers at {view.engine.endpoint}: {silent}"
+    if silent is not None:
+        return processes.read(), [], [unseen]
+    try:
+        return processes.read(), engines.read(view.engine, view.project), []
+    except OrienterError as error:
+        return processes.read(), [], [f"containers, volumes and networks: {error}"]
+
+
+def _claimed_or_not(project: str, found: Sequence[Found], holders: Sequence[Holder]) -> Iterator[Thing]:
+    """Describe processes as their claim's; without one, only those that say that they are this project's."""
+    from orienter_tasks.commands.cleanup import processes
+
+    for ours in found:
+        holder = next((one for one in holders if _is_of(ours, one)), None)
+        if holder is not None:
+            yield processes.as_thing(ours, project, holder.claim.root)
+        elif processes.project_of(ours) == project:
+            thing = processes.as_thing(ours, project, ours.root)
+            yield thing if ours.mine else replace(thing, obstacle=NOT_MINE)
+
+
+def _is_of(found: Found, holder: Holder) -> bool:
+    claim, place = holder.claim, holder.checkout.place
+    known = found.root in claim.roots or (place is not None and found.root == str(place))
+    return known and found.instance == claim.id and found.project in ("", claim.project)
+
+
+def _files(scope: Scope, holder: Holder) -> Iterator[Thing]:
+    """Give an instance's own files, where its checkout is or what is left of it."""
+    claim, place = holder.claim, holder.checkout.place
+    if holder.checkout.state is State.GONE:
+        place = Path(claim.root)
+    if place is None:
+        return
+    if scope.takes_data:
+        yield from files.directories(claim, place)
+    if scope.named or os.path.realpath(place) != str(place):
+        return
+    if "log" in scope.kinds and holder.checkout.state is State.HERE:
+        yield from files.logs(claim, place)
+    if "record" in scope.kinds and holder.checkout.state is State.HERE:
+        yield from files.dead_records(claim, place)
+
+
+def _hints(view: Viewpoint, claim: Claim, claims: Sequence[Claim], processes: Sequence[Found]) -> Iterator[Path]:
+    yield view.here
+    for other in claims:
+        yield Path(other.root)
+    for ours in processes:
+        if ours.root in claim.roots and ours.instance == claim.id:
+            directory = Path(ours.directory)
+            yield from (directory, *directory.parents)

@@ -1,0 +1,195 @@
+"""`inv instances`: every instance of this user on this machine, once or as long as one looks.
+
+A container's memory is read from the kernel's own accounts; the engine's statistics, which take a second, are never
+asked. Sizes on disk are waited for briefly: what is not known by then is a dash, and named.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orienter_tasks.errors import ConfigError
+from orienter_tasks.identity import checkouts
+from orienter_tasks.identity.checkouts import State
+from orienter_tasks.observe import inventory
+from orienter_tasks.observe.disk import Gauge
+from orienter_tasks.output import live
+from orienter_tasks.output.console import redrawable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.table import Table
+
+    from orienter_tasks.identity.checkouts import Checkout
+    from orienter_tasks.identity.claims import Claim
+    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.observe.disk import Disk
+    from orienter_tasks.observe.inventory import Found
+
+COLUMNS = (
+    *("id", "worktree", "branch", "state", "url", "backend", "services"),
+    *("memory", "data", "logs", "up", "last used"),
+)
+DROPPABLE = ("logs", "last used", "backend", "branch", "data", "up", "memory", "services")
+LEAST = {"worktree": 14, "branch": 12, "state": 9}
+RIGHT = ("id", "services", "memory", "data", "logs", "up", "last used")
+
+GLANCE = 0.3  # how long a table waits for sizes on disk
+THOROUGH = 6.0  # and a document, which nobody looks at; the engine itself is given five
+INTERVAL = 2.0
+DISK_ROUNDS = 5  # in a live table, sizes are measured anew every so many readings
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An instance, and what became of its checkout."""
+
+    found: Found
+    checkout: Checkout
+
+    @property
+    def state(self) -> str:
+        """What it is doing; or where its checkout is, if it is not where it was."""
+        away = self.checkout.state
+        if away is State.HERE or self.found.state == "conflict":
+            return self.found.state
+        return "orphaned" if away is State.GONE else away.value
+
+
+@dataclass(frozen=True)
+class Overview:
+    """All instances, and what could not be seen."""
+
+    entries: Sequence[Entry]
+    unseen: Sequence[str]
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know besides."""
+        away = [entry for entry in self.entries if entry.checkout.state is not State.HERE]
+        return [f"not seen: {unseen}" for unseen in self.unseen] + [
+            f"{entry.found.instance}: {entry.checkout.reason} → {checkouts.remedy(entry.found.claim, entry.checkout)}"
+            for entry in away
+        ]
+
+    @property
+    def last_words(self) -> list[str]:
+        """The ends of the logs of what died in instances that else run."""
+        partial = [entry.found for entry in self.entries if entry.state == "partial"]
+        return [line for found in partial for line in inventory.last_words(found)]
+
+
+def show(ctx: InstanceContext, *, watch: bool, as_json: bool) -> None:
+    """Show all instances.
+
+    Raises:
+        ConfigError: they are to be watched where nothing can be drawn.
+    """
+    if watch:
+        _watch(ctx, as_json=as_json)
+        return
+    overview = _once(ctx.claims.read(), THOROUGH if as_json else GLANCE)
+    for note in overview.notes:
+        ctx.report.warn(note)
+    if as_json:
+        documents = [_document(entry) for entry in overview.entries]
+        ctx.report.json({"instances": documents, "unseen": list(overview.unseen)})
+    elif overview.entries:
+        ctx.report.table(COLUMNS, _rows(overview), droppable=DROPPABLE, least=LEAST, right=RIGHT)
+        for line in overview.last_words:
+            ctx.report.answer(line)
+    else:
+        ctx.report.note("no checkout has an instance yet; start one with: inv dev")
+
+
+def _once(claims: Sequence[Claim], patience: float) -> Overview:
+    with Gauge(claims) as gauge:
+        taken = inventory.take(claims)
+        gauge.wait(patience)
+        return _overview(taken, {claim.token: gauge.of(claim) for claim in claims})
+
+
+def _overview(taken: inventory.Inventory, sizes: dict[str, Disk]) -> Overview:
+    claims = [found.claim for found in taken.instances]
+    hints = [Path(claim.root) for claim in claims]
+    entries = [
+        Entry(replace(found, disk=sizes.get(found.claim.token)), checkouts.judge(found.claim, hints))
+        for found in taken.instances
+    ]
+    disks = [(entry.found.instance, entry.found.disk) for entry in entries]
+    untold = [str(instance) for instance, disk in disks if disk is None or None in (disk.data, disk.logs)]
+    unseen = list(taken.unseen)
+    if untold:
+        unseen.append(f"sizes on disk of {', '.join(untold)}: not all could be counted in time")
+    return Overview(entries, unseen)
+
+
+def _watch(ctx: InstanceContext, *, as_json: bool) -> None:
+    if as_json or not redrawable(sys.stdout):
+        raise ConfigError(
+            "--watch draws on a terminal, and " + ("--json does not" if as_json else "stdout is none"),
+            hint="leave it out; a script can ask again as often as it likes",
+        )
+    from rich.text import Text
+
+    def draw(overview: Overview) -> Table:
+        from orienter_tasks.output import tables
+
+        width = ctx.report.console(sys.stdout).width
+        table = tables.drawn(COLUMNS, _rows(overview), width, droppable=DROPPABLE, least=LEAST, right=RIGHT)
+        table.title, table.title_justify = f"Instances: {len(overview.entries)}  Ctrl-C ends", "left"
+        table.caption, table.caption_justify = Text("\n".join(overview.notes), "yellow"), "left"
+        return table
+
+    live.follow(ctx.report, map(draw, _readings(ctx)))
+
+
+def _readings(ctx: InstanceContext) -> Iterator[Overview]:
+    """Read again and again; sizes are measured beside it, and the last known ones are shown until there are others."""
+    sizes: dict[str, Disk] = {}
+    while True:
+        claims = ctx.claims.read()
+        with Gauge(claims) as gauge:
+            for number, taken in enumerate(live.every(INTERVAL, lambda: inventory.take(ctx.claims.read()))):
+                measured = gauge.wait(GLANCE if number == 0 else 0.0)
+                if measured or not sizes:
+                    sizes.update({claim.token: gauge.of(claim) for claim in claims})
+                yield _overview(taken, sizes)
+                if measured and number >= DISK_ROUNDS:
+                    break
+
+
+def _rows(overview: Overview) -> list[list[str]]:
+    several = len({entry.found.instance.project for entry in overview.entries}) > 1
+    return [_row(entry, several=several) for entry in overview.entries]
+
+
+def _row(entry: Entry, *, several: bool) -> list[str]:
+    one, (up, of) = entry.found, entry.found.services_up
+    failed = [f"{part.name} {part.end}" for part in one.parts if part.end] if entry.state == "partial" else []
+    instance, disk = one.instance, one.disk
+    return [
+        f"{instance.project}/{instance.id}" if several else str(instance.id),
+        instance.worktree,
+        one.branch or "–",
+        f"{entry.state}, {', '.join(failed)}" if failed else entry.state,
+        instance.url,
+        one.backend or "–",
+        f"{up}/{of}" if of else "–",
+        inventory.megabytes(one.memory),
+        inventory.space(disk.data if disk else None),
+        inventory.space(disk.logs if disk else None),
+        inventory.ago(one.since) or "–",
+        f"{inventory.ago(one.used_at)} ago",
+    ]
+
+
+def _document(entry: Entry) -> dict[str, object]:
+    checkout = entry.checkout
+    place = str(checkout.place) if checkout.place is not None else None
+    told = {"state": checkout.state.value, "reason": checkout.reason, "place": place}
+    return {**inventory.as_document(entry.found), "state": entry.state, "checkout": told}

@@ -1,0 +1,32 @@
+"""Which components the user means by the names on the command line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orienter_tasks.errors import ConfigError
+from orienter_tasks.settings.load import nearest
+from orienter_tasks.settings.model import INFRA
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orienter_tasks.lifecycle.context import InstanceContext
+
+
+def known_components(ctx: InstanceContext, names: Sequence[str]) -> list[str]:
+    """Require that every name is a component of this instance."""
+    known = [*INFRA, *(hook.name for hook in ctx.settings.hooks.before_services), *ctx.settings.services]
+    return _known(names, known)
+
+
+def known_services(ctx: InstanceContext, names: Sequence[str]) -> list[str]:
+    """Require that every name is a service of the settings."""
+    return _known(names, list(ctx.settings.services))
+
+
+def _known(names: Sequence[str], known: Sequence[str]) -> list[str]:
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"-s {name}: there is no such component", hint=nearest(name, known))
+    return list(names)

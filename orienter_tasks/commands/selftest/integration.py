@@ -1,0 +1,184 @@
+"""`inv test.integration`: two throwaway instances side by side, each with its row and its object, and nothing left."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from orienter_tasks.backends.clients import sessions as login
+from orienter_tasks.backends.nginx.configuration import apply, probe
+from orienter_tasks.commands.selftest import sandbox as throwaway
+from orienter_tasks.commands.selftest.outcome import Outcome, prove
+from orienter_tasks.commands.verify.collect import look_at_all
+from orienter_tasks.commands.verify.rules import judge
+from orienter_tasks.errors import CheckError
+from orienter_tasks.lifecycle.stop import stop_instance
+from orienter_tasks.machine import ports
+from orienter_tasks.processes import tree
+from orienter_tasks.processes.describe import describe
+from orienter_tasks.settings.model import INFRA, INFRA_PORTS
+from orienter_tasks.stack.component import NotReadyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.identity.claims import Claim
+    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.settings.model import BackendName, Settings
+
+NAMES = ("one", "two")
+TABLE = "orienter_throwaway"
+
+
+def checks(
+    root: Path, settings: Settings, claims: Sequence[Claim], backend: Callable[[], BackendName]
+) -> Iterator[Outcome]:
+    """Start two instances, try whether they see each other, and take them away.
+
+    Args:
+        root: the checkout whose configuration is checked.
+        settings: its settings.
+        claims: of all checkouts: their ids and ports are left alone.
+        backend: says on which backend.
+    """
+    configs: list[InstanceConfig] = []
+    outcomes: list[Outcome] = []
+
+    def run() -> str:
+        name = backend()
+        with throwaway.ground(root, settings) as ground:
+            numbers = throwaway.free_ids(settings, claims, len(NAMES))
+            contexts = [ground.context(ground.checkout(*pair), name) for pair in zip(NAMES, numbers, strict=True)]
+            begun = time.monotonic()
+            start_all(contexts)
+            seconds = time.monotonic() - begun
+            configs.extend(ctx.config for ctx in contexts)
+            outcomes.extend(_proofs(contexts))
+        return f"ids {' and '.join(map(str, numbers))} on {name} in {seconds:.1f} s"
+
+    yield prove("two instances start side by side", run)
+    yield from outcomes
+    if configs:
+        yield prove("nothing is left", lambda: nothing_left(configs))
+
+
+def start_all(contexts: Sequence[InstanceContext]) -> None:
+    """Start the infrastructure of several instances at once, as `inv infra.up` does.
+
+    Raises:
+        OrienterError: the first failure; what was started is stopped again.
+    """
+    try:
+        for ctx in contexts:
+            startup = ctx.begin()
+            apply(ctx.config, ctx.backend)
+            startup.check(INFRA)
+            startup.runner.add(ctx.plan.infra)  # it starts in threads of its own
+        for ctx in contexts:
+            ctx.begin().runner.wait(INFRA)
+            ctx.finish()
+    except BaseException:
+        for ctx in contexts:
+            ctx.abort()
+        raise
+
+
+def _proofs(contexts: Sequence[InstanceContext]) -> Iterator[Outcome]:
+    configs = [ctx.config for ctx in contexts]
+    yield prove("each page answers as its own", lambda: pages(configs))
+    yield prove("a row is seen by its own only", lambda: rows(configs))
+    yield prove("an object is seen by its own only", lambda: objects(configs))
+    yield prove("they share nothing", lambda: nothing_shared(contexts))
+    yield prove("one stops, the other goes on", lambda: one_stops(contexts))
+
+
+def pages(configs: Sequence[InstanceConfig]) -> str:
+    """Require that each nginx says whose it is."""
+    for config in configs:
+        try:
+            probe(config)
+        except NotReadyError as error:
+            raise CheckError(str(error)) from error
+    return ", ".join(config.instance.url for config in configs)
+
+
+def rows(configs: Sequence[InstanceConfig]) -> str:
+    """Write a row into each database and read them all."""
+    for config in configs:
+        with login.database(config) as database:
+            database.rows(f"CREATE TABLE {TABLE} (instance integer NOT NULL)")
+            database.rows(f"INSERT INTO {TABLE} VALUES (:number)", number=config.instance.id)  # noqa: S608 - our own name
+    for config in configs:
+        _require_only_own(config, _numbers(config), "row")
+    return ", ".join(config.variables["POSTGRES_DB"] for config in configs)
+
+
+def objects(configs: Sequence[InstanceConfig]) -> str:
+    """Put an object into each bucket and list them all."""
+    for config in configs:
+        with login.store(config) as store:
+            store.put(str(config.instance.id), str(config.instance.root).encode())
+    for config in configs:
+        with login.store(config) as store:
+            _require_only_own(config, [int(name) for name in store.objects()], "object")
+            if store.get(str(config.instance.id)) != str(config.instance.root).encode():
+                raise CheckError(f"the object of {config.instance} has changed")
+            alien = {other.variables["S3_BUCKET"] for other in configs if other is not config} & set(store.buckets())
+            if alien:
+                raise CheckError(f"the store of {config.instance} has {', '.join(sorted(alien))}")
+    return ", ".join(config.variables["S3_BUCKET"] for config in configs)
+
+
+def nothing_shared(contexts: Sequence[InstanceContext]) -> str:
+    """Let `infra.verify` look at them."""
+    found = judge(look_at_all([(ctx.config, ctx.backend_name) for ctx in contexts]))
+    wrong = [check for check in found if check.verdict in ("shared", "unseen")]
+    if wrong:
+        raise CheckError(f"{wrong[0].topic}: {wrong[0].detail}")
+    return f"{sum(check.verdict == 'ok' for check in found)} checks of infra.verify"
+
+
+def one_stops(contexts: Sequence[InstanceContext]) -> str:
+    """Stop one with its data; the other must not notice."""
+    first, *others = contexts
+    stop_instance(first.instance, first.backend, first.grace, lambda _: None)
+    first.backend.remove_data()
+    for ctx in others:
+        _require_only_own(ctx.config, _numbers(ctx.config), "row")
+    stayed = ", ".join(str(ctx.instance.id) for ctx in others)
+    return f"instance {first.instance.id} and its data went, and {stayed} stayed"
+
+
+def nothing_left(configs: Sequence[InstanceConfig]) -> str:
+    """Require that no process, port, container, volume, network or directory of them is left."""
+    left = []
+    for config in configs:
+        left += [describe(process) for process in tree.members(config.instance)]
+        held = {name: config.instance.ports[name] for name in INFRA_PORTS}
+        left += [f"port {port} ({name})" for name, port in held.items() if not ports.is_free(port)]
+        left += [str(path) for path in (config.instance.root,) if path.exists()]
+        left += _resources(config)
+    if left:
+        raise CheckError(f"left: {', '.join(left)}", hint="inv doctor")
+    return "no process, port, container, volume, network or directory"
+
+
+def _resources(config: InstanceConfig) -> list[str]:
+    from orienter_tasks.backends.docker import engine, survey
+
+    if not engine.answers():
+        return []
+    found = survey.read(engine.shared(), project=config.instance.project)
+    return [f"{one.kind} {one.name}" for one in found]
+
+
+def _numbers(config: InstanceConfig) -> list[int]:
+    with login.database(config) as database:
+        return [int(number) for (number,) in database.rows(f"SELECT instance FROM {TABLE}")]  # noqa: S608 - our own name
+
+
+def _require_only_own(config: InstanceConfig, seen: Sequence[int], what: str) -> None:
+    if list(seen) != [config.instance.id]:
+        raise CheckError(f"{config.instance} should see its own {what}, and sees those of {list(seen)}")

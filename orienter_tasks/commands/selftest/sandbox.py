@@ -1,0 +1,252 @@
+"""Throwaway checkouts below DATA_DIR's parent: a git repository of their own, linked worktrees, their own state.
+
+Whatever is started in them is known by the claims in that state, so that also a run that was killed can be cleared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import subprocess
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from orienter_tasks.backends.protocol import InstanceConfig
+from orienter_tasks.errors import CheckError, NotFoundError
+from orienter_tasks.identity.claims import Claims, of_claim
+from orienter_tasks.infra import choice
+from orienter_tasks.instance.model import PRIVILEGED_NGINX_MOVE, make_instance, port_plan
+from orienter_tasks.instance.variables import derive, read_dotenv
+from orienter_tasks.lifecycle.context import InstanceContext, RunOptions
+from orienter_tasks.lifecycle.stop import stop_instance
+from orienter_tasks.machine import ports
+from orienter_tasks.machine.state import is_locked, locked, private_dir, write_private
+from orienter_tasks.settings.defaults import PORTS, SERVICES
+from orienter_tasks.settings.load import load
+from orienter_tasks.settings.model import INFRA_PORTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from orienter_tasks.identity.claims import Claim
+    from orienter_tasks.settings.model import BackendName, Settings
+
+PREFIX = "test-"
+LONGEST_BASE = 28
+LOCK_SECONDS = 600.0
+GIT_SECONDS = 30.0
+REMOVAL_ATTEMPTS = 5
+REMOVAL_PAUSE = 0.1
+UNSET = ("AI_INSTANCE_ID", "AI_INSTANCE_ROOT", "WHATSAPP_ENABLED")
+GIT_ENV = {
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    **{f"GIT_{who}_{what}": "orienter@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+}
+
+
+class Ground:
+    """A directory for throwaway checkouts, on which this process works for a while.
+
+    Args:
+        directory: where.
+        host: the checkout whose configuration is checked.
+        settings: its settings.
+        dotenv: its `.env`, as text; "" for none.
+    """
+
+    def __init__(self, directory: Path, host: Path, settings: Settings, dotenv: str) -> None:
+        self.directory = directory
+        self._host = host
+        self._dotenv = dotenv
+        project = f"{settings.project[:LONGEST_BASE]}-{directory.name}"
+        self.settings = msgspec.structs.replace(settings, project=project)
+
+    def checkout(self, name: str, instance_id: int) -> Path:
+        """Make a linked worktree with the host's templates and `.env`, that asks for an id."""
+        repository = self.directory / "repository"
+        if not repository.exists():
+            repository.mkdir()
+            _git(repository, "init", "--quiet")
+            _git(repository, "commit", "--quiet", "--allow-empty", "--no-verify", "--message=throwaway")
+        root = self.directory / name
+        _git(repository, "worktree", "add", "--quiet", "--detach", str(root))
+        return self._furnished(root, instance_id)
+
+    def folder(self, name: str) -> Path:
+        """Make a directory with the host's templates and `.env`, for instances that are not started."""
+        root = self.directory / name
+        root.mkdir()
+        return self._furnished(root, 0)
+
+    def _furnished(self, root: Path, instance_id: int) -> Path:
+        if (self._host / "templates").is_dir():
+            (root / "templates").symlink_to(self._host / "templates", target_is_directory=True)
+        write_private(root / ".env", f"{_without_id(self._dotenv)}AI_INSTANCE_ID={instance_id}\n")
+        return root
+
+    def context(self, root: Path, backend: BackendName) -> InstanceContext:
+        """Return the context of a run in one of the checkouts."""
+        return InstanceContext(root, raw_of(self.settings), options=RunOptions(backend=backend, quiet=True))
+
+    def config(self, root: Path, instance_id: int, backend: BackendName) -> InstanceConfig:
+        """Describe an instance of one of the checkouts that is not to be started."""
+        moved = {}
+        port = self.settings.ports["nginx"] + instance_id * 1000
+        if backend == "embedded" and not ports.may_bind(port):
+            moved = {"nginx": port + PRIVILEGED_NGINX_MOVE}
+        instance = make_instance(self.settings, instance_id, root, moved)
+        dotenv, _ = read_dotenv(root / ".env")
+        return InstanceConfig(instance, self.settings, derive(instance, self.settings, dotenv, {}, backend=backend))
+
+    def claims(self) -> list[Claim]:
+        """Return the claims that were made here."""
+        return Claims(self.directory / "state").read()
+
+    def clear(self) -> None:
+        """Stop and remove everything that was made here; it can be done twice.
+
+        Raises:
+            OrienterError: something is left, and so is the directory, which knows what.
+        """
+        with _own_state(self.directory / "state"):
+            for claim in self.claims():
+                _remove(claim, self.settings)
+        _remove_directory(self.directory)
+
+
+@contextmanager
+def ground(host: Path, settings: Settings) -> Iterator[Ground]:
+    """Give a new throwaway directory and work with its own state; clear it whatever happens.
+
+    What a killed run left is cleared first: only one runs at a time in a checkout.
+    """
+    base = host / ".dev-data"
+    dotenv = host / ".env"
+    text = dotenv.read_text(encoding="utf-8", errors="replace") if dotenv.is_file() else ""
+    with ExitStack() as stack:
+        stack.enter_context(locked(_lock_name(host), timeout=LOCK_SECONDS))
+        for directory in _directories(host):
+            Ground(directory, host, settings, text).clear()
+        made = Ground(private_dir(base / f"{PREFIX}{secrets.token_hex(3)}"), host, settings, text)
+        stack.callback(made.clear)
+        stack.enter_context(_own_state(private_dir(made.directory / "state")))
+        yield made
+
+
+def left(host: Path) -> list[Path]:
+    """Return the throwaway directories that a killed run has left in a checkout; none while a run is going on."""
+    return [] if is_locked(_lock_name(host)) else _directories(host)
+
+
+def _directories(host: Path) -> list[Path]:
+    return sorted((host / ".dev-data").glob(f"{PREFIX}*"))
+
+
+def _lock_name(host: Path) -> str:
+    return f"test-{hashlib.sha256(os.fsencode(host)).hexdigest()[:12]}"
+
+
+def raw_of(settings: Settings) -> dict[str, Any]:
+    """Write settings in invoke.yaml's shape; loading that gives the same settings."""
+    raw: dict[str, Any] = msgspec.to_builtins(settings)
+    raw["ports"] |= dict.fromkeys(PORTS.keys() - raw["ports"].keys())
+    raw["services"] |= dict.fromkeys(SERVICES.keys() - raw["services"].keys())
+    if load(raw) != settings:
+        raise RuntimeError("the settings cannot be written down")
+    return raw
+
+
+def free_ids(settings: Settings, claims: Sequence[Claim], count: int) -> list[int]:
+    """Return ids, the highest first, whose infrastructure's ports nobody has claimed and nobody holds.
+
+    Raises:
+        CheckError: there are not so many.
+    """
+    claimed = {port for claim in claims for port in claim.ports.values()}
+    found: list[int] = []
+    for number in range(settings.instances.max, -1, -1):
+        plan = port_plan(settings, number)
+        wanted = {plan[name] for name in INFRA_PORTS}
+        if not wanted & claimed and all(ports.is_free(port) and ports.may_bind(port) for port in wanted):
+            found.append(number)
+        if len(found) == count:
+            return found
+    raise CheckError(
+        f"{count} throwaway instances need {count} ids whose ports are free, and there are {len(found)}",
+        hint="see: inv instances; stop one, or raise orienter.instances.max",
+    )
+
+
+def _remove(claim: Claim, settings: Settings) -> None:
+    settings = msgspec.structs.replace(settings, project=claim.project)
+    instance, root = of_claim(claim), Path(claim.root)
+    if not claim.backend or not root.is_dir():
+        return
+    dotenv, _ = read_dotenv(root / ".env")
+    config = InstanceConfig(instance, settings, derive(instance, settings, dotenv, {}, backend=claim.backend))
+    backend = choice.make(choice.named(claim.backend), config)
+    stop_instance(instance, backend, settings.timeouts.stop, lambda _: None)
+    backend.remove_data()
+
+
+def _remove_directory(directory: Path) -> None:
+    """Remove a directory; what vanishes or appears meanwhile (a server's last file) only means to try again."""
+    for attempt in range(REMOVAL_ATTEMPTS):
+        try:
+            shutil.rmtree(directory)
+        except FileNotFoundError:
+            if not directory.exists():
+                return
+        except OSError as error:
+            if attempt == REMOVAL_ATTEMPTS - 1:
+                raise CheckError(
+                    f"{directory} cannot be removed: {error.strerror}", hint="remove it yourself"
+                ) from error
+        else:
+            return
+        time.sleep(REMOVAL_PAUSE)
+
+
+@contextmanager
+def _own_state(directory: Path) -> Iterator[None]:
+    """Let this process keep claims, locks and caches in a directory of its own for a while, and forget who it is."""
+    changed: Mapping[str, str | None] = {"ORIENTER_STATE_DIR": str(directory), **dict.fromkeys(UNSET)}
+    former = {name: os.environ.get(name) for name in changed}
+    _set(changed)
+    try:
+        yield
+    finally:
+        _set(former)
+
+
+def _set(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def _without_id(text: str) -> str:
+    kept = [line for line in text.splitlines() if not line.replace("export ", "").strip().startswith(UNSET)]
+    return "".join(f"{line}\n" for line in kept)
+
+
+def _git(directory: Path, *words: str) -> None:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-C", str(directory), "-c", f"core.hooksPath={os.devnull}", *words]
+    try:
+        done = subprocess.run(
+            command, env={**inherited, **GIT_ENV}, capture_output=True, text=True, timeout=GIT_SECONDS, check=False
+        )
+    except FileNotFoundError as error:
+        raise NotFoundError("git is not on PATH", hint="see: inv doctor") from error
+    if done.returncode != 0:
+        raise CheckError(f"git {words[0]} fails: {done.stderr.strip()}")

@@ -1,0 +1,85 @@
+"""Show what an instance's components are doing, and where everything is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orienter_tasks.observe import inventory
+from orienter_tasks.settings.model import INFRA
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orienter_tasks.lifecycle.context import InstanceContext
+
+NO_CONSOLE = "no console"
+STATUS_COLUMNS = ("component", "state", "port", "what", "up", "memory")
+
+
+def status(ctx: InstanceContext, names: Sequence[str], *, as_json: bool) -> bool:
+    """Show the components of this instance; say whether all that should run does."""
+    taken = inventory.take([ctx.claim], with_listeners=True)
+    found = taken.instances[0]
+    for unseen in taken.unseen:
+        ctx.report.warn(f"not seen: {unseen}")
+    if as_json:
+        document = inventory.as_document(found)
+        document["components"] = [
+            part for part in inventory.part_documents(found) if not names or part["name"] in names
+        ]
+        ctx.report.json({**document, "unseen": list(taken.unseen)})
+        return found.state == "running"
+    rows = _status_rows(ctx, found, names)
+    title = f"{ctx.instance}  {found.state}  {ctx.instance.url}"
+    ctx.report.table(STATUS_COLUMNS, rows, title=title, wrapping="what", droppable=("memory",))
+    for line in inventory.last_words(found):
+        ctx.report.answer(line)
+    return found.state == "running"
+
+
+def announce(ctx: InstanceContext) -> None:
+    """Print where everything is."""
+    instance, variables = ctx.instance, ctx.variables
+    facts = [("page", instance.url)]
+    for name, service in ctx.settings.services.items():
+        if service.port and any(name == running.name for running in ctx.plan.services):
+            facts.append((name, f"http://localhost:{instance.ports[service.port]}"))
+    facts += [
+        ("postgres", f"localhost:{instance.ports['postgres']}, database {variables['POSTGRES_DB']}"),
+        ("s3", f"localhost:{instance.ports['minio_api']}, bucket {variables['S3_BUCKET']}"),
+        ("backend", ctx.claim.backend),
+        ("logs", str(instance.log_dir)),
+    ]
+    ctx.report.box(f"instance {instance.id} · {instance.worktree}", facts)
+
+
+def _status_rows(ctx: InstanceContext, found: inventory.Found, names: Sequence[str]) -> list[list[str]]:
+    parts = {part.name: part for part in found.parts}
+    expected = [*INFRA, *ctx.settings.services]
+    skipped = dict(ctx.plan.skipped) if ctx.claim.backend else {}
+    rows = []
+    for name in dict.fromkeys([*expected, *parts]):
+        if names and name not in names:
+            continue
+        port = str(_port(ctx, name) or "")
+        part = parts.get(name)
+        if part is None:
+            state = "skipped" if name in skipped else "stopped"
+            rows.append([name, state, port, skipped.get(name, ""), "", ""])
+            continue
+        what = f"{part.what}, {NO_CONSOLE}" if part.running and name == "minio" and not _console(ctx) else part.what
+        memory = inventory.megabytes(part.memory) if part.running else ""
+        rows.append([name, part.state, port, what, inventory.ago(part.started_at), memory])
+    return rows
+
+
+def _console(ctx: InstanceContext) -> bool:
+    """Whether the S3 store has a web console: the embedded rclone has none."""
+    return not any(NO_CONSOLE in standing.detail for standing in ctx.backend.standings())
+
+
+def _port(ctx: InstanceContext, name: str) -> int | None:
+    if name in INFRA:
+        return ctx.instance.ports["minio_api" if name == "minio" else name]
+    service = ctx.settings.services.get(name)
+    return ctx.instance.ports[service.port] if service is not None and service.port else None

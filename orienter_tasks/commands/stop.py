@@ -1,0 +1,115 @@
+"""Stop an instance, parts of it, or all instances of the project."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from orienter_tasks.commands.names import known_services
+from orienter_tasks.errors import ConfigError, ConflictError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orienter_tasks.backends.protocol import Holding
+    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.observe.inventory import Part
+
+
+def stop_services(ctx: InstanceContext, names: Sequence[str]) -> None:
+    """Stop the named services, or all."""
+    from orienter_tasks.lifecycle import stop as shutdown
+
+    wanted = known_services(ctx, names)
+    stopped = []
+    if _anything_runs(ctx):
+        ctx.lock_for_stopping()
+        stopped = shutdown.stop_services(ctx.instance, wanted, ctx.grace, ctx.progress().show)
+        ctx.finish()
+    if not stopped:
+        ctx.report.note(f"{ctx.instance}: no such service was running")
+
+
+def stop_this(ctx: InstanceContext, *, volumes: bool = False, yes: bool = False, services: bool = True) -> None:
+    """Stop this instance; with `volumes` remove its data after asking.
+
+    Raises:
+        ConflictError: when services still run that need the infrastructure, and only that was to stop.
+    """
+    if not ctx.claim.backend and not _anything_runs(ctx):
+        ctx.report.note(f"{ctx.instance} is not running")
+        return
+    if not services:
+        busy = [part.name for part in _services_up(ctx)]
+        if busy:
+            raise ConflictError(
+                f"{', '.join(busy)} of {ctx.instance} still run", hint="stop everything with: inv dev.stop"
+            )
+    doomed = list(ctx.backend.holdings(sizes=not yes)) if volumes and ctx.claim.backend else []
+    if doomed:
+        confirm(ctx, doomed, yes=yes)
+    ctx.lock_for_stopping()
+    ctx.progress()
+    ran = ctx.stop()
+    removed = ctx.backend.remove_data() if doomed else []
+    ctx.finish()
+    ctx.touch()
+    ctx.report.note(f"{ctx.instance} is stopped" if ran else f"{ctx.instance} was not running")
+    for name in removed:
+        ctx.report.note(f"removed {name}")
+
+
+def stop_every(ctx: InstanceContext, *, volumes: bool) -> None:
+    """Stop every instance of this project, one thread each; report what could not be stopped.
+
+    Raises:
+        ConfigError: when the data of all was to go: that is clean-up's to plan.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from orienter_tasks.lifecycle.others import stop
+
+    if volumes:
+        raise ConfigError("--all --volumes would remove the data of every checkout", hint="do it in each one")
+    claims = [claim for claim in ctx.claims.read() if claim.project == ctx.settings.project]
+    with ThreadPoolExecutor(max_workers=max(1, len(claims))) as pool:
+        outcomes = list(pool.map(lambda claim: stop(claim, ctx.settings, ctx.claims, ctx.grace), claims))
+    failures = [outcome for outcome in outcomes if outcome is not None]
+    ctx.report.note(f"{len(claims) - len(failures)} of {len(claims)} instances of {ctx.settings.project} are stopped")
+    for failure in failures[1:]:
+        ctx.report.error(failure)
+    if failures:
+        raise failures[0]
+
+
+def confirm(ctx: InstanceContext, doomed: Sequence[Holding], *, yes: bool) -> None:
+    """Ask before data goes; a pipe without `--yes` is refused.
+
+    Raises:
+        ConfigError: when nobody can be asked, or the answer is no.
+    """
+    from orienter_tasks.observe import inventory
+
+    sizes = ", ".join(f"{holding.name} ({inventory.megabytes(holding.size)})" for holding in doomed)
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigError(f"this removes the data of {ctx.instance}: {sizes}", hint="add --yes to do it unasked")
+    ctx.report.warn(f"this removes the data of {ctx.instance}: {sizes}")
+    sys.stderr.write("remove it? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise ConfigError("nothing was stopped or removed")
+
+
+def _services_up(ctx: InstanceContext) -> list[Part]:
+    from orienter_tasks.observe import inventory
+
+    found = inventory.take([ctx.claim], with_memory=False).instances[0]
+    return [part for part in found.services if part.running]
+
+
+def _anything_runs(ctx: InstanceContext) -> bool:
+    from orienter_tasks.processes import tree
+
+    return bool(tree.names(ctx.instance))

@@ -1,0 +1,145 @@
+"""`inv infra.verify`: find the running instances of this project, look at each, judge, and tell."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orienter_tasks.backends.protocol import InstanceConfig
+from orienter_tasks.commands.verify.collect import look_at_all
+from orienter_tasks.commands.verify.rules import judge
+from orienter_tasks.errors import CheckError, NotFoundError
+from orienter_tasks.identity.claims import of_claim
+from orienter_tasks.infra import choice
+from orienter_tasks.instance.variables import derive, read_dotenv
+from orienter_tasks.observe import inventory
+from orienter_tasks.output import checks
+from orienter_tasks.settings.load import load, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from orienter_tasks.commands.verify.rules import Check, Verdict
+    from orienter_tasks.commands.verify.snapshot import Evidence
+    from orienter_tasks.identity.claims import Claim
+    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.output.checks import Line, Mark
+    from orienter_tasks.settings.model import Settings
+
+MARKS: dict[Verdict, Mark] = {"ok": "ok", "shared": "problem", "unseen": "unseen", "absent": "absent"}
+
+
+def verify(ctx: InstanceContext, raw_settings_of: Callable[[Path], object], *, as_json: bool) -> None:
+    """Prove that the running instances of this project share nothing; claims nothing and changes nothing.
+
+    Args:
+        ctx: the run.
+        raw_settings_of: reads what another checkout's invoke.yaml says under `orienter:`; None when it says nothing.
+        as_json: print one document instead of the list.
+
+    Raises:
+        NotFoundError: no instance runs.
+        CheckError: something is shared, or could not be seen.
+    """
+    taken = inventory.take(_claims_of(ctx), with_memory=False)
+    up = {str(found.instance.root) for found in taken.instances if any(part.running for part in found.parts)}
+    claims = [claim for claim in _claims_of(ctx) if claim.root in up]
+    for unseen in taken.unseen:
+        ctx.report.warn(f"not seen: {unseen}")
+    if not claims and not taken.unseen:
+        raise NotFoundError(f"no instance of {ctx.settings.project} is running", hint="start one with: inv dev")
+    evidence = look_at_all([(config_of(ctx, claim, raw_settings_of), choice.named(claim.backend)) for claim in claims])
+    found = judge(evidence)
+    if as_json:
+        ctx.report.json(_document(evidence, found, taken.unseen))
+    else:
+        checks.show(ctx.report, [_line(check) for check in found], title=_title(evidence))
+    _raise_failures(found, taken.unseen)
+
+
+def config_of(ctx: InstanceContext, claim: Claim, raw_settings_of: Callable[[Path], object]) -> InstanceConfig:
+    """Describe another checkout's instance by its own claim, settings and `.env`."""
+    root, settings = Path(claim.root), ctx.settings
+    here = root == ctx.root
+    if not here:
+        settings = _settings_of(root, raw_settings_of, settings)
+    instance = of_claim(claim)
+    dotenv, _ = read_dotenv(root / ".env")
+    variables = derive(instance, settings, dotenv, os.environ if here else {}, backend=claim.backend)
+    return InstanceConfig(instance, settings, variables, claim.former_roots)
+
+
+def _settings_of(root: Path, raw_settings_of: Callable[[Path], object], otherwise: Settings) -> Settings:
+    raw = raw_settings_of(root)
+    return otherwise if raw is None else load(plain(raw))
+
+
+def _claims_of(ctx: InstanceContext) -> list[Claim]:
+    return [claim for claim in ctx.claims.read() if claim.project == ctx.settings.project and claim.backend]
+
+
+def _title(evidence: Sequence[Evidence]) -> str:
+    names = ", ".join(f"{one.instance.id} ({one.instance.worktree}, {one.backend})" for one in evidence)
+    return f"{'instance' if len(evidence) == 1 else 'instances'} {names or 'unknown'}"
+
+
+def _line(check: Check) -> Line:
+    topic = check.topic if check.topic.startswith("between") else f"{check.instances[0]} {check.topic}"
+    return checks.Line(MARKS[check.verdict], topic, check.detail, check.remedy)
+
+
+def _raise_failures(found: Sequence[Check], unseen: Sequence[str]) -> None:
+    shared = [check for check in found if check.verdict == "shared"]
+    if shared:
+        first = shared[0]
+        ids = " and ".join(map(str, first.instances))
+        raise CheckError(
+            f"isolation is broken in {len(shared)} of {len(found)} checks: {first.topic} of instance {ids}: "
+            f"{first.detail}",
+            hint=first.remedy,
+        )
+    missed = [check for check in found if check.verdict == "unseen"]
+    if missed or unseen:
+        what = missed[0].detail if missed else unseen[0]
+        raise CheckError(f"isolation is not proved: {what}", hint="see: inv doctor")
+
+
+def _document(evidence: Sequence[Evidence], found: Sequence[Check], unseen: Sequence[str]) -> Mapping[str, object]:
+    return {
+        "isolated": not unseen and all(check.verdict in ("ok", "absent") for check in found),
+        "instances": [_seen(one) for one in evidence],
+        "checks": [
+            {
+                "instances": list(check.instances),
+                "topic": check.topic.removeprefix("between: "),
+                "between": check.topic.startswith("between"),
+                "verdict": check.verdict,
+                "detail": check.detail,
+                "remedy": check.remedy,
+            }
+            for check in found
+        ],
+        "unseen": list(unseen),
+    }
+
+
+def _seen(one: Evidence) -> Mapping[str, object]:
+    cluster = one.cluster
+    return {
+        "id": one.instance.id,
+        "root": str(one.instance.root),
+        "worktree": one.instance.worktree,
+        "backend": one.backend,
+        "database": one.database,
+        "databases": list(cluster.databases) if cluster else None,
+        "system_identifier": cluster.system_identifier if cluster else None,
+        "postgres_started_at": cluster.started_at if cluster else None,
+        "data_directory": cluster.data_directory if cluster else None,
+        "bucket": one.bucket,
+        "buckets": list(one.buckets) if one.buckets is not None else None,
+        "networks": {network.name: list(network.members) for network in one.networks},
+        "data": {place.source: place.component for place in one.places},
+        "ports": list(one.listening),
+        "processes": [{"component": actor.component, "what": actor.description} for actor in one.actors],
+    }

@@ -1,0 +1,122 @@
+"""What an instance's native processes use: variables, working directories, connections."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orienter_tasks.commands.verify.snapshot import Actor, Place
+from orienter_tasks.processes.census import descendants, read
+from orienter_tasks.processes.describe import describe
+from orienter_tasks.processes.record import COMPONENT_MARKER, load_all
+from orienter_tasks.settings.model import INFRA, SIDECARS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import psutil
+
+    from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.instance.model import Instance
+
+SERVERS = (*INFRA, *SIDECARS)
+ROOT = "AI_INSTANCE_ROOT"
+NAMED = ("AI_INSTANCE_ID", ROOT)
+CARRIED = (*NAMED, "POSTGRES_DB", "S3_BUCKET")
+DATA = {"postgres": "", "minio": "data"}
+"""Below the working directory of its leader, where the files of an embedded server are."""
+
+
+def actors(config: InstanceConfig, processes: Sequence[psutil.Process]) -> list[Actor]:
+    """Say of each process of an instance which of its variables are not the instance's."""
+    import psutil
+
+    known = components(config.instance)
+    found = []
+    for process in processes:
+        try:
+            environ = process.environ()
+            marker = environ.get(COMPONENT_MARKER, "")
+            component = marker or known.get(process.pid, "") or "a process"
+            wrong = _wrong(environ, component, config)
+            found.append(Actor(str(process.pid), component, describe(process), wrong))
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def components(instance: Instance) -> dict[int, str]:
+    """Say which component each process of the recorded trees is part of."""
+    seen = read()
+    alive = [record for record in load_all(instance) if record.alive()]
+    return {pid: record.component for record in alive for pid in descendants(seen, [record.pid])}
+
+
+def _wrong(environ: Mapping[str, str], component: str, config: InstanceConfig) -> tuple[str, ...]:
+    """Compare what a process carries with the instance's variables.
+
+    Servers get the two that name the instance, and their children (such as nginx's workers) write their titles over
+    them: those are known by descent.
+    """
+    server = component in SERVERS
+    if server and COMPONENT_MARKER not in environ:
+        return ()
+    wanted = NAMED if server else CARRIED
+    # what was started before the checkout was moved has its former path
+    right = {name: config.instance.roots if name == ROOT else (config.variables[name],) for name in wanted}
+    return tuple(
+        f"{name}={environ[name]}" if name in environ else f"{name} missing"
+        for name in wanted
+        if environ.get(name) not in right[name]
+    )
+
+
+def places(instance: Instance, listed: Sequence[str] = ("postgres", "minio")) -> list[Place]:
+    """Find where the embedded servers that run really keep their files."""
+    import psutil
+
+    found = []
+    for record in load_all(instance):
+        if record.component not in listed or not record.alive():
+            continue
+        cwd = psutil.Process(record.pid).cwd()
+        source = os.path.join(cwd, DATA[record.component]).rstrip("/")  # noqa: PTH118 - as the system tells it
+        found.append(place(record.component, source, instance))
+    return found
+
+
+def place(component: str, source: str, instance: Instance, *, data: bool = True) -> Place:
+    """Describe a directory of this machine; it is the instance's own when it lies below its DATA_DIR.
+
+    A mount keeps the path at which the checkout lay when it was made.
+    """
+    real = os.path.realpath(source)
+    homes = [os.path.realpath(replace(instance, root=Path(root)).data_dir) for root in instance.roots]
+    try:
+        status = os.stat(real)  # noqa: PTH116 - a path of the system's
+        key = f"{status.st_dev}:{status.st_ino}"
+    except OSError:
+        key = real
+    return Place(component, source, key, own=any(os.path.commonpath([real, home]) == home for home in homes), data=data)
+
+
+def calls(processes: Sequence[psutil.Process]) -> dict[int, str]:
+    """Return the ports of this machine that processes are connected to, each with one of those that are."""
+    import psutil
+
+    found: dict[int, str] = {}
+    for process in processes:
+        try:
+            connections = process.net_connections("tcp")
+        except psutil.Error:
+            continue
+        for connection in connections:
+            if connection.status == psutil.CONN_ESTABLISHED and connection.raddr and _is_here(connection.raddr.ip):
+                found.setdefault(connection.raddr.port, describe(process))
+    return found
+
+
+def _is_here(address: str) -> bool:
+    return address.startswith(("127.", "::1", "::ffff:127."))

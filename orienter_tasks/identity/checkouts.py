@@ -1,0 +1,218 @@
+"""What became of a claim's checkout: only git may say that it is gone, and anything unclear means that it is not.
+
+Read from git's own files (gitrepository-layout(5), git-worktree(1) under DETAILS); nothing is started or written.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import stat
+from dataclasses import dataclass
+from enum import Enum
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orienter_tasks.identity.resolve import MARKER
+from orienter_tasks.machine import worktree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from orienter_tasks.identity.claims import Claim
+
+OWN_DIRECTORIES = (".dev-data", ".dev-pids", "logs")
+NEIGHBOURS = 4000
+_INSTANCE_DIRECTORY = re.compile(r"instance-\d+")
+
+
+class State(Enum):
+    """What became of a checkout."""
+
+    HERE = "here"
+    GONE = "gone"
+    MOVED = "moved"
+    UNMOUNTED = "unmounted"
+    LOCKED = "locked"
+    UNCERTAIN = "uncertain"
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """What became of a checkout, how that is known, and where its files are now (None: nowhere that is known)."""
+
+    state: State
+    reason: str
+    place: Path | None = None
+
+
+class HiddenError(Exception):
+    """Something cannot be seen, which is not the same as that it is not there."""
+
+
+def judge(claim: Claim, hints: Iterable[Path] = ()) -> Checkout:
+    """Say what became of a checkout.
+
+    Args:
+        claim: its claim.
+        hints: directories at which it might be found if it was moved.
+    """
+    root = Path(claim.root)
+    try:
+        if _there(root) and not _is_husk(root):
+            return Checkout(State.HERE, "its checkout exists", root)
+        if worktree.device_of(root) != claim.device:
+            return Checkout(State.UNMOUNTED, "its checkout's disk does not seem to be mounted")
+        moved = _find_marker(claim, hints)
+        if moved is not None:
+            return Checkout(State.MOVED, f"its checkout was moved to {moved}", moved)
+        return _ask_git(claim, root)
+    except HiddenError as error:
+        return Checkout(State.UNCERTAIN, str(error))
+
+
+def remedy(claim: Claim, checkout: Checkout) -> str:
+    """Return what to do about a checkout that is not where its claim says; "" when it is."""
+    by_name = f"inv cleanup.instance {claim.id}"
+    return {
+        State.HERE: "",
+        State.GONE: "inv cleanup.weekly",
+        State.MOVED: f"cd {shlex.quote(str(checkout.place or claim.root))} && inv env.show",
+        State.UNMOUNTED: f"mount its disk again, or: {by_name}",
+        State.LOCKED: f"git worktree unlock {shlex.quote(claim.root)}, or: {by_name}",
+        State.UNCERTAIN: by_name,
+    }[checkout.state]
+
+
+def owner_obstacle(root: Path) -> str:
+    """Say why things of a checkout that no claim names are not this user's to remove; "" when they may be."""
+    for path in (root, *root.parents):
+        try:
+            owner = os.lstat(path).st_uid
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError) as error:
+            return f"its checkout cannot be seen: {getattr(error, 'strerror', error)}"
+        return "it is another user's" if owner not in (os.geteuid(), 0) else ""
+    return ""
+
+
+def exists(root: Path) -> bool:
+    """Say whether something lies at a path, or might."""
+    try:
+        return _there(root)
+    except HiddenError:
+        return True
+
+
+def _ask_git(claim: Claim, root: Path) -> Checkout:
+    git_dir = Path(claim.git_dir)
+    linked = git_dir.is_absolute() and git_dir.parent.name == "worktrees" and git_dir.name != ".git"
+    if not linked or root in git_dir.parents:
+        return Checkout(State.UNCERTAIN, "its checkout is not there, but git confirms that of linked worktrees only")
+    repository = git_dir.parent.parent
+    if not (_there(repository / "HEAD") and _there(repository / "objects")):
+        return Checkout(State.UNCERTAIN, f"the repository of its checkout cannot be seen: {repository}")
+    if not _there(git_dir):
+        return Checkout(State.GONE, "its checkout is gone, and git has no such worktree any more")
+    if _there(git_dir / "locked"):
+        return Checkout(State.LOCKED, "its checkout is not there, but git worktree lock keeps it")
+    return _ask_pointer(claim, _pointer(git_dir))
+
+
+def _ask_pointer(claim: Claim, pointer: Path) -> Checkout:
+    """Judge by where git remembers the worktree's `.git` file to be."""
+    there = _there(pointer)
+    if pointer.parent in map(Path, claim.roots):
+        if there:
+            return Checkout(State.UNCERTAIN, "git still sees its checkout")
+        return Checkout(State.GONE, "its checkout is gone, and git calls that worktree prunable")
+    where = f"git says that its checkout was moved to {pointer.parent}"
+    if there:
+        return Checkout(State.MOVED, where)
+    return Checkout(State.UNCERTAIN, f"{where}, which is not there")
+
+
+def _pointer(git_dir: Path) -> Path:
+    """Return the path of the worktree's `.git` file as git remembers it; it may be relative to git's directory."""
+    try:
+        text = (git_dir / "gitdir").read_bytes().rstrip(b"\n")
+    except OSError as error:
+        raise HiddenError(f"{git_dir}/gitdir cannot be read: {error.strerror}") from error
+    path = Path(os.path.normpath(git_dir / os.fsdecode(text)))
+    if not text or path.name != ".git":
+        raise HiddenError(f"{git_dir}/gitdir does not name a worktree")
+    return path
+
+
+def _there(path: Path) -> bool:
+    """Say whether something lies at a path.
+
+    Raises:
+        HiddenError: it cannot be told.
+    """
+    try:
+        status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode):
+            os.stat(path)  # noqa: PTH116 - beside lstat
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if os.path.lexists(path):
+            raise HiddenError(f"{path} is a symbolic link that leads nowhere") from error
+        return False
+    except (OSError, ValueError) as error:
+        raise HiddenError(f"{path} cannot be seen: {getattr(error, 'strerror', error)}") from error
+    return True
+
+
+def _is_husk(root: Path) -> bool:
+    """Whether nothing but our own directories is left of a checkout, as when a service outlived it and wrote logs."""
+    try:
+        with os.scandir(root) as entries:
+            for entry in entries:
+                ours = entry.name in OWN_DIRECTORIES and entry.is_dir(follow_symlinks=False)
+                if not ours or not all(_INSTANCE_DIRECTORY.fullmatch(path.name) for path in Path(entry.path).iterdir()):
+                    return False
+    except OSError:
+        return False
+    return True
+
+
+def _find_marker(claim: Claim, hints: Iterable[Path]) -> Path | None:
+    """Find the checkout that took the claim's mark with it: where we are told to look, else not far from here."""
+    here = {Path(root) for root in claim.roots}
+    seen: set[Path] = set()
+    for place in (*hints, *_neighbours(claim)):
+        if place in seen or place in here:
+            continue
+        seen.add(place)
+        try:
+            text = (place / ".dev-data" / f"instance-{claim.id}" / MARKER).read_bytes()[:100]
+        except (OSError, ValueError):
+            continue
+        if text.strip() == claim.token.encode():
+            return place
+    return None
+
+
+def _neighbours(claim: Claim) -> Iterator[Path]:
+    """Give the directories near a checkout's old place and near its main checkout, a few thousand around each."""
+    root, main = Path(claim.root), Path(claim.main_root)
+    for base in dict.fromkeys((root.parent, root.parent.parent, main, main.parent, main.parent.parent)):
+        if base != base.parent:  # not all of the machine
+            yield from islice(_two_deep(base), NEIGHBOURS)
+
+
+def _two_deep(base: Path) -> Iterator[Path]:
+    for child in _directories(base):
+        yield child
+        yield from _directories(child)
+
+
+def _directories(base: Path) -> list[Path]:
+    try:
+        with os.scandir(base) as entries:
+            return sorted(Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return []

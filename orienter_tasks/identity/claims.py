@@ -1,0 +1,190 @@
+"""Who holds which id: records in the per-user state directory, changed only under a lock.
+
+A claim keeps two checkouts from sharing an id, and so a database, without a word. Reading needs no lock: the file is
+replaced whole.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from orienter_tasks.errors import ConfigError, ConflictError
+from orienter_tasks.instance.model import Instance
+from orienter_tasks.machine.state import SCHEMA_VERSION, locked, state_dir, write_private
+from orienter_tasks.settings.model import HIGHEST_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+LOCK_SECONDS = 30.0
+
+_PROJECT = re.compile(r"[a-z][a-z0-9_-]*")
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """One checkout's hold on an id.
+
+    Attributes:
+        token: a random name of this claim; also written to DATA_DIR, so that a moved checkout is recognized.
+        project: prefix of names; ids are counted within it.
+        id: the id.
+        root: the checkout's real path.
+        former_roots: where the checkout lay before it was moved.
+        worktree: its name for people.
+        main_root: the main checkout that it is linked to, or its own root.
+        git_dir: its own git directory; "" without git.
+        device: the device number that the root lay on.
+        backend: "" until the instance first had infrastructure.
+        ports: every port of its plan, so that plans with other bases never meet this one.
+        moved: those of them that do not follow the formula.
+        claimed_at: seconds since the epoch.
+        used_at: when a start, stop or other changing command last ran.
+        services: what the last start of all services was to run; it does not say what runs.
+    """
+
+    token: str
+    project: str
+    id: int
+    root: str
+    worktree: str
+    main_root: str
+    git_dir: str
+    device: int
+    ports: dict[str, int]
+    moved: dict[str, int] = {}
+    former_roots: tuple[str, ...] = ()
+    backend: str = ""
+    claimed_at: float = 0.0
+    used_at: float = 0.0
+    services: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what could send a destructive command astray."""
+        if not 0 <= self.id <= HIGHEST_ID or not all(map(_is_checkout_path, self.roots)):
+            raise ValueError(f"not a claim: id {self.id}, roots {self.roots!r}")
+        if not _PROJECT.fullmatch(self.project):
+            raise ValueError(f"not a claim: project {self.project!r}")
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """Every path under which this checkout's resources may be labelled."""
+        return (self.root, *self.former_roots)
+
+
+def _is_checkout_path(path: str) -> bool:
+    return path.startswith("/") and path == os.path.normpath(path) and path not in ("/", "//")
+
+
+class _File(msgspec.Struct, kw_only=True):
+    schema_version: int
+    claims: list[Claim]
+
+
+class Claims:
+    """The claims of this user on this machine."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self._path = (directory or state_dir()) / "claims.json"
+
+    def read(self) -> list[Claim]:
+        """Return all claims.
+
+        Raises:
+            ConfigError: for a file that a newer version wrote, or that is no claims file; it is left alone.
+        """
+        try:
+            data = self._path.read_bytes()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise ConfigError(f"cannot read {self._path}: {error.strerror}") from error
+        hint = f"look at {self._path}; moving it away makes every checkout claim its id anew"
+        try:
+            version = msgspec.json.decode(data, type=dict[str, object]).get("schema_version")
+            if version != SCHEMA_VERSION:
+                raise ConfigError(
+                    f"{self._path} has schema version {version}, this program knows {SCHEMA_VERSION}",
+                    hint="update orienter-tasks",
+                )
+            return msgspec.json.decode(data, type=_File).claims
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ConfigError(f"the claims file is damaged: {error}", hint=hint) from error
+
+    @contextmanager
+    def changing(self, on_wait: Callable[[str], None] | None = None) -> Iterator[list[Claim]]:
+        """Give the list of claims to change, under the lock; it is written back unless an error is raised."""
+        with locked("claims", timeout=LOCK_SECONDS, on_wait=on_wait):
+            claims = self.read()
+            before = list(claims)
+            yield claims
+            if claims != before:
+                self._write(claims)
+
+    def update(self, token: str, **changes: object) -> Claim | None:
+        """Change fields of one claim; None when it is no longer there."""
+        with self.changing() as claims:
+            for index, claim in enumerate(claims):
+                if claim.token == token:
+                    claims[index] = msgspec.structs.replace(claim, **changes)
+                    return claims[index]
+        return None
+
+    def release(self, token: str) -> None:
+        """Forget a claim."""
+        with self.changing() as claims:
+            claims[:] = [claim for claim in claims if claim.token != token]
+
+    def _write(self, claims: list[Claim]) -> None:
+        ordered = sorted(claims, key=lambda claim: (claim.project, claim.id, claim.root))
+        try:
+            content = msgspec.json.format(msgspec.json.encode(_File(schema_version=SCHEMA_VERSION, claims=ordered)))
+        except UnicodeEncodeError as error:
+            raise ConfigError(f"a checkout's path is not UTF-8: {error.object!r}", hint="rename it") from error
+        write_private(self._path, content)
+
+
+def of_claim(claim: Claim) -> Instance:
+    """Build the instance that a claim describes, from any directory and without its settings."""
+    return Instance(claim.id, Path(claim.root), claim.project, claim.worktree, claim.ports, claim.former_roots)
+
+
+def held_by_root(claims: Sequence[Claim], root: Path, project: str) -> Claim | None:
+    """Return the claim of a checkout; of several ids that it held, the one it used last."""
+    held = [claim for claim in claims if claim.root == str(root) and claim.project == project]
+    return max(held, key=lambda claim: claim.used_at, default=None)
+
+
+def in_the_way(claims: Sequence[Claim], project: str, instance_id: int, ports: Sequence[int]) -> Claim | None:
+    """Return the claim that keeps an id from being free: the same project and id, or one of the same ports."""
+    wanted = set(ports)
+    for claim in claims:
+        if (claim.project == project and claim.id == instance_id) or wanted & set(claim.ports.values()):
+            return claim
+    return None
+
+
+def new_token() -> str:
+    """Make a claim's random name."""
+    return secrets.token_hex(8)
+
+
+def all_taken(holders: Sequence[Claim], project: str, lowest: int, highest: int) -> ConflictError:
+    """Describe that no id is free, with the table of who holds what since when."""
+    rows = [
+        f"  {claim.id:>3}  of {claim.project}  since {time.strftime('%Y-%m-%d', time.localtime(claim.claimed_at))}  "
+        f"{claim.root}"
+        for claim in sorted(holders, key=lambda claim: (claim.id, claim.project))
+    ]
+    return ConflictError(
+        f"no id is free for this checkout: {lowest} to {highest} of {project} are taken",
+        hint="free one with: inv cleanup.instance ID, or raise orienter.instances.max",
+        details=list(dict.fromkeys(rows)),
+    )

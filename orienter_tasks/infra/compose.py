@@ -1,0 +1,49 @@
+"""The compose file that equals what the SDK makes: the same specifications, rendered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orienter_tasks.backends import templates
+from orienter_tasks.backends.docker import labels
+from orienter_tasks.backends.docker.creation import HOST_NETWORK, LOG_DRIVER
+from orienter_tasks.backends.docker.resources import DATA_COMPONENTS
+from orienter_tasks.backends.docker.spec import all_specs
+
+if TYPE_CHECKING:
+    from orienter_tasks.backends.docker.placement import Placement
+    from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.backends.templates import Rendered
+
+TEMPLATE = "docker-compose.infra.yml.j2"
+FILE = "docker-compose.infra.yml"
+
+
+def render(config: InstanceConfig, placement: Placement) -> Rendered:
+    """Render the compose file of an instance into DATA_DIR; it holds the passwords, so only its owner may read it."""
+    instance = config.instance
+    specs = all_specs(config, placement)
+    rendered = templates.render(
+        instance.root,
+        TEMPLATE,
+        instance.data_dir / FILE,
+        {
+            "instance": instance,
+            "services": specs,
+            "labels": {spec.component: labels.of_container(spec) for spec in specs},
+            "host_network": HOST_NETWORK,
+            "log_driver": LOG_DRIVER,
+            "network_key": labels.COMPOSE_NETWORK,
+            "network_labels": labels.of_network(instance),
+            "volume_keys": {instance.volume(component): labels.volume_key(component) for component in DATA_COMPONENTS},
+            "volumes": [
+                {
+                    "key": labels.volume_key(component),
+                    "name": instance.volume(component),
+                    "labels": labels.of_volume(instance, component),
+                }
+                for component in DATA_COMPONENTS
+            ],
+        },
+    )
+    return templates.Rendered(rendered.path, rendered.content, mode=0o600)

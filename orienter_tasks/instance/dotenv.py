@@ -1,0 +1,118 @@
+"""Make a checkout's `.env` when it has none: from the main checkout's, from `.env.example`, or of generated secrets.
+
+An existing one is never rewritten.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orienter_tasks.errors import ConfigError
+from orienter_tasks.instance.variables import is_secret
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orienter_tasks.machine.worktree import Worktree
+
+_ASSIGNMENT = re.compile(r"^(?P<head>\s*(?:export\s+)?(?P<name>[A-Za-z_]\w*)\s*=\s*)(?P<value>.*?)(?P<tail>\s*)$")
+_PLACEHOLDER = re.compile(
+    r"(change|replace|your|placeholder|example|generate|secret[-_ ]?here|todo|fixme|xxx|<.*>|\.\.\.)", re.IGNORECASE
+)
+_GENERATED = ("POSTGRES_PASSWORD", "MINIO_ROOT_PASSWORD")
+
+
+@dataclass(frozen=True)
+class NewEnvFile:
+    """A `.env` to be written.
+
+    Attributes:
+        content: its text.
+        source: where it came from, for people.
+        generated: names of the secrets that were made up.
+    """
+
+    content: str
+    source: str
+    generated: tuple[str, ...] = ()
+
+
+def plan(tree: Worktree) -> NewEnvFile | None:
+    """Say what a checkout's `.env` should hold; None when it has one.
+
+    Raises:
+        ConfigError: when the file to copy cannot be read.
+    """
+    if os.path.lexists(tree.root / ".env"):
+        return None
+    main = tree.main_root / ".env"
+    if tree.linked and main.is_file():
+        kept = [line for line in _read(main).splitlines() if _name(line) not in ("AI_INSTANCE_ID", "AI_INSTANCE_ROOT")]
+        return NewEnvFile("\n".join(kept) + "\n", f"a copy of {main}")
+    example = tree.root / ".env.example"
+    if example.is_file():
+        return from_example(_read(example))
+    lines = [f"{name}={secrets.token_urlsafe(24)}" for name in _GENERATED]
+    return NewEnvFile("\n".join(lines) + "\n", "new", _GENERATED)
+
+
+def from_example(text: str) -> NewEnvFile:
+    """Take an example over, with its placeholder secrets replaced by generated ones."""
+    lines, generated = [], []
+    for line in text.splitlines():
+        match = _ASSIGNMENT.match(line)
+        if match and needs_secret(match["name"], match["value"]):
+            generated.append(match["name"])
+            line = f"{match['head']}{secrets.token_urlsafe(24)}"  # noqa: PLW2901 - the line as it will be
+        lines.append(line)
+    return NewEnvFile("\n".join(lines) + "\n", "made from .env.example", tuple(generated))
+
+
+def needs_secret(name: str, value: str) -> bool:
+    """Say whether a variable is an infrastructure secret that was left a placeholder.
+
+    An empty token of another service (such as Slack's) stays empty: it means that the service is not used.
+    """
+    bare = value.strip().strip("\"'")
+    if not is_secret(name):
+        return False
+    return bool(_PLACEHOLDER.search(bare)) or (not bare and name in _GENERATED)
+
+
+def create(tree: Worktree) -> NewEnvFile | None:
+    """Write a checkout's `.env` (mode 0600) when it has none; return what was written.
+
+    Raises:
+        ConfigError: when it cannot be written.
+    """
+    new = plan(tree)
+    if new is None:
+        return None
+    path = tree.root / ".env"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except FileExistsError:
+        return None  # another start was faster
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write {path}: {error.strerror}", hint="make the folder writable, or write .env yourself"
+        ) from error
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(new.content)
+    return new
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+
+
+def _name(line: str) -> str:
+    match = _ASSIGNMENT.match(line)
+    return match["name"] if match else ""

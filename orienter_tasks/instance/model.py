@@ -1,0 +1,127 @@
+"""An instance: one checkout's slot. Pure: id and root in; ports, names and directories out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orienter_tasks.settings.model import INFRA_PORTS, PORT_STEP
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from orienter_tasks.settings.model import Settings
+
+DEFAULT_PROJECT = "orienter"
+PRIVILEGED_NGINX_MOVE = 8000
+
+LABEL_PROJECT = "io.orienter.project"
+LABEL_INSTANCE = "io.orienter.instance"
+LABEL_ROOT = "io.orienter.root"
+LABEL_COMPONENT = "io.orienter.component"
+
+
+@dataclass(frozen=True)
+class Instance:
+    """What belongs to one checkout.
+
+    Attributes:
+        id: 0 for the main checkout, else 1 to `instances.max`.
+        root: the checkout's real path.
+        project: prefix of names, and the value of the project label.
+        worktree: the checkout's name for people (its directory's name).
+        ports: name (`nginx`, `minio_api`, …) to port number.
+        former_roots: where the checkout lay before it was moved: what was started there is its own.
+    """
+
+    id: int
+    root: Path
+    project: str
+    worktree: str
+    ports: Mapping[str, int]
+    former_roots: tuple[str, ...] = ()
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """Every path by which what belongs to this checkout may be marked."""
+        return (str(self.root), *self.former_roots)
+
+    def container(self, component: str) -> str:
+        """Name the container of a component: `orienter-postgres-1`."""
+        return f"{self.project}-{component}-{self.id}"
+
+    def volume(self, component: str) -> str:
+        """Name the data volume of a component: `postgres-data-1`; another project's has its name in front."""
+        prefix = "" if self.project == DEFAULT_PROJECT else f"{self.project}-"
+        return f"{prefix}{component}-data-{self.id}"
+
+    @property
+    def network(self) -> str:
+        """Name the Docker network."""
+        return f"{self.project}-network-{self.id}"
+
+    @property
+    def compose_project(self) -> str:
+        """Name the compose project."""
+        return f"{self.project}-instance-{self.id}"
+
+    @property
+    def data_dir(self) -> Path:
+        """Where this instance's own files live (mode 0700)."""
+        return self.root / ".dev-data" / f"instance-{self.id}"
+
+    @property
+    def log_dir(self) -> Path:
+        """Where the services' logs are written."""
+        return self.root / "logs" / f"instance-{self.id}"
+
+    @property
+    def pid_dir(self) -> Path:
+        """Where the records of native processes are kept."""
+        return self.root / ".dev-pids" / f"instance-{self.id}"
+
+    @property
+    def url(self) -> str:
+        """The address of the instance's page, through nginx."""
+        port = self.ports["nginx"]
+        return "http://localhost" if port == 80 else f"http://localhost:{port}"  # noqa: PLR2004 - HTTP's own port
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What marks a container, volume or network as this instance's own."""
+        return {LABEL_PROJECT: self.project, LABEL_INSTANCE: str(self.id), LABEL_ROOT: str(self.root)}
+
+    def __str__(self) -> str:
+        return f"instance {self.id} ({self.worktree})"
+
+
+def port_plan(settings: Settings, instance_id: int, moved: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Compute every port of an id: base + id * 1000, but for the ones that were moved."""
+    plan = {name: base + instance_id * PORT_STEP for name, base in settings.ports.items()}
+    return plan | dict(moved or {})
+
+
+def make_instance(
+    settings: Settings,
+    instance_id: int,
+    root: Path,
+    moved: Mapping[str, int] | None = None,
+    former_roots: tuple[str, ...] = (),
+) -> Instance:
+    """Build the instance of an id in a checkout."""
+    return Instance(
+        id=instance_id,
+        root=root,
+        project=settings.project,
+        worktree=root.name or str(root),
+        ports=port_plan(settings, instance_id, moved),
+        former_roots=former_roots,
+    )
+
+
+def component_of_port(settings: Settings, port_name: str) -> str:
+    """Say which component listens on a port of the plan; "" when none is configured to."""
+    if port_name in INFRA_PORTS:
+        return "minio" if port_name.startswith("minio") else port_name
+    return next((name for name, service in settings.services.items() if service.port == port_name), "")

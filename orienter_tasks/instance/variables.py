@@ -1,0 +1,266 @@
+"""From `.env`, the process environment and the instance to variables. Pure but for reading `.env`.
+
+Order, weakest first: `.env`, the process environment, the derived variables. Derived ones always win.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
+
+from orienter_tasks.errors import ConfigError
+from orienter_tasks.machine.ports import LOOPBACK
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from orienter_tasks.instance.model import Instance
+    from orienter_tasks.settings.model import Settings
+
+Origin = Literal["derived", "environment", ".env", "settings"]
+
+MASK = "••••••"
+
+_SECRET = re.compile(
+    r"PASSWORD|PASSWD|PASSPHRASE|(^|_)PASS(_|$)|SECRET|TOKEN|_KEY$|APIKEY|CREDENTIAL|PRIVATE", re.IGNORECASE
+)
+_URL_PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):([^/\s]+)@")  # up to the last @: a password may hold one
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off", ""}
+_PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+@dataclass(frozen=True)
+class Variables:
+    """The variables of one instance.
+
+    Attributes:
+        values: every variable that the instance defines: those of `.env` and the derived ones.
+        origins: where each of them came from.
+        ignored: names that `.env` sets to something else than their derived value, with what `.env` says.
+    """
+
+    values: Mapping[str, str]
+    origins: Mapping[str, Origin]
+    ignored: Mapping[str, str]
+
+    def __getitem__(self, name: str) -> str:
+        return self.values[name]
+
+    def over(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return a whole process environment: these variables over the given one."""
+        return {**environ, **self.values}
+
+
+def read_dotenv(path: Path) -> tuple[dict[str, str], list[int]]:
+    """Read a `.env` file: its variables, and the numbers of lines that are none.
+
+    A file that does not exist is empty.
+
+    Raises:
+        ConfigError: when it cannot be read or is not text.
+    """
+    if not path.is_file():
+        return {}, []
+    from dotenv import parser
+
+    values: dict[str, str] = {}
+    broken: list[int] = []
+    try:
+        with path.open(encoding="utf-8") as file:
+            for binding in parser.parse_stream(file):
+                if binding.key is None and not binding.error:
+                    continue  # a comment, or nothing
+                if binding.error or binding.value is None or not _NAME.fullmatch(binding.key or ""):
+                    text = binding.original.string
+                    broken.append(binding.original.line + text[: len(text) - len(text.lstrip())].count("\n"))
+                else:
+                    values[str(binding.key)] = binding.value
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    return values, broken
+
+
+def derive(
+    instance: Instance,
+    settings: Settings,
+    dotenv: Mapping[str, str],
+    environ: Mapping[str, str],
+    *,
+    whatsapp: bool | None = None,
+    service_host: str = LOOPBACK,
+    backend: str = "",
+) -> Variables:
+    """Compute the variables of an instance.
+
+    Args:
+        instance: the instance.
+        settings: the host's settings.
+        dotenv: what its `.env` says.
+        environ: the process environment.
+        whatsapp: what the command line said about WhatsApp; None when it said nothing.
+        service_host: the address on which services are to listen.
+        backend: the instance's backend, once it is known.
+    """
+    given: dict[str, str] = {**dotenv, **{key: environ[key] for key in dotenv if key in environ}}
+    inputs = {
+        "POSTGRES_USER": settings.database.user,
+        "POSTGRES_PASSWORD": settings.database.password,
+        "MINIO_ROOT_USER": settings.storage.user,
+        "MINIO_ROOT_PASSWORD": settings.storage.password,
+    }
+    credentials = {name: environ.get(name) or dotenv.get(name) or default for name, default in inputs.items()}
+    derived = {
+        **_identification(instance, backend),
+        **{f"{name.upper()}_PORT": str(port) for name, port in instance.ports.items()},
+        **_database(instance, settings, dotenv, credentials),
+        **_storage(instance, settings, dotenv, credentials),
+        "DATA_DIR": str(instance.data_dir),
+        "LOG_DIR": str(instance.log_dir),
+        "PID_DIR": str(instance.pid_dir),
+        "WHATSAPP_ENABLED": _flag(_whatsapp_enabled(instance, dotenv, environ, whatsapp)),
+        "SERVICE_HOST": service_host,
+        "NODE_ENV": environ.get("NODE_ENV") or dotenv.get("NODE_ENV") or "development",
+        **_cross_links(instance, service_host),
+    }
+    origins: dict[str, Origin] = {key: "environment" if key in environ else ".env" for key in dotenv}
+    origins |= dict.fromkeys(derived, "derived")
+    for name in credentials:
+        origins[name] = "environment" if environ.get(name) else ".env" if dotenv.get(name) else "settings"
+    fixed = derived.keys() - {"WHATSAPP_ENABLED", "NODE_ENV", "POSTGRES_DB", "S3_BUCKET"}
+    ignored = {key: value for key, value in dotenv.items() if key in fixed and value != derived[key]}
+    return Variables(
+        values={**given, **credentials, **derived},
+        origins=origins,
+        ignored={key: value for key, value in ignored.items() if key != "AI_INSTANCE_ID"},
+    )
+
+
+def base_name(name: str, separator: str) -> str:
+    """Take one trailing id off a name, so that computing twice gives the same: `whatsapp_bot_1` → `whatsapp_bot`."""
+    return re.sub(rf"{re.escape(separator)}\d+$", "", name) or name
+
+
+def is_secret(name: str) -> bool:
+    """Say whether a variable of that name is likely to hold a secret."""
+    return bool(_SECRET.search(name))
+
+
+def masked(name: str, value: str) -> str:
+    """Return a variable's value as it may be shown: secrets and passwords within addresses hidden."""
+    if value and is_secret(name):
+        return MASK
+    return _URL_PASSWORD.sub(rf"\1:{MASK}@", value)
+
+
+def expand(text: str, values: Mapping[str, str], where: str) -> str:
+    """Replace `${NAME}` in a configured command or value; `${PYTHON}` is this interpreter.
+
+    Raises:
+        ConfigError: for a name that is not set, naming the key of the settings.
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        name = match[1]
+        if name == "PYTHON":
+            return sys.executable
+        if name not in values:
+            raise ConfigError(f"{where}: ${{{name}}} is not set", hint="see: inv env.show")
+        return values[name]
+
+    return _PLACEHOLDER.sub(replace, text)
+
+
+def expand_all(words: Sequence[str], values: Mapping[str, str], where: str) -> list[str]:
+    """Expand each word of a command."""
+    return [expand(word, values, where) for word in words]
+
+
+def _identification(instance: Instance, backend: str) -> dict[str, str]:
+    return {
+        "AI_INSTANCE_ID": str(instance.id),
+        "AI_INSTANCE_ROOT": str(instance.root),
+        "COMPOSE_PROJECT_NAME": instance.compose_project,
+        **({"ORIENTER_BACKEND": backend} if backend else {}),
+    }
+
+
+def _database(
+    instance: Instance, settings: Settings, dotenv: Mapping[str, str], credentials: Mapping[str, str]
+) -> dict[str, str]:
+    base = base_name(dotenv.get("POSTGRES_DB") or settings.database.name, "_")
+    name = f"{base}_{instance.id}"
+    user, password = quote(credentials["POSTGRES_USER"], safe=""), quote(credentials["POSTGRES_PASSWORD"], safe="")
+    port = instance.ports["postgres"]
+    return {
+        "POSTGRES_DB": name,
+        "DATABASE_URL": f"postgresql://{user}:{password}@{LOOPBACK}:{port}/{quote(name, safe='')}",
+    }
+
+
+def _storage(
+    instance: Instance, settings: Settings, dotenv: Mapping[str, str], credentials: Mapping[str, str]
+) -> dict[str, str]:
+    base = base_name(dotenv.get("S3_BUCKET") or settings.storage.bucket, "-")
+    return {
+        "S3_BUCKET": f"{base}-{instance.id}",
+        "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:{instance.ports['minio_api']}",
+        "AWS_ACCESS_KEY_ID": credentials["MINIO_ROOT_USER"],
+        "AWS_SECRET_ACCESS_KEY": credentials["MINIO_ROOT_PASSWORD"],
+        "AWS_REGION": settings.storage.region,
+        # newer SDKs send and expect checksums that other S3 servers than AWS's do not all know
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+    }
+
+
+def _cross_links(instance: Instance, host: str) -> dict[str, str]:
+    links = {}
+    if "opencode" in instance.ports:
+        url = f"http://{host}:{instance.ports['opencode']}"
+        links = {"OPENCODE_URL": url, "OPENCODE_SERVER_URL": url}
+    if "whatsapp" in instance.ports:
+        # Vite's /qr proxy reads this name; unset, it shows the main checkout's WhatsApp
+        links["WHATSAPP_API_PORT"] = str(instance.ports["whatsapp"])
+    return links
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _whatsapp_enabled(
+    instance: Instance, dotenv: Mapping[str, str], environ: Mapping[str, str], told: bool | None
+) -> bool:
+    """On in instance 0 only; `.env` may turn it off, the process environment and the command line either way."""
+    if told is not None:
+        return told
+    inherited = environ.get("WHATSAPP_ENABLED")
+    if inherited is not None and not _exported_for_another(instance, environ):
+        return truth(inherited, "WHATSAPP_ENABLED in the environment")
+    written = truth(dotenv.get("WHATSAPP_ENABLED", "true"), "WHATSAPP_ENABLED in .env")
+    return instance.id == 0 and written
+
+
+def _exported_for_another(instance: Instance, environ: Mapping[str, str]) -> bool:
+    """Whether a shell still has what `env.export` said about another id: that was derived, nobody chose it."""
+    own = str(instance.pid_dir)
+    return "AI_INSTANCE_ROOT" in environ and environ.get("PID_DIR", own) != own
+
+
+def truth(text: str, where: str) -> bool:
+    """Read true or false from a variable.
+
+    Raises:
+        ConfigError: for anything else.
+    """
+    if text.strip().lower() in _TRUE:
+        return True
+    if text.strip().lower() in _FALSE:
+        return False
+    raise ConfigError(f"{where}: {text!r} is neither true nor false")

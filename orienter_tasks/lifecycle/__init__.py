@@ -1,0 +1,1 @@
+"""One start and one stop of an instance, whoever asks for it."""

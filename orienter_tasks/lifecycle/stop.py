@@ -1,0 +1,122 @@
+"""Stop an instance by what really runs, not by what the settings say, and look again afterwards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orienter_tasks.errors import BackendError, CheckError
+from orienter_tasks.machine import ports
+from orienter_tasks.processes import tree
+from orienter_tasks.processes.describe import describe
+from orienter_tasks.processes.record import forget_unrecorded, load
+from orienter_tasks.settings.model import INFRA, SIDECARS
+from orienter_tasks.stack.runner import stop_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from orienter_tasks.backends.protocol import Backend
+    from orienter_tasks.errors import OrienterError
+    from orienter_tasks.instance.model import Instance
+    from orienter_tasks.stack.component import Event, LogRequest, Note
+
+PORT_SECONDS = 2.0
+
+
+class RunningProcess:
+    """A service or hook that runs, known by its record or its marker; it can be stopped."""
+
+    def __init__(self, instance: Instance, name: str) -> None:
+        record = load(instance, name)
+        self.name = name
+        self.needs: Sequence[str] = record.needs if record is not None else INFRA
+        self.timeout = 0.0
+        self._instance = instance
+
+    def start(self, note: Note) -> bool:  # noqa: ARG002 - the Protocol's
+        """It runs already."""
+        return False
+
+    def probe(self) -> None:
+        """It is only to be stopped."""
+
+    def stop(self, grace: float) -> None:
+        """Stop its whole tree."""
+        tree.stop(self._instance, self.name, grace)
+
+    def logs(self, request: LogRequest) -> Iterator[str]:  # noqa: ARG002 - the Protocol's
+        """It is only to be stopped."""
+        return iter(())
+
+
+def services_running(instance: Instance) -> list[RunningProcess]:
+    """Return every process of an instance that is none of its servers."""
+    return [RunningProcess(instance, name) for name in sorted(tree.names(instance)) if name not in (*INFRA, *SIDECARS)]
+
+
+def stop_services(
+    instance: Instance, names: Sequence[str], grace: float, on_event: Callable[[Event], None]
+) -> list[str]:
+    """Stop the named services, or all; return the names of those that ran.
+
+    Raises:
+        CheckError: when something survives.
+    """
+    running = [process for process in services_running(instance) if not names or process.name in names]
+    _raise_first(stop_all(running, grace, on_event))
+    return [process.name for process in running]
+
+
+def stop_instance(
+    instance: Instance, backend: Backend | None, grace: float, on_event: Callable[[Event], None]
+) -> list[str]:
+    """Stop services, then infrastructure; volumes and data stay. Return the names of what ran.
+
+    Args:
+        instance: whose.
+        backend: its backend; None when it never had one.
+        grace: seconds before a process is killed.
+        on_event: told of every change.
+
+    Raises:
+        CheckError: when a process, a container or a listener of ours is left.
+    """
+    services = services_running(instance)
+    # all of the infrastructure: stopping what does not run also clears what a crash left
+    infra = list(backend.components()) if backend is not None else []
+    try:
+        ran = {standing.component for standing in backend.standings() if standing.running} if backend else set()
+    except BackendError:  # the engine is away: the services can be stopped all the same
+        _raise_first(stop_all(services, grace, on_event))
+        raise
+    idle = {component.name for component in infra} - set(ran)
+
+    def tell(event: Event) -> None:
+        if event.component not in idle:
+            on_event(event)
+
+    _raise_first(stop_all([*services, *infra], grace, tell))
+    forget_unrecorded(instance)
+    _verify(instance, backend)
+    return [*(component.name for component in services), *ran]
+
+
+def _verify(instance: Instance, backend: Backend | None) -> None:
+    left = [describe(process) for process in tree.members(instance)]
+    if backend is not None:
+        left += [standing.detail for standing in backend.standings() if standing.running]
+        left += [
+            f"port {port} ({name})"
+            for port, name in backend.ports_held().items()
+            if not ports.await_free(port, PORT_SECONDS)
+        ]
+    if left:
+        raise CheckError(
+            f"{instance} did not stop completely: {', '.join(left)} is left",
+            hint="run inv dev.stop --force, then look with: inv dev.status",
+        )
+
+
+def _raise_first(errors: Sequence[OrienterError]) -> None:
+    if errors:
+        raise errors[0]

@@ -1,0 +1,1 @@
+"""This machine: the state directory with its locks, ports, signals, and what git says about a checkout."""

@@ -1,0 +1,142 @@
+"""Samples of what processes and containers have used, and what two samples say together."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orienter_tasks.errors import NotFoundError
+from orienter_tasks.processes.record import load_all
+from orienter_tasks.settings.model import SIDECARS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orienter_tasks.instance.model import Instance
+    from orienter_tasks.processes.record import Record
+
+NANOSECONDS = 1e9
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a component had used at one moment.
+
+    Attributes:
+        component: which.
+        kind: `container` or `process`.
+        memory: bytes; the proportional set size of processes, for a container what it is charged with.
+        processes: how many.
+        cpu: seconds of CPU time by thread of execution (a pid and its start, or a container).
+        at: monotonic seconds, or the engine's own clock.
+    """
+
+    component: str
+    kind: str
+    memory: int
+    processes: int
+    cpu: Mapping[str, float]
+    at: float
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a component uses; `cpu` in percent of one core, None before there are two samples to compare."""
+
+    component: str
+    kind: str
+    memory: int
+    processes: int
+    cpu: float | None
+
+
+def usage(sample: Sample, former: Sample | None) -> Usage:
+    """Compare two samples of a component; what began or ended between them counts from or until then."""
+    cpu = None
+    if former is not None and sample.at > former.at:
+        spent = sum(max(0.0, seconds - former.cpu.get(key, 0.0)) for key, seconds in sample.cpu.items())
+        cpu = 100 * spent / (sample.at - former.at)
+    return Usage(sample.component, sample.kind, sample.memory, sample.processes, cpu)
+
+
+def process_samples(instance: Instance) -> list[Sample]:
+    """Sample the recorded processes of an instance with their descendants; a sidecar counts to its server."""
+    found: dict[str, Sample] = {}
+    for record in load_all(instance):
+        sample = _process_sample(record)
+        if sample is not None:
+            found[sample.component] = (
+                _together(found[sample.component], sample) if sample.component in found else sample
+            )
+    return list(found.values())
+
+
+def container_sample(component: str, container: str) -> Sample | None:
+    """Ask the engine for one sample of a container; None when it is gone."""
+    from orienter_tasks.backends.docker.engine import shared
+
+    engine = shared()
+    api: Any = engine.api  # its stubs do not know one_shot
+    try:
+        with engine.talking(f"tell what {component} uses"):
+            stats = api.stats(container, stream=False, one_shot=True)
+    except NotFoundError:
+        return None
+    return read_stats(component, stats)
+
+
+def read_stats(component: str, stats: Mapping[str, Any]) -> Sample | None:
+    """Read the engine's statistics of a container; None when it does not run any more.
+
+    Memory is what `docker stats` shows: without the page cache that the kernel may drop.
+    """
+    from orienter_tasks.backends.docker.survey import moment
+
+    memory, at = stats.get("memory_stats") or {}, moment(stats.get("read"))
+    if at is None or "usage" not in memory:
+        return None
+    details = memory.get("stats") or {}
+    droppable = details.get("total_inactive_file", details.get("inactive_file", 0))
+    return Sample(
+        component=component,
+        kind="container",
+        memory=max(0, int(memory["usage"]) - int(droppable)),
+        processes=int((stats.get("pids_stats") or {}).get("current", 0)),
+        cpu={"container": int(stats["cpu_stats"]["cpu_usage"]["total_usage"]) / NANOSECONDS},
+        at=at,
+    )
+
+
+def _process_sample(record: Record) -> Sample | None:
+    import psutil
+
+    if not record.alive():
+        return None
+    memory, cpu = 0, {}
+    try:
+        leader = psutil.Process(record.pid)
+        processes = [leader, *leader.children(recursive=True)]
+    except psutil.Error:
+        return None
+    for process in processes:
+        try:
+            with process.oneshot():
+                full, times = process.memory_full_info(), process.cpu_times()
+                cpu[f"{process.pid} {process.create_time()}"] = times.user + times.system
+                memory += getattr(full, "pss", full.rss)
+        except psutil.Error:
+            continue
+    component = SIDECARS.get(record.component, record.component)
+    return Sample(component, "process", memory, len(cpu), cpu, time.monotonic())
+
+
+def _together(one: Sample, other: Sample) -> Sample:
+    return Sample(
+        one.component,
+        one.kind,
+        one.memory + other.memory,
+        one.processes + other.processes,
+        {**one.cpu, **other.cpu},
+        max(one.at, other.at),
+    )

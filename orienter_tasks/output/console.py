@@ -1,0 +1,157 @@
+"""Print answers, notes and errors. rich is loaded only for a terminal; pipes and NO_COLOR get plain lines."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, TextIO
+
+from orienter_tasks.errors import InterruptError
+from orienter_tasks.machine.signals import silence
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.console import Console
+
+    from orienter_tasks.errors import OrienterError
+
+SCHEMA_VERSION = 1
+
+
+def fancy(stream: TextIO) -> bool:
+    """Say whether a stream is a terminal that may be drawn on."""
+    return redrawable(stream) and "NO_COLOR" not in os.environ
+
+
+def redrawable(stream: TextIO) -> bool:
+    """Say whether a stream is a terminal on which one can draw over what is there, if perhaps without colours."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def write(text: str) -> None:
+    """Write to stdout.
+
+    Raises:
+        InterruptError: its reader has gone, as `head` does once it has enough.
+    """
+    try:
+        sys.stdout.write(text)
+    except BrokenPipeError as error:
+        raise _unread() from error
+
+
+def flush() -> None:
+    """Flush stdout; errors as for `write`."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise _unread() from error
+
+
+def _unread() -> InterruptError:
+    silence(1)  # else Python complains of what is left to flush at its end
+    return InterruptError("nobody reads this any more", signal_number=signal.SIGPIPE, expected=True)
+
+
+class Report:
+    """Where a task says what it has to say.
+
+    Args:
+        quiet: leave notes out; answers and errors stay.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self._lock = threading.Lock()
+        self._consoles: dict[int, Console] = {}
+
+    def console(self, stream: TextIO) -> Console:
+        """Return rich's console for a stream."""
+        from rich.console import Console
+
+        return self._consoles.setdefault(id(stream), Console(file=stream, highlight=False, soft_wrap=False))
+
+    def answer(self, text: str) -> None:
+        """Print what was asked for, as it is, on stdout."""
+        with self._lock:
+            write(text + "\n")
+            flush()
+
+    def json(self, document: Mapping[str, Any]) -> None:
+        """Print one JSON document on stdout."""
+        self.answer(json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2, ensure_ascii=False))
+
+    def note(self, text: str) -> None:
+        """Tell something worth knowing, on stderr."""
+        if not self.quiet:
+            self._aside(text, "dim")
+
+    def warn(self, text: str) -> None:
+        """Tell something that the user should look at, on stderr; also when quiet."""
+        self._aside(f"note: {text}", "yellow")
+
+    def error(self, error: OrienterError) -> None:
+        """Print an error's line and its details, on stderr."""
+        self._aside(f"error: {error.line()}", "red")
+        for line in error.details:
+            self._aside(line, "")
+
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        *,
+        title: str = "",
+        **layout: Any,
+    ) -> None:
+        """Print a table on stdout.
+
+        Args:
+            columns: their names.
+            rows: their cells.
+            title: a line above.
+            layout: how it is to fit into a terminal; see `tables.drawn`.
+        """
+        from orienter_tasks.output import tables
+
+        if not fancy(sys.stdout):
+            self.answer(tables.plain(columns, rows, title))
+            return
+        from rich.text import Text
+
+        console = self.console(sys.stdout)
+        if title:
+            console.print(Text(title, style="bold"))
+        console.print(tables.drawn(columns, rows, console.width, **layout))
+
+    def box(self, title: str, facts: Sequence[tuple[str, str]]) -> None:
+        """Print a few named facts on stdout, framed on a terminal."""
+        if not fancy(sys.stdout):
+            width = max((len(name) for name, _ in facts), default=0)
+            self.answer("\n".join([title, *(f"  {name.ljust(width)}  {value}" for name, value in facts)]))
+            return
+        from rich.panel import Panel
+        from rich.table import Table
+        from rich.text import Text
+
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(overflow="fold")
+        for name, value in facts:
+            grid.add_row(name, Text(value, style="bold cyan" if value.startswith("http") else ""))
+        self.console(sys.stdout).print(Panel(grid, title=f"[bold]{title}[/]", border_style="green", expand=False))
+
+    def _aside(self, text: str, style: str) -> None:
+        with self._lock, contextlib.suppress(OSError):  # what nobody can read must not keep from stopping
+            if fancy(sys.stderr):
+                from rich.text import Text
+
+                self.console(sys.stderr).print(Text(text, style=style), soft_wrap=True)
+            else:
+                sys.stderr.write(text + "\n")
+                sys.stderr.flush()

@@ -1,0 +1,116 @@
+"""The start as people see it: a live table on a terminal, plain lines otherwise. Always on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orienter_tasks.machine.signals import undisturbed
+from orienter_tasks.output.console import fancy
+from orienter_tasks.stack.component import Event, State
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.console import RenderableType
+    from rich.live import Live
+
+    from orienter_tasks.output.console import Report
+
+MARKS = {
+    State.WAITING: ("·", "dim"),
+    State.STARTING: ("•", "yellow"),
+    State.READY: ("✓", "green"),
+    State.FAILED: ("✗", "bold red"),
+    State.SKIPPED: ("–", "dim"),
+    State.STOPPING: ("•", "yellow"),
+    State.STOPPED: ("■", "dim"),
+}
+WORTH_SAYING = 0.05
+FINAL = (State.READY, State.FAILED, State.SKIPPED, State.STOPPED)
+
+
+@dataclass
+class _Row:
+    state: State
+    detail: str
+    since: float
+    until: float | None = None
+
+
+class Progress:
+    """Shows events as they come; a context manager. Told from any thread."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._rows: dict[str, _Row] = {}
+        self._lock = threading.Lock()
+        self._live: Live | None = None
+
+    def __enter__(self) -> Progress:
+        if fancy(sys.stderr) and not self._report.quiet:
+            from rich.live import Live
+
+            console = self._report.console(sys.stderr)
+            self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=10, transient=False)
+            with undisturbed():
+                self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        live, self._live = self._live, None
+        if live is not None:
+            with contextlib.suppress(OSError):  # the terminal was closed
+                live.stop()
+
+    def show(self, event: Event) -> None:
+        """Take in what happened to a component."""
+        with self._lock:
+            row = self._rows.get(event.component)
+            changed = row is None or row.state is not event.state
+            if row is None or (changed and row.state in (State.WAITING, *FINAL)):
+                row = self._rows[event.component] = _Row(event.state, event.detail, event.at)
+            row.state, row.detail = event.state, event.detail
+            row.until = event.at if event.state in FINAL else None
+        if self._live is None and changed and not self._report.quiet:
+            self._plain(event, row)
+
+    def _plain(self, event: Event, row: _Row) -> None:
+        if event.state is State.WAITING:
+            return
+        took = event.at - row.since
+        seconds = f" in {took:.1f} s" if event.state is State.READY and took > WORTH_SAYING else ""
+        detail = f" ({_one_line(event.detail)})" if event.detail else ""
+        self._report.note(f"{event.component}: {event.state.value}{seconds}{detail}")
+
+    def _draw(self) -> RenderableType:
+        from rich.table import Table
+        from rich.text import Text
+
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(width=1)
+        grid.add_column(no_wrap=True)
+        grid.add_column(no_wrap=True)
+        grid.add_column(justify="right", no_wrap=True)
+        grid.add_column(overflow="ellipsis", no_wrap=True)
+        now = time.monotonic()
+        with self._lock:
+            for name, row in self._rows.items():
+                mark, style = MARKS[row.state]
+                idle = row.state in (State.WAITING, State.SKIPPED)
+                seconds = "" if idle else f"{(row.until or now) - row.since:.1f} s"
+                detail = f"for {row.detail}" if row.state is State.WAITING and row.detail else _one_line(row.detail)
+                grid.add_row(
+                    Text(mark, style), name, Text(row.state.value, style), Text(seconds, "dim"), Text(detail, "dim")
+                )
+        return grid
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

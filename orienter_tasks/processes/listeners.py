@@ -1,0 +1,103 @@
+"""Who listens on a port, and who talks from one: processes named for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orienter_tasks.processes import sockets
+from orienter_tasks.processes.describe import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A process that listens on a port.
+
+    Attributes:
+        port: the port.
+        address: the address it listens on.
+        pid: its process; None where the system does not tell.
+        description: pid, command and directory for people.
+    """
+
+    port: int
+    address: str
+    pid: int | None
+    description: str
+
+
+def listeners(ports: Iterable[int]) -> list[Listener]:
+    """Name who listens on the given ports, as far as the system tells this user."""
+    wanted = set(ports)
+    if not wanted:
+        return []
+    import psutil
+
+    try:
+        connections = psutil.net_connections(kind="tcp")
+    except psutil.Error:
+        return _listeners_of_own_processes(wanted)
+    return _named(found for found in _listening(connections) if found[0] in wanted)
+
+
+def clients(ports: Iterable[int]) -> dict[int, str]:
+    """Name who talks from the given ports, as far as the system tells this user."""
+    import psutil
+
+    wanted = set(ports)
+    try:
+        found = psutil.net_connections(kind="tcp")
+    except psutil.Error:
+        return {}
+    return {
+        entry.laddr.port: f"a connection to port {entry.raddr.port} that has ended keeps it, for a minute at most"
+        if entry.status == psutil.CONN_TIME_WAIT
+        else f"{_describe(entry.pid)} talks from it to port {entry.raddr.port}"
+        for entry in found
+        if entry.laddr and entry.raddr and entry.laddr.port in wanted
+    }
+
+
+def listening_ports(pids: Iterable[int]) -> set[int]:
+    """Return the ports that the given processes listen on."""
+    return {each.port for each in sockets.of(pids)}
+
+
+def listening_addresses(pids: Iterable[int]) -> set[tuple[str, int]]:
+    """Return the addresses and ports that the given processes listen on."""
+    return {(each.address, each.port) for each in sockets.of(pids)}
+
+
+def _listeners_of_own_processes(wanted: set[int]) -> list[Listener]:
+    """Look process by process: macOS shows a user the sockets of no others."""
+    import psutil
+
+    return _named(found for found in sockets.of(psutil.pids()) if found.port in wanted)
+
+
+def _listening(connections: Iterable[Any]) -> Iterator[tuple[int, str, int | None]]:
+    import psutil
+
+    for entry in connections:
+        if entry.status == psutil.CONN_LISTEN and entry.laddr:
+            yield entry.laddr.port, entry.laddr.ip, getattr(entry, "pid", None)
+
+
+def _named(found: Iterable[tuple[int, str, int | None]]) -> list[Listener]:
+    once = {(port, pid): address for port, address, pid in found}
+    ordered = sorted(once.items(), key=lambda item: (item[0][0], item[0][1] or 0))
+    return [Listener(port, address, pid, _describe(pid)) for (port, pid), address in ordered]
+
+
+def _describe(pid: int | None) -> str:
+    import psutil
+
+    if pid is None:
+        return "a process of another user"
+    try:
+        return describe(psutil.Process(pid))
+    except psutil.Error:
+        return f"pid {pid}"

@@ -1,0 +1,1 @@
+"""What a host may write under `orienter:`: shape, defaults, reading, rules across keys."""

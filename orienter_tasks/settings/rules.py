@@ -1,0 +1,163 @@
+"""What settings must say together: names that engines accept, ports that never meet, needs that lead somewhere."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from orienter_tasks.errors import ConfigError
+from orienter_tasks.settings.model import (
+    HIGHEST_ID,
+    HIGHEST_PORT,
+    INFRA,
+    INFRA_PORTS,
+    PORT_STEP,
+    SIDECARS,
+    Hook,
+    Service,
+    Settings,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+NAME = re.compile(r"[a-z][a-z0-9_-]*")
+PORT_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_BASE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,50}")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,55}")
+_PATH = re.compile(r"/[!-~]*")
+
+
+def check(settings: Settings) -> None:
+    """Refuse settings that contradict themselves.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    _check_names(settings)
+    check_ports(settings.ports, settings.instances.max)
+    _check_services(settings)
+
+
+def check_ports(ports: Mapping[str, int], highest_id: int) -> None:
+    """Prove that no two bases meet for any two ids, and that every port can exist.
+
+    Raises:
+        ConfigError: naming the two keys, or the key and the id whose port would pass 65535.
+    """
+    for name, base in ports.items():
+        if base < 1 or base + highest_id * PORT_STEP > HIGHEST_PORT:
+            raise ConfigError(
+                f"orienter.ports.{name}: base {base} gives instance {highest_id} port {base + highest_id * PORT_STEP}; "
+                f"ports are 1 to {HIGHEST_PORT}",
+                hint="choose a lower base, or lower orienter.instances.max",
+            )
+    names = list(ports)
+    for i, one in enumerate(names):
+        for other in names[i + 1 :]:
+            distance = abs(ports[one] - ports[other])
+            if distance % PORT_STEP == 0 and distance // PORT_STEP <= highest_id:
+                raise ConfigError(
+                    f"orienter.ports: {one} ({ports[one]}) and {other} ({ports[other]}) meet: "
+                    f"they are {distance // PORT_STEP} × {PORT_STEP} apart and ids go up to {highest_id}",
+                    hint=f"change the base of {other}",
+                )
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """Return «did you mean X?» for the nearest known word, or a list of all that are known."""
+    match = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {match[0]!r}?" if match else f"known: {', '.join(known)}"
+
+
+def _check_names(settings: Settings) -> None:
+    if not NAME.fullmatch(settings.project) or len(settings.project) > 40:  # noqa: PLR2004 - leaves room in names
+        raise ConfigError(
+            f"orienter.project: {settings.project!r} is not lower-case letters, digits, '-' and '_', at most 40"
+        )
+    if not 0 <= settings.instances.max <= HIGHEST_ID:
+        raise ConfigError(f"orienter.instances.max: {settings.instances.max} is not within 0 to {HIGHEST_ID}")
+    if not _BASE_NAME.fullmatch(settings.database.name):
+        raise ConfigError(f"orienter.database.name: {settings.database.name!r} is no plain PostgreSQL name")
+    if not _BUCKET.fullmatch(settings.storage.bucket):
+        raise ConfigError(f"orienter.storage.bucket: {settings.storage.bucket!r} is no bucket name")
+    for section, keys in (("database", settings.database), ("storage", settings.storage)):
+        if not keys.user or not keys.password:
+            raise ConfigError(f"orienter.{section}: neither user nor password may be empty")
+    _check_seconds(settings)
+
+
+def _check_seconds(settings: Settings) -> None:
+    limits = {f"timeouts.{name}": value for name, value in msgspec.structs.asdict(settings.timeouts).items()}
+    limits |= {f"services.{name}.ready.timeout": it.ready.timeout for name, it in settings.services.items()}
+    limits |= {f"hooks.before_services ({hook.name}).timeout": hook.timeout for hook in settings.hooks.before_services}
+    for key, seconds in limits.items():
+        if not 0 < seconds < math.inf:
+            raise ConfigError(f"orienter.{key}: {seconds} is not above 0 seconds and finite")
+
+
+def _check_services(settings: Settings) -> None:
+    names = [*INFRA, *settings.services]
+    for name, service in settings.services.items():
+        where = f"orienter.services.{name}"
+        if name in (*INFRA, *SIDECARS):
+            raise ConfigError(f"{where}: {name} is a component of the infrastructure", hint="choose another name")
+        _check_port(service, settings.ports, where)
+        for need in service.needs:
+            if need not in names:
+                raise ConfigError(f"{where}.needs: no component is named {need!r}", hint=nearest(need, names))
+    for circle in _circles(settings.services):
+        raise ConfigError(f"orienter.services: needs go in a circle: {' → '.join(circle)}")
+    hooks = [hook.name for hook in settings.hooks.before_services]
+    for hook in settings.hooks.before_services:
+        if hook.exports and hook.creates:
+            raise ConfigError(
+                f"orienter.hooks.before_services ({hook.name}): a hook that exports has to run at every start",
+                hint="take its `creates` out, or split it in two",
+            )
+        _check_waiting(hook, settings.services)
+    for name in hooks:
+        if not NAME.fullmatch(name) or name in names or hooks.count(name) > 1:
+            raise ConfigError(
+                f"orienter.hooks.before_services: {name!r} is taken, or is not lower-case letters, digits, '-' and '_'"
+            )
+
+
+def _check_waiting(hook: Hook, services: Mapping[str, Service]) -> None:
+    where = f"orienter.hooks.before_services ({hook.name})"
+    for name in hook.services or ():
+        if name not in services:
+            raise ConfigError(f"{where}.services: no service is named {name!r}", hint=nearest(name, list(services)))
+    if hook.exports and hook.services is not None:
+        raise ConfigError(
+            f"{where}: what a hook exports goes to all services, so all of them wait for it",
+            hint="take its `services` out, or split it in two",
+        )
+
+
+def _check_port(service: Service, ports: Mapping[str, int], where: str) -> None:
+    port, path = service.port, service.ready.http
+    if port and port not in ports:
+        raise ConfigError(f"{where}.port: no port is named {port!r}", hint=nearest(port, list(ports)))
+    if port in INFRA_PORTS:
+        raise ConfigError(f"{where}.port: {port} is the infrastructure's own", hint="choose another port")
+    if path and not port:
+        raise ConfigError(f"{where}.ready.http: the service has no port", hint=f"set {where}.port")
+    if path and not _PATH.fullmatch(path):
+        raise ConfigError(f"{where}.ready.http: {path!r} is no path", hint="write it like /health")
+
+
+def _circles(services: Mapping[str, Service]) -> Iterator[list[str]]:
+    def walk(name: str, path: list[str]) -> Iterator[list[str]]:
+        if name in path:
+            yield [*path[path.index(name) :], name]
+        elif name in services:
+            for need in services[name].needs:
+                yield from walk(need, [*path, name])
+
+    for name in services:
+        yield from walk(name, [])

@@ -1,1 +1,0 @@
-"""What an instance's parts use of memory and CPU."""

@@ -1,0 +1,35 @@
+"""The tasks: the only modules that know Invoke. Each is: context, one call, report."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+
+from invoke.collection import Collection
+
+from orienter_tasks.tasks import cleanup, dev, doctor, env, infra, instances, nginx, services, test
+from orienter_tasks.tasks.config_errors import install
+
+install()
+# At its end Python would look through every object for cycles once more, which takes as long as a list of the tasks.
+atexit.register(gc.freeze)
+
+ns = Collection(
+    instances.instances,
+    doctor.doctor,
+    Collection("dev", dev.start, dev.stop, dev.status, dev.logs, dev.restart, dev.announce, dev.attach),
+    Collection("env", env.init, env.show, env.export, env.exec_),
+    Collection("infra", infra.up, infra.down, infra.status, infra.logs, infra.compose, infra.verify, infra.stats),
+    Collection("services", services.start, services.stop, services.restart, services.status),
+    Collection("nginx", nginx.render, nginx.check, nginx.reload),
+    Collection("test", test.everything, test.env, test.templates, test.integration),
+    Collection(
+        "cleanup",
+        cleanup.daily,
+        cleanup.weekly,
+        cleanup.orphans,
+        cleanup.logs,
+        cleanup.instance,
+        cleanup.everything,
+    ),
+)

@@ -1,0 +1,132 @@
+"""`inv dev`: this checkout's whole stack, wired from smaller tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orienter_tasks.tasks import infra
+from orienter_tasks.tasks.env import JSON_HELP, init
+from orienter_tasks.tasks.task import call, count, seconds, task, told
+
+if TYPE_CHECKING:
+    from orienter_tasks.lifecycle.context import InstanceContext
+
+SERVICE_HELP = "A component's name; may be given several times. Without: all."
+
+
+@task()
+def announce(ctx: InstanceContext) -> None:
+    """Show where this instance's page, database, bucket and logs are."""
+    from orienter_tasks.commands import status as show
+
+    show.announce(ctx)
+
+
+@task()
+def attach(ctx: InstanceContext) -> None:
+    """Follow the logs of this running instance; Ctrl-C stops it."""
+    from orienter_tasks.commands import logs as follow
+
+    if not ctx.options.detach:
+        follow.attach(ctx)
+
+
+@task(
+    default=True,
+    pre=[init, call(infra.up, wait=False)],
+    post=[announce, attach],
+    help={
+        "enable-whatsapp": "Connect to WhatsApp from here; only one instance on the machine may.",
+        "no-whatsapp": "Leave WhatsApp out.",
+        "no-slack": "Leave the Slack bot out.",
+        "fresh": "Stop first and render everything anew; data is kept.",
+        "detach": "Return once all is ready; everything keeps running.",
+        "timeout": "How long each component may take to become ready: 90, 30s, 2m.",
+        "backend": "auto, docker or embedded.",
+        "quiet": "Print the answer and errors only.",
+    },
+)
+def start(
+    ctx: InstanceContext,
+    enable_whatsapp: bool = False,
+    no_whatsapp: bool = False,
+    no_slack: bool = False,
+    fresh: bool = False,
+    detach: bool = False,
+    timeout: str = "",
+    backend: str = "",
+    quiet: bool = False,
+) -> None:
+    """Start this checkout's stack: PostgreSQL, S3, nginx and the services; then follow the logs."""
+    from orienter_tasks.commands.start import start_all
+
+    del enable_whatsapp, no_whatsapp, no_slack, fresh, detach, timeout, backend, quiet  # in ctx.options since parsing
+    start_all(ctx)
+
+
+@task(
+    help={
+        "all": "Every instance of this project, in every checkout.",
+        "force": "Give processes one second instead of the usual ten before they are killed.",
+        "volumes": "Remove this instance's data too. It asks first.",
+        "yes": "Do not ask.",
+    }
+)
+def stop(
+    ctx: InstanceContext,
+    all: bool = False,
+    force: bool = False,
+    volumes: bool = False,
+    yes: bool = False,
+) -> None:
+    """Stop this instance: services first, then the infrastructure. Data stays."""
+    from orienter_tasks.commands.stop import stop_every, stop_this
+
+    if force:
+        ctx.hurry(1.0)
+    if all:
+        stop_every(ctx, volumes=volumes)
+    else:
+        stop_this(ctx, volumes=volumes, yes=yes)
+
+
+@task(help={"json": JSON_HELP})
+def status(ctx: InstanceContext, json: bool = False) -> None:
+    """Show what each component of this instance is doing."""
+    from orienter_tasks.commands import status as show
+
+    show.status(ctx, [], as_json=json)
+
+
+@task(
+    iterable=["service"],
+    help={**infra.LOG_HELP, "service": SERVICE_HELP},
+)
+def logs(
+    ctx: InstanceContext,
+    service: list[str],
+    follow: bool = True,
+    lines: str = "100",
+    since: str = "",
+    grep: str = "",
+) -> None:
+    """Show the logs of services and servers, merged."""
+    from orienter_tasks.commands.logs import logs as show_logs
+
+    del follow  # told() knows whether it was given at all
+    show_logs(
+        ctx,
+        service,
+        follow=told("follow"),
+        lines=count(lines, "--lines"),
+        since=seconds(since, "--since"),
+        grep=grep,
+    )
+
+
+@task(pre=[init], iterable=["service"], help={"service": "A component's name; without: all services."})
+def restart(ctx: InstanceContext, service: list[str]) -> None:
+    """Stop components of this instance and start them again; without names: all services."""
+    from orienter_tasks.commands import start
+
+    start.restart(ctx, service or list(ctx.settings.services))

@@ -1,0 +1,126 @@
+"""`inv infra.*`: PostgreSQL, the S3 store and nginx of this instance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orienter_tasks.errors import ConfigError
+from orienter_tasks.tasks.env import JSON_HELP, init
+from orienter_tasks.tasks.task import count, seconds, task, told
+
+if TYPE_CHECKING:
+    from orienter_tasks.lifecycle.context import InstanceContext
+
+LOG_HELP = {
+    "follow": "Go on with what is written from now on, or not (default: on a terminal).",
+    "lines": "How many lines of what is there.",
+    "since": "Only what was written in the last 30s, 10m, 2h.",
+    "grep": "Only lines in which this regular expression finds something.",
+}
+
+
+@task(
+    pre=[init],
+    help={
+        "wait": "Return only once all answer (--no-wait: once all are started).",
+        "backend": "auto, docker or embedded.",
+        "timeout": "How long each may take to become ready: 90, 30s, 2m.",
+        "quiet": "Print errors only.",
+    },
+)
+def up(ctx: InstanceContext, wait: bool = True, backend: str = "", timeout: str = "", quiet: bool = False) -> None:
+    """Start PostgreSQL, the S3 store and nginx."""
+    from orienter_tasks.commands.start import await_infra, start_infra
+
+    del backend, timeout, quiet  # known to the whole run as soon as they are parsed
+    start_infra(ctx)
+    if wait or told("wait") is not None:  # else this is a step of `inv dev`, which waits for everything at once
+        await_infra(ctx, ready=wait)
+
+
+@task(
+    help={
+        "volumes": "Remove this instance's data too. It asks first.",
+        "yes": "Do not ask.",
+    }
+)
+def down(ctx: InstanceContext, volumes: bool = False, yes: bool = False) -> None:
+    """Stop PostgreSQL, the S3 store and nginx; their data stays unless --volumes."""
+    from orienter_tasks.commands.stop import stop_this
+
+    stop_this(ctx, services=False, volumes=volumes, yes=yes)
+
+
+@task(help={"json": JSON_HELP})
+def status(ctx: InstanceContext, json: bool = False) -> None:
+    """Show what each server of this instance is doing."""
+    from orienter_tasks.commands import status as show
+    from orienter_tasks.settings.model import INFRA
+
+    show.status(ctx, list(INFRA), as_json=json)
+
+
+@task(
+    iterable=["service"],
+    help={**LOG_HELP, "service": "postgres, minio or nginx; may be given several times."},
+)
+def logs(
+    ctx: InstanceContext,
+    service: list[str],
+    follow: bool = True,
+    lines: str = "100",
+    since: str = "",
+    grep: str = "",
+) -> None:
+    """Show the servers' logs."""
+    from orienter_tasks.commands.logs import logs as show_logs
+    from orienter_tasks.settings.model import INFRA
+
+    names = service or list(INFRA)
+    for name in names:
+        if name not in INFRA:
+            raise ConfigError(f"-s {name}: no such server", hint=f"known: {', '.join(INFRA)}")
+    del follow  # told() knows whether it was given at all
+    show_logs(
+        ctx,
+        names,
+        follow=told("follow"),
+        lines=count(lines, "--lines"),
+        since=seconds(since, "--since"),
+        grep=grep,
+    )
+
+
+@task(help={"output": "Write to this file instead of stdout."})
+def compose(ctx: InstanceContext, output: str = "") -> None:
+    """Print the compose file that describes the same containers."""
+    from orienter_tasks.backends.docker import engine, placement
+    from orienter_tasks.infra.compose import render
+    from orienter_tasks.machine.state import write_private
+
+    network = ctx.settings.nginx.network
+    placed = placement.of(engine.shared(), network) if engine.answers() else placement.likely(network)
+    rendered = render(ctx.config, placed)
+    if not output:
+        ctx.report.answer(rendered.content.rstrip("\n"))
+        return
+    write_private(Path(output), rendered.content)
+    ctx.report.note(f"written to {output}")
+
+
+@task(help={"json": JSON_HELP})
+def verify(ctx: InstanceContext, json: bool = False) -> None:
+    """Prove that the running instances of this project share no data, network, port or process."""
+    from orienter_tasks.commands.verify import command as verification
+    from orienter_tasks.tasks.host_settings import raw_settings_of
+
+    verification.verify(ctx, raw_settings_of, as_json=json)
+
+
+@task(help={"json": JSON_HELP})
+def stats(ctx: InstanceContext, json: bool = False) -> None:
+    """Show what each part of this instance takes of memory and CPU; live on a terminal until Ctrl-C."""
+    from orienter_tasks.commands import stats as show
+
+    show.show(ctx, as_json=json)

@@ -1,0 +1,189 @@
+"""Our kind of Invoke task: its body gets the InstanceContext, and a foreseeable fault ends in one line and a code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from invoke.exceptions import Exit
+from invoke.parser.argument import Argument
+from invoke.tasks import Task, call as invoke_call, task as invoke_task
+
+from orienter_tasks.errors import ConfigError, InterruptError, OrienterError
+from orienter_tasks.machine.signals import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from invoke.context import Context
+
+    from orienter_tasks.lifecycle.context import InstanceContext, RunOptions
+    from orienter_tasks.output.console import Report
+
+Body = TypeVar("Body", bound="Callable[..., None]")
+
+SHORT_FLAGS = {"service": ("s",)}  # chosen, where Invoke's own would shift with every new argument
+
+_told: dict[str, Any] = {}
+_contexts: dict[int, InstanceContext] = {}
+
+
+def _undo(error: InterruptError) -> None:
+    """Take back what the run has begun: a signal came between two tasks, or within one that is not ours."""
+    for context in _contexts.values():
+        context.abort()
+        raise _exit(context.report, error)
+
+
+_watch = Watch(lambda: any(context.unfinished for context in _contexts.values()), _undo)
+
+
+class _Told(Argument):
+    """An argument whose value is known to the whole run as soon as it is parsed: pre-tasks run before their task."""
+
+    def set_value(self, value: Any, cast: bool = True) -> None:
+        super().set_value(value, cast)
+        _told[str(self.attr_name or self.name).replace("-", "_")] = self.value
+
+
+class OrienterTask(Task[Any]):
+    """A task whose body takes an InstanceContext."""
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        """Return the arguments, each of a kind that tells the run what it was given."""
+        texts = dict(self.help)  # Invoke takes each text out as it uses it; a second listing would have none
+        given = super().get_arguments(ignore_unknown_help)
+        self.help = texts
+        return [
+            _Told(
+                names=(*argument.names, *SHORT_FLAGS.get(str(argument.name), ())),
+                kind=argument.kind,
+                default=argument.default,
+                help=argument.help,
+                positional=argument.positional,
+                optional=argument.optional,
+                incrementable=argument.incrementable,
+                attr_name=argument.attr_name,
+            )
+            for argument in given
+        ]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the body; undo an unfinished start and exit politely when it fails."""
+        with _watch.task():
+            try:
+                context = _context(args[0])
+            except OrienterError as error:
+                from orienter_tasks.output.console import Report
+
+                raise _exit(Report(), error) from error
+            try:
+                return self.body(context, *args[1:], **kwargs)
+            except KeyboardInterrupt:
+                context.abort()
+                raise _exit(context.report, InterruptError("interrupted")) from None
+            except OrienterError as error:
+                context.abort()
+                raise _exit(context.report, error) from error
+            except BaseException:
+                context.abort()
+                raise
+
+
+def task(
+    *,
+    help: dict[str, str] | None = None,
+    pre: Iterable[Any] = (),
+    post: Iterable[Any] = (),
+    iterable: Iterable[str] = (),
+    positional: Iterable[str] = (),
+    name: str | None = None,
+    default: bool = False,
+) -> Callable[[Body], OrienterTask]:
+    """Make a task of a function that takes an InstanceContext. Short flags are never given out by chance.
+
+    Arguments are flags, but for those in `positional`: such a one may be given anything, also a flag that is none.
+    """
+    made = invoke_task(
+        name=name,
+        help=help or {},
+        pre=list(pre),
+        post=list(post),
+        iterable=list(iterable),
+        default=default,
+        auto_shortflags=False,
+        positional=list(positional),
+        klass=OrienterTask,
+    )
+    return cast("Callable[[Body], OrienterTask]", made)
+
+
+def call(made: OrienterTask, **kwargs: Any) -> Any:
+    """Name a task with arguments, for another's `pre` or `post`."""
+    return invoke_call(cast("Any", made), **kwargs)
+
+
+def told(name: str) -> Any:
+    """Return what the command line said for an argument; None when it said nothing."""
+    return _told.get(name)
+
+
+def seconds(text: str, flag: str) -> float | None:
+    """Read a duration such as `90`, `30s`, `10m`, `2h` or `1d`; None when nothing was given.
+
+    Raises:
+        ConfigError: for anything else.
+    """
+    if not text:
+        return None
+    factor = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(text[-1])
+    number = text[:-1] if factor else text
+    try:
+        value = float(number) * (factor or 1)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise ConfigError(f"{flag}: {text!r} is no duration", hint="write seconds, or 30s, 10m, 2h, 1d")
+    return value
+
+
+def count(text: str, flag: str) -> int:
+    """Read a number of lines or the like.
+
+    Raises:
+        ConfigError: unless it is a whole number, 0 or more.
+    """
+    if not text.isascii() or not text.isdigit():
+        raise ConfigError(f"{flag}: {text!r} is no whole number")
+    return int(text)
+
+
+def _exit(report: Report, error: OrienterError) -> Exit:
+    if not (isinstance(error, InterruptError) and error.expected):
+        report.error(error)
+    return Exit(code=error.exit_code)
+
+
+def _context(c: Context) -> InstanceContext:
+    """Return the context of a run; Invoke's configuration is the same object for all its calls."""
+    from orienter_tasks.lifecycle.context import InstanceContext, project_dir
+
+    key = id(c.config)
+    if key not in _contexts:
+        raw = c.config.get("orienter")
+        _contexts[key] = InstanceContext(project_dir(c.config), raw, options=_options())
+    return _contexts[key]
+
+
+def _options() -> RunOptions:
+    from orienter_tasks.lifecycle.context import RunOptions
+
+    whatsapp = True if _told.get("enable_whatsapp") else False if _told.get("no_whatsapp") else None
+    return RunOptions(
+        backend=str(_told.get("backend") or ""),
+        timeout=seconds(str(_told.get("timeout") or ""), "--timeout"),
+        quiet=bool(_told.get("quiet")),
+        fresh=bool(_told.get("fresh")),
+        detach=bool(_told.get("detach")),
+        whatsapp=whatsapp,
+        without=("slack",) if _told.get("no_slack") else (),
+    )

@@ -1,0 +1,141 @@
+"""The one S3 request of a start: signed as the AWS SDK signs it; every answer of a store means one thing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from orienter_tasks.backends.clients.s3 import ensure_bucket, is_name
+from orienter_tasks.backends.clients.sigv4 import Credentials, sign
+from orienter_tasks.errors import CheckError
+from orienter_tasks.stack.component import NotReadyError
+from tests.backends.contract import make_config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+WORDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=30)
+MOMENT = time.struct_time((2026, 11, 25, 20, 15, 42, 2, 329, 0))
+
+
+@given(WORDS, WORDS, st.sampled_from(["us-east-1", "eu-central-1"]), st.binary(max_size=50))
+def test_signed_as_the_minio_client_signs(key: str, secret: str, region: str, body: bytes) -> None:
+    from datetime import datetime, timezone
+    from hashlib import sha256
+    from urllib.parse import urlsplit
+
+    from minio.credentials.providers import StaticProvider
+    from minio.signer import sign_v4_s3
+
+    now = datetime(*MOMENT[:6], tzinfo=timezone.utc)
+    ours = sign("PUT", "/orienter-data-1", "127.0.0.1:9000", body, Credentials(key, secret, region), MOMENT)
+    digest = sha256(body).hexdigest()
+    headers: dict[str, Any] = {
+        "Host": "127.0.0.1:9000",
+        "x-amz-content-sha256": digest,
+        "x-amz-date": ours["x-amz-date"],
+    }
+    theirs = sign_v4_s3(
+        method="PUT",
+        url=urlsplit("http://127.0.0.1:9000/orienter-data-1"),
+        region=region,
+        headers=headers,
+        credentials=StaticProvider(key, secret).retrieve(),
+        content_sha256=digest,
+        date=now,
+    )
+    assert ours["Authorization"] == theirs["Authorization"]
+
+
+@pytest.mark.parametrize("name", ["orienter-data-0", "a.b", "0ab", "a" * 63])
+def test_a_buckets_name(name: str) -> None:
+    assert is_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "ab", "Orienter", "a_b", "-ab", "ab-", "a..b", "10.0.0.1", "a" * 64, "abc\n"])
+def test_no_buckets_name(name: str) -> None:
+    assert not is_name(name)
+
+
+@contextmanager
+def store(*answers: tuple[int, str]) -> Iterator[tuple[int, list[tuple[str, str, bytes]]]]:
+    """Answer requests in turn with a status and an S3 error code; yields the port and what was asked."""
+    asked: list[tuple[str, str, bytes]] = []
+    left = list(answers)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            asked.append((self.command, self.path, body))
+            status, code = left.pop(0)
+            content = f"<Error><Code>{code}</Code></Error>".encode() if code and self.command != "HEAD" else b""
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_PUT = do_HEAD  # noqa: N815 - http.server calls it by that name
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+            """Not to stderr."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield server.server_port, asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def asked_of(root: Path, *answers: tuple[int, str], **storage: str) -> list[tuple[str, str, bytes]]:
+    with store(*answers) as (port, asked):
+        ensure_bucket(make_config(root, port - 2, storage=storage))
+    return asked
+
+
+def test_a_bucket_that_is_there_costs_one_request(tmp_path: Path) -> None:
+    assert asked_of(tmp_path, (200, "")) == [("HEAD", "/orienter-data-0", b"")]
+
+
+def test_a_missing_bucket_is_made(tmp_path: Path) -> None:
+    assert [method for method, *_ in asked_of(tmp_path, (404, ""), (200, ""))] == ["HEAD", "PUT"]
+
+
+def test_a_bucket_is_made_in_its_region(tmp_path: Path) -> None:
+    *_, (_, _, body) = asked_of(tmp_path, (404, ""), (200, ""), region="eu-<1>")
+    assert b"<LocationConstraint>eu-&lt;1&gt;</LocationConstraint>" in body
+
+
+@pytest.mark.parametrize("code", ["BucketAlreadyOwnedByYou", "BucketAlreadyExists"])
+def test_a_bucket_that_another_start_made_meanwhile_is_there(tmp_path: Path, code: str) -> None:
+    asked_of(tmp_path, (404, ""), (409, code))
+
+
+def test_refused_credentials_are_no_matter_of_waiting(tmp_path: Path) -> None:
+    with pytest.raises(CheckError, match="refuses the credentials: AccessDenied"):
+        asked_of(tmp_path, (403, ""))
+    with pytest.raises(CheckError, match="refuses the credentials: SignatureDoesNotMatch"):
+        asked_of(tmp_path, (404, ""), (403, "SignatureDoesNotMatch"))
+
+
+@pytest.mark.parametrize(("status", "told"), [(503, "status 503"), (301, "status 301")])
+def test_any_other_answer_is_not_ready_yet(tmp_path: Path, status: int, told: str) -> None:
+    with pytest.raises(NotReadyError, match=told):
+        asked_of(tmp_path, (status, ""))
+
+
+def test_nobody_is_not_ready_yet(tmp_path: Path) -> None:
+    with store() as (port, _):
+        pass
+    with pytest.raises(NotReadyError, match=f"S3 on port {port}: ConnectionRefusedError"):
+        ensure_bucket(make_config(tmp_path, port - 2))

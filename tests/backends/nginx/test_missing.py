@@ -1,0 +1,65 @@
+"""What becomes of a request when a service is missing."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import time
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.backends.nginx.upstream import SIGNED_IN, Upstream
+
+if TYPE_CHECKING:
+    from tests.backends.nginx.lab import RouteLab
+
+pytestmark = pytest.mark.embedded
+
+
+def test_a_missing_service_is_named_at_once(deserted: RouteLab) -> None:
+    ports = deserted.config.instance.ports
+    for target, service, port in [
+        ("/", "frontend", ports["vite"]),
+        ("/api/x", "dashboard", ports["dashboard"]),
+        ("/qr", "whatsapp", ports["whatsapp"]),
+        ("/opencode/", "dashboard", ports["dashboard"]),
+    ]:
+        began = time.monotonic()
+        status, headers, body = deserted.get(target)
+        assert time.monotonic() - began < 1
+        assert (status, headers["content-type"]) == (502, "text/plain")
+        assert body == f"{service} of instance 3 does not answer on port {port}; see: inv dev.status\n".encode()
+
+
+def test_a_missing_opencode_is_named_to_whoever_is_signed_in(deserted: RouteLab) -> None:
+    ports = deserted.config.instance.ports
+    with Upstream("dashboard", ports["dashboard"]).running():
+        assert deserted.get("/opencode/x")[0] == 302
+        status, _, body = deserted.get("/opencode/x", SIGNED_IN)
+    assert status == 502
+    assert body.startswith(f"opencode of instance 3 does not answer on port {ports['opencode']}".encode())
+
+
+def test_a_big_body_for_a_missing_service_is_answered_too(deserted: RouteLab) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", deserted.port, timeout=10)
+    with closing(connection):
+        connection.request("POST", "/api/upload", b"x" * 5_000_000)
+        response = connection.getresponse()
+        assert response.status == 502
+        assert response.read().startswith(b"dashboard of instance 3")
+
+
+def test_a_service_that_accepts_nothing_is_given_up_soon(deserted: RouteLab) -> None:
+    with ExitStack() as stack:
+        full = stack.enter_context(
+            socket.create_server(("127.0.0.1", deserted.config.instance.ports["vite"]), backlog=0)
+        )
+        waiting = stack.enter_context(socket.create_connection(full.getsockname()))
+        assert waiting.getpeername() == full.getsockname()
+        began = time.monotonic()
+        status, _, body = deserted.get("/")
+    assert time.monotonic() - began < 2.9
+    assert status == 504
+    assert body.startswith(b"frontend of instance 3 does not answer")

@@ -1,0 +1,127 @@
+"""A checkout to be examined, without an engine unless a test asks for one, and hosts that run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from orienter_tasks.commands.doctor.context import read
+from orienter_tasks.lifecycle.context import InstanceContext, RunOptions
+from orienter_tasks.processes import tree
+from orienter_tasks.processes.program import Program
+from orienter_tasks.processes.spawn import spawn
+from tests.configurations import OWN_PORTS, OWN_PROJECT, TEST_IMAGES, OwnHost, ShopHost, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from orienter_tasks.commands.doctor.context import Situation
+    from orienter_tasks.commands.doctor.finding import Finding
+    from orienter_tasks.processes.spawn import Handle
+    from tests.conftest import MakeRepo
+
+NO_ENGINE = "unix:///nowhere/docker.sock"
+SETTINGS: dict[str, Any] = {
+    "project": OWN_PROJECT,
+    "backend": "embedded",
+    "ports": OWN_PORTS,
+    "docker": TEST_IMAGES,
+    "services": dict.fromkeys(("frontend", "dashboard", "opencode", "whatsapp", "slack")),
+}
+
+
+class Patient:
+    """A checkout and what a host's invoke.yaml says in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.settings = dict(SETTINGS)
+        self._handles: list[tuple[Situation, Handle]] = []
+
+    def configure(self, **orienter: Any) -> None:
+        """Merge keys below `orienter:`, one section deep."""
+        for key, value in orienter.items():
+            old = self.settings.get(key)
+            self.settings[key] = {**old, **value} if isinstance(old, dict) else value
+
+    def context(self) -> InstanceContext:
+        return InstanceContext(self.root, self.settings, options=RunOptions())
+
+    def situation(self) -> Situation:
+        """What is known of it; nothing may be wrong with that."""
+        about, findings = read(self.context())
+        assert not [finding for finding in findings if finding.level == "problem"], findings
+        return about
+
+    def ask(self, check: Callable[[Situation], Iterable[Finding]]) -> list[Finding]:
+        return list(check(self.situation()))
+
+    def start(self, component: str, *command: str) -> Handle:
+        """Start a program as a component of its instance."""
+        about = self.situation()
+        assert about.config is not None
+        config = about.config
+        env = {**about.environ, **config.variables.values}
+        program = Program(component, command, self.root, env, config.instance.log_dir / f"{component}.log")
+        handle = spawn(config.instance, program)
+        self._handles.append((about, handle))
+        return handle
+
+    def end(self) -> None:
+        for about, handle in self._handles:
+            assert about.config is not None
+            assert handle.child is not None
+            tree.stop(about.config.instance, handle.record.component, 1.0)
+            handle.child.wait(10)
+
+
+@pytest.fixture
+def patient(make_repo: MakeRepo, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Patient]:
+    if request.node.get_closest_marker("docker") is None:
+        monkeypatch.setenv("DOCKER_HOST", NO_ENGINE)
+    made = Patient(make_repo("checkout"))
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def set_up(tmp_path: Path, isolated: Path, clusters: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Share PostgreSQL's template among hosts; return where they may lie."""
+    for name, value in prepare(isolated, clusters):
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def own_host(set_up: Path) -> Iterator[OwnHost]:
+    """This repository's own configuration, on the embedded backend."""
+    made = OwnHost(set_up, "embedded")
+    try:
+        yield made
+    finally:
+        made.clean_up()
+
+
+@pytest.fixture
+def shop_host(set_up: Path) -> Iterator[ShopHost]:
+    """The other configuration, on the embedded backend."""
+    made = ShopHost(set_up, "embedded")
+    try:
+        yield made
+    finally:
+        made.clean_up()
+
+
+def levels(findings: Iterable[Finding]) -> list[str]:
+    return [finding.level for finding in findings]
+
+
+def only(findings: Iterable[Finding], level: str) -> Finding:
+    """Return the one finding of that level."""
+    (found,) = [finding for finding in findings if finding.level == level]
+    return found

@@ -1,0 +1,161 @@
+"""`inv doctor` as it is called: it reads only, `--fix` does what it listed and asks before."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import select
+import stat
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.commands.doctor.conftest import NO_ENGINE
+from tests.configurations import SHOP_ID, OwnHost, ShopHost
+from tests.integration.checkouts import INV
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.integration.checkouts import Answer, Checkout
+
+
+@pytest.fixture
+def host(set_up: Path, monkeypatch: pytest.MonkeyPatch) -> OwnHost:
+    """This repository's own configuration; nothing of it is started."""
+    monkeypatch.setenv("DOCKER_HOST", NO_ENGINE)
+    return OwnHost(set_up, "embedded")
+
+
+@pytest.fixture
+def shop(set_up: Path, monkeypatch: pytest.MonkeyPatch) -> ShopHost:
+    monkeypatch.setenv("DOCKER_HOST", NO_ENGINE)
+    return ShopHost(set_up, "embedded")
+
+
+def everything(directory: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        str(path): (path.stat().st_mode, path.read_bytes() if path.is_file() else b"")
+        for path in sorted(directory.rglob("*"))
+        if "__pycache__" not in path.parts
+    }
+
+
+def test_it_changes_nothing(host: OwnHost, set_up: Path, isolated: Path) -> None:
+    before = everything(set_up), everything(isolated)
+    answer = host.main.inv("doctor")
+    assert "! .env" in answer.out
+    assert "→ inv env.init" in answer.out
+    assert (everything(set_up), everything(isolated)) == before
+
+
+def test_its_answer_for_machines(host: OwnHost) -> None:
+    document = host.main.inv("doctor", "--json").json
+    assert document["schema_version"] == 1
+    assert document["problems"] == 0
+    assert document["fixed"] == []
+    topics = {one["topic"] for one in document["findings"]}
+    assert {"python", "git", "disk", "instance", ".env", "backend", "engine", "embedded", "ports", "programs"} <= topics
+    (env,) = [one for one in document["findings"] if one["topic"] == ".env"]
+    assert env["fix"] == "make .env, as inv env.init does"
+    assert document["warnings"] == sum(one["level"] == "warning" for one in document["findings"])
+
+
+def test_a_pipe_is_not_asked(host: OwnHost) -> None:
+    for more in ([], ["--json"]):
+        answer = host.main.inv("doctor", "--fix", *more, code=2)
+        assert "--fix would: make .env, as inv env.init does → add --yes" in answer.err
+        assert answer.out == ""
+    assert not (host.main.path / ".env").exists()
+
+
+def test_fixes_are_done_and_looked_at_again(host: OwnHost) -> None:
+    document = host.main.inv("doctor", "--fix", "--yes", "--json").json
+    assert document["fixed"] == ["make .env, as inv env.init does"]
+    assert document["warnings"] == 0
+    path = host.main.path / ".env"
+    path.chmod(0o644)
+    answer = host.main.inv("doctor", "--fix", "--yes")
+    assert "done: take .env from other users: mode 0600" in answer.err
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "there is nothing that --fix could do" in host.main.inv("doctor", "--fix").err
+
+
+@pytest.mark.parametrize(("word", "mode"), [("n", 0o644), ("", 0o644), ("y", 0o600)])
+def test_a_person_is_asked(host: OwnHost, word: str, mode: int) -> None:
+    host.main.inv("env.init")
+    path = host.main.path / ".env"
+    path.chmod(0o644)
+    code, seen = typed(host.main, f"{word}\n", "doctor", "--fix")
+    assert code == 0
+    assert "would take .env from other users" in seen
+    assert "do it? [y/N]" in seen
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def typed(checkout: Checkout, line: str, *words: str) -> tuple[int, str]:
+    """Run `inv` on a terminal and type a line when it asks; return its exit code and what it wrote."""
+    parent, child = pty.openpty()
+    environ = {**checkout.environ, "TERM": "xterm", "COLUMNS": "200"}
+    with subprocess.Popen(
+        [str(INV), *words], cwd=checkout.path, env=environ, stdin=child, stdout=child, stderr=child
+    ) as process:
+        os.close(child)
+        seen, asked, deadline = b"", False, time.monotonic() + 60
+        while process.poll() is None or select.select([parent], [], [], 0.0)[0]:
+            assert time.monotonic() < deadline, seen
+            if select.select([parent], [], [], 0.1)[0]:
+                try:
+                    seen += os.read(parent, 65536)
+                except OSError:
+                    break
+            if not asked and b"[y/N]" in seen:
+                os.write(parent, line.encode())
+                asked = True
+        process.wait(30)
+        with contextlib.suppress(OSError):
+            os.close(parent)
+        return process.returncode, seen.decode("utf-8", "replace")
+
+
+def failed(answer: Answer, *, what: str, remedy: str) -> None:
+    assert answer.err.startswith("error: "), answer
+    assert what in answer.err
+    assert remedy in answer.err
+
+
+def test_wrong_settings_are_a_finding_and_the_rest_is_still_looked_at(host: OwnHost) -> None:
+    host.configure(host.main, services={"dashbord": {"command": ["x"], "port": "dashbord"}})
+    answer = host.main.inv("doctor", code=1)
+    assert "✗ settings" in answer.out
+    assert "✓ python" in answer.out
+    assert "✓ git" in answer.out
+    failed(answer, what="orienter.services.dashbord.port: no port is named 'dashbord'", remedy="did you mean")
+
+
+def test_a_broken_dotenv_stops_only_what_needs_it(host: OwnHost) -> None:
+    (host.main.path / ".env").write_bytes(b"A=\xff\n")
+    answer = host.main.inv("doctor", code=1)
+    assert "✗ .env" in answer.out
+    assert "✓ git" in answer.out
+
+
+def test_the_other_configuration(shop: ShopHost) -> None:
+    document = shop.main.inv("doctor", "--json").json
+    said = {one["topic"]: one["what"] for one in document["findings"]}
+    assert said["instance"].startswith(f"instance {SHOP_ID} of {shop.project}")
+    assert "gateway" in said["ports"]
+    assert "dashboard" not in said["ports"]
+    assert document["problems"] == 0
+
+
+def test_it_works_without_git_and_outside_of_a_checkout(host: OwnHost, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for name in ("tasks.py", "invoke.yaml"):
+        (plain / name).write_bytes((host.main.path / name).read_bytes())
+    answer = host.main.inv("doctor", cwd=plain, code=None)
+    assert f"{plain} is no git checkout" in answer.out

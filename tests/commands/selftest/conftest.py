@@ -1,0 +1,38 @@
+"""The two configurations, as premises and as hosts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from invoke.config import Config
+
+from orienter_tasks.commands.selftest.outcome import Premises
+from orienter_tasks.settings.load import load, plain
+from tests.configurations import OwnHost, ShopHost, shop
+from tests.integration.checkouts import REPOSITORY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.integration.checkouts import Host
+
+
+def own_settings() -> object:
+    """What this repository's own invoke.yaml says."""
+    config = Config(project_location=REPOSITORY)
+    config.load_project()
+    return plain(config.get("orienter"))
+
+
+@pytest.fixture(params=["own", "shop"])
+def premises(request: pytest.FixtureRequest) -> Premises:
+    """Both configurations."""
+    raw = own_settings() if request.param == "own" else shop()
+    return Premises(load(raw), {"POSTGRES_PASSWORD": "a 'quoted' $word", "EXTRA": "1"})
+
+
+@pytest.fixture(params=["own", "shop"])
+def host(request: pytest.FixtureRequest, tmp_path: Path) -> Host:
+    """Both, as checkouts; nothing of them is started."""
+    return (OwnHost if request.param == "own" else ShopHost)(tmp_path / "home", "embedded")

@@ -1,0 +1,167 @@
+"""Throwaway checkouts: what they are like, and that they go away again, also after a run that was killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from orienter_tasks.commands.selftest import sandbox as throwaway
+from orienter_tasks.errors import CheckError
+from orienter_tasks.identity.claims import Claims
+from orienter_tasks.machine import worktree
+from orienter_tasks.machine.state import state_dir
+from orienter_tasks.settings.load import load
+from tests.configurations import OWN_PORTS, OWN_PROJECT, TEST_IMAGES, shop
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orienter_tasks.commands.selftest.outcome import Premises
+    from orienter_tasks.settings.model import Settings
+    from tests.conftest import MakeRepo
+
+
+@pytest.fixture
+def settings() -> Settings:
+    # with ids up to 7 all ports lie below those that the system gives to clients
+    raw = {"project": OWN_PROJECT, "ports": OWN_PORTS, "docker": TEST_IMAGES, "instances": {"max": 7}}
+    return load(raw)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        None,
+        shop(),
+        {"ports": {"vite": None, "gateway": 4100}, "services": {"frontend": None, "opencode": {"needs": []}}},
+        {"hooks": {"before_services": [{"name": "a", "command": ["b"], "env": {"C": "d"}, "timeout": 3}]}},
+    ],
+)
+def test_settings_can_be_written_down(raw: Any) -> None:
+    settings = load(raw)
+    assert load(throwaway.raw_of(settings)) == settings
+
+
+def test_the_ground_is_its_own(make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = make_repo("host")
+    (host / "templates").mkdir()
+    (host / ".env").write_text("AI_INSTANCE_ID=3\nexport AI_INSTANCE_ROOT=/x\nPOSTGRES_PASSWORD=p\n")
+    monkeypatch.setenv("AI_INSTANCE_ID", "5")
+    monkeypatch.setenv("AI_INSTANCE_ROOT", str(host))
+    before = dict(os.environ)
+    with throwaway.ground(host, settings) as ground:
+        assert state_dir() == ground.directory / "state"
+        assert "AI_INSTANCE_ID" not in os.environ
+        root = ground.checkout("one", 4)
+        assert worktree.read(root).linked
+        assert worktree.read(root).main_root == ground.directory / "repository"
+        assert (root / ".env").read_text() == "POSTGRES_PASSWORD=p\nAI_INSTANCE_ID=4\n"
+        assert (root / ".env").stat().st_mode & 0o777 == 0o600
+        assert (root / "templates").resolve() == host / "templates"
+        ctx = ground.context(root, "embedded")
+        assert ctx.instance.id == 4
+        assert ctx.instance.project.startswith(f"{OWN_PROJECT}-test-")
+        assert ctx.instance.ports["nginx"] == OWN_PORTS["nginx"] + 4000
+        assert [claim.id for claim in ground.claims()] == [4]
+    assert dict(os.environ) == before
+    assert list((host / ".dev-data").iterdir()) == []
+    assert Claims().read() == []
+    assert worktree.read(host).git_dir == host / ".git"
+
+
+def test_it_goes_away_when_something_fails(make_repo: MakeRepo, settings: Settings) -> None:
+    host = make_repo("host")
+
+    def interrupted() -> None:
+        with throwaway.ground(host, settings) as ground:
+            ground.folder("x")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list((host / ".dev-data").iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
+def test_a_directory_that_cannot_be_removed_is_one_line(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    (closed / "inner").mkdir(parents=True)
+    closed.chmod(0o500)
+    try:
+        with pytest.raises(CheckError, match="cannot be removed"):
+            throwaway._remove_directory(closed)
+    finally:
+        closed.chmod(0o700)
+
+
+def test_a_directory_that_fills_while_it_is_removed(tmp_path: Path) -> None:
+    directory = tmp_path / "busy"
+    directory.mkdir()
+
+    def write() -> None:
+        for number in range(200):
+            with contextlib.suppress(OSError):
+                (directory / f"file-{number}").write_text("x")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    throwaway._remove_directory(directory)
+    writer.join()
+    throwaway._remove_directory(directory)
+    assert not directory.exists()
+
+
+def test_a_hosts_hooks_do_not_run(make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = make_repo("host")
+    hooks = host / "hooks"
+    hooks.mkdir()
+    for name in ("post-checkout", "pre-commit", "post-commit"):
+        (hooks / name).write_text("#!/bin/sh\nexit 1\n")
+        (hooks / name).chmod(0o755)
+    config = host / "config"
+    config.write_text(f"[core]\n\thooksPath = {hooks}\n[commit]\n\tgpgsign = true\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    monkeypatch.setenv("GIT_DIR", str(host / ".git"))
+    with throwaway.ground(host, settings) as ground:
+        assert ground.checkout("one", 1).is_dir()
+
+
+def test_no_git(make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from orienter_tasks.errors import NotFoundError
+
+    host = make_repo("host")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with throwaway.ground(host, settings) as ground:
+        ground.folder("for templates only")
+        with pytest.raises(NotFoundError, match="git is not on PATH"):
+            ground.checkout("one", 1)
+
+
+def test_ids_whose_ports_nobody_has(settings: Settings) -> None:
+    assert throwaway.free_ids(settings, [], 2) == [7, 6]
+    with socket.create_server(("127.0.0.1", OWN_PORTS["postgres"] + 7000)):
+        assert throwaway.free_ids(settings, [], 2) == [6, 5]
+        with socket.create_server(("127.0.0.1", OWN_PORTS["vite"] + 6000)):  # it is not the infrastructure's
+            assert throwaway.free_ids(settings, [], 2) == [6, 5]
+
+
+def test_ids_that_are_claimed_are_left_alone(
+    make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orienter_tasks.lifecycle.context import InstanceContext, RunOptions
+
+    monkeypatch.setenv("AI_INSTANCE_ID", "7")
+    raw = {"project": "another", "backend": "embedded", "ports": OWN_PORTS}
+    claim = InstanceContext(make_repo("other"), raw, options=RunOptions()).claim
+    assert throwaway.free_ids(settings, [claim], 2) == [6, 5]
+
+
+def test_too_few_ids(premises: Premises) -> None:
+    settings = load({"ports": OWN_PORTS, "instances": {"max": 0}})
+    with pytest.raises(CheckError, match="need 2 ids whose ports are free, and there are 1"):
+        throwaway.free_ids(settings, [], 2)

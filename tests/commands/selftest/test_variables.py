@@ -1,0 +1,123 @@
+"""`test.env`: it passes for both configurations, and each fault that it looks for is found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from orienter_tasks.commands.selftest import names as variables
+from orienter_tasks.commands.selftest.outcome import Premises
+from orienter_tasks.errors import CheckError
+from orienter_tasks.instance import variables as environment
+from orienter_tasks.settings.load import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def test_both_configurations_pass(premises: Premises) -> None:
+    outcomes = list(variables.checks(premises))
+    assert [outcome.detail for outcome in outcomes if not outcome.ok] == []
+    assert len(outcomes) == 7
+    assert all(outcome.detail for outcome in outcomes)
+
+
+def test_every_id_is_looked_at(premises: Premises) -> None:
+    highest = premises.settings.instances.max
+    count = len(premises.settings.ports) * (highest + 1)
+    assert variables.ports_never_meet(premises).startswith(f"{count} ports of {highest + 1} ids")
+
+
+def with_ports(**ports: int) -> Premises:
+    """Settings that the validation would refuse: the proof does not rely on it."""
+    settings = load(None)
+    return Premises(msgspec.structs.replace(settings, ports={**settings.ports, **ports}), {})
+
+
+def test_two_ports_that_meet() -> None:
+    with pytest.raises(CheckError, match="9432 is extra of 0 and postgres of 4"):
+        variables.ports_never_meet(with_ports(extra=9432))
+
+
+@pytest.mark.parametrize("base", [0, 57000])
+def test_a_port_that_is_none(base: int) -> None:
+    with pytest.raises(CheckError, match=r"extra of \d would be"):
+        variables.ports_never_meet(with_ports(extra=base))
+
+
+@pytest.mark.parametrize(
+    ("dotenv", "named"),
+    [
+        ({"S3_BUCKET": "Not-A-Bucket"}, "Not-A-Bucket-0 is no bucket name"),
+        ({"POSTGRES_DB": "a" * 62}, "would cut"),
+        ({"POSTGRES_DB": "é" * 31}, "would cut"),
+    ],
+)
+def test_names_that_are_not_accepted(dotenv: dict[str, str], named: str) -> None:
+    with pytest.raises(CheckError, match=named):
+        variables.names_are_accepted(Premises(load(None), dotenv))
+
+
+def test_two_names_that_meet(premises: Premises, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(variables, "_names", lambda premises, number: [f"db_{number % 2}"])
+    with pytest.raises(CheckError, match="db_0 is instance 0's and instance 2's"):
+        variables.names_never_meet(premises)
+
+
+def faulty(change: Callable[[dict[str, str], Any], None]) -> Any:
+    """Make a `derive` with the bash version's faults."""
+
+    def derive(instance: Any, settings: Any, dotenv: Any, environ: Any) -> environment.Variables:
+        right = environment.derive(instance, settings, dotenv, environ)
+        values = dict(right.values)
+        change(values, environ)
+        return environment.Variables(values, right.origins, right.ignored)
+
+    return derive
+
+
+def test_a_suffix_that_grows_is_found(premises: Premises, monkeypatch: pytest.MonkeyPatch) -> None:
+    def grow(values: dict[str, str], environ: Any) -> None:
+        values["S3_BUCKET"] = f"{environ.get('S3_BUCKET', 'orienter-data')}-{values['AI_INSTANCE_ID']}"
+
+    monkeypatch.setattr(variables, "derive", faulty(grow))
+    with pytest.raises(CheckError, match="S3_BUCKET of instance 0 is orienter-data-0, and orienter-data-0-0"):
+        variables.same_twice(premises)
+
+
+def test_what_sticks_to_the_shell_is_found(premises: Premises, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stick(values: dict[str, str], environ: Any) -> None:
+        values["POSTGRES_PORT"] = environ.get("POSTGRES_PORT", values["POSTGRES_PORT"])
+
+    monkeypatch.setattr(variables, "derive", faulty(stick))
+    variables.same_twice(premises)
+    with pytest.raises(CheckError, match=r"POSTGRES_PORT of instance 0 is .* in another instance's shell"):
+        variables.same_in_another_shell(premises)
+
+
+def test_secrets_are_not_told(premises: Premises, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forget(values: dict[str, str], environ: Any) -> None:
+        values["POSTGRES_PASSWORD"] = "hunter2" if environ else "hunter3"
+
+    monkeypatch.setattr(variables, "derive", faulty(forget))
+    with pytest.raises(CheckError) as found:
+        variables.same_twice(premises)
+    assert "hunter" not in str(found.value)
+
+
+def test_a_word_that_nobody_sets() -> None:
+    raw: dict[str, Any] = {"services": {"api": {"command": ["api", "--key", "${API_KEY}"]}}}
+    with pytest.raises(CheckError, match=r"orienter.services.api: \$\{API_KEY\} is not set in instance 0"):
+        variables.commands_are_known(Premises(load(raw), {}))
+    variables.commands_are_known(Premises(load(raw), {"API_KEY": "x"}))
+    raw["hooks"] = {"before_services": [{"name": "keys", "command": ["keys"], "exports": True}]}
+    assert "keys must export" in variables.commands_are_known(Premises(load(raw), {}))
+
+
+def test_a_dotenv_that_contradicts_itself_is_an_outcome(premises: Premises) -> None:
+    wrong = Premises(premises.settings, {"WHATSAPP_ENABLED": "perhaps"})
+    failed = [outcome for outcome in variables.checks(wrong) if not outcome.ok]
+    assert failed
+    assert all("'perhaps' is neither true nor false" in outcome.detail for outcome in failed)

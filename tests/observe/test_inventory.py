@@ -1,0 +1,226 @@
+"""`inv instances`: what it says of instances that run, stopped, moved or were deleted, and how it is watched."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+import psutil
+import pytest
+
+from orienter_tasks.identity.claims import Claim, Claims, of_claim
+from orienter_tasks.observe import inventory
+from orienter_tasks.processes import tree
+from orienter_tasks.processes.census import memory
+from orienter_tasks.processes.program import Program
+from orienter_tasks.processes.spawn import spawn
+from tests.commands.cleanup.worlds import claim_of
+from tests.integration.checkouts import INV, Answer, Checkout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.conftest import MakeRepo, MakeWorktree
+
+NO_ENGINE = "unix:///nonexistent/docker.sock"
+
+
+class Host:
+    """A repository with worktrees, each with a claim; nothing runs but what a test starts."""
+
+    def __init__(self, main: Path, state: Path) -> None:
+        (main / "tasks.py").write_text("from orienter_tasks import ns\n\n__all__ = ['ns']\n")
+        self.checkout = Checkout(main, {**os.environ, "DOCKER_HOST": NO_ENGINE, "LC_ALL": "C.UTF-8"})
+        self._claims = Claims(state)
+
+    def claim(self, root: Path, number: int, **fields: object) -> Claim:
+        """Give a checkout an id."""
+        made = msgspec.structs.replace(
+            claim_of(root, number, started=False), **{"project": "orienter", "backend": "embedded", **fields}
+        )
+        with self._claims.changing() as book:
+            book.append(made)
+        return made
+
+    def instances(self, *words: str, code: int = 0) -> Answer:
+        return self.checkout.inv("instances", *words, code=code)
+
+
+@pytest.fixture
+def host(isolated: Path, make_repo: MakeRepo) -> Host:
+    return Host(make_repo(), isolated)
+
+
+@pytest.fixture
+def service() -> Iterator[Callable[[Claim, str], int]]:
+    """Start something as a service of an instance; return its pid."""
+    started: list[tuple[Claim, str, subprocess.Popen[bytes] | None]] = []
+
+    def start(claim: Claim, name: str) -> int:
+        instance = of_claim(claim)
+        command = [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
+        handle = spawn(instance, Program(name, command, instance.root, dict(os.environ), instance.log_dir / "x.log"))
+        started.append((claim, name, handle.child))
+        return handle.record.pid
+
+    yield start
+    for claim, name, child in started:
+        tree.stop(of_claim(claim), name, 1.0)
+        if child is not None:
+            child.wait(10)
+
+
+def test_before_there_is_any(host: Host) -> None:
+    answer = host.instances()
+    assert answer.out == ""
+    assert "start one with: inv dev" in answer.err
+    assert host.instances("--json").json == {"schema_version": 1, "instances": [], "unseen": []}
+
+
+def test_services_up_of_all(host: Host, service: Callable[[Claim, str], int]) -> None:
+    main = host.claim(host.checkout.path, 0, services=("web", "worker", "mail"))
+    service(main, "web")
+    service(main, "worker")
+    (one,) = host.instances("--json").json["instances"]
+    assert one["services"] == {"running": 2, "of": 3}
+    assert one["state"] == "partial"
+    assert one["memory_bytes"] > 1_000_000
+    assert one["data_bytes"] == 0
+    assert one["logs_bytes"] is not None
+    assert "2/3" in host.instances().out
+
+
+def test_one_that_died_is_of_all_too(host: Host, service: Callable[[Claim, str], int]) -> None:
+    main = host.claim(host.checkout.path, 0)
+    service(main, "web")
+    psutil.Process(service(main, "extra")).kill()
+    deadline = time.monotonic() + 20
+    while host.instances("--json").json["instances"][0]["services"] != {"running": 1, "of": 2}:
+        assert time.monotonic() < deadline
+
+
+def test_where_checkouts_went(host: Host, make_worktree: MakeWorktree, tmp_path: Path) -> None:
+    trees = {number: make_worktree(host.checkout.path, f"tree-{number}") for number in (1, 2, 3)}
+    claims = {number: host.claim(root, number) for number, root in trees.items()}
+    for number, root in trees.items():
+        marker = root / ".dev-data" / f"instance-{number}" / "claim"
+        marker.parent.mkdir(parents=True)
+        marker.write_text(claims[number].token + "\n")
+    subprocess.run(["rm", "-r", str(trees[2])], check=True)
+    trees[3].rename(tmp_path / "moved here")
+
+    answer = host.instances("--json")
+    found = {one["id"]: one for one in answer.json["instances"]}
+    assert {number: one["state"] for number, one in found.items()} == {1: "stopped", 2: "orphaned", 3: "moved"}
+    assert found[1]["checkout"]["state"] == "here"
+    assert found[3]["checkout"]["place"] == str(tmp_path / "moved here")
+    notes = answer.err.splitlines()
+    assert len(notes) == 2
+    assert "instance 2 (tree-2): its checkout is gone" in notes[0]
+    assert notes[0].endswith("→ inv cleanup.weekly")
+    assert notes[1].endswith(f"→ cd '{tmp_path}/moved here' && inv env.show")
+
+
+def test_an_engine_that_is_down_is_said_and_the_rest_is_told(host: Host) -> None:
+    host.claim(host.checkout.path, 0, backend="docker")
+    answer = host.instances("--json")
+    (one,) = answer.json["instances"]
+    assert one["data_bytes"] is None
+    assert len(answer.json["unseen"]) == 2
+    assert "not seen: containers: no Docker engine answers at unix:///nonexistent/docker.sock" in answer.err
+    assert "not seen: sizes on disk of instance 0" in answer.err
+
+
+def test_from_any_directory(host: Host, make_worktree: MakeWorktree, tmp_path: Path) -> None:
+    host.claim(host.checkout.path, 0)
+    inner = host.checkout.path / "a" / "b"
+    inner.mkdir(parents=True)
+    before = Claims().read()
+    assert host.checkout.inv("instances", "--json", cwd=inner).json["instances"][0]["id"] == 0
+    elsewhere = make_worktree(host.checkout.path, "unclaimed")
+    (elsewhere / "tasks.py").write_text("from orienter_tasks import ns\n\n__all__ = ['ns']\n")
+    listed = host.checkout.inv("instances", "--json", cwd=elsewhere).json["instances"]
+    assert [one["root"] for one in listed] == [str(host.checkout.path)]
+    assert Claims().read() == before  # looking claims nothing
+
+
+@pytest.mark.parametrize(
+    ("words", "why"), [([], "stdout is none"), (["--json"], "--json does not")], ids=["pipe", "json"]
+)
+def test_watching_needs_a_terminal(host: Host, words: list[str], why: str) -> None:
+    host.claim(host.checkout.path, 0)
+    answer = host.instances("--watch", *words, code=2)
+    assert why in answer.err
+    assert answer.out == ""
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["coloured", "NO_COLOR"])
+def test_watched_on_a_terminal_until_ctrl_c(host: Host, service: Callable[[Claim, str], int], *, plain: bool) -> None:
+    main = host.claim(host.checkout.path, 0, services=("web", "worker"))
+    service(main, "web")
+    environ = {**host.checkout.environ, "TERM": "xterm", "COLUMNS": "80", **({"NO_COLOR": "1"} if plain else {})}
+    parent, child = pty.openpty()
+    command = [str(INV), "instances", "--watch"]
+    with subprocess.Popen(
+        command, cwd=host.checkout.path, env=environ, stdin=child, stdout=child, stderr=child
+    ) as process:
+        os.close(child)
+        seen = read_until(parent, "1/2")
+        service(main, "worker")
+        seen += read_until(parent, "2/2")
+        process.send_signal(signal.SIGINT)
+        read_until(parent, "never", process)
+        assert process.wait(20) == 0
+    os.close(parent)
+    assert "Ctrl-C ends" in seen
+    assert "Traceback" not in seen
+    assert ("\x1b[32m" in seen or "\x1b[33m" in seen) is not plain
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen).splitlines()
+    assert max(map(len, lines)) <= 80
+
+
+def read_until(terminal: int, text: str, process: subprocess.Popen[bytes] | None = None) -> str:
+    """Read what is drawn until this is there, or its program has ended."""
+    seen, deadline = "", time.monotonic() + 60
+    while text not in seen and (process is None or process.poll() is None):
+        assert time.monotonic() < deadline, seen
+        if select.select([terminal], [], [], 0.2)[0]:
+            try:
+                seen += os.read(terminal, 65536).decode(errors="replace")
+            except OSError:  # its program has ended
+                assert process is not None, seen
+                break
+    return seen
+
+
+def test_memory_is_a_process_s_own_share() -> None:
+    full = psutil.Process().memory_full_info()
+    told = memory(os.getpid())
+    assert told is not None
+    assert abs(told - getattr(full, "pss", full.rss)) < 20_000_000
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    assert memory(process.pid) is None
+
+
+def test_words_for_space() -> None:
+    sizes = (None, 0, 1, 999_999, 1_000_000, 999_400_000, 1_240_000_000)
+    assert [inventory.space(size) for size in sizes] == ["–", "0 kB", "1 kB", "1000 kB", "1 MB", "999 MB", "1.2 GB"]
+
+
+def test_a_claim_of_an_older_version_names_no_services(host: Host, isolated: Path) -> None:
+    host.claim(host.checkout.path, 0)
+    book = json.loads((isolated / "claims.json").read_text())
+    del book["claims"][0]["services"]
+    (isolated / "claims.json").write_text(json.dumps(book))
+    assert host.instances("--json").json["instances"][0]["services"] == {"running": 0, "of": 0}

@@ -1,0 +1,80 @@
+"""Tables fit into the terminal that they are drawn for, line by line."""
+
+from __future__ import annotations
+
+import io
+
+from hypothesis import given, strategies
+from rich.console import Console
+
+from orienter_tasks.commands.instances import COLUMNS, DROPPABLE, LEAST, RIGHT
+from orienter_tasks.output import tables
+
+ROW = (
+    *("shop/12", "fix-the-rounding-of-every-last-cent", "feature/fix-the-rounding", "partial, dashboard, vite failed"),
+    *("http://localhost:12080", "embedded", "3/5", "1024 MB", "1.2 GB", "120 kB", "59 min", "59 min ago"),
+)
+SHORT = (
+    "0",
+    "orienter",
+    "main",
+    "running",
+    "http://localhost",
+    "docker",
+    "5/5",
+    "85 MB",
+    "36 MB",
+    "4 kB",
+    "2 h",
+    "2 h ago",
+)
+
+
+def drawn(width: int, *rows: tuple[str, ...]) -> list[str]:
+    """Draw the table of instances; return its lines."""
+    out = io.StringIO()
+    table = tables.drawn(COLUMNS, rows, width, droppable=DROPPABLE, least=LEAST, right=RIGHT)
+    Console(file=out, width=width, force_terminal=False).print(table)
+    return [line.rstrip() for line in out.getvalue().splitlines() if line.strip()]
+
+
+@given(
+    strategies.integers(min_value=64, max_value=260),
+    strategies.lists(strategies.sampled_from([ROW, SHORT]), min_size=1),
+)
+def test_a_row_is_a_line_at_any_width(width: int, rows: list[tuple[str, ...]]) -> None:
+    lines = drawn(width, *rows)
+    assert len(lines) == len(rows) + 2  # the heading and a rule
+    assert max(map(len, lines)) <= width
+    for line, row in zip(lines[2:], rows, strict=True):
+        assert row[0] in line
+        assert row[4] in line  # a page's address is never cut
+
+
+def test_at_eighty_columns_names_are_cut_before_columns_go() -> None:
+    heading, _, first, second = drawn(80, ROW, SHORT)
+    assert heading.split() == ["id", "worktree", "state", "url", "services"]
+    assert "fix-the-round" in first
+    assert "…" in first
+    assert "partial" in first
+    assert "orienter" in second
+
+
+def test_with_room_for_all_nothing_is_cut() -> None:
+    heading, _, first = drawn(240, ROW)
+    assert heading.split() == " ".join(COLUMNS).split()
+    assert all(cell in first for cell in ROW)
+
+
+def test_columns_go_in_their_order() -> None:
+    kept = [list(tables.fitting(COLUMNS, [SHORT], width, droppable=DROPPABLE, least=LEAST)) for width in range(40, 200)]
+    assert [len(names) for names in kept] == sorted(len(names) for names in kept)
+    for names in kept:
+        gone = len(COLUMNS) - len(names)
+        assert set(names) == set(COLUMNS) - set(DROPPABLE[:gone])
+
+
+def test_a_pipe_gets_everything() -> None:
+    text = tables.plain(COLUMNS, [ROW], "all")
+    assert text.splitlines()[0] == "all"
+    assert all(cell in text for cell in ROW)

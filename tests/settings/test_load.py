@@ -1,0 +1,331 @@
+"""Every fault in invoke.yaml is told in one line that names the key, and the nearest right one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from orienter_tasks.errors import ConfigError
+from orienter_tasks.settings.defaults import PORTS, SERVICES
+from orienter_tasks.settings.load import backend_name, load, plain
+from orienter_tasks.settings.model import Service, Settings
+from orienter_tasks.settings.rules import check_ports
+
+NOTHING: dict[str, Any] = {}
+
+
+def refusal(raw: object) -> str:
+    """Return the line with which settings are refused."""
+    with pytest.raises(ConfigError) as caught:
+        load(raw)
+    line = caught.value.line()
+    assert "\n" not in line
+    assert caught.value.exit_code == 2
+    return line
+
+
+def service(**keys: object) -> dict[str, Any]:
+    return {"services": {"dashboard": keys}}
+
+
+def hook(**keys: object) -> dict[str, Any]:
+    return {"hooks": {"before_services": [{"name": "migrate", "command": ["true"], **keys}]}}
+
+
+@pytest.mark.parametrize("raw", [None, {}, {"services": None}, {"ports": {}, "hooks": None}])
+def test_saying_nothing_gives_the_defaults(raw: object) -> None:
+    settings = load(raw)
+    assert settings.project == "orienter"
+    assert settings.ports == PORTS
+    assert list(settings.services) == list(SERVICES)
+    assert settings.hooks.before_services == ()
+    assert settings.instances.max == 9
+
+
+@pytest.mark.parametrize(
+    ("raw", "key"),
+    [
+        (5, "orienter:"),
+        ([], "orienter:"),
+        ("text", "orienter:"),
+        ({1: {}}, "orienter:"),
+        ({"project": 5}, "orienter.project:"),
+        ({"project": None}, "orienter.project:"),
+        ({"project": "Bad Name"}, "orienter.project:"),
+        ({"project": "../up"}, "orienter.project:"),
+        ({"project": "x" * 41}, "orienter.project:"),
+        ({"project": "ok\n"}, "orienter.project:"),
+        ({"backend": 5}, "orienter.backend:"),
+        ({"backend": ["auto"]}, "orienter.backend:"),
+        ({"backend": "podman"}, "orienter.backend:"),
+        ({"instances": 9}, "orienter.instances:"),
+        ({"instances": {"max": "9"}}, "orienter.instances.max:"),
+        ({"instances": {"max": True}}, "orienter.instances.max:"),
+        ({"instances": {"max": 2.5}}, "orienter.instances.max:"),
+        ({"instances": {"max": -1}}, "orienter.instances.max:"),
+        ({"instances": {"max": 57}}, "orienter.instances.max:"),
+        ({"ports": []}, "orienter.ports:"),
+        ({"ports": {"vite": "5173"}}, "orienter.ports.vite:"),
+        ({"ports": {"vite": 5173.0}}, "orienter.ports.vite:"),
+        ({"ports": {"vite": True}}, "orienter.ports.vite:"),
+        ({"ports": {"postgres": None}}, "orienter.ports.postgres:"),
+        ({"ports": {"Gate-way": 4100}}, "orienter.ports.Gate-way:"),
+        ({"ports": {7: 4100}}, "orienter.ports:"),
+        ({"database": "postgres"}, "orienter.database:"),
+        ({"database": {"name": 5}}, "orienter.database.name:"),
+        ({"database": {"name": "a; DROP"}}, "orienter.database.name:"),
+        ({"database": {"name": "x" * 52}}, "orienter.database.name:"),
+        ({"database": {"password": ""}}, "orienter.database:"),
+        ({"storage": {"bucket": "UPPER"}}, "orienter.storage.bucket:"),
+        ({"storage": {"user": ""}}, "orienter.storage:"),
+        ({"docker": {"log_max_file": "3"}}, "orienter.docker.log_max_file:"),
+        ({"embedded": {"nginx": ["nginx"]}}, "orienter.embedded.nginx:"),
+        ({"nginx": {"network": 5}}, "orienter.nginx.network:"),
+        ({"timeouts": {"stop": "10"}}, "orienter.timeouts.stop:"),
+        ({"timeouts": {"stop": 0}}, "orienter.timeouts.stop:"),
+        ({"timeouts": {"infra": float("nan")}}, "orienter.timeouts.infra:"),
+        ({"timeouts": {"lock": float("inf")}}, "orienter.timeouts.lock:"),
+        ({"services": ["dashboard"]}, "orienter.services:"),
+        ({"services": {"dashboard": "pnpm dev"}}, "orienter.services.dashboard:"),
+        ({"services": {"Upper": {}}}, "orienter.services.Upper:"),
+        ({"services": {"a/b": {}}}, "orienter.services.a/b:"),
+        ({"services": {"new": {}}}, "orienter.services.new.command:"),
+        ({"services": {"minio": {"command": ["x"]}}}, "orienter.services.minio:"),
+        (service(command="pnpm dev"), "orienter.services.dashboard.command:"),
+        (service(command=[]), "orienter.services.dashboard.command:"),
+        (service(command=["serve", 80]), "orienter.services.dashboard.command:"),
+        (service(needs="postgres"), "orienter.services.dashboard.needs:"),
+        (service(needs=[5]), "orienter.services.dashboard.needs[0]:"),
+        (service(env=["A=1"]), "orienter.services.dashboard.env:"),
+        (service(env={"PORT": 3000}), "orienter.services.dashboard.env.PORT:"),
+        (service(env={"A=B": "x"}), "orienter.services.dashboard.env.A=B:"),
+        (service(env={5: "x"}), "orienter.services.dashboard.env:"),
+        (service(ready="/health"), "orienter.services.dashboard.ready:"),
+        (service(ready={0: None}), "orienter.services.dashboard.ready:"),
+        (service(ready={"http": 5}), "orienter.services.dashboard.ready.http:"),
+        (service(ready={"http": "health"}), "orienter.services.dashboard.ready.http:"),
+        (service(ready={"http": "/a b"}), "orienter.services.dashboard.ready.http:"),
+        (service(ready={"http": "/é"}), "orienter.services.dashboard.ready.http:"),
+        (service(ready={"timeout": -1}), "orienter.services.dashboard.ready.timeout:"),
+        (service(port=""), "orienter.services.dashboard.ready.http:"),
+        (service(port="postgres"), "orienter.services.dashboard.port:"),
+        (service(on_exit=5), "orienter.services.dashboard.on_exit:"),
+        ({"hooks": []}, "orienter.hooks:"),
+        ({"hooks": {"before_services": {"name": "x"}}}, "orienter.hooks.before_services:"),
+        ({"hooks": {"before_services": ["make"]}}, "orienter.hooks.before_services[0]:"),
+        ({"hooks": {"before_services": [{"command": ["x"]}]}}, "orienter.hooks.before_services[0]:"),
+        (hook(command="make"), "orienter.hooks.before_services[0].command:"),
+        (hook(timeout="5"), "orienter.hooks.before_services[0].timeout:"),
+        (hook(timeout=0), "orienter.hooks.before_services (migrate).timeout:"),
+        (hook(env={"A": None}), "orienter.hooks.before_services[0].env.A:"),
+        (hook(exports="yes"), "orienter.hooks.before_services[0].exports:"),
+        (hook(services="dashboard"), "orienter.hooks.before_services[0].services:"),
+        (hook(services=["nobody"]), "orienter.hooks.before_services (migrate).services:"),
+        (hook(services=[], exports=True), "orienter.hooks.before_services (migrate):"),
+        (hook(name="dashboard"), "orienter.hooks.before_services: 'dashboard'"),
+        (hook(name="a b"), "orienter.hooks.before_services: 'a b'"),
+    ],
+)
+def test_what_is_wrong_is_named(raw: object, key: str) -> None:
+    assert refusal(raw).startswith(key)
+
+
+@pytest.mark.parametrize(
+    ("raw", "wrong", "right"),
+    [
+        ({"prject": "x"}, "orienter.prject:", "'project'"),
+        ({"instances": {"maxx": 3}}, "orienter.instances.maxx:", "'max'"),
+        ({"database": {"nme": "x"}}, "orienter.database.nme:", "'name'"),
+        ({"storage": {"buckt": "x"}}, "orienter.storage.buckt:", "'bucket'"),
+        ({"docker": {"postgers": "x"}}, "orienter.docker.postgers:", "'postgres'"),
+        ({"embedded": {"rclon": "x"}}, "orienter.embedded.rclon:", "'rclone'"),
+        ({"nginx": {"netwrok": "auto"}}, "orienter.nginx.netwrok:", "'network'"),
+        ({"nginx": {"network": "hst"}}, "orienter.nginx.network:", "'host'"),
+        ({"timeouts": {"sotp": 3}}, "orienter.timeouts.sotp:", "'stop'"),
+        (service(comand=["x"]), "orienter.services.dashboard.comand:", "'command'"),
+        (service(ready={"htp": "/"}), "orienter.services.dashboard.ready.htp:", "'http'"),
+        (service(needs=["postgers"]), "orienter.services.dashboard.needs:", "'postgres'"),
+        (service(port="dashbord"), "orienter.services.dashboard.port:", "'dashboard'"),
+        (service(on_exit="restrat"), "orienter.services.dashboard.on_exit:", "'restart'"),
+        ({"services": {"new": {"comand": ["x"]}}}, "orienter.services.new.comand:", "'command'"),
+        ({"hooks": {"before_service": []}}, "orienter.hooks.before_service:", "'before_services'"),
+        (hook(optionl=True), "orienter.hooks.before_services[0].optionl:", "'optional'"),
+    ],
+)
+def test_a_misspelling_is_told_the_right_word(raw: object, wrong: str, right: str) -> None:
+    line = refusal(raw)
+    assert line.startswith(wrong)
+    assert f"did you mean {right}?" in line
+
+
+def test_a_word_that_is_near_to_nothing_gets_the_list() -> None:
+    assert refusal({"nginx": {"zzz": 1}}).endswith("known: template, network, login")
+
+
+def test_a_hostile_word_stays_within_its_message() -> None:
+    line = refusal(service(on_exit="q' - at `$.needs` \n x"))
+    assert line.startswith("orienter.services.dashboard.on_exit: invalid enum value")
+
+
+def test_two_hooks_of_one_name() -> None:
+    twice = {"name": "migrate", "command": ["true"]}
+    assert "'migrate' is taken" in refusal({"hooks": {"before_services": [twice, twice]}})
+
+
+@pytest.mark.parametrize(("base", "meets"), [(4099, 0), (3099, 1), (13099, 9), (5099, 1)])
+def test_bases_that_meet_for_some_two_ids(base: int, meets: int) -> None:
+    line = refusal({"ports": {"gateway": base}})
+    assert f"opencode (4099) and gateway ({base}) meet: they are {meets} × 1000 apart" in line
+
+
+def test_bases_that_meet_only_beyond_the_highest_id() -> None:
+    assert load({"ports": {"gateway": 14099}}).ports["gateway"] == 14099
+    assert "meet" in refusal({"ports": {"gateway": 14099}, "instances": {"max": 10}})
+    assert load({"ports": {"gateway": 5099}, "instances": {"max": 0}}).ports["gateway"] == 5099
+
+
+@pytest.mark.parametrize(("base", "highest", "fits"), [(65535, 0, True), (65536, 0, False), (9535, 56, True)])
+def test_ports_end_at_65535(base: int, highest: int, fits: bool) -> None:
+    raw = {"ports": {"gateway": base}, "instances": {"max": highest}}
+    if fits:
+        assert load(raw).ports["gateway"] == base
+    else:
+        assert "orienter.ports.gateway:" in refusal(raw)
+
+
+@pytest.mark.parametrize("base", [0, -1, 57000])
+def test_a_base_without_a_port_for_every_id(base: int) -> None:
+    assert refusal({"ports": {"gateway": base}}).startswith("orienter.ports.gateway:")
+
+
+@given(
+    ports=st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 70_000), max_size=6),
+    highest=st.integers(0, 56),
+)
+def test_the_port_plan_is_accepted_exactly_when_no_two_ports_meet(ports: dict[str, int], highest: int) -> None:
+    plan = [base + number * 1000 for base in ports.values() for number in range(highest + 1)]
+    sound = len(set(plan)) == len(plan) and all(port <= 65535 for port in plan)
+    try:
+        check_ports(ports, highest)
+    except ConfigError:
+        assert not sound
+    else:
+        assert sound
+
+
+def test_needs_in_a_circle() -> None:
+    line = refusal(service(needs=["opencode"]))
+    assert line == "orienter.services: needs go in a circle: dashboard → opencode → dashboard"
+    assert "slack → slack" in refusal({"services": {"slack": {"needs": ["slack"]}}})
+
+
+def test_needs_may_meet_again() -> None:
+    same = {"command": ["x"]}
+    raw = {"services": {"a": same, "b": {**same, "needs": ["a"]}, "c": {**same, "needs": ["a"]}}}
+    raw["services"]["d"] = {**same, "needs": ["b", "c", "nginx"]}
+    assert load(raw).services["d"].needs == ("b", "c", "nginx")
+
+
+def test_a_service_is_dropped_with_null() -> None:
+    settings = load({"services": {"slack": None, "never-there": None}})
+    assert "slack" not in settings.services
+    assert len(settings.services) == len(SERVICES) - 1
+
+
+def test_dropping_what_another_needs_is_told() -> None:
+    assert refusal({"services": {"dashboard": None}}).startswith("orienter.services.opencode.needs: no component")
+
+
+def test_a_port_is_dropped_with_null() -> None:
+    settings = load({"ports": {"whatsapp": None}, "services": {"whatsapp": None}})
+    assert "whatsapp" not in settings.ports
+    assert refusal({"ports": {"whatsapp": None}}).startswith("orienter.services.whatsapp.port:")
+
+
+def test_a_service_is_changed_key_by_key() -> None:
+    changed = {"env": {"EXTRA": "1"}, "ready": {"timeout": 5}, "needs": []}
+    before = load(None).services["whatsapp"]
+    after = load({"services": {"whatsapp": changed}}).services["whatsapp"]
+    assert after.env == {"DASHBOARD_ENABLED": "false", "EXTRA": "1"}
+    assert (after.ready.http, after.ready.timeout) == ("/health", 5.0)
+    assert after.needs == ()
+    assert (after.command, after.port, after.lease) == (before.command, before.port, before.lease)
+
+
+def test_loading_twice_leaves_the_defaults_alone() -> None:
+    before = load(None)
+    load({"services": {"whatsapp": {"env": {"EXTRA": "1"}}}, "ports": {"gateway": 4100}})
+    assert load(None) == before
+
+
+def test_a_whole_service_of_the_hosts_own() -> None:
+    raw = {
+        "command": ["serve", "${GATEWAY_PORT}"],
+        "port": "gateway",
+        "ready": {"http": "/ok?x=1"},
+        "needs": ["nginx"],
+        "cwd": "apps/gateway",
+        "env": {"A": "b"},
+        "requires_env": ["TOKEN"],
+        "enabled_by": "GATEWAY_ENABLED",
+        "lease": "gateway",
+        "log": "gateway.log",
+        "on_exit": "restart",
+    }
+    settings = load({"ports": {"gateway": 4100}, "services": {"gateway": raw}})
+    it = settings.services["gateway"]
+    assert set(raw) == set(Service.__struct_fields__)
+    assert it.command == ("serve", "${GATEWAY_PORT}")
+    assert (it.port, it.ready.http, it.needs, it.on_exit) == ("gateway", "/ok?x=1", ("nginx",), "restart")
+
+
+def test_proxies_become_plain() -> None:
+    class Proxy:
+        def items(self) -> list[tuple[str, object]]:
+            return [("ports", {"gateway": 4100}), ("list", ("a", {"b": ["c"]}))]
+
+    assert plain(Proxy()) == {"ports": {"gateway": 4100}, "list": ["a", {"b": ["c"]}]}
+
+
+@pytest.mark.parametrize("name", ["auto", "docker", "embedded"])
+def test_backends(name: str) -> None:
+    assert load({"backend": name}).backend == name
+    assert backend_name(name, "here") == name
+
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12) | st.just(["true"])
+KEYS = st.text(max_size=8) | st.integers() | st.sampled_from(sorted(Service.__struct_fields__))
+JSON = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=12
+)
+SECTIONS = st.sampled_from(sorted(Settings.__struct_fields__))
+
+
+def refused(raw: object) -> str | None:
+    """Load settings; return the line with which they are refused, None when they are not."""
+    try:
+        settings = load(raw)
+    except ConfigError as error:
+        return error.line()
+    assert isinstance(settings, Settings)
+    return None
+
+
+@given(raw=JSON | st.dictionaries(SECTIONS, JSON, max_size=5))
+def test_whatever_is_written_nothing_but_a_configuration_error_is_raised(raw: object) -> None:
+    line = refused(raw)
+    assert line is None or (line.startswith("orienter") and len(line.splitlines()) == 1)
+
+
+@given(
+    changes=st.dictionaries(
+        st.sampled_from(["dashboard", "whatsapp", "slack", "new"]),
+        st.dictionaries(st.sampled_from(sorted(Service.__struct_fields__)), JSON, max_size=4),
+        max_size=3,
+    )
+)
+def test_whatever_a_service_says_nothing_but_a_configuration_error_is_raised(changes: object) -> None:
+    line = refused({"services": changes})
+    assert line is None or line.startswith("orienter.services")
