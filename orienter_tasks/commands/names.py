@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import ConfigError
-from orienter_tasks.settings.load import nearest
 from orienter_tasks.settings.model import INFRA
+from orienter_tasks.settings.rules import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

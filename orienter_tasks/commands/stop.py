@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.backends.protocol import Holding
     from orienter_tasks.lifecycle.context import InstanceContext
-    from orienter_tasks.observe.inventory import Part
+    from orienter_tasks.observe.parts import Part
 
 
 def stop_services(ctx: InstanceContext, names: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.identity.resolve import MARKER
+from orienter_tasks.identity.allocation import MARKER
 from orienter_tasks.machine import worktree
 
 if TYPE_CHECKING:

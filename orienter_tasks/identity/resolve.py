@@ -12,23 +12,12 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import ConfigError, ConflictError
 from orienter_tasks.identity import allocation as claiming
-from orienter_tasks.identity.allocation import MARKER, Question, preferred_id, worktree_name
 from orienter_tasks.identity.claims import held_by_root
 
 if TYPE_CHECKING:
+    from orienter_tasks.identity.allocation import Question
     from orienter_tasks.identity.claims import Claim, Claims
 
-__all__ = [
-    "MARKER",
-    "Identity",
-    "Question",
-    "explicit_id",
-    "parse_id",
-    "preferred_id",
-    "resolve",
-    "settle_backend",
-    "worktree_name",
-]
 
 _ID = re.compile(r"0|[1-9][0-9]{0,3}")
 

@@ -11,7 +11,8 @@ from orienter_tasks.backends.docker import labels, lookup, placement, proxy, spe
 from orienter_tasks.backends.docker.container import ContainerComponent
 from orienter_tasks.backends.docker.engine import shared
 from orienter_tasks.backends.docker.resources import DATA_COMPONENTS, Resources
-from orienter_tasks.backends.nginx.configuration import MAIN, config_dir, probe
+from orienter_tasks.backends.nginx.configuration import MAIN, config_dir
+from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.backends.protocol import Holding, NginxFacts, Standing
 from orienter_tasks.errors import NotFoundError
 from orienter_tasks.machine.ports import LOOPBACK

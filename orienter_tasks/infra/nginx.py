@@ -1,4 +1,4 @@
-"""The component nginx, with the configuration that `orienter_tasks.nginx` has put into DATA_DIR/nginx."""
+"""The component nginx, with the configuration that `backends.nginx` has put into DATA_DIR/nginx."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from orienter_tasks.backends.embedded import programs as binaries
 from orienter_tasks.backends.embedded.server import LEFTOVER_SECONDS, Launch, Server
 from orienter_tasks.backends.embedded.user import account_for_port
-from orienter_tasks.backends.nginx import configuration as nginx
+from orienter_tasks.backends.nginx.configuration import MAIN, config_dir
+from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.backends.protocol import NginxFacts
 from orienter_tasks.errors import CheckError, NotFoundError
 from orienter_tasks.machine.ports import LOOPBACK
@@ -37,7 +38,7 @@ class NginxComponent:
 
     def __init__(self, config: InstanceConfig) -> None:
         self.timeout = config.settings.timeouts.infra
-        self.directory = nginx.config_dir(config.instance)
+        self.directory = config_dir(config.instance)
         self.server = Server(config.instance, self.name, self.directory, title="nginx")
         self._config = config
 
@@ -45,14 +46,14 @@ class NginxComponent:
         """Start it with the configuration that is there."""
         if self.server.pid is not None:
             return False
-        if not (self.directory / nginx.MAIN).is_file():
+        if not (self.directory / MAIN).is_file():
             raise NotFoundError(
                 f"nginx of {self._config.instance} has no configuration yet", hint="write it with: inv nginx.render"
             )
         program = binaries.nginx(self._config.settings)
         private_dir(self.runtime)
         self.server.stop(LEFTOVER_SECONDS)
-        self.server.launch(launch_of(program, self.directory, nginx.MAIN, self._port))
+        self.server.launch(launch_of(program, self.directory, MAIN, self._port))
         return True
 
     def probe(self) -> None:
@@ -61,7 +62,7 @@ class NginxComponent:
         port, pid = self._port, self.server.pid
         if pid is None or port not in listening_ports([pid]):
             raise NotReadyError(f"nginx does not listen on port {port} yet")
-        nginx.probe(self._config)
+        probe(self._config)
         self.server.require_alive()
 
     def stop(self, grace: float) -> None:
@@ -99,7 +100,7 @@ class NginxComponent:
         """Let nginx test a configuration; "" or its message."""
         private_dir(self.runtime)
         program = binaries.nginx(self._config.settings)
-        launch = launch_of(program, self.directory, str(directory / nginx.MAIN), self._port)
+        launch = launch_of(program, self.directory, str(directory / MAIN), self._port)
         try:
             done = subprocess.run(
                 [*launch.command, "-t", "-q"],

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.identity import resolve as identities
+from orienter_tasks.identity.allocation import MARKER, Question
 from orienter_tasks.identity.claims import Claim, Claims
 from orienter_tasks.instance.model import Instance, make_instance
 from orienter_tasks.instance.variables import derive, read_dotenv
@@ -25,7 +26,7 @@ from orienter_tasks.settings.model import WHATSAPP_SWITCH
 
 if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import Backend, InstanceConfig
-    from orienter_tasks.identity.resolve import Identity, Question
+    from orienter_tasks.identity.resolve import Identity
     from orienter_tasks.instance.variables import Variables
     from orienter_tasks.lifecycle.start import Plan, Startup
     from orienter_tasks.output.progress import Progress
@@ -339,13 +340,13 @@ class InstanceContext:
         """Leave the claim's name in DATA_DIR: it tells a checkout that was moved from a new one."""
         from orienter_tasks.machine.state import write_private
 
-        marker = self.instance.data_dir / identities.MARKER
+        marker = self.instance.data_dir / MARKER
         if not marker.exists() or marker.read_text(encoding="utf-8", errors="replace").strip() != self.claim.token:
             write_private(marker, self.claim.token + "\n")
 
     @cached_property
     def _question(self) -> Question:
-        return identities.Question(
+        return Question(
             root=self.root,
             settings=self.settings,
             environ=os.environ,

@@ -27,19 +27,6 @@ if TYPE_CHECKING:
 
 MEGABYTE, GIGABYTE = 10**6, 10**9
 
-__all__ = [
-    "Found",
-    "Inventory",
-    "Part",
-    "ago",
-    "as_document",
-    "last_words",
-    "megabytes",
-    "part_documents",
-    "space",
-    "take",
-]
-
 
 @dataclass(frozen=True)
 class Found:

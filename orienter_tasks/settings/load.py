@@ -34,7 +34,6 @@ from orienter_tasks.settings.rules import NAME, PORT_NAME, check, nearest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["backend_name", "load", "nearest", "plain"]
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

@@ -74,7 +74,7 @@ def show(ctx: InstanceContext, json: bool = False, reveal: bool = False) -> None
 def export(ctx: InstanceContext, format: str = "sh") -> None:
     """Print the variables for a shell: eval "$(inv env.export)"."""
     from orienter_tasks.instance.export import FORMATS, render
-    from orienter_tasks.settings.load import nearest
+    from orienter_tasks.settings.rules import nearest
 
     known = next((known for known in FORMATS if known == format), None)
     if known is None:

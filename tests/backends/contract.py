@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orienter_tasks.backends.nginx.configuration import LOCAL, apply, health_token, probe, render
+from orienter_tasks.backends.nginx.configuration import LOCAL, apply, render
+from orienter_tasks.backends.nginx.health import health_token, probe
 from orienter_tasks.backends.protocol import InstanceConfig
 from orienter_tasks.errors import CheckError
 from orienter_tasks.instance.model import make_instance

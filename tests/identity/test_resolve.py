@@ -12,17 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from orienter_tasks.errors import ConfigError, ConflictError
+from orienter_tasks.identity.allocation import MARKER, Question, preferred_id, worktree_name
 from orienter_tasks.identity.cksum import cksum
 from orienter_tasks.identity.claims import Claim, Claims
-from orienter_tasks.identity.resolve import (
-    MARKER,
-    Identity,
-    Question,
-    preferred_id,
-    resolve,
-    settle_backend,
-    worktree_name,
-)
+from orienter_tasks.identity.resolve import Identity, resolve, settle_backend
 from orienter_tasks.machine import worktree
 from orienter_tasks.settings.load import load
 from tests.conftest import git

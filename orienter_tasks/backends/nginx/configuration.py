@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from orienter_tasks.backends import templates
-from orienter_tasks.backends.nginx.health import await_revision, health_token, probe
+from orienter_tasks.backends.nginx.health import await_revision, health_token
 from orienter_tasks.errors import CheckError, ConfigError, OrienterError
 from orienter_tasks.instance.model import component_of_port
 from orienter_tasks.machine.state import locked, private_dir, write_private
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.templates import Rendered
     from orienter_tasks.instance.model import Instance
 
-__all__ = ["MAIN", "MAIN_TEMPLATE", "apply", "check", "config_dir", "health_token", "plan", "probe", "render", "values"]
 
 MAIN = "nginx.conf"
 MAIN_TEMPLATE = "orienter-nginx-main.conf.j2"  # no name that a host would choose for a file of its own

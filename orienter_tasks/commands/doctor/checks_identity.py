@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.doctor.finding import Finding, drop_line
-from orienter_tasks.identity.resolve import preferred_id, worktree_name
+from orienter_tasks.identity.allocation import preferred_id, worktree_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

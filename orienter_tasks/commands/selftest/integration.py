@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.clients import sessions as login
-from orienter_tasks.backends.nginx.configuration import apply, probe
+from orienter_tasks.backends.nginx.configuration import apply
+from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.commands.selftest import sandbox as throwaway
 from orienter_tasks.commands.selftest.outcome import Outcome, prove
 from orienter_tasks.commands.verify.collect import look_at_all

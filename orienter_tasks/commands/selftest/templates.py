@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.backends.docker import placement
-from orienter_tasks.backends.nginx.configuration import check, config_dir, health_token, plan
+from orienter_tasks.backends.nginx.configuration import check, config_dir, plan
+from orienter_tasks.backends.nginx.health import health_token
 from orienter_tasks.backends.protocol import InstanceConfig, NginxFacts
 from orienter_tasks.commands.selftest import sandbox as throwaway
 from orienter_tasks.commands.selftest.compose_diff import compare

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orienter_tasks.backends.nginx.configuration import LOCAL, apply, config_dir, probe, render
+from orienter_tasks.backends.nginx.configuration import LOCAL, apply, config_dir, render
+from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.errors import CheckError
 from tests.backends.contract import component, down, up
 

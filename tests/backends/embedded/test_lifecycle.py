@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from orienter_tasks.backends.embedded.user import Account
-from orienter_tasks.backends.nginx.configuration import apply, probe
+from orienter_tasks.backends.nginx.configuration import apply
+from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError, OrienterError
 from orienter_tasks.processes import tree
 from orienter_tasks.processes.ending import await_end

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.backends.nginx.configuration import MAIN, config_dir, probe
+from orienter_tasks.backends.nginx.configuration import MAIN, config_dir
+from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.backends.protocol import InstanceConfig, NginxFacts
 from orienter_tasks.instance.model import Instance
 from orienter_tasks.instance.variables import derive

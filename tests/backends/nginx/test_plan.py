@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orienter_tasks.backends.nginx.configuration import MAIN_TEMPLATE, check, health_token, plan
+from orienter_tasks.backends.nginx.configuration import MAIN_TEMPLATE, check, plan
+from orienter_tasks.backends.nginx.health import health_token
 from orienter_tasks.backends.protocol import InstanceConfig, NginxFacts
 from orienter_tasks.errors import CheckError, NotFoundError
 from tests.backends.nginx.lab import Nginx, binaries, make_config, write_template

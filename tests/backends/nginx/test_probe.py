@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orienter_tasks.backends.nginx import configuration as nginx, health as nginx_health
+from orienter_tasks.backends.nginx import health
 from orienter_tasks.stack.component import NotReadyError
 from tests.backends.nginx.upstream import Upstream
 
@@ -20,38 +20,38 @@ if TYPE_CHECKING:
 
 @pytest.mark.embedded
 def test_a_probe_gives_the_answer_of_its_own_nginx(running: Nginx) -> None:
-    assert nginx.probe(running.config)["token"] == nginx.health_token(running.config.instance)
+    assert health.probe(running.config)["token"] == health.health_token(running.config.instance)
 
 
 @pytest.mark.embedded
 def test_a_probe_names_another_instance(running: Nginx) -> None:
     instance = running.config.instance
     with pytest.raises(NotReadyError, match=r"answered by instance 3 of orienter, not instance 4 \(checkout\)"):
-        nginx.probe(replace(running.config, instance=replace(instance, id=4)))
+        health.probe(replace(running.config, instance=replace(instance, id=4)))
     with pytest.raises(NotReadyError, match="answered by instance 3 of orienter, not instance 3"):
-        nginx.probe(replace(running.config, instance=replace(instance, project="other")))
+        health.probe(replace(running.config, instance=replace(instance, project="other")))
     with pytest.raises(NotReadyError, match="instance 3 of another checkout"):
-        nginx.probe(replace(running.config, instance=replace(instance, root=Path("/elsewhere"))))
+        health.probe(replace(running.config, instance=replace(instance, root=Path("/elsewhere"))))
 
 
 @pytest.mark.embedded
 def test_a_probe_names_another_server(config: InstanceConfig) -> None:
     with Upstream("stranger", config.instance.ports["nginx"]).running(), pytest.raises(NotReadyError) as caught:
-        nginx.probe(config)
+        health.probe(config)
     assert "answers /health with 200" in str(caught.value)
     assert '"name": "stranger"' in str(caught.value)
 
 
 def test_a_probe_says_when_nobody_answers(config: InstanceConfig) -> None:
     with pytest.raises(NotReadyError, match=f"http://127.0.0.1:{config.instance.ports['nginx']}/health"):
-        nginx.probe(config)
+        health.probe(config)
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"token"', b"null", b"\xff", b"", b'{"token": 1', b'{"status": "ok"}'])
 def test_a_probe_survives_any_answer(config: InstanceConfig, monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
-    monkeypatch.setattr(nginx_health, "http_answer", lambda *_: (200, body))
+    monkeypatch.setattr(health, "http_answer", lambda *_: (200, body))
     with pytest.raises(NotReadyError, match="is not the nginx of"):
-        nginx.probe(config)
+        health.probe(config)
 
 
 def test_a_reload_is_over_when_no_former_worker_answers_any_more(
@@ -64,7 +64,7 @@ def test_a_reload_is_over_when_no_former_worker_answers_any_more(
         seen.append((time.monotonic(), answers[min(len(seen), 3)]))
         return {"revision": seen[-1][1]}
 
-    monkeypatch.setattr(nginx_health, "probe", probe)
-    nginx_health.await_revision(config, "new")
+    monkeypatch.setattr(health, "probe", probe)
+    health.await_revision(config, "new")
     last = max(at for at, revision in seen if revision == "old")
-    assert seen[-1][0] - last >= nginx_health.SETTLED_SECONDS
+    assert seen[-1][0] - last >= health.SETTLED_SECONDS

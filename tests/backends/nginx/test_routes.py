@@ -11,7 +11,8 @@ from contextlib import closing
 import psutil
 import pytest
 
-from orienter_tasks.backends.nginx.configuration import config_dir, health_token
+from orienter_tasks.backends.nginx.configuration import config_dir
+from orienter_tasks.backends.nginx.health import health_token
 from tests.backends.nginx.lab import RouteLab, binaries
 from tests.backends.nginx.upstream import SIGNED_IN, UPGRADE, parse, receive
 

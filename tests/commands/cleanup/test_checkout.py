@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from orienter_tasks.identity.allocation import MARKER
 from orienter_tasks.identity.checkouts import Checkout, State, exists, judge, owner_obstacle
 from orienter_tasks.identity.claims import new_token
-from orienter_tasks.identity.resolve import MARKER
 from orienter_tasks.machine import worktree
 from tests.commands.cleanup.worlds import FATES, GONE, HERE, World, claim_of
 from tests.conftest import git

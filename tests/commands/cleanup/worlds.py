@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from orienter_tasks.commands.cleanup.snapshot import Viewpoint
+from orienter_tasks.identity.allocation import MARKER
 from orienter_tasks.identity.claims import Claim, new_token
-from orienter_tasks.identity.resolve import MARKER
 from orienter_tasks.machine import worktree
 from orienter_tasks.processes.record import Record
 

@@ -1,0 +1,150 @@
+"""The structure that ARCHITECTURE.md describes, held against every import of the package."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections import defaultdict
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import orienter_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PACKAGE = Path(orienter_tasks.__file__).parent
+NAME = PACKAGE.name
+LAYERS = (
+    *("errors", "machine", "settings", "instance", "identity", "processes", "stack", "output"),
+    *("backends", "infra", "services", "observe", "lifecycle", "commands", "tasks"),
+)
+"""The order of ARCHITECTURE.md, from the bottom up: a layer imports only from itself and from those before it."""
+ONLY = {"invoke": "tasks", "docker": "backends.docker", "jinja2": "backends.templates"}
+
+
+@functools.cache
+def modules() -> Mapping[str, ast.Module]:
+    """Every module of the package, by its name without the package's."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = ast.parse(path.read_text(encoding="utf-8"))
+    return found
+
+
+def imports(tree: ast.Module) -> Iterator[str]:
+    """Name every module that a module may import, also inside functions and under TYPE_CHECKING."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@functools.cache
+def edges() -> Mapping[str, frozenset[str]]:
+    """The modules of the package that each of them imports."""
+    found = {}
+    for name, tree in modules().items():
+        own = {imported.removeprefix(f"{NAME}.") for imported in imports(tree) if imported.startswith(f"{NAME}.")}
+        used = {module for module in own if module in modules() and module != name}
+        # `from folder import module` is an import of the module, not of all that the folder's own module imports
+        found[name] = frozenset(each for each in used if not any(other.startswith(f"{each}.") for other in used))
+    return found
+
+
+def layer(module: str) -> int:
+    """The place of a module's layer in the order; the root module stands above all."""
+    return LAYERS.index(module.partition(".")[0]) if module else len(LAYERS)
+
+
+def cycle(graph: Mapping[str, frozenset[str]]) -> list[str]:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_every_folder_is_a_layer() -> None:
+    assert {module.partition(".")[0] for module in modules() if module} == set(LAYERS)
+
+
+def test_the_page_lists_the_layers_in_this_order() -> None:
+    page = (PACKAGE.parent / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    listed = [word for line in page.splitlines() if line.startswith("| `") for word in [line.split("`")[1].rstrip("/")]]
+    assert [name.removesuffix(".py") for name in listed if name.removesuffix(".py") in LAYERS] == list(LAYERS[::-1])
+
+
+def test_imports_point_downward_only() -> None:
+    upward = [(name, other) for name, used in edges().items() for other in used if layer(other) > layer(name)]
+    assert upward == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    # a package's own module is imported with each of its modules, and imports what it likes of them
+    assert cycle({name: used for name, used in edges().items() if name}) == []
+
+
+@pytest.mark.parametrize("parent", ["", "backends.", "commands."])
+def test_no_folders_import_each_other_in_a_circle(parent: str) -> None:
+    graph: dict[str, set[str]] = defaultdict(set)
+    for name, used in edges().items():
+        for other in used:
+            if name.startswith(parent) and other.startswith(parent):
+                one, two = (module.removeprefix(parent).partition(".")[0] for module in (name, other))
+                graph[one] |= {two} - {one}
+    assert cycle({name: frozenset(used) for name, used in graph.items()}) == []
+
+
+def test_few_modules_stand_in_the_root() -> None:
+    assert len(list(PACKAGE.glob("*.py"))) <= 3
+
+
+@pytest.mark.parametrize(("library", "home"), ONLY.items())
+def test_a_library_is_known_in_one_place(library: str, home: str) -> None:
+    users = {name for name, tree in modules().items() if {each.partition(".")[0] for each in imports(tree)} & {library}}
+    assert {name for name in users if name != home and not name.startswith(f"{home}.")} == set()
+
+
+def test_no_two_classes_share_a_name() -> None:
+    places = defaultdict(list)
+    for name, tree in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(name)
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
+def test_a_public_name_is_imported_from_where_it_is_defined() -> None:
+    handed_on = []
+    for name, tree in modules().items():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith(f"{NAME}."):
+                continue
+            home = (node.module or "").removeprefix(f"{NAME}.")
+            handed_on += [
+                f"{name}: {alias.name} from {home}"
+                for alias in node.names
+                if f"{home}.{alias.name}" not in modules() and alias.name not in defined(home)
+            ]
+    assert handed_on == []
+
+
+@functools.cache
+def defined(module: str) -> frozenset[str]:
+    """The names that a module itself defines at its top."""
+    found = set()
+    for node in ast.walk(modules()[module]):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {target.id for each in targets for target in ast.walk(each) if isinstance(target, ast.Name)}
+    return frozenset(found)
