@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.doctor import runner as examination
 from orienter_tasks.commands.doctor.context import read
-from orienter_tasks.errors import CheckError, ConfigError
+from orienter_tasks.errors import CheckError
 from orienter_tasks.output import checks
 
 if TYPE_CHECKING:
