@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -23,7 +24,7 @@ from orienter_tasks.settings.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 PORT_NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -110,7 +111,7 @@ def _check_services(settings: Settings) -> None:
         for need in service.needs:
             if need not in names:
                 raise ConfigError(f"{where}.needs: no component is named {need!r}", hint=nearest(need, names))
-    for circle in _circles(settings.services):
+    if circle := _circle(settings.services):
         raise ConfigError(f"orienter.services: needs go in a circle: {' → '.join(circle)}")
     hooks = [hook.name for hook in settings.hooks.before_services]
     for hook in settings.hooks.before_services:
@@ -151,13 +152,14 @@ def _check_port(service: Service, ports: Mapping[str, int], where: str) -> None:
         raise ConfigError(f"{where}.ready.http: {path!r} is no path", hint="write it like /health")
 
 
-def _circles(services: Mapping[str, Service]) -> Iterator[list[str]]:
-    def walk(name: str, path: list[str]) -> Iterator[list[str]]:
-        if name in path:
-            yield [*path[path.index(name) :], name]
-        elif name in services:
-            for need in services[name].needs:
-                yield from walk(need, [*path, name])
-
-    for name in services:
-        yield from walk(name, [])
+def _circle(services: Mapping[str, Service]) -> list[str]:
+    """Return services that need each other, the first one once more at the end; empty: there are none."""
+    order = TopologicalSorter(dict.fromkeys(services, ()))
+    for name, service in services.items():
+        for need in service.needs:
+            order.add(need, name)  # in this direction a circle is reported as people read it: each needs the next
+    try:
+        order.prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []

@@ -221,6 +221,24 @@ def test_needs_in_a_circle() -> None:
     assert "slack → slack" in refusal({"services": {"slack": {"needs": ["slack"]}}})
 
 
+def many(count: int, **needs: list[str]) -> dict[str, Any]:
+    """Services of which each needs all before it, and others; the ways from the last to the first double with each."""
+    names = [f"s{number}" for number in range(count)]
+    services = {name: {"command": ["x"], "needs": names[:number]} for number, name in enumerate(names)}
+    return {"services": services | {name: {"command": ["x"], "needs": named} for name, named in needs.items()}}
+
+
+def test_needs_are_not_followed_along_every_way() -> None:
+    # 2**98 ways: who walked each would never come back
+    assert load(many(100)).services["s99"].needs[-1] == "s98"
+    assert refusal(many(100, s0=["s99"])).endswith("circle: s0 → s99 → s0")
+
+
+def test_a_circle_that_is_met_on_the_way_is_named_without_the_way() -> None:
+    raw = many(0, way=["x"], x=["y"], y=["z", "postgres"], z=["x"])
+    assert refusal(raw).endswith("circle: x → y → z → x")
+
+
 def test_needs_may_meet_again() -> None:
     same = {"command": ["x"]}
     raw = {"services": {"a": same, "b": {**same, "needs": ["a"]}, "c": {**same, "needs": ["a"]}}}
