@@ -21,7 +21,7 @@ from orienter_tasks.instance.variables import derive, read_dotenv
 from orienter_tasks.machine import worktree
 from orienter_tasks.machine.signals import patiently
 from orienter_tasks.output.console import Report
-from orienter_tasks.settings.load import load, plain
+from orienter_tasks.settings.load import as_plain, load_settings
 from orienter_tasks.settings.model import WHATSAPP_SWITCH
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class InstanceContext:
     @cached_property
     def settings(self) -> Settings:
         """The host's settings."""
-        return load(plain(self._raw_settings))
+        return load_settings(as_plain(self._raw_settings))
 
     @property
     def dotenv(self) -> dict[str, str]:

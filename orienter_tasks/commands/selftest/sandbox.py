@@ -28,7 +28,7 @@ from orienter_tasks.lifecycle.stop import stop_instance
 from orienter_tasks.machine import ports
 from orienter_tasks.machine.state import is_locked, locked, private_dir, write_private
 from orienter_tasks.settings.defaults import PORTS, SERVICES
-from orienter_tasks.settings.load import load
+from orienter_tasks.settings.load import load_settings
 from orienter_tasks.settings.model import INFRA_PORTS
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def raw_of(settings: Settings) -> dict[str, Any]:
     raw: dict[str, Any] = msgspec.to_builtins(settings)
     raw["ports"] |= dict.fromkeys(PORTS.keys() - raw["ports"].keys())
     raw["services"] |= dict.fromkeys(SERVICES.keys() - raw["services"].keys())
-    if load(raw) != settings:
+    if load_settings(raw) != settings:
         raise RuntimeError("the settings cannot be written down")
     return raw
 
