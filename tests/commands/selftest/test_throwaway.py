@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -85,35 +83,6 @@ def test_it_goes_away_when_something_fails(make_repo: MakeRepo, settings: Settin
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert list((host / ".dev-data").iterdir()) == []
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
-def test_a_directory_that_cannot_be_removed_is_one_line(tmp_path: Path) -> None:
-    closed = tmp_path / "closed"
-    (closed / "inner").mkdir(parents=True)
-    closed.chmod(0o500)
-    try:
-        with pytest.raises(CheckError, match="cannot be removed"):
-            throwaway._remove_directory(closed)
-    finally:
-        closed.chmod(0o700)
-
-
-def test_a_directory_that_fills_while_it_is_removed(tmp_path: Path) -> None:
-    directory = tmp_path / "busy"
-    directory.mkdir()
-
-    def write() -> None:
-        for number in range(200):
-            with contextlib.suppress(OSError):
-                (directory / f"file-{number}").write_text("x")
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    throwaway._remove_directory(directory)
-    writer.join()
-    throwaway._remove_directory(directory)
-    assert not directory.exists()
 
 
 def test_a_hosts_hooks_do_not_run(make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
