@@ -10,11 +10,11 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, TextIO
 
-from orienter_tasks.errors import InterruptError
+from orienter_tasks.errors import ConfigError, InterruptError
 from orienter_tasks.machine.signals import silence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rich.console import Console
 
@@ -100,6 +100,32 @@ class Report:
         self._aside(f"error: {error.line()}", "red")
         for line in error.details:
             self._aside(line, "")
+
+    def confirm(
+        self,
+        question: str,
+        *,
+        refusal: str,
+        hint: str = "add --yes to do it unasked",
+        may_ask: bool = True,
+        before: Callable[[], None] | None = None,
+        word: str = "",
+    ) -> bool:
+        """Ask on stderr, and return whether the answer is yes; with `word` only that word counts.
+
+        `before` shows what the question is about; it is called only when the question will be asked.
+
+        Raises:
+            ConfigError: `refusal` and `hint`; nobody can be asked because stdin is not a terminal.
+        """
+        if not (may_ask and sys.stdin.isatty()):
+            raise ConfigError(refusal, hint=hint)
+        if before is not None:
+            before()
+        sys.stderr.write(f"{question} " if word else f"{question} [y/N] ")
+        sys.stderr.flush()
+        answer = sys.stdin.readline().strip()
+        return answer == word if word else answer.lower() in ("y", "yes")
 
     def table(
         self,
