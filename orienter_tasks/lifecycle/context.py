@@ -19,7 +19,7 @@ from orienter_tasks.identity.claims import Claim, Claims
 from orienter_tasks.instance.model import Instance, make_instance
 from orienter_tasks.instance.variables import derive, read_dotenv
 from orienter_tasks.machine import worktree
-from orienter_tasks.machine.signals import patiently
+from orienter_tasks.machine.signals import run_or_hurry
 from orienter_tasks.output.console import Report
 from orienter_tasks.settings.load import load, plain
 from orienter_tasks.settings.model import WHATSAPP_SWITCH
@@ -277,7 +277,7 @@ class InstanceContext:
             self.stop()
 
         try:
-            patiently(stop, hurry)
+            run_or_hurry(stop, hurry)
         finally:
             self.finish()
         self.report.note(f"{self.instance} is stopped; its data stays")
@@ -295,7 +295,7 @@ class InstanceContext:
         started = [component.name for component in startup.runner.started]
         if started:
             self.report.note(f"stopping what was started: {', '.join(started)}")
-        errors = patiently(lambda: startup.abort(self.grace), lambda: startup.runner.abort(HURRIED_GRACE))
+        errors = run_or_hurry(lambda: startup.abort(self.grace), lambda: startup.runner.abort(HURRIED_GRACE))
         startup.finish()
         if self._progress is not None:
             self._progress.__exit__(None, None, None)
