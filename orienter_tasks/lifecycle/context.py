@@ -148,8 +148,7 @@ class InstanceContext:
         """What a backend works for."""
         from orienter_tasks.backends.protocol import InstanceConfig
 
-        former = self.claim.former_roots
-        return InstanceConfig(self.instance, self.settings, self.variables, former_roots=former)
+        return InstanceConfig(self.instance, self.settings, self.variables)
 
     @cached_property
     def backend(self) -> Backend:

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal: the first ends the run, the second skips the grace period, others are ignored."""
+"""Ctrl-C, SIGTERM and a closed terminal: the first ends the run, the second skips the grace period, no other counts."""
 
 from __future__ import annotations
 
