@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -172,10 +171,3 @@ def _containers(strange: Sequence[int]) -> dict[int, str]:
     except OrienterError:
         return {}
     return {port: holder for port, holder in found.items() if holder}
-
-
-def drop_caches(config: InstanceConfig) -> None:
-    """Remove what can be made anew: rendered configuration. Data and logs stay."""
-    directory = config.instance.data_dir / "nginx"
-    if directory.is_dir() and not directory.is_symlink():
-        shutil.rmtree(directory)

@@ -1,6 +1,6 @@
 """The shape of the `orienter:` section of invoke.yaml: frozen sections with their defaults.
 
-`validation.load` makes a Settings from what the host wrote.
+`load_settings` makes a Settings of what the host wrote.
 """
 
 from __future__ import annotations
