@@ -109,7 +109,7 @@ class DockerBackend:
         instance = self._config.instance
         held: dict[int, str] = {}
         for found in survey.containers(self._engine, project=instance.project, instance=str(instance.id)):
-            if found.state in survey.HOLDING and found.root in (str(instance.root), *self._config.former_roots):
+            if found.state in survey.HOLDING and found.root in instance.roots:
                 ports = (instance.ports["nginx"],) if found.on_host and found.component == "nginx" else found.ports
                 held.update(dict.fromkeys(ports, found.component))
         return held

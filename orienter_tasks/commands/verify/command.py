@@ -67,7 +67,7 @@ def config_of(ctx: InstanceContext, claim: Claim, raw_settings_of: Callable[[Pat
     instance = of_claim(claim)
     dotenv, _ = read_dotenv(root / ".env")
     variables = derive(instance, settings, dotenv, os.environ if here else {}, backend=claim.backend)
-    return InstanceConfig(instance, settings, variables, claim.former_roots)
+    return InstanceConfig(instance, settings, variables)
 
 
 def _settings_of(root: Path, raw_settings_of: Callable[[Path], object], otherwise: Settings) -> Settings:

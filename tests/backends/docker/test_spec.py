@@ -93,7 +93,7 @@ def test_what_is_ours(config: InstanceConfig) -> None:
     for key, value in [("project", "orienter2"), ("instance", "10"), ("root", "/elsewhere")]:
         assert not labels.is_ours({**own, f"io.orienter.{key}": value}, config)
     elsewhere = {**own, "io.orienter.root": "/before"}
-    assert labels.is_ours(elsewhere, replace(config, former_roots=("/before",)))
+    assert labels.is_ours(elsewhere, replace(config, instance=replace(config.instance, former_roots=("/before",))))
     assert labels.owner(elsewhere) == "instance 1 of /before"
     assert labels.owner({"com.docker.compose.project": "shop"}) == "compose project shop"
     assert labels.owner(None) == "not made by this tool"
