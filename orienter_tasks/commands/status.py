@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.observe import inventory
 from orienter_tasks.output.tables import Column
-from orienter_tasks.settings.model import INFRA
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +79,7 @@ def _rows(ctx: InstanceContext, found: inventory.Found, names: Sequence[str]) ->
     parts = {part.name: part for part in found.parts}
     skipped = dict(ctx.plan.skipped) if ctx.claim.backend else {}
     rows = []
-    for name in dict.fromkeys([*INFRA, *ctx.settings.services, *parts]):
+    for name in dict.fromkeys([*catalog.names(), *ctx.settings.services, *parts]):
         if names and name not in names:
             continue
         part, port = parts.get(name), str(_port(ctx, name) or "")
@@ -97,7 +97,7 @@ def _console(ctx: InstanceContext) -> bool:
 
 
 def _port(ctx: InstanceContext, name: str) -> int | None:
-    if name in INFRA:
-        return ctx.instance.ports["minio_api" if name == "minio" else name]
+    if name in catalog.names():
+        return ctx.instance.ports[catalog.entry_of(name).port]
     service = ctx.settings.services.get(name)
     return ctx.instance.ports[service.port] if service is not None and service.port else None

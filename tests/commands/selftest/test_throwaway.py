@@ -13,7 +13,7 @@ from orienter_tasks.errors import CheckError
 from orienter_tasks.identity.claims import Claims
 from orienter_tasks.machine import worktree
 from orienter_tasks.machine.state import state_dir
-from orienter_tasks.settings.load import load
+from orienter_tasks.settings.load import load_settings
 from tests.configurations import OWN_PORTS, OWN_PROJECT, TEST_IMAGES, shop
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def settings() -> Settings:
     # with ids up to 7 all ports lie below those that the system gives to clients
     raw = {"project": OWN_PROJECT, "ports": OWN_PORTS, "docker": TEST_IMAGES, "instances": {"max": 7}}
-    return load(raw)
+    return load_settings(raw)
 
 
 @pytest.mark.parametrize(
@@ -41,8 +41,8 @@ def settings() -> Settings:
     ],
 )
 def test_settings_can_be_written_down(raw: Any) -> None:
-    settings = load(raw)
-    assert load(throwaway.raw_of(settings)) == settings
+    settings = load_settings(raw)
+    assert load_settings(throwaway.raw_of(settings)) == settings
 
 
 def test_the_ground_is_its_own(make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,6 +131,6 @@ def test_ids_that_are_claimed_are_left_alone(
 
 
 def test_too_few_ids(premises: Premises) -> None:
-    settings = load({"ports": OWN_PORTS, "instances": {"max": 0}})
+    settings = load_settings({"ports": OWN_PORTS, "instances": {"max": 0}})
     with pytest.raises(CheckError, match="need 2 ids whose ports are free, and there are 1"):
         throwaway.free_ids(settings, [], 2)
