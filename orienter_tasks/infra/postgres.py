@@ -67,7 +67,7 @@ class PostgresComponent:
         return True
 
     def probe(self) -> None:
-        """Require that our own server has the port, and answers a login with the instance's credentials."""
+        """Require that our own server has the port, is ready, and accepts the login where that is not proven yet."""
         self._require_alive()
         status = postmaster.read(self.data)
         if status is None or status.pid != self.server.pid or not status.ready:
@@ -77,7 +77,10 @@ class PostgresComponent:
                 f"PostgreSQL of {self._config.instance} runs on port {status.port}, and its port is now {self._port}",
                 hint="run: inv infra.down, then inv infra.up",
             )
-        ensure_database(self._config)
+        login = postmaster.LoginProof.of(self.data, self._config.variables.values)
+        if not login.is_known():
+            ensure_database(self._config)
+            login.keep()
         self.server.require_alive()
 
     def stop(self, grace: float) -> None:
