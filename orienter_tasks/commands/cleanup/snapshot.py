@@ -13,17 +13,20 @@ from orienter_tasks.commands.cleanup.model import Holder, Reality, Root, Thing
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.identity import checkouts as checkout
 from orienter_tasks.identity.checkouts import State
+from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.machine.directories import size_of
+from orienter_tasks.processes import census
+from orienter_tasks.processes.table import directory_of, is_of_this_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from orienter_tasks.backends.docker.engine import Engine
     from orienter_tasks.commands.cleanup.plan import Plan
-    from orienter_tasks.commands.cleanup.processes import Found
     from orienter_tasks.commands.cleanup.scope import Scope
     from orienter_tasks.identity.checkouts import Checkout
     from orienter_tasks.identity.claims import Claim, Claims
+    from orienter_tasks.processes.census import OwnedProcess
 
 NOT_MINE = "it is another user's"
 
@@ -52,7 +55,8 @@ def read(view: Viewpoint, scope: Scope) -> Reality:
         ConfigError: the claims cannot be read; a newer version's are left alone.
     """
     claims = [claim for claim in view.claims.read() if claim.project == view.project]
-    processes, docker, unseen = _running(view, scope)
+    processes = [] if scope.name == "logs" else census.take().owned(map(of_claim, claims))
+    docker, unseen = _docker(view, scope)
     holders = [Holder(claim, judge(view, claim, claims, processes)) for claim in claims]
     things = [
         *_claimed_or_not(view.project, processes, holders),
@@ -74,16 +78,14 @@ def read(view: Viewpoint, scope: Scope) -> Reality:
     )
 
 
-def judge(view: Viewpoint, claim: Claim, claims: Sequence[Claim], processes: Sequence[Found] = ()) -> Checkout:
+def judge(view: Viewpoint, claim: Claim, claims: Sequence[Claim], processes: Sequence[OwnedProcess] = ()) -> Checkout:
     """Say what became of a claim's checkout, looking also where other checkouts and its own processes are."""
     return checkout.judge(claim, _hints(view, claim, claims, processes))
 
 
 def processes_of(project: str, holder: Holder) -> list[Thing]:
     """Find the processes of a claim that are there now, but for the one that started this very command."""
-    from orienter_tasks.commands.cleanup import processes
-
-    found = _claimed_or_not(project, processes.read(), [holder])
+    found = _claimed_or_not(project, census.take().owned([of_claim(holder.claim)]), [holder])
     return [thing for thing in found if holder.holds(thing) and not thing.obstacle]
 
 
@@ -109,23 +111,23 @@ def measure(plan: Plan, engine: Engine) -> Plan:
     )
 
 
-def _running(view: Viewpoint, scope: Scope) -> tuple[list[Found], list[Thing], list[str]]:
-    """Read processes and what the engine has; logs alone need neither."""
+def _docker(view: Viewpoint, scope: Scope) -> tuple[list[Thing], list[str]]:
+    """Read what the engine has, and what could not be seen; logs alone need nothing of it."""
     if scope.name == "logs":
-        return [], [], []
-    from orienter_tasks.commands.cleanup import engine as engines, processes
+        return [], []
+    from orienter_tasks.commands.cleanup import engine as engines
 
     silent = view.engine.why_silent()
     unseen = f"containers, volumes and networks: no engine answers at {view.engine.endpoint}: {silent}"
     if silent is not None:
-        return processes.read(), [], [unseen]
+        return [], [unseen]
     try:
-        return processes.read(), engines.read(view.engine, view.project), []
+        return engines.read(view.engine, view.project), []
     except OrienterError as error:
-        return processes.read(), [], [f"containers, volumes and networks: {error}"]
+        return [], [f"containers, volumes and networks: {error}"]
 
 
-def _claimed_or_not(project: str, found: Sequence[Found], holders: Sequence[Holder]) -> Iterator[Thing]:
+def _claimed_or_not(project: str, found: Sequence[OwnedProcess], holders: Sequence[Holder]) -> Iterator[Thing]:
     """Describe processes as their claim's; without one, only those that say that they are this project's."""
     from orienter_tasks.commands.cleanup import processes
 
@@ -135,10 +137,10 @@ def _claimed_or_not(project: str, found: Sequence[Found], holders: Sequence[Hold
             yield processes.as_thing(ours, project, holder.claim.root)
         elif processes.project_of(ours) == project:
             thing = processes.as_thing(ours, project, ours.root)
-            yield thing if ours.mine else replace(thing, obstacle=NOT_MINE)
+            yield thing if is_of_this_user(ours.process.pid) else replace(thing, obstacle=NOT_MINE)
 
 
-def _is_of(found: Found, holder: Holder) -> bool:
+def _is_of(found: OwnedProcess, holder: Holder) -> bool:
     claim, place = holder.claim, holder.checkout.place
     known = found.root in claim.roots or (place is not None and found.root == str(place))
     return known and found.instance == claim.id and found.project in ("", claim.project)
@@ -161,11 +163,11 @@ def _files(scope: Scope, holder: Holder) -> Iterator[Thing]:
         yield from files.dead_records(claim, place)
 
 
-def _hints(view: Viewpoint, claim: Claim, claims: Sequence[Claim], processes: Sequence[Found]) -> Iterator[Path]:
+def _hints(view: Viewpoint, claim: Claim, claims: Sequence[Claim], processes: Sequence[OwnedProcess]) -> Iterator[Path]:
     yield view.here
     for other in claims:
         yield Path(other.root)
     for ours in processes:
         if ours.root in claim.roots and ours.instance == claim.id:
-            directory = Path(ours.directory)
+            directory = Path(directory_of(ours.process.pid))
             yield from (directory, *directory.parents)

@@ -10,7 +10,7 @@ from orienter_tasks.errors import OrienterError
 from orienter_tasks.infra import choice
 from orienter_tasks.instance.model import component_of_port, port_plan
 from orienter_tasks.machine import ports
-from orienter_tasks.processes import tree
+from orienter_tasks.processes import census
 from orienter_tasks.processes.describe import describe
 from orienter_tasks.processes.listeners import listeners, listening_addresses, listening_ports
 
@@ -56,12 +56,11 @@ def exposed(situation: Situation) -> Iterator[Finding]:
         return
     allowed = {config.variables["SERVICE_HOST"]}
     names = {port: name for name, port in config.instance.ports.items()}
-    members = {process.pid: process for process in tree.members(config.instance)}
     own = _own(config, situation)
     found: dict[tuple[int, str], str] = {}
-    for pid, process in members.items():
+    for pid in census.take().pids(config.instance):
         for address, port in listening_addresses([pid]):
-            found[port, address] = describe(process)
+            found[port, address] = describe(pid)
     for listener in listeners(set(names) & own):
         found.setdefault((listener.port, listener.address), listener.description)
     wide = {key: who for key, who in found.items() if not _is_loopback(key[1]) and key[1] not in allowed}
@@ -103,7 +102,7 @@ def free_id(situation: Situation, config: InstanceConfig) -> int | None:
 
 
 def _own(config: InstanceConfig, situation: Situation) -> set[int]:
-    own = listening_ports(tree.pids(config.instance))
+    own = listening_ports(census.take().pids(config.instance))
     if situation.started and situation.identity is not None:
         try:
             own |= set(choice.make(choice.named(situation.identity.claim.backend), config).ports_held())

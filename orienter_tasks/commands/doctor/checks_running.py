@@ -9,11 +9,11 @@ from orienter_tasks.backends.clients import sessions as login
 from orienter_tasks.commands.doctor.finding import Finding, Fix
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.infra import choice
-from orienter_tasks.processes import tree
-from orienter_tasks.processes.daemons import running_on
+from orienter_tasks.processes import census
 from orienter_tasks.processes.record import forget, load, load_all
 from orienter_tasks.processes.spawn import UNKNOWN_EXIT, describe_exit, ended_with
 from orienter_tasks.settings import catalog
+from orienter_tasks.stack.native import running_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,7 +44,7 @@ def servers(situation: Situation) -> Iterator[Finding]:
             "problem", "servers", f"{config.instance} needs a name that is not its own: {name}", "inv instances"
         )
     up = [name for name, standing in standings.items() if standing.running]
-    services = sorted(name for name in tree.names(config.instance) if not catalog.component_of(name))
+    services = sorted(name for name in census.take().names(config.instance) if not catalog.component_of(name))
     if not up and not services:
         yield Finding("ok", "servers", f"{config.instance} is stopped")
         return

@@ -11,7 +11,7 @@ from orienter_tasks.commands.doctor.finding import Finding, install
 from orienter_tasks.errors import NotFoundError, OrienterError
 from orienter_tasks.instance.variables import expand
 from orienter_tasks.services import lease
-from orienter_tasks.services.service import find_program, why_skipped
+from orienter_tasks.services.service import resolve_program, why_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +42,7 @@ def found(situation: Situation) -> Iterator[Finding]:
         try:
             program = expand(command[0], values, f"{key}.command")
             place = str(config.instance.root / expand(cwd, values, f"{key}.cwd"))
-            path = find_program(program, Path(place), {**situation.environ, **values}, key)
+            path = resolve_program(program, Path(place), {**situation.environ, **values}, key)
             there.add(Path(path).name)
         except NotFoundError:
             missing[program].append(key)

@@ -12,13 +12,14 @@ from orienter_tasks.commands.verify.snapshot import Cluster, Evidence
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.infra import choice
 from orienter_tasks.machine import ports
-from orienter_tasks.processes import tree
+from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import listeners, listening_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from orienter_tasks.backends.protocol import Backend, InstanceConfig
+    from orienter_tasks.processes.table import Process
     from orienter_tasks.settings.model import BackendName
 
 CLUSTER = """
@@ -56,7 +57,8 @@ def look_at(config: InstanceConfig, name: BackendName) -> Evidence:
     """Gather the evidence of one running instance."""
     notes = _Notes()
     backend = choice.make(name, config)
-    processes = tree.members(config.instance)
+    processes = census.take().by_component(config.instance)
+    pids = [process.pid for each in processes.values() for process in each]
     running = _running(backend, notes)
     _stores(config, running, notes)
     if name == "docker":
@@ -65,8 +67,8 @@ def look_at(config: InstanceConfig, name: BackendName) -> Evidence:
         notes.absent["networks"] = "native processes on loopback"
         notes.take("data", lambda: {"places": native.places(config.instance)})
         notes.take("processes", lambda: {"actors": native.actors(config, processes)})
-    notes.take("ports", lambda: _ports(config, backend, {process.pid for process in processes}))
-    notes.take("processes", lambda: {"calls": native.calls(processes)})
+    notes.take("ports", lambda: _ports(config, backend, set(pids)))
+    notes.take("processes", lambda: {"calls": native.calls(pids)})
     return Evidence(
         instance=config.instance,
         backend=name,
@@ -105,7 +107,7 @@ def _buckets(config: InstanceConfig) -> Mapping[str, Any]:
         return {"buckets": tuple(store.buckets())}
 
 
-def _containers(config: InstanceConfig, processes: Sequence[Any], notes: _Notes) -> None:
+def _containers(config: InstanceConfig, processes: Mapping[str, Sequence[Process]], notes: _Notes) -> None:
     from orienter_tasks.commands.verify import containers
 
     try:

@@ -8,9 +8,9 @@ import pytest
 
 from orienter_tasks.commands.doctor.context import read
 from orienter_tasks.lifecycle.context import InstanceContext, RunOptions
-from orienter_tasks.processes import tree
 from orienter_tasks.processes.program import Program
 from orienter_tasks.processes.spawn import spawn
+from orienter_tasks.processes.stop import stop_component
 from tests.configurations import OWN_PORTS, OWN_PROJECT, TEST_IMAGES, OwnHost, ShopHost, prepare
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Patient:
         for about, handle in self._handles:
             assert about.config is not None
             assert handle.child is not None
-            tree.stop(about.config.instance, handle.record.component, 1.0)
+            stop_component(about.config.instance, handle.record.component, 1.0)
             handle.child.wait(10)
 
 
