@@ -32,7 +32,7 @@ from orienter_tasks.settings.load import load
 from orienter_tasks.settings.model import INFRA_PORTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.settings.model import BackendName, Settings
@@ -43,6 +43,7 @@ LOCK_SECONDS = 600.0
 GIT_SECONDS = 30.0
 REMOVAL_ATTEMPTS = 5
 REMOVAL_PAUSE = 0.1
+STATE = "ORIENTER_STATE_DIR"
 UNSET = ("AI_INSTANCE_ID", "AI_INSTANCE_ROOT", "WHATSAPP_ENABLED")
 GIT_ENV = {
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -51,20 +52,18 @@ GIT_ENV = {
 }
 
 
-class Ground:
+class Sandbox:
     """A directory for throwaway checkouts, on which this process works for a while.
 
     Args:
         directory: where.
         host: the checkout whose configuration is checked.
         settings: its settings.
-        dotenv: its `.env`, as text; "" for none.
     """
 
-    def __init__(self, directory: Path, host: Path, settings: Settings, dotenv: str) -> None:
+    def __init__(self, directory: Path, host: Path, settings: Settings) -> None:
         self.directory = directory
         self._host = host
-        self._dotenv = dotenv
         project = f"{settings.project[:LONGEST_BASE]}-{directory.name}"
         self.settings = msgspec.structs.replace(settings, project=project)
 
@@ -88,7 +87,10 @@ class Ground:
     def _furnished(self, root: Path, instance_id: int) -> Path:
         if (self._host / "templates").is_dir():
             (root / "templates").symlink_to(self._host / "templates", target_is_directory=True)
-        write_private(root / ".env", f"{_without_id(self._dotenv)}AI_INSTANCE_ID={instance_id}\n")
+        dotenv = self._host / ".env"
+        text = dotenv.read_text(encoding="utf-8", errors="replace") if dotenv.is_file() else ""
+        kept = [line for line in text.splitlines() if not line.replace("export ", "").strip().startswith(UNSET)]
+        write_private(root / ".env", "".join(f"{line}\n" for line in [*kept, f"AI_INSTANCE_ID={instance_id}"]))
         return root
 
     def context(self, root: Path, backend: BackendName) -> InstanceContext:
@@ -122,19 +124,16 @@ class Ground:
 
 
 @contextmanager
-def ground(host: Path, settings: Settings) -> Iterator[Ground]:
-    """Give a new throwaway directory and work with its own state; clear it whatever happens.
+def open_sandbox(host: Path, settings: Settings) -> Iterator[Sandbox]:
+    """Give a new sandbox and work with its own state; clear it whatever happens.
 
     What a killed run left is cleared first: only one runs at a time in a checkout.
     """
-    base = host / ".dev-data"
-    dotenv = host / ".env"
-    text = dotenv.read_text(encoding="utf-8", errors="replace") if dotenv.is_file() else ""
     with ExitStack() as stack:
         stack.enter_context(locked(_lock_name(host), timeout=LOCK_SECONDS))
         for directory in _directories(host):
-            Ground(directory, host, settings, text).clear()
-        made = Ground(private_dir(base / f"{PREFIX}{secrets.token_hex(3)}"), host, settings, text)
+            Sandbox(directory, host, settings).clear()
+        made = Sandbox(private_dir(host / ".dev-data" / f"{PREFIX}{secrets.token_hex(3)}"), host, settings)
         stack.callback(made.clear)
         stack.enter_context(_own_state(private_dir(made.directory / "state")))
         yield made
@@ -198,45 +197,28 @@ def _remove(claim: Claim, settings: Settings) -> None:
 
 def _remove_directory(directory: Path) -> None:
     """Remove a directory; what vanishes or appears meanwhile (a server's last file) only means to try again."""
-    for attempt in range(REMOVAL_ATTEMPTS):
+    reason: str | None = None
+    for _ in range(REMOVAL_ATTEMPTS):
         try:
             shutil.rmtree(directory)
-        except FileNotFoundError:
-            if not directory.exists():
-                return
         except OSError as error:
-            if attempt == REMOVAL_ATTEMPTS - 1:
-                raise CheckError(
-                    f"{directory} cannot be removed: {error.strerror}", hint="remove it yourself"
-                ) from error
-        else:
+            reason = error.strerror
+        if not directory.exists():
             return
         time.sleep(REMOVAL_PAUSE)
+    raise CheckError(f"{directory} cannot be removed: {reason}", hint="remove it yourself")
 
 
 @contextmanager
 def _own_state(directory: Path) -> Iterator[None]:
     """Let this process keep claims, locks and caches in a directory of its own for a while, and forget who it is."""
-    changed: Mapping[str, str | None] = {"ORIENTER_STATE_DIR": str(directory), **dict.fromkeys(UNSET)}
-    former = {name: os.environ.get(name) for name in changed}
-    _set(changed)
+    former = {name: os.environ.pop(name) for name in (STATE, *UNSET) if name in os.environ}
+    os.environ[STATE] = str(directory)
     try:
         yield
     finally:
-        _set(former)
-
-
-def _set(values: Mapping[str, str | None]) -> None:
-    for name, value in values.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-
-
-def _without_id(text: str) -> str:
-    kept = [line for line in text.splitlines() if not line.replace("export ", "").strip().startswith(UNSET)]
-    return "".join(f"{line}\n" for line in kept)
+        del os.environ[STATE]
+        os.environ.update(former)
 
 
 def _git(directory: Path, *words: str) -> None:
