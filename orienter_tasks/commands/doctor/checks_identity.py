@@ -11,7 +11,7 @@ from orienter_tasks.identity.allocation import preferred_id, worktree_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orienter_tasks.commands.cleanup.model import Reality
+    from orienter_tasks.commands.cleanup.model import Snapshot
     from orienter_tasks.commands.doctor.context import Situation
     from orienter_tasks.identity.claims import Claim
 
@@ -85,14 +85,14 @@ def doubles(situation: Situation) -> Iterator[Finding]:
             yield Finding("problem", "claims", f"port {port} is claimed by {names}", _part(held))
 
 
-def checkouts(situation: Situation, reality: Reality) -> Iterator[Finding]:
+def checkouts(situation: Situation, reality: Snapshot) -> Iterator[Finding]:
     """Say what became of the checkouts that hold an id."""
-    from orienter_tasks.identity.checkouts import State, remedy
+    from orienter_tasks.identity.checkouts import CheckoutState, remedy
 
     fine = []
     for holder in reality.holders:
         claim, checkout = holder.claim, holder.checkout
-        if checkout.state is State.HERE:
+        if checkout.state is CheckoutState.HERE:
             fine.append(claim.id)
             continue
         words = f"instance {claim.id} of {claim.root}: {checkout.reason}"

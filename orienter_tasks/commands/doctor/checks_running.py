@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from orienter_tasks.backends.protocol import InstanceConfig
-    from orienter_tasks.commands.cleanup.model import Reality
-    from orienter_tasks.commands.cleanup.plan import Plan
+    from orienter_tasks.commands.cleanup.model import Snapshot
+    from orienter_tasks.commands.cleanup.plan import CleanupPlan
     from orienter_tasks.commands.doctor.context import Situation
     from orienter_tasks.instance.model import Instance
 
@@ -98,24 +98,25 @@ def throwaways(situation: Situation) -> Iterator[Finding]:
         yield Finding("warning", "orphans", f"left of a killed inv test: {directory}", "inv test.integration")
 
 
-def orphans(reality: Reality) -> Iterator[Finding]:
+def orphans(reality: Snapshot) -> Iterator[Finding]:
     """Name what is left of checkouts that are gone, and what says that it is of one that nobody has claimed."""
     from orienter_tasks.commands.cleanup.plan import make
     from orienter_tasks.commands.cleanup.scope import Scope
 
     seen: set[str] = set()
     for name in ("daily", "weekly"):
-        plan: Plan = make(Scope(name), reality)
+        plan: CleanupPlan = make(Scope(name), reality)
         gone = [
-            decision.thing
+            decision.resource
             for decision in plan.goes
-            if decision.thing.key not in seen and decision.thing.kind not in ("log", "record", "claim", "directory")
+            if decision.resource.key not in seen
+            and decision.resource.kind not in ("log", "record", "claim", "directory")
         ]
         seen |= {thing.key for thing in gone}
         if gone:
             words = _listed([f"{thing.kind} {thing.name}" for thing in gone])
             yield Finding("warning", "orphans", f"left of checkouts that are gone: {words}", f"inv cleanup.{name}")
-    strays = [thing for thing in reality.things if reality.holder_of(thing) is None and thing.key not in seen]
+    strays = [thing for thing in reality.resources if reality.holder_of(thing) is None and thing.key not in seen]
     for root in sorted({thing.root for thing in strays}):
         things = [thing for thing in strays if thing.root == root]
         words = _listed([f"{thing.kind} {thing.name}" for thing in things])

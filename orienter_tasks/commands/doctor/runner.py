@@ -18,7 +18,7 @@ from orienter_tasks.errors import OrienterError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from orienter_tasks.commands.cleanup.model import Reality
+    from orienter_tasks.commands.cleanup.model import Snapshot
     from orienter_tasks.commands.doctor.context import Situation
 
 THREADS = 6
@@ -48,7 +48,7 @@ def checkouts_and_orphans(situation: Situation) -> Iterator[Finding]:
         yield from orphans(reality)
 
 
-def _reality(situation: Situation) -> Reality | None:
+def _reality(situation: Situation) -> Snapshot | None:
     from orienter_tasks.backends.docker.engine import shared
     from orienter_tasks.commands.cleanup.scope import Scope
     from orienter_tasks.commands.cleanup.snapshot import Viewpoint, read
