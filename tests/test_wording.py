@@ -15,8 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REPOSITORY = Path(__file__).parents[1]
-ROOTS = ("README.md", "docs", "CHANGELOG.md", "examples/demo/README.md", "templates", ".env.example", "invoke.yaml")
-"""Files and folders that are checked. To come, once rewritten: ARCHITECTURE.md, CONTRIBUTING.md, orienter_tasks."""
+ROOTS = (
+    "README.md",
+    "docs",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "examples/demo/README.md",
+    "templates",
+    ".env.example",
+    "invoke.yaml",
+)
+"""Files and folders that are checked. ARCHITECTURE.md and orienter_tasks are to follow once they are rewritten."""
 
 PHRASES = {
     r"(?P<fine>\bthere )?\b(is|are) no (?!longer|more|less|fewer|better|worse|different|way)[a-z]+": (
