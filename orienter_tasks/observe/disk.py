@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.identity.claims import of_claim
-from orienter_tasks.machine.signals import undisturbed
+from orienter_tasks.machine.signals import deferred
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -52,7 +52,7 @@ class Gauge:
         self._thread = threading.Thread(target=self._measure, name="disk", daemon=True)
 
     def __enter__(self) -> Gauge:
-        with undisturbed():
+        with deferred():
             self._thread.start()
         return self
 

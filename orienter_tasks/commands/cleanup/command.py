@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.cleanup import snapshot as collect
@@ -48,7 +47,7 @@ def clean_up(ctx: InstanceContext, scope: Scope, *, dry_run: bool, yes: bool, as
         if not as_json:
             _show(ctx, plan, reality, as_json=False)
         if plan.goes and not yes:
-            _ask(plan)
+            _ask(ctx, plan)
         outcome = carry_out(plan, reality, view, Manner(ctx.grace, seconds, waiting))
         left = _look_again(view, plan, outcome)
     if as_json:
@@ -87,20 +86,11 @@ def _show(ctx: InstanceContext, plan: Plan, reality: Reality, *, as_json: bool) 
         ctx.report.note(f"nothing of {plan.project} is to be cleaned up")
 
 
-def _ask(plan: Plan) -> None:
-    """Ask whether to go on: everything goes only for the project's name.
-
-    Raises:
-        ConfigError: nobody can be asked, or the answer is no.
-    """
-    if not sys.stdin.isatty():
-        raise ConfigError(f"cleanup.{plan.scope} would remove the above", hint="add --yes to do it unasked")
-    everything = plan.scope.name == "all"
-    question = f"type {plan.project} to remove all this: " if everything else "do this? [y/N] "
-    sys.stderr.write(question)
-    sys.stderr.flush()
-    answer = sys.stdin.readline().strip()
-    if answer != plan.project if everything else answer.lower() not in ("y", "yes"):
+def _ask(ctx: InstanceContext, plan: Plan) -> None:
+    """Ask whether to go on: everything goes only for the project's name."""
+    word = plan.project if plan.scope.name == "all" else ""
+    question = f"type {word} to remove all this:" if word else "do this?"
+    if not ctx.report.confirm(question, refusal=f"cleanup.{plan.scope} would remove the above", word=word):
         raise ConfigError("nothing was stopped or removed")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import stat
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ import msgspec
 
 from orienter_tasks.commands.cleanup.model import Thing
 from orienter_tasks.errors import CheckError
+from orienter_tasks.machine.directories import LINKED, is_direct, remove
 from orienter_tasks.machine.state import SCHEMA_VERSION
 from orienter_tasks.processes.record import Record
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from orienter_tasks.identity.claims import Claim
 
 PARENTS = {"data": ".dev-data", "logs": "logs", "pids": ".dev-pids"}
-LINKED = "it is reached through a symbolic link"
 LOG_NAME = re.compile(r".+\.log(\.\d+)?")
 RECORD_BYTES = 100_000
 
@@ -131,24 +130,9 @@ def remove_directory(thing: Thing) -> None:
         CheckError: something in it cannot be removed.
     """
     path = Path(thing.key)
-    if not os.path.lexists(path):
-        return
-    if not _direct(path):
+    if os.path.lexists(path) and not _direct(path):
         raise ChangedError(LINKED)
-    try:
-        shutil.rmtree(path)
-    except OSError as error:
-        raise CheckError(f"{error.filename or path} cannot be removed: {error.strerror}") from error
-
-
-def size_of(path: Path) -> int:
-    """Sum the sizes of the files in a directory; what cannot be seen does not count."""
-    total = 0
-    for directory, _, names in os.walk(path):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(directory, name)).st_size  # noqa: PTH118 - quick for many files
-    return total
+    remove(path)
 
 
 def _thing(kind: str, claim: Claim, path: Path, **facts: object) -> Thing:
@@ -157,7 +141,7 @@ def _thing(kind: str, claim: Claim, path: Path, **facts: object) -> Thing:
 
 def _direct(path: Path) -> bool:
     """Whether a directory is where its path says: no link on the way, and none itself."""
-    return os.path.realpath(path) == str(path) and path.is_dir()
+    return is_direct(path) and path.is_dir() and not path.is_symlink()
 
 
 def _against_log(name: str, status: os.stat_result) -> str:

@@ -13,6 +13,7 @@ from orienter_tasks.commands.cleanup.model import Holder, Reality, Root, Thing
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.identity import checkouts as checkout
 from orienter_tasks.identity.checkouts import State
+from orienter_tasks.machine.directories import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -89,14 +90,14 @@ def processes_of(project: str, holder: Holder) -> list[Thing]:
 def measure(plan: Plan, engine: Engine) -> Plan:
     """Add the sizes of the volumes and directories that go."""
     kinds = {decision.thing.kind for decision in plan.goes}
-    known: dict[str, int] = {}
+    known: dict[str, int | None] = {}
     if "volume" in kinds:
         from orienter_tasks.commands.cleanup.engine import sizes
 
         known.update(sizes(engine))
     for decision in plan.goes:
         if decision.thing.kind == "directory":
-            known[decision.thing.key] = files.size_of(Path(decision.thing.key))
+            known[decision.thing.key] = size_of(Path(decision.thing.key))
     return replace(
         plan,
         decisions=tuple(

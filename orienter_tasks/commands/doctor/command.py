@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.doctor import runner as examination
 from orienter_tasks.commands.doctor.context import read
-from orienter_tasks.errors import CheckError, ConfigError
+from orienter_tasks.errors import CheckError
 from orienter_tasks.output import checks
 
 if TYPE_CHECKING:
@@ -54,11 +53,7 @@ def _fixed(report: Report, findings: Sequence[Finding], *, yes: bool, may_ask: b
     if not fixes:
         report.note("there is nothing that --fix could do")
         return []
-    if not yes and not (may_ask and sys.stdin.isatty()):
-        raise ConfigError(
-            f"--fix would: {'; '.join(one.what for one in fixes)}", hint="add --yes to have it done unasked"
-        )
-    if not (yes or _asked(report, findings, fixes)):
+    if not (yes or _asked(report, findings, fixes, may_ask=may_ask)):
         return []
     for one in fixes:
         one.apply()
@@ -82,13 +77,19 @@ def tell(report: Report, findings: Sequence[Finding]) -> None:
     )
 
 
-def _asked(report: Report, findings: Sequence[Finding], fixes: Sequence[Fix]) -> bool:
-    tell(report, findings)
-    for one in fixes:
-        report.warn(f"--fix would {one.what}")
-    sys.stderr.write("do it? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+def _asked(report: Report, findings: Sequence[Finding], fixes: Sequence[Fix], *, may_ask: bool) -> bool:
+    def before() -> None:
+        tell(report, findings)
+        for one in fixes:
+            report.warn(f"--fix would {one.what}")
+
+    return report.confirm(
+        "do it?",
+        refusal=f"--fix would: {'; '.join(one.what for one in fixes)}",
+        hint="add --yes to have it done unasked",
+        may_ask=may_ask,
+        before=before,
+    )
 
 
 def _document(findings: Sequence[Finding], done: Sequence[Fix]) -> Mapping[str, object]:

@@ -8,9 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import shutil
 import subprocess
-import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,11 +23,11 @@ from orienter_tasks.instance.model import PRIVILEGED_NGINX_MOVE, make_instance, 
 from orienter_tasks.instance.variables import derive, read_dotenv
 from orienter_tasks.lifecycle.context import InstanceContext, RunOptions
 from orienter_tasks.lifecycle.stop import stop_instance
-from orienter_tasks.machine import ports
+from orienter_tasks.machine import directories, ports
 from orienter_tasks.machine.state import is_locked, locked, private_dir, write_private
-from orienter_tasks.settings.defaults import PORTS, SERVICES
-from orienter_tasks.settings.load import load
-from orienter_tasks.settings.model import INFRA_PORTS
+from orienter_tasks.settings import catalog
+from orienter_tasks.settings.defaults import SERVICES, ports as default_ports
+from orienter_tasks.settings.load import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,8 +39,6 @@ PREFIX = "test-"
 LONGEST_BASE = 28
 LOCK_SECONDS = 600.0
 GIT_SECONDS = 30.0
-REMOVAL_ATTEMPTS = 5
-REMOVAL_PAUSE = 0.1
 UNSET = ("AI_INSTANCE_ID", "AI_INSTANCE_ROOT", "WHATSAPP_ENABLED")
 GIT_ENV = {
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -118,7 +114,7 @@ class Ground:
         with _own_state(self.directory / "state"):
             for claim in self.claims():
                 _remove(claim, self.settings)
-        _remove_directory(self.directory)
+        directories.remove(self.directory)
 
 
 @contextmanager
@@ -127,14 +123,13 @@ def ground(host: Path, settings: Settings) -> Iterator[Ground]:
 
     What a killed run left is cleared first: only one runs at a time in a checkout.
     """
-    base = host / ".dev-data"
     dotenv = host / ".env"
     text = dotenv.read_text(encoding="utf-8", errors="replace") if dotenv.is_file() else ""
     with ExitStack() as stack:
         stack.enter_context(locked(_lock_name(host), timeout=LOCK_SECONDS))
         for directory in _directories(host):
             Ground(directory, host, settings, text).clear()
-        made = Ground(private_dir(base / f"{PREFIX}{secrets.token_hex(3)}"), host, settings, text)
+        made = Ground(private_dir(_base(host) / f"{PREFIX}{secrets.token_hex(3)}"), host, settings, text)
         stack.callback(made.clear)
         stack.enter_context(_own_state(private_dir(made.directory / "state")))
         yield made
@@ -146,7 +141,11 @@ def left(host: Path) -> list[Path]:
 
 
 def _directories(host: Path) -> list[Path]:
-    return sorted((host / ".dev-data").glob(f"{PREFIX}*"))
+    return sorted(_base(host).glob(f"{PREFIX}*"))
+
+
+def _base(host: Path) -> Path:
+    return (host / ".dev-data").resolve()  # which may be a link to a bigger disk
 
 
 def _lock_name(host: Path) -> str:
@@ -156,9 +155,9 @@ def _lock_name(host: Path) -> str:
 def raw_of(settings: Settings) -> dict[str, Any]:
     """Write settings in invoke.yaml's shape; loading that gives the same settings."""
     raw: dict[str, Any] = msgspec.to_builtins(settings)
-    raw["ports"] |= dict.fromkeys(PORTS.keys() - raw["ports"].keys())
+    raw["ports"] |= dict.fromkeys(default_ports().keys() - raw["ports"].keys())
     raw["services"] |= dict.fromkeys(SERVICES.keys() - raw["services"].keys())
-    if load(raw) != settings:
+    if load_settings(raw) != settings:
         raise RuntimeError("the settings cannot be written down")
     return raw
 
@@ -173,7 +172,7 @@ def free_ids(settings: Settings, claims: Sequence[Claim], count: int) -> list[in
     found: list[int] = []
     for number in range(settings.instances.max, -1, -1):
         plan = port_plan(settings, number)
-        wanted = {plan[name] for name in INFRA_PORTS}
+        wanted = {plan[name] for name in catalog.ports()}
         if not wanted & claimed and all(ports.is_free(port) and ports.may_bind(port) for port in wanted):
             found.append(number)
         if len(found) == count:
@@ -194,24 +193,6 @@ def _remove(claim: Claim, settings: Settings) -> None:
     backend = choice.make(choice.named(claim.backend), config)
     stop_instance(instance, backend, settings.timeouts.stop, lambda _: None)
     backend.remove_data()
-
-
-def _remove_directory(directory: Path) -> None:
-    """Remove a directory; what vanishes or appears meanwhile (a server's last file) only means to try again."""
-    for attempt in range(REMOVAL_ATTEMPTS):
-        try:
-            shutil.rmtree(directory)
-        except FileNotFoundError:
-            if not directory.exists():
-                return
-        except OSError as error:
-            if attempt == REMOVAL_ATTEMPTS - 1:
-                raise CheckError(
-                    f"{directory} cannot be removed: {error.strerror}", hint="remove it yourself"
-                ) from error
-        else:
-            return
-        time.sleep(REMOVAL_PAUSE)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from orienter_tasks.commands.cleanup.execute import Manner, carry_out
 from orienter_tasks.commands.cleanup.plan import Plan, make
 from orienter_tasks.commands.cleanup.scope import Scope
 from orienter_tasks.commands.cleanup.snapshot import read
-from orienter_tasks.settings.load import load
+from orienter_tasks.settings.load import load_settings
 from tests.commands.cleanup.conftest import PROJECT
 from tests.commands.cleanup.worlds import view_of
 
@@ -225,7 +225,7 @@ def test_an_nginx_whose_checkout_is_gone(
     """Its title has overwritten its environment: it is known by where it works."""
     from orienter_tasks.backends.embedded.programs import nginx
 
-    program = nginx(load(None))
+    program = nginx(load_settings(None))
     claim = world.checkout(1, "here")
     directory = Path(claim.root) / ".dev-data" / "instance-1" / "nginx"
     directory.mkdir()
