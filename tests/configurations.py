@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from tests import slot
-from tests.conftest import CLEARED, GIT_ENV, KEPT
+from tests.conftest import CLEARED, ENGINE, GIT_ENV, KEPT
 from tests.integration.checkouts import IMAGES, Host
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def prepare(state: Path, clusters: Path) -> Iterator[tuple[str, str | None]]:
     if not (state / "cache").exists():
         (state / "cache").symlink_to(clusters)
     for name in os.environ:
-        if name.startswith(CLEARED) and not name.startswith(KEPT):
+        if name.startswith(CLEARED) and not name.startswith((*KEPT, *ENGINE)):
             yield name, None
     yield from GIT_ENV.items()
     yield "ORIENTER_STATE_DIR", str(state)

@@ -21,7 +21,7 @@ import hypothesis
 import pytest
 
 from orienter_tasks.instance.model import Instance, make_instance as build_instance
-from orienter_tasks.settings.load import load
+from orienter_tasks.settings.load import load_settings
 from tests import leftovers
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ CLEARED = (
     *("WHATSAPP_", "OPENCODE_", "SLACK_", "INVOKE_", "DATABASE_URL", "SERVICE_HOST", "NODE_ENV", "NO_COLOR"),
     *("DATA_DIR", "LOG_DIR", "PID_DIR", "NGINX_PORT", "DASHBOARD_PORT", "VITE_PORT"),
 )
-KEPT = ("ORIENTER_REQUIRE_DOCKER", "ORIENTER_TEST_", "DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
+KEPT = ("ORIENTER_REQUIRE_DOCKER", "ORIENTER_TEST_")
+ENGINE = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
+"""Which engine the tests marked `docker` use; no other test may depend on what the user's shell says of engines."""
 GIT_ENV = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -174,10 +176,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(autouse=True)
-def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def isolated(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keep a test from the user's state, variables and directory; return its state directory."""
+    node: pytest.Item = request.node
+    kept = (*KEPT, *ENGINE) if node.get_closest_marker("docker") is not None else KEPT
     for name in list(os.environ):
-        if name.startswith(CLEARED) and not name.startswith(KEPT):
+        if name.startswith(CLEARED) and not name.startswith(kept):
             monkeypatch.delenv(name)
     state = tmp_path / "state"
     monkeypatch.setenv("ORIENTER_STATE_DIR", str(state))
@@ -214,7 +218,7 @@ def no_servers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture
 def settings() -> Settings:
     """The settings of a host that says nothing."""
-    return load(None)
+    return load_settings(None)
 
 
 class MakeInstance(Protocol):

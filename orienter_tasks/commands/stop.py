@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.names import known_services
@@ -35,6 +34,7 @@ def stop_this(ctx: InstanceContext, *, volumes: bool = False, yes: bool = False,
 
     Raises:
         ConflictError: when services still run that need the infrastructure, and only that was to stop.
+        ConfigError: when data was to go, and nobody can be asked or the answer is no.
     """
     if not ctx.claim.backend and not _anything_runs(ctx):
         ctx.report.note(f"{ctx.instance} is not running")
@@ -46,8 +46,8 @@ def stop_this(ctx: InstanceContext, *, volumes: bool = False, yes: bool = False,
                 f"{', '.join(busy)} of {ctx.instance} still run", hint="stop everything with: inv dev.stop"
             )
     doomed = list(ctx.backend.holdings(sizes=not yes)) if volumes and ctx.claim.backend else []
-    if doomed:
-        confirm(ctx, doomed, yes=yes)
+    if doomed and not yes:
+        _ask(ctx, doomed)
     ctx.lock_for_stopping()
     ctx.progress()
     ran = ctx.stop()
@@ -82,23 +82,12 @@ def stop_every(ctx: InstanceContext, *, volumes: bool) -> None:
         raise failures[0]
 
 
-def confirm(ctx: InstanceContext, doomed: Sequence[Holding], *, yes: bool) -> None:
-    """Ask before data goes; a pipe without `--yes` is refused.
+def _ask(ctx: InstanceContext, doomed: Sequence[Holding]) -> None:
+    from orienter_tasks.observe.inventory import megabytes
 
-    Raises:
-        ConfigError: when nobody can be asked, or the answer is no.
-    """
-    from orienter_tasks.observe import inventory
-
-    sizes = ", ".join(f"{holding.name} ({inventory.megabytes(holding.size)})" for holding in doomed)
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise ConfigError(f"this removes the data of {ctx.instance}: {sizes}", hint="add --yes to do it unasked")
-    ctx.report.warn(f"this removes the data of {ctx.instance}: {sizes}")
-    sys.stderr.write("remove it? [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    sizes = ", ".join(f"{holding.name} ({megabytes(holding.size)})" for holding in doomed)
+    loss = f"this removes the data of {ctx.instance}: {sizes}"
+    if not ctx.report.confirm("remove it?", refusal=loss, before=lambda: ctx.report.warn(loss)):
         raise ConfigError("nothing was stopped or removed")
 
 

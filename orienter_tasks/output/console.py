@@ -8,18 +8,20 @@ import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from orienter_tasks.errors import InterruptError
+from orienter_tasks.errors import ConfigError, InterruptError
 from orienter_tasks.machine.signals import silence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rich.console import Console
 
     from orienter_tasks.errors import OrienterError
+    from orienter_tasks.output.tables import Column
 
+T = TypeVar("T")
 SCHEMA_VERSION = 1
 
 
@@ -101,33 +103,45 @@ class Report:
         for line in error.details:
             self._aside(line, "")
 
-    def table(
+    def confirm(
         self,
-        columns: Sequence[str],
-        rows: Sequence[Sequence[str]],
+        question: str,
         *,
-        title: str = "",
-        **layout: Any,
-    ) -> None:
-        """Print a table on stdout.
+        refusal: str,
+        hint: str = "add --yes to do it unasked",
+        may_ask: bool = True,
+        before: Callable[[], None] | None = None,
+        word: str = "",
+    ) -> bool:
+        """Ask on stderr, and return whether the answer is yes; with `word` only that word counts.
 
-        Args:
-            columns: their names.
-            rows: their cells.
-            title: a line above.
-            layout: how it is to fit into a terminal; see `tables.drawn`.
+        `before` shows what the question is about; it is called only when the question will be asked.
+
+        Raises:
+            ConfigError: `refusal` and `hint`; nobody can be asked because stdin is not a terminal.
         """
+        if not (may_ask and sys.stdin.isatty()):
+            raise ConfigError(refusal, hint=hint)
+        if before is not None:
+            before()
+        sys.stderr.write(f"{question} " if word else f"{question} [y/N] ")
+        sys.stderr.flush()
+        answer = sys.stdin.readline().strip()
+        return answer == word if word else answer.lower() in ("y", "yes")
+
+    def table(self, columns: Sequence[Column[T]], things: Sequence[T], *, title: str = "") -> None:
+        """Print a table on stdout, a row for each of the things; on a terminal such that it fits."""
         from orienter_tasks.output import tables
 
         if not fancy(sys.stdout):
-            self.answer(tables.plain(columns, rows, title))
+            self.answer(tables.plain(columns, things, title))
             return
         from rich.text import Text
 
         console = self.console(sys.stdout)
         if title:
             console.print(Text(title, style="bold"))
-        console.print(tables.drawn(columns, rows, console.width, **layout))
+        console.print(tables.drawn(columns, things, console.width))
 
     def box(self, title: str, facts: Sequence[tuple[str, str]]) -> None:
         """Print a few named facts on stdout, framed on a terminal."""

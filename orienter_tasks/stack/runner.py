@@ -5,14 +5,16 @@ Components may be added while others already start, so that the infrastructure d
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError, InterruptError, OrienterError, TimedOutError
-from orienter_tasks.machine.signals import undisturbed
+from orienter_tasks.machine.signals import deferred
 from orienter_tasks.stack.component import Component, Event, NotReadyError, State, tail
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ class Runner:
             for component in new:
                 self._components[component.name] = component
                 self._states[component.name] = State.WAITING
-        with undisturbed():
+        with deferred():
             for component in new:
                 name = f"start-{component.name}"
                 threading.Thread(target=self._run, args=(component,), name=name, daemon=True).start()
@@ -261,37 +263,46 @@ def stop_all(
     Raises:
         Exception: what no component should raise, once all others were stopped.
     """
-    remaining = {component.name: component for component in components}
-    errors: list[OrienterError] = []
-    bugs: list[Exception] = []
-
-    def stop(component: Component) -> None:
-        try:
-            on_event(Event(component.name, State.STOPPING, clock()))
-            component.stop(grace)
-            on_event(Event(component.name, State.STOPPED, clock()))
-        except OrienterError as error:
-            errors.append(error)
-            on_event(Event(component.name, State.FAILED, clock(), str(error)))
-        except Exception as error:  # noqa: BLE001 - raised below: the others must still be stopped
-            bugs.append(error)
-
-    stopping: dict[Future[None], Component] = {}
-    pool = ThreadPoolExecutor(max_workers=max(1, len(remaining)))
+    waiting = {component.name: component for component in components}
+    order = TopologicalSorter(dict.fromkeys(waiting, ()))
+    for component in waiting.values():
+        for need in waiting.keys() & set(component.needs):
+            order.add(need, component.name)  # what needs it comes first
+    with contextlib.suppress(CycleError):  # all outside of the circle are stopped before it is reported
+        order.prepare()
+    failed: list[Exception] = []
+    stopping: dict[Future[None], str] = {}
+    pool = ThreadPoolExecutor(max_workers=max(1, len(waiting)))
     try:
-        while remaining or stopping:
-            needed = {need for component in (*remaining.values(), *stopping.values()) for need in component.needs}
-            free = remaining.keys() - needed
-            if not free and not stopping:
-                raise CheckError(f"components need each other in a circle: {', '.join(remaining)}")
-            with undisturbed():
-                for name in [name for name in remaining if name in free]:
-                    component = remaining.pop(name)
-                    stopping[pool.submit(stop, component)] = component
+        while order.is_active():
+            with deferred():
+                for name in order.get_ready():
+                    stopping[pool.submit(_stop, waiting.pop(name), grace, on_event, clock, failed)] = name
             for done in wait(stopping, return_when=FIRST_COMPLETED).done:
-                del stopping[done]
+                order.done(stopping.pop(done))
     finally:
         pool.shutdown(wait=False)  # a signal hurries: then the caller stops the same once more, with less patience
-    if bugs:
-        raise bugs[0]
-    return errors
+    if waiting:
+        raise CheckError(f"components need each other in a circle: {', '.join(waiting)}")
+    for error in failed:
+        if not isinstance(error, OrienterError):
+            raise error
+    return [error for error in failed if isinstance(error, OrienterError)]
+
+
+def _stop(
+    component: Component,
+    grace: float,
+    on_event: Callable[[Event], None],
+    clock: Callable[[], float],
+    failed: list[Exception],
+) -> None:
+    try:
+        on_event(Event(component.name, State.STOPPING, clock()))
+        component.stop(grace)
+        on_event(Event(component.name, State.STOPPED, clock()))
+    except OrienterError as error:
+        failed.append(error)
+        on_event(Event(component.name, State.FAILED, clock(), str(error)))
+    except Exception as error:  # noqa: BLE001 - raised by stop_all: the others must still be stopped
+        failed.append(error)

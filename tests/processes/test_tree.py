@@ -270,8 +270,8 @@ from pathlib import Path
 from orienter_tasks.errors import CheckError
 from orienter_tasks.instance.model import make_instance
 from orienter_tasks.processes import tree
-from orienter_tasks.settings.load import load
-instance = make_instance(load(None), 3, Path(sys.argv[1]))
+from orienter_tasks.settings.load import load_settings
+instance = make_instance(load_settings(None), 3, Path(sys.argv[1]))
 assert tree.members(instance, "opencode") == [], "own ancestors are spared"
 try:
     tree.stop(instance, "opencode", 1.0)

@@ -532,5 +532,12 @@ def test_needs_in_a_circle_cannot_be_stopped_and_that_is_told(diary: Diary) -> N
         stop_all([Fake("a", diary, needs=["b"]), Fake("b", diary, needs=["a"])], GRACE, diary.show)
 
 
+def test_what_stands_outside_of_a_circle_is_stopped_all_the_same(diary: Diary) -> None:
+    circle = [Fake("a", diary, needs=["b"]), Fake("b", diary, needs=["a", "base"])]
+    with pytest.raises(CheckError, match="circle: a, b, base"):
+        stop_all([*circle, Fake("base", diary), Fake("user", diary, needs=["a"])], GRACE, diary.show)
+    assert diary.starting_with("stop") == ["user"]
+
+
 def test_tail_gives_the_last_lines(diary: Diary) -> None:
     assert tail(Fake("a", diary, lines=["1", "2", "3"]), 2) == ["2", "3"]

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.commands.cleanup.model import Thing
+from orienter_tasks.commands.cleanup.model import Resource
 from orienter_tasks.errors import CheckError
 from orienter_tasks.instance.model import Instance
 from orienter_tasks.processes import tree
 from orienter_tasks.processes.describe import describe
 from orienter_tasks.processes.ending import await_end
 from orienter_tasks.processes.record import COMPONENT_MARKER, load, start_mark
-from orienter_tasks.settings.model import INFRA, SIDECARS
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 
 KILL_SECONDS = 5.0
 ANCESTOR = "this very command was started by it"
-SERVERS = (*INFRA, *SIDECARS)
-_TITLES = {"nginx": ("nginx", "minio"), "postgres": ("postgres",), "postmaster": ("postgres",)}
-_PLACE = re.compile(r"(?s)(/.+)/\.dev-data/instance-(\d{1,3})/(nginx|minio|postgres)")
+_PLACE = re.compile(r"(?s)(/.+)/\.dev-data/instance-(\d{1,3})/([a-z0-9_-]+)")
 _ID = re.compile(r"[0-9]{1,3}")
 _COMPOSE_PROJECT = re.compile(r"(.+)-instance-(\d+)")
 
@@ -100,10 +98,10 @@ def read() -> list[Found]:
     return [replace(ours, ancestor=pid in spared) for pid, ours in found.items()]
 
 
-def as_thing(found: Found, project: str, root: str) -> Thing:
+def as_resource(found: Found, project: str, root: str) -> Resource:
     """Describe a process as something that may go."""
     pid = found.process.pid
-    return Thing(
+    return Resource(
         kind="process",
         name=describe(found.process),
         key=f"{pid}:{start_mark(pid)}",
@@ -112,7 +110,7 @@ def as_thing(found: Found, project: str, root: str) -> Thing:
         root=root,
         component=found.component,
         running=True,
-        obstacle=ANCESTOR if found.ancestor else "",
+        blocker=ANCESTOR if found.ancestor else "",
     )
 
 
@@ -133,11 +131,11 @@ def project_of(found: Found) -> str:
     return project if record is not None and record.alive() else ""
 
 
-def stop(things: Sequence[Thing], grace: float, late: Callable[[], Sequence[Thing]]) -> None:
+def stop(resources: Sequence[Resource], grace: float, late: Callable[[], Sequence[Resource]]) -> None:
     """End processes: services first, then servers, then whatever of theirs has come up meanwhile.
 
     Args:
-        things: exactly those that go.
+        resources: exactly those that go.
         grace: seconds before one is killed.
         late: finds the processes that are there now and should not be.
 
@@ -145,7 +143,7 @@ def stop(things: Sequence[Thing], grace: float, late: Callable[[], Sequence[Thin
         CheckError: naming who survives.
     """
     for servers in (False, True):
-        _end([thing for thing in things if (thing.component in SERVERS) is servers], grace)
+        _end([resource for resource in resources if bool(catalog.component_of(resource.component)) is servers], grace)
     deadline = time.monotonic() + KILL_SECONDS
     while (left := _alive(late())) and time.monotonic() < deadline:
         tree.send(left, signal.SIGKILL)
@@ -155,17 +153,18 @@ def stop(things: Sequence[Thing], grace: float, late: Callable[[], Sequence[Thin
         raise CheckError(f"{names} survives SIGKILL", hint="look at it with: ps -o pid,stat,wchan,args -p PID")
 
 
-def _end(things: Sequence[Thing], grace: float) -> None:
+def _end(resources: Sequence[Resource], grace: float) -> None:
     """Give each its own signal, and kill who has not ended after a while."""
-    processes = _alive(things)
-    for thing in things:
-        process = _same(thing)
+    processes = _alive(resources)
+    for resource in resources:
+        process = _same(resource)
         if process is None:
             continue
-        record = load(Instance(thing.instance, Path(thing.root), thing.project, "", {}), thing.component)
-        alone = thing.component in SERVERS or (record is not None and record.alive() and not record.group)
+        record = load(Instance(resource.instance, Path(resource.root), resource.project, "", {}), resource.component)
+        server = catalog.component_of(resource.component)
+        alone = bool(server) or (record is not None and record.alive() and not record.group)
         if not (alone and _ppid(process) in {other.pid for other in processes}):
-            number = signal.SIGINT if thing.component == "postgres" else signal.SIGTERM
+            number = catalog.entry_of(server).stop_signal if server else signal.SIGTERM
             tree.send([process], record.stop_signal if record is not None else number)
     left = await_end(processes, grace)
     tree.send(left, signal.SIGKILL)
@@ -184,14 +183,13 @@ def _marked(process: psutil.Process) -> Found | None:
 
 
 def _server(process: psutil.Process) -> Found | None:
-    directories = _TITLES.get(process.name())
-    if directories is None or process.uids().real != os.getuid():
+    servers = {entry.name: server for entry in catalog.entries() if (server := entry.titles.get(process.name()))}
+    if not servers or process.uids().real != os.getuid():
         return None
     place = _PLACE.fullmatch(process.cwd())
-    if place is None or place[3] not in directories:
+    if place is None or place[3] not in servers:
         return None
-    component = "minio-front" if place[3] == "minio" else place[3]
-    return Found(process, component, int(place[2]), place[1])
+    return Found(process, servers[place[3]], int(place[2]), place[1])
 
 
 def _environ(process: psutil.Process) -> Mapping[str, str]:
@@ -210,15 +208,15 @@ def _add_descendants(parent: Found, children: Mapping[int, Sequence[psutil.Proce
             _add_descendants(found[child.pid], children, found)
 
 
-def _alive(things: Iterable[Thing]) -> list[psutil.Process]:
-    return [process for thing in things if (process := _same(thing)) is not None]
+def _alive(resources: Iterable[Resource]) -> list[psutil.Process]:
+    return [process for resource in resources if (process := _same(resource)) is not None]
 
 
-def _same(thing: Thing) -> psutil.Process | None:
+def _same(resource: Resource) -> psutil.Process | None:
     """Return the process that was planned for, unless another has its pid by now."""
     import psutil
 
-    pid, _, mark = thing.key.partition(":")
+    pid, _, mark = resource.key.partition(":")
     try:
         process = psutil.Process(int(pid))
     except psutil.Error:

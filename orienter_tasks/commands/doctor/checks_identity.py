@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.doctor.remedies import drop_line
 from orienter_tasks.identity.allocation import preferred_id, worktree_name
-from orienter_tasks.identity.checkouts import State, remedy
+from orienter_tasks.identity.checkouts import CheckoutState, remedy
 from orienter_tasks.machine import worktree
 from orienter_tasks.output.checks import Check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from orienter_tasks.commands.cleanup.model import Reality
+    from orienter_tasks.commands.cleanup.model import Snapshot
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.lifecycle.context import InstanceContext
     from orienter_tasks.machine.worktree import Worktree
@@ -91,12 +91,12 @@ def _part(held: Sequence[Claim]) -> str:
     return f"cd {last.root} && inv dev.stop, then take another id there: echo AI_INSTANCE_ID=N >> .env"
 
 
-def checkouts(ctx: InstanceContext, reality: Reality) -> Iterator[Check]:
+def checkouts(ctx: InstanceContext, reality: Snapshot) -> Iterator[Check]:
     """Say what became of the checkouts that hold an id."""
     fine = []
     for holder in reality.holders:
         claim, checkout = holder.claim, holder.checkout
-        if checkout.state is State.HERE:
+        if checkout.state is CheckoutState.HERE:
             fine.append(claim.id)
         else:
             words = f"instance {claim.id} of {claim.root}: {checkout.reason}"

@@ -19,13 +19,13 @@ from orienter_tasks.processes import tree
 from orienter_tasks.processes.daemons import running_on
 from orienter_tasks.processes.record import forget, load, load_all
 from orienter_tasks.processes.spawn import UNKNOWN_EXIT, describe_exit, ended_with
-from orienter_tasks.settings.model import INFRA, SIDECARS
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from orienter_tasks.backends.protocol import InstanceConfig
-    from orienter_tasks.commands.cleanup.model import Reality, Thing
+    from orienter_tasks.commands.cleanup.model import Resource, Snapshot
     from orienter_tasks.commands.cleanup.scope import ScopeName
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.lifecycle.context import InstanceContext
@@ -43,12 +43,12 @@ def servers(ctx: InstanceContext) -> Iterator[Check]:
     for conflict in list(backend.foreign()):
         words = f"{config.instance} needs a name that is not its own: {conflict}"
         yield Check("servers", "problem", words, "inv instances")
-    services = sorted(tree.names(config.instance) - {*INFRA, *SIDECARS})
+    services = sorted(name for name in tree.names(config.instance) if not catalog.component_of(name))
     if not up and not services:
         yield Check("servers", "ok", f"{config.instance} is stopped")
         return
     users = f", and {', '.join(services)} may need it" if services else ""
-    for name in INFRA:
+    for name in catalog.names():
         if name not in up:
             yield Check("servers", "problem", f"{name} of {config.instance} does not run{users}", "inv infra.up")
     for name, login in (("postgres", _database), ("minio", _store)):
@@ -106,7 +106,7 @@ def checkouts_and_orphans(ctx: InstanceContext) -> Iterator[Check]:
     yield from orphans(reality)
 
 
-def orphans(reality: Reality) -> Iterator[Check]:
+def orphans(reality: Snapshot) -> Iterator[Check]:
     """Name what is left of checkouts that are gone, and what says that it is of one that nobody has claimed."""
     told: set[str] = set()
     for name in ("daily", "weekly"):
@@ -115,7 +115,7 @@ def orphans(reality: Reality) -> Iterator[Check]:
         if gone:
             words = f"left of checkouts that are gone: {_listed(gone)}"
             yield Check("orphans", "warning", words, f"inv cleanup.{name}")
-    strays = [thing for thing in reality.things if reality.holder_of(thing) is None and thing.key not in told]
+    strays = [thing for thing in reality.resources if reality.holder_of(thing) is None and thing.key not in told]
     for root in sorted({thing.root for thing in strays}):
         things = [thing for thing in strays if thing.root == root]
         there = root in reality.unclaimed and reality.unclaimed[root].exists
@@ -127,12 +127,12 @@ def orphans(reality: Reality) -> Iterator[Check]:
         yield Check("orphans", "ok", "none")
 
 
-def _going(reality: Reality, name: ScopeName) -> list[Thing]:
+def _going(reality: Snapshot, name: ScopeName) -> list[Resource]:
     """What a clean-up would remove, but for what is only written down or empty without the rest."""
-    things = [decision.thing for decision in make(Scope(name), reality).goes]
+    things = [decision.resource for decision in make(Scope(name), reality).goes]
     return [thing for thing in things if thing.kind not in ("log", "record", "claim", "directory")]
 
 
-def _listed(things: Sequence[Thing]) -> str:
+def _listed(things: Sequence[Resource]) -> str:
     more = f" and {len(things) - SHOWN} more" if len(things) > SHOWN else ""
     return ", ".join(f"{thing.kind} {thing.name}" for thing in things[:SHOWN]) + more

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.doctor.runner import examine
-from orienter_tasks.errors import CheckError, ConfigError
+from orienter_tasks.errors import CheckError
 from orienter_tasks.output import checks
 
 if TYPE_CHECKING:
@@ -51,25 +50,19 @@ def _fixed(report: Report, findings: Sequence[Check], *, yes: bool, may_ask: boo
     if not fixes:
         report.note("there is nothing that --fix could do")
         return []
-    if not yes and not (may_ask and sys.stdin.isatty()):
-        raise ConfigError(
-            f"--fix would: {'; '.join(one.text for one in fixes)}", hint="add --yes to have it done unasked"
-        )
-    if not (yes or _asked(report, findings, fixes)):
+
+    def list_them() -> None:
+        checks.show(report, findings)
+        for one in fixes:
+            report.warn(f"--fix would {one.text}")
+
+    refusal, hint = f"--fix would: {'; '.join(one.text for one in fixes)}", "add --yes to have it done unasked"
+    if not (yes or report.confirm("do it?", refusal=refusal, hint=hint, may_ask=may_ask, before=list_them)):
         return []
     for one in fixes:
         one.apply()
         report.note(f"done: {one.text}")
     return fixes
-
-
-def _asked(report: Report, findings: Sequence[Check], fixes: Sequence[Fix]) -> bool:
-    checks.show(report, findings)
-    for one in fixes:
-        report.warn(f"--fix would {one.text}")
-    sys.stderr.write("do it? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _document(findings: Sequence[Check], done: Sequence[Fix]) -> Mapping[str, object]:

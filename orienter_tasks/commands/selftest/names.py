@@ -15,7 +15,7 @@ from orienter_tasks.instance.model import port_plan
 from orienter_tasks.instance.variables import expand, expand_all, masked
 from orienter_tasks.output.checks import prove
 from orienter_tasks.services.service import commands
-from orienter_tasks.settings.model import INFRA
+from orienter_tasks.settings import catalog
 from orienter_tasks.settings.rules import check_ports
 
 if TYPE_CHECKING:
@@ -140,8 +140,8 @@ def _names(config: InstanceConfig) -> list[str]:
 
 def _docker_names(instance: Instance) -> list[str]:
     return [
-        *(instance.container(component) for component in INFRA),
-        *(instance.volume(component) for component in ("postgres", "minio")),
+        *(instance.container(component) for component in catalog.names()),
+        *(instance.volume(component) for component in catalog.with_data()),
         instance.network,
         instance.compose_project,
     ]

@@ -8,9 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import shutil
 import subprocess
-import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,11 +23,11 @@ from orienter_tasks.instance.model import PRIVILEGED_NGINX_MOVE, make_instance, 
 from orienter_tasks.instance.variables import derive, read_dotenv
 from orienter_tasks.lifecycle.context import InstanceContext, RunOptions
 from orienter_tasks.lifecycle.stop import stop_instance
-from orienter_tasks.machine import ports
+from orienter_tasks.machine import directories, ports
 from orienter_tasks.machine.state import is_locked, locked, private_dir, write_private
-from orienter_tasks.settings.defaults import PORTS, SERVICES
-from orienter_tasks.settings.load import load
-from orienter_tasks.settings.model import INFRA_PORTS
+from orienter_tasks.settings import catalog
+from orienter_tasks.settings.defaults import SERVICES, ports as default_ports
+from orienter_tasks.settings.load import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,8 +39,6 @@ PREFIX = "test-"
 LONGEST_BASE = 28
 LOCK_SECONDS = 600.0
 GIT_SECONDS = 30.0
-REMOVAL_ATTEMPTS = 5
-REMOVAL_PAUSE = 0.1
 STATE = "ORIENTER_STATE_DIR"
 UNSET = ("AI_INSTANCE_ID", "AI_INSTANCE_ROOT", "WHATSAPP_ENABLED")
 GIT_ENV = {
@@ -120,7 +116,7 @@ class Sandbox:
         with _own_state(self.directory / "state"):
             for claim in self.claims():
                 _remove(claim, self.settings)
-        _remove_directory(self.directory)
+        directories.remove(self.directory)
 
 
 @contextmanager
@@ -133,7 +129,7 @@ def open_sandbox(host: Path, settings: Settings) -> Iterator[Sandbox]:
         stack.enter_context(locked(_lock_name(host), timeout=LOCK_SECONDS))
         for directory in _directories(host):
             Sandbox(directory, host, settings).clear()
-        made = Sandbox(private_dir(host / ".dev-data" / f"{PREFIX}{secrets.token_hex(3)}"), host, settings)
+        made = Sandbox(private_dir(_base(host) / f"{PREFIX}{secrets.token_hex(3)}"), host, settings)
         stack.callback(made.clear)
         stack.enter_context(_own_state(private_dir(made.directory / "state")))
         yield made
@@ -145,7 +141,11 @@ def left(host: Path) -> list[Path]:
 
 
 def _directories(host: Path) -> list[Path]:
-    return sorted((host / ".dev-data").glob(f"{PREFIX}*"))
+    return sorted(_base(host).glob(f"{PREFIX}*"))
+
+
+def _base(host: Path) -> Path:
+    return (host / ".dev-data").resolve()  # which may be a link to a bigger disk
 
 
 def _lock_name(host: Path) -> str:
@@ -155,9 +155,9 @@ def _lock_name(host: Path) -> str:
 def raw_of(settings: Settings) -> dict[str, Any]:
     """Write settings in invoke.yaml's shape; loading that gives the same settings."""
     raw: dict[str, Any] = msgspec.to_builtins(settings)
-    raw["ports"] |= dict.fromkeys(PORTS.keys() - raw["ports"].keys())
+    raw["ports"] |= dict.fromkeys(default_ports().keys() - raw["ports"].keys())
     raw["services"] |= dict.fromkeys(SERVICES.keys() - raw["services"].keys())
-    if load(raw) != settings:
+    if load_settings(raw) != settings:
         raise RuntimeError("the settings cannot be written down")
     return raw
 
@@ -172,7 +172,7 @@ def free_ids(settings: Settings, claims: Sequence[Claim], count: int) -> list[in
     found: list[int] = []
     for number in range(settings.instances.max, -1, -1):
         plan = port_plan(settings, number)
-        wanted = {plan[name] for name in INFRA_PORTS}
+        wanted = {plan[name] for name in catalog.ports()}
         if not wanted & claimed and all(ports.is_free(port) and ports.may_bind(port) for port in wanted):
             found.append(number)
         if len(found) == count:
@@ -193,20 +193,6 @@ def _remove(claim: Claim, settings: Settings) -> None:
     backend = choice.make(choice.named(claim.backend), config)
     stop_instance(instance, backend, settings.timeouts.stop, lambda _: None)
     backend.remove_data()
-
-
-def _remove_directory(directory: Path) -> None:
-    """Remove a directory; what vanishes or appears meanwhile (a server's last file) only means to try again."""
-    reason: str | None = None
-    for _ in range(REMOVAL_ATTEMPTS):
-        try:
-            shutil.rmtree(directory)
-        except OSError as error:
-            reason = error.strerror
-        if not directory.exists():
-            return
-        time.sleep(REMOVAL_PAUSE)
-    raise CheckError(f"{directory} cannot be removed: {reason}", hint="remove it yourself")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from orienter_tasks.infra import choice
 from orienter_tasks.instance.variables import derive, read_dotenv
 from orienter_tasks.observe import inventory
 from orienter_tasks.output import checks
-from orienter_tasks.settings.load import load, plain
+from orienter_tasks.settings.load import as_plain, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -65,12 +65,12 @@ def config_of(ctx: InstanceContext, claim: Claim, raw_settings_of: Callable[[Pat
     instance = of_claim(claim)
     dotenv, _ = read_dotenv(root / ".env")
     variables = derive(instance, settings, dotenv, os.environ if here else {}, backend=claim.backend)
-    return InstanceConfig(instance, settings, variables, claim.former_roots)
+    return InstanceConfig(instance, settings, variables)
 
 
 def _settings_of(root: Path, raw_settings_of: Callable[[Path], object], otherwise: Settings) -> Settings:
     raw = raw_settings_of(root)
-    return otherwise if raw is None else load(plain(raw))
+    return otherwise if raw is None else load_settings(as_plain(raw))
 
 
 def _claims_of(ctx: InstanceContext) -> list[Claim]:

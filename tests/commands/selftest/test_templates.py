@@ -48,13 +48,13 @@ def test_nginx_takes_them(root: Path, host_config: HostConfig) -> None:
 @pytest.mark.docker
 def test_nginx_in_a_container_takes_them(root: Path) -> None:
     from orienter_tasks.commands.selftest.host import HostConfig
-    from orienter_tasks.settings.load import load
+    from orienter_tasks.settings.load import load_settings
     from tests.configurations import shop
 
     small = {**shop(), "instances": {"max": 2}}
-    assert "for 3 ids, on docker" in templates.nginx_accepts(root, HostConfig(load(small), {}), "docker")
+    assert "for 3 ids, on docker" in templates.nginx_accepts(root, HostConfig(load_settings(small), {}), "docker")
     bridged = {**small, "nginx": {"template": "shop.conf.j2", "network": "bridge"}}
-    assert "for 3 ids" in templates.nginx_accepts(root, HostConfig(load(bridged), {}), "docker")
+    assert "for 3 ids" in templates.nginx_accepts(root, HostConfig(load_settings(bridged), {}), "docker")
     import docker
 
     client = docker.from_env()

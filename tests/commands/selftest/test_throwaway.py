@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +13,7 @@ from orienter_tasks.errors import CheckError
 from orienter_tasks.identity.claims import Claims
 from orienter_tasks.machine import worktree
 from orienter_tasks.machine.state import state_dir
-from orienter_tasks.settings.load import load
+from orienter_tasks.settings.load import load_settings
 from tests.configurations import OWN_PORTS, OWN_PROJECT, TEST_IMAGES, shop
 
 if TYPE_CHECKING:
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
 def settings() -> Settings:
     # with ids up to 7 all ports lie below those that the system gives to clients
     raw = {"project": OWN_PROJECT, "ports": OWN_PORTS, "docker": TEST_IMAGES, "instances": {"max": 7}}
-    return load(raw)
+    return load_settings(raw)
 
 
 @pytest.mark.parametrize(
@@ -43,8 +41,8 @@ def settings() -> Settings:
     ],
 )
 def test_settings_can_be_written_down(raw: Any) -> None:
-    settings = load(raw)
-    assert load(throwaway.raw_of(settings)) == settings
+    settings = load_settings(raw)
+    assert load_settings(throwaway.raw_of(settings)) == settings
 
 
 def test_the_ground_is_its_own(make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,35 +83,6 @@ def test_it_goes_away_when_something_fails(make_repo: MakeRepo, settings: Settin
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert list((host / ".dev-data").iterdir()) == []
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
-def test_a_directory_that_cannot_be_removed_is_one_line(tmp_path: Path) -> None:
-    closed = tmp_path / "closed"
-    (closed / "inner").mkdir(parents=True)
-    closed.chmod(0o500)
-    try:
-        with pytest.raises(CheckError, match="cannot be removed"):
-            throwaway._remove_directory(closed)
-    finally:
-        closed.chmod(0o700)
-
-
-def test_a_directory_that_fills_while_it_is_removed(tmp_path: Path) -> None:
-    directory = tmp_path / "busy"
-    directory.mkdir()
-
-    def write() -> None:
-        for number in range(200):
-            with contextlib.suppress(OSError):
-                (directory / f"file-{number}").write_text("x")
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    throwaway._remove_directory(directory)
-    writer.join()
-    throwaway._remove_directory(directory)
-    assert not directory.exists()
 
 
 def test_a_hosts_hooks_do_not_run(make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,6 +131,6 @@ def test_ids_that_are_claimed_are_left_alone(
 
 
 def test_too_few_ids(host_config: HostConfig) -> None:
-    settings = load({"ports": OWN_PORTS, "instances": {"max": 0}})
+    settings = load_settings({"ports": OWN_PORTS, "instances": {"max": 0}})
     with pytest.raises(CheckError, match="need 2 ids whose ports are free, and there are 1"):
         throwaway.free_ids(settings, [], 2)

@@ -11,7 +11,7 @@ from orienter_tasks.commands.selftest import host, names as variables
 from orienter_tasks.commands.selftest.host import HostConfig
 from orienter_tasks.errors import CheckError, ConfigError
 from orienter_tasks.instance import variables as environment
-from orienter_tasks.settings.load import load
+from orienter_tasks.settings.load import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ def test_every_id_is_looked_at(host_config: HostConfig) -> None:
 
 def with_ports(**ports: int) -> HostConfig:
     """Settings that are refused when they are loaded: the proof does not rely on that."""
-    settings = load(None)
+    settings = load_settings(None)
     return HostConfig(msgspec.structs.replace(settings, ports={**settings.ports, **ports}), {})
 
 
@@ -57,7 +57,7 @@ def test_a_port_that_is_none(base: int) -> None:
 )
 def test_names_that_are_not_accepted(dotenv: dict[str, str], named: str) -> None:
     with pytest.raises(CheckError, match=named):
-        variables.names_are_accepted(HostConfig(load(None), dotenv))
+        variables.names_are_accepted(HostConfig(load_settings(None), dotenv))
 
 
 def test_two_names_that_meet(host_config: HostConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,10 +110,10 @@ def test_secrets_are_not_told(host_config: HostConfig, monkeypatch: pytest.Monke
 def test_a_word_that_nobody_sets() -> None:
     raw: dict[str, Any] = {"services": {"api": {"command": ["api", "--key", "${API_KEY}"]}}}
     with pytest.raises(CheckError, match=r"orienter.services.api: \$\{API_KEY\} is not set in instance 0"):
-        variables.commands_are_known(HostConfig(load(raw), {}))
-    variables.commands_are_known(HostConfig(load(raw), {"API_KEY": "x"}))
+        variables.commands_are_known(HostConfig(load_settings(raw), {}))
+    variables.commands_are_known(HostConfig(load_settings(raw), {"API_KEY": "x"}))
     raw["hooks"] = {"before_services": [{"name": "keys", "command": ["keys"], "exports": True}]}
-    assert "keys must export" in variables.commands_are_known(HostConfig(load(raw), {}))
+    assert "keys must export" in variables.commands_are_known(HostConfig(load_settings(raw), {}))
 
 
 def test_a_dotenv_that_contradicts_itself_is_an_outcome(host_config: HostConfig) -> None:

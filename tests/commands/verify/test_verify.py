@@ -15,7 +15,7 @@ from orienter_tasks.commands.verify.rules import judge
 from orienter_tasks.commands.verify.snapshot import Cluster, DataLocation, Evidence, Network, Workload
 from orienter_tasks.instance.model import Instance, make_instance
 from orienter_tasks.instance.variables import derive
-from orienter_tasks.settings.load import load
+from orienter_tasks.settings.load import load_settings
 from tests.configurations import OWN_PORTS, OwnHost, prepare, settled
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def test_what_runs_since_before_a_checkout_was_moved(tmp_path: Path) -> None:
     former, root = tmp_path / "former", tmp_path / "now"
     data = root / ".dev-data" / "instance-3" / "postgres"
     data.mkdir(parents=True)
-    settings = load(None)
+    settings = load_settings(None)
     instance = make_instance(settings, 3, root, former_roots=(str(former),))
     config = InstanceConfig(instance, settings, derive(instance, settings, {}, {}))
     carried = {**config.variables.values, "ORIENTER_COMPONENT": "web"}
