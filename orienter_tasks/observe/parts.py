@@ -18,7 +18,7 @@ from orienter_tasks.stack.native import running_on
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orienter_tasks.backends.docker.survey import Resource
+    from orienter_tasks.backends.docker.survey import DockerResource
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.processes.census import Census
     from orienter_tasks.processes.record import Record
@@ -79,7 +79,7 @@ class Look:
         return census.take()
 
 
-def of_container(resource: Resource, *, with_memory: bool) -> Part:
+def of_container(resource: DockerResource, *, with_memory: bool) -> Part:
     """Describe a container."""
     from orienter_tasks.backends.docker.memory import charged
 

@@ -1,4 +1,4 @@
-"""Processes of ours as things that may go, whoever's checkout they belong to."""
+"""Processes of ours as resources that may go, whoever's checkout they belong to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.commands.cleanup.model import Thing
+from orienter_tasks.commands.cleanup.model import Resource
 from orienter_tasks.errors import CheckError
 from orienter_tasks.instance.model import Instance
 from orienter_tasks.processes import census
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 ANCESTOR = "this very command was started by it"
 
 
-def as_thing(found: OwnedProcess, project: str, root: str) -> Thing:
+def as_resource(found: OwnedProcess, project: str, root: str) -> Resource:
     """Describe a process as something that may go."""
     process = found.process
-    return Thing(
+    return Resource(
         kind="process",
         name=describe(process.pid),
         key=f"{process.pid}:{process.mark}",
@@ -37,7 +37,7 @@ def as_thing(found: OwnedProcess, project: str, root: str) -> Thing:
         root=root,
         component=found.component,
         running=True,
-        obstacle=ANCESTOR if found.ancestor else "",
+        blocker=ANCESTOR if found.ancestor else "",
     )
 
 
@@ -58,40 +58,40 @@ def project_of(found: OwnedProcess) -> str:
     return project if record is not None and record.alive() else ""
 
 
-def stop(things: Sequence[Thing], grace: float, late: Callable[[], Sequence[Thing]]) -> None:
+def stop(resources: Sequence[Resource], grace: float, late: Callable[[], Sequence[Resource]]) -> None:
     """End processes: services first, then servers, then whatever of theirs has come up meanwhile.
 
     Args:
-        things: exactly those that go.
+        resources: exactly those that go.
         grace: seconds before one is killed.
         late: finds the processes that are there now and should not be.
 
     Raises:
         CheckError: naming who survives.
     """
-    if not things:
+    if not resources:
         return
-    servers = [thing for thing in things if catalog.component_of(thing.component)]
+    servers = [resource for resource in resources if catalog.component_of(resource.component)]
     with suppress(CheckError):  # what survives is found again at the end
-        end(_orders([thing for thing in things if thing not in servers]), grace)
-    end(_orders(servers), grace, late=lambda: [it for thing in late() if (it := _process(thing)).alive()])
+        end(_orders([resource for resource in resources if resource not in servers]), grace)
+    end(_orders(servers), grace, late=lambda: [it for resource in late() if (it := _process(resource)).alive()])
 
 
-def _orders(things: Sequence[Thing]) -> dict[Process, int]:
+def _orders(resources: Sequence[Resource]) -> dict[Process, int]:
     """Return the processes that still run of those that were planned for, each with its own signal."""
     found: dict[Process, int] = {}
     seen = census.take()
     by_component: dict[tuple[int, str, str], list[Process]] = defaultdict(list)
-    for thing in things:
-        process = seen.same(_process(thing))
+    for resource in resources:
+        process = seen.same(_process(resource))
         if process is not None:
-            by_component[thing.instance, thing.root, thing.component].append(process)
+            by_component[resource.instance, resource.root, resource.component].append(process)
     for (number, root, component), processes in by_component.items():
-        instance = Instance(number, Path(root), things[0].project, "", {})
+        instance = Instance(number, Path(root), resources[0].project, "", {})
         found |= orders(processes, component, load(instance, component))
     return found
 
 
-def _process(thing: Thing) -> Process:
-    pid, _, mark = thing.key.partition(":")
+def _process(resource: Resource) -> Process:
+    pid, _, mark = resource.key.partition(":")
     return Process(int(pid), mark)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.cleanup import files
-from orienter_tasks.commands.cleanup.model import Holder, Reality, Root, Thing
+from orienter_tasks.commands.cleanup.model import Holder, Resource, Root, Snapshot
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.identity import checkouts as checkout
-from orienter_tasks.identity.checkouts import State
+from orienter_tasks.identity.checkouts import CheckoutState
 from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.machine.directories import size_of
 from orienter_tasks.processes import census
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from orienter_tasks.backends.docker.engine import Engine
-    from orienter_tasks.commands.cleanup.plan import Plan
+    from orienter_tasks.commands.cleanup.plan import CleanupPlan
     from orienter_tasks.commands.cleanup.scope import Scope
     from orienter_tasks.identity.checkouts import Checkout
     from orienter_tasks.identity.claims import Claim, Claims
@@ -36,7 +36,7 @@ class Viewpoint:
     """From where reality is read.
 
     Attributes:
-        project: whose things.
+        project: whose resources.
         claims: the claims of this user.
         here: the checkout that the command runs in.
         engine: the Docker engine.
@@ -48,7 +48,7 @@ class Viewpoint:
     engine: Engine
 
 
-def read(view: Viewpoint, scope: Scope) -> Reality:
+def read(view: Viewpoint, scope: Scope) -> Snapshot:
     """Read what a clean-up has to know.
 
     Raises:
@@ -58,19 +58,19 @@ def read(view: Viewpoint, scope: Scope) -> Reality:
     processes = [] if scope.name == "logs" else census.take().owned(map(of_claim, claims))
     docker, unseen = _docker(view, scope)
     holders = [Holder(claim, judge(view, claim, claims, processes)) for claim in claims]
-    things = [
+    resources = [
         *_claimed_or_not(view.project, processes, holders),
         *docker,
-        *(thing for holder in holders if scope.covers(holder.claim.id) for thing in _files(scope, holder)),
+        *(resource for holder in holders if scope.covers(holder.claim.id) for resource in _files(scope, holder)),
     ]
-    return Reality(
+    return Snapshot(
         project=view.project,
         holders=holders,
-        things=things,
+        resources=resources,
         unclaimed={
-            thing.root: Root(checkout.exists(Path(thing.root)), checkout.owner_obstacle(Path(thing.root)))
-            for thing in things
-            if not any(holder.holds(thing) for holder in holders)
+            resource.root: Root(checkout.exists(Path(resource.root)), checkout.owner_blocker(Path(resource.root)))
+            for resource in resources
+            if not any(holder.holds(resource) for holder in holders)
         },
         taken_at=time.time(),
         engine_seen=not unseen,
@@ -83,35 +83,35 @@ def judge(view: Viewpoint, claim: Claim, claims: Sequence[Claim], processes: Seq
     return checkout.judge(claim, _hints(view, claim, claims, processes))
 
 
-def processes_of(project: str, holder: Holder) -> list[Thing]:
+def processes_of(project: str, holder: Holder) -> list[Resource]:
     """Find the processes of a claim that are there now, but for the one that started this very command."""
     found = _claimed_or_not(project, census.take().owned([of_claim(holder.claim)]), [holder])
-    return [thing for thing in found if holder.holds(thing) and not thing.obstacle]
+    return [resource for resource in found if holder.holds(resource) and not resource.blocker]
 
 
-def measure(plan: Plan, engine: Engine) -> Plan:
+def measure(plan: CleanupPlan, engine: Engine) -> CleanupPlan:
     """Add the sizes of the volumes and directories that go."""
-    kinds = {decision.thing.kind for decision in plan.goes}
+    kinds = {decision.resource.kind for decision in plan.goes}
     known: dict[str, int | None] = {}
     if "volume" in kinds:
         from orienter_tasks.commands.cleanup.engine import sizes
 
         known.update(sizes(engine))
     for decision in plan.goes:
-        if decision.thing.kind == "directory":
-            known[decision.thing.key] = size_of(Path(decision.thing.key))
+        if decision.resource.kind == "directory":
+            known[decision.resource.key] = size_of(Path(decision.resource.key))
     return replace(
         plan,
         decisions=tuple(
-            replace(decision, thing=replace(decision.thing, size=known.get(decision.thing.key)))
-            if decision.thing.kind in ("volume", "directory")
+            replace(decision, resource=replace(decision.resource, size=known.get(decision.resource.key)))
+            if decision.resource.kind in ("volume", "directory")
             else decision
             for decision in plan.decisions
         ),
     )
 
 
-def _docker(view: Viewpoint, scope: Scope) -> tuple[list[Thing], list[str]]:
+def _docker(view: Viewpoint, scope: Scope) -> tuple[list[Resource], list[str]]:
     """Read what the engine has, and what could not be seen; logs alone need nothing of it."""
     if scope.name == "logs":
         return [], []
@@ -127,17 +127,17 @@ def _docker(view: Viewpoint, scope: Scope) -> tuple[list[Thing], list[str]]:
         return [], [f"containers, volumes and networks: {error}"]
 
 
-def _claimed_or_not(project: str, found: Sequence[OwnedProcess], holders: Sequence[Holder]) -> Iterator[Thing]:
+def _claimed_or_not(project: str, found: Sequence[OwnedProcess], holders: Sequence[Holder]) -> Iterator[Resource]:
     """Describe processes as their claim's; without one, only those that say that they are this project's."""
     from orienter_tasks.commands.cleanup import processes
 
     for ours in found:
         holder = next((one for one in holders if _is_of(ours, one)), None)
         if holder is not None:
-            yield processes.as_thing(ours, project, holder.claim.root)
+            yield processes.as_resource(ours, project, holder.claim.root)
         elif processes.project_of(ours) == project:
-            thing = processes.as_thing(ours, project, ours.root)
-            yield thing if is_of_this_user(ours.process.pid) else replace(thing, obstacle=NOT_MINE)
+            resource = processes.as_resource(ours, project, ours.root)
+            yield resource if is_of_this_user(ours.process.pid) else replace(resource, blocker=NOT_MINE)
 
 
 def _is_of(found: OwnedProcess, holder: Holder) -> bool:
@@ -146,10 +146,10 @@ def _is_of(found: OwnedProcess, holder: Holder) -> bool:
     return known and found.instance == claim.id and found.project in ("", claim.project)
 
 
-def _files(scope: Scope, holder: Holder) -> Iterator[Thing]:
+def _files(scope: Scope, holder: Holder) -> Iterator[Resource]:
     """Give an instance's own files, where its checkout is or what is left of it."""
     claim, place = holder.claim, holder.checkout.place
-    if holder.checkout.state is State.GONE:
+    if holder.checkout.state is CheckoutState.GONE:
         place = Path(claim.root)
     if place is None:
         return
@@ -157,9 +157,9 @@ def _files(scope: Scope, holder: Holder) -> Iterator[Thing]:
         yield from files.directories(claim, place)
     if scope.named or os.path.realpath(place) != str(place):
         return
-    if "log" in scope.kinds and holder.checkout.state is State.HERE:
+    if "log" in scope.kinds and holder.checkout.state is CheckoutState.HERE:
         yield from files.logs(claim, place)
-    if "record" in scope.kinds and holder.checkout.state is State.HERE:
+    if "record" in scope.kinds and holder.checkout.state is CheckoutState.HERE:
         yield from files.dead_records(claim, place)
 
 

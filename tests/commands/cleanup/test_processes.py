@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from orienter_tasks.commands.cleanup import processes
-from orienter_tasks.commands.cleanup.execute import Manner, carry_out
-from orienter_tasks.commands.cleanup.plan import Plan, make
+from orienter_tasks.commands.cleanup.execute import ExecutionOptions, carry_out
+from orienter_tasks.commands.cleanup.plan import CleanupPlan, make
 from orienter_tasks.commands.cleanup.scope import Scope
 from orienter_tasks.commands.cleanup.snapshot import read
 from orienter_tasks.processes import census
@@ -94,16 +94,18 @@ def markers(claim: Claim, component: str = "api") -> dict[str, str]:
     }
 
 
-def clean(world: World, claims: Claims, memory: MemoryLab, scope: Scope, grace: float = 0.3) -> tuple[Plan, Outcome]:
+def clean(
+    world: World, claims: Claims, memory: MemoryLab, scope: Scope, grace: float = 0.3
+) -> tuple[CleanupPlan, Outcome]:
     world.save(claims)
     view = view_of(world, claims, memory.engine)
     reality = read(view, scope)
     plan = make(scope, reality)
-    return plan, carry_out(plan, reality, view, Manner(grace, 1.0, lambda _: None))
+    return plan, carry_out(plan, reality, view, ExecutionOptions(grace, 1.0, lambda _: None))
 
 
-def going(plan: Plan) -> set[int]:
-    return {int(d.thing.key.split(":")[0]) for d in plan.goes if d.thing.kind == "process"}
+def going(plan: CleanupPlan) -> set[int]:
+    return {int(d.resource.key.split(":")[0]) for d in plan.goes if d.resource.kind == "process"}
 
 
 def ended(children: Sequence[subprocess.Popen[str]]) -> list[bool]:
@@ -175,7 +177,7 @@ def test_a_pid_that_is_somebody_elses_by_now_is_let_be(
     reality = read(view, Scope("daily"))
     stranger = zoo.start(SLEEP, {})
     plan = make(Scope("daily"), reality)
-    old = plan.goes[0].thing
+    old = plan.goes[0].resource
     stale = replace(old, key=f"{stranger.pid}:{old.key.partition(':')[2]}")
     processes.stop([stale], 0.1, lambda: [stale])
     assert ended([stranger, orphan]) == [False, False]
@@ -193,7 +195,7 @@ def test_the_command_spares_those_that_started_it(
     assert going(plan) == set()
     assert not outcome.failed
     assert ended([agent]) == [False]
-    stays = {(d.thing.kind, d.reason) for d in plan.stays}
+    stays = {(d.resource.kind, d.reason) for d in plan.stays}
     assert ("process", processes.ANCESTOR) in stays
     assert [claim.id for claim in claims.read()] == [1]
 
