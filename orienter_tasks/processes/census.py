@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.processes.record import Record
-    from orienter_tasks.processes.table import Owner, Process
+    from orienter_tasks.processes.table import Process, ProcessOwner
 
 T = TypeVar("T")
 _PLACE = re.compile(r"(?s)(/.+)/\.dev-data/instance-(\d{1,3})/([a-z0-9_-]+)")
@@ -206,7 +206,7 @@ def take() -> Census:
     return Census(table.read())
 
 
-def _is_of(owner: Owner, instance: Instance) -> bool:
+def _is_of(owner: ProcessOwner, instance: Instance) -> bool:
     return owner.root in instance.roots and owner.instance == str(instance.id)
 
 
