@@ -56,9 +56,9 @@ def main() -> int:
 
 def _available() -> list[str]:
     from orienter_tasks.infra import choice
-    from orienter_tasks.settings.load import load
+    from orienter_tasks.settings.load import load_settings
 
-    return [name for name in BACKENDS if choice.available(choice.named(name), load(None))]
+    return [name for name in BACKENDS if choice.available(choice.named(name), load_settings(None))]
 
 
 def _show(title: str, found: Iterable[Line | str]) -> list[Line]:

@@ -23,11 +23,11 @@ LIMITS = {"cold": 2.0, "warm": 3.0}
 
 def measure(host: BenchHost) -> Iterator[Line]:
     """Start the same components with both, cold and warm."""
-    from orienter_tasks.settings.load import load
+    from orienter_tasks.settings.load import load_settings
 
     host.main.inv("dev", "--detach")
     host.main.inv("dev.stop")
-    images = load(json.loads((host.main.path / "invoke.yaml").read_text())["orienter"]).docker
+    images = load_settings(json.loads((host.main.path / "invoke.yaml").read_text())["orienter"]).docker
     env = {
         **host.environ,
         **host.main.variables,

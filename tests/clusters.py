@@ -50,10 +50,10 @@ def _make(root: Path) -> None:
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.instance.model import make_instance
     from orienter_tasks.instance.variables import derive
-    from orienter_tasks.settings.load import load
+    from orienter_tasks.settings.load import load_settings
 
     root.mkdir()
-    settings = load(None)
+    settings = load_settings(None)
     instance = make_instance(settings, 0, root.resolve())
     data = instance.data_dir / "postgres"
     release = initdb.release(postgres_bin(settings))

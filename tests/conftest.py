@@ -21,7 +21,7 @@ import hypothesis
 import pytest
 
 from orienter_tasks.instance.model import Instance, make_instance as build_instance
-from orienter_tasks.settings.load import load
+from orienter_tasks.settings.load import load_settings
 from tests import leftovers
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def no_servers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture
 def settings() -> Settings:
     """The settings of a host that says nothing."""
-    return load(None)
+    return load_settings(None)
 
 
 class MakeInstance(Protocol):

@@ -17,15 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InstanceConfig:
-    """What a backend works for: an instance, the host's settings, and the variables.
-
-    `former_roots` are the paths at which the checkout lay before: resources labelled with one of them are its own.
-    """
+    """What follows from a claim, and all that a backend works with: the instance, its settings and its variables."""
 
     instance: Instance
     settings: Settings
     variables: Variables
-    former_roots: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

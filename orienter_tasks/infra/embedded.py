@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
-import time
 from typing import TYPE_CHECKING, Literal
 
 from orienter_tasks.backends.protocol import Holding
-from orienter_tasks.errors import CheckError, ConflictError
+from orienter_tasks.errors import ConflictError
 from orienter_tasks.infra.nginx import NginxComponent
 from orienter_tasks.infra.postgres import PostgresComponent
 from orienter_tasks.infra.s3 import StorageComponent
+from orienter_tasks.machine.directories import remove, size_of
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.processes.listeners import listening_ports
 
@@ -74,47 +72,23 @@ class EmbeddedBackend:
 
     def holdings(self, *, sizes: bool = False) -> Sequence[Holding]:  # noqa: ARG002 - it can always tell them
         """The directories of PostgreSQL's and the S3 store's data."""
-        return [Holding(str(path), _size(path)) for path in self._data() if os.path.lexists(path)]
+        return [
+            Holding(str(path), size_of(path, within=SIZE_SECONDS)) for path in self._data() if os.path.lexists(path)
+        ]
 
     def remove_data(self) -> Sequence[str]:
         """Remove those directories; a symbolic link is removed itself, and what it points to stays.
 
         Raises:
             ConflictError: a server still runs.
-            CheckError: something cannot be removed.
+            CheckError: a symbolic link leads to one, or something cannot be removed.
         """
         running = [standing.component for standing in self.standings() if standing.running]
         if running:
             raise ConflictError(
                 f"{', '.join(running)} of {self._config.instance} still runs", hint="stop it first: inv infra.down"
             )
-        removed = []
-        for path in self._data():
-            try:
-                if path.is_symlink():
-                    path.unlink()
-                elif path.exists():
-                    shutil.rmtree(path)
-                else:
-                    continue
-            except OSError as error:
-                raise CheckError(f"cannot remove {path}: {error.strerror}") from error
-            removed.append(str(path))
-        return removed
+        return [str(path) for path in self._data() if remove(path)]
 
     def _data(self) -> tuple[Path, Path]:
         return (self._postgres.data, self._storage.directory)
-
-
-def _size(path: Path) -> int | None:
-    """Return the bytes of the files in a directory; None where that takes long or may not be seen."""
-    deadline, total = time.monotonic() + SIZE_SECONDS, 0
-    if path.is_symlink():
-        return None
-    for directory, _, files in os.walk(path):
-        for name in files:
-            with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(directory, name)).st_size  # noqa: PTH118 - many files
-        if time.monotonic() > deadline:
-            return None
-    return total

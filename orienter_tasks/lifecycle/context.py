@@ -18,10 +18,10 @@ from orienter_tasks.identity.allocation import MARKER, Question
 from orienter_tasks.identity.claims import Claim, Claims
 from orienter_tasks.instance.model import Instance, make_instance
 from orienter_tasks.instance.variables import derive, read_dotenv
-from orienter_tasks.machine import worktree
-from orienter_tasks.machine.signals import patiently
+from orienter_tasks.machine import directories, worktree
+from orienter_tasks.machine.signals import run_or_hurry
 from orienter_tasks.output.console import Report
-from orienter_tasks.settings.load import load, plain
+from orienter_tasks.settings.load import as_plain, load_settings
 from orienter_tasks.settings.model import WHATSAPP_SWITCH
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class InstanceContext:
     @cached_property
     def settings(self) -> Settings:
         """The host's settings."""
-        return load(plain(self._raw_settings))
+        return load_settings(as_plain(self._raw_settings))
 
     @property
     def dotenv(self) -> dict[str, str]:
@@ -148,8 +148,7 @@ class InstanceContext:
         """What a backend works for."""
         from orienter_tasks.backends.protocol import InstanceConfig
 
-        former = self.claim.former_roots
-        return InstanceConfig(self.instance, self.settings, self.variables, former_roots=former)
+        return InstanceConfig(self.instance, self.settings, self.variables)
 
     @cached_property
     def backend(self) -> Backend:
@@ -192,8 +191,6 @@ class InstanceContext:
         """Begin to start something: settle the backend, take the instance's lock. Once per run."""
         if self._startup is not None and not self._startup.finished:
             return self._startup
-        from orienter_tasks.lifecycle.start import drop_caches
-
         self._settle_backend()
         startup = self.lock_for_stopping()
         self._write_marker()
@@ -202,7 +199,7 @@ class InstanceContext:
             self.stop()
         if self.options.fresh:
             self.stop()
-            drop_caches(self.config)
+            directories.remove(self.instance.data_dir / "nginx")  # rendered anew; data and logs stay
         return startup
 
     def lock_for_stopping(self) -> Startup:
@@ -277,7 +274,7 @@ class InstanceContext:
             self.stop()
 
         try:
-            patiently(stop, hurry)
+            run_or_hurry(stop, hurry)
         finally:
             self.finish()
         self.report.note(f"{self.instance} is stopped; its data stays")
@@ -295,7 +292,7 @@ class InstanceContext:
         started = [component.name for component in startup.runner.started]
         if started:
             self.report.note(f"stopping what was started: {', '.join(started)}")
-        errors = patiently(lambda: startup.abort(self.grace), lambda: startup.runner.abort(HURRIED_GRACE))
+        errors = run_or_hurry(lambda: startup.abort(self.grace), lambda: startup.runner.abort(HURRIED_GRACE))
         startup.finish()
         if self._progress is not None:
             self._progress.__exit__(None, None, None)

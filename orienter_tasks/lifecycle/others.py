@@ -26,7 +26,7 @@ def config_of(claim: Claim, settings: Settings) -> InstanceConfig:
     """Build what a backend works for from a claim, with these settings under the claim's own project."""
     own = msgspec.structs.replace(settings, project=claim.project)
     instance = make_instance(own, claim.id, Path(claim.root), claim.moved, claim.former_roots)
-    return InstanceConfig(instance, own, derive(instance, own, {}, {}), former_roots=claim.former_roots)
+    return InstanceConfig(instance, own, derive(instance, own, {}, {}))
 
 
 def backend_of(claim: Claim, config: InstanceConfig) -> Backend | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,11 +10,12 @@ from orienter_tasks.errors import ConflictError, OrienterError
 from orienter_tasks.instance.model import component_of_port
 from orienter_tasks.machine import ports
 from orienter_tasks.machine.state import locked, private_dir
-from orienter_tasks.processes import tree
+from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import clients, listeners, listening_ports
 from orienter_tasks.services import lease
 from orienter_tasks.services.hook import HookComponent
 from orienter_tasks.services.service import ServiceComponent, why_skipped
+from orienter_tasks.settings import catalog
 from orienter_tasks.stack.runner import Runner
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Plan:
     """The components of an instance.
 
     Attributes:
-        infra: postgres, minio and nginx.
+        infra: its servers.
         hooks: what runs before the services.
         services: the services that are to run.
         skipped: the others, with the reason.
@@ -57,7 +57,7 @@ def plan(config: InstanceConfig, backend: Backend, *, without: Sequence[str] = (
     hooks: list[HookComponent] = []
     for hook in config.settings.hooks.before_services:
         before = [earlier.name for earlier in hooks[-1:]]
-        hooks.append(HookComponent(config, hook, needs=("postgres", "minio", *before), exported=exported))
+        hooks.append(HookComponent(config, hook, needs=(*catalog.awaited(), *before), exported=exported))
         for name in waited_for if hook.services is None else hook.services:
             waited_for[name] = [hook.name]
     services, skipped = [], []
@@ -131,7 +131,7 @@ class Startup:
         taken = [port for port in used if not ports.is_free(port)]
         if not taken:
             return
-        ours = set(self._backend.ports_held()) | listening_ports(tree.pids(instance))
+        ours = set(self._backend.ports_held()) | listening_ports(census.take().pids(instance))
         strange = [port for port in taken if port not in ours]
         if not strange:
             return
@@ -172,10 +172,3 @@ def _containers(strange: Sequence[int]) -> dict[int, str]:
     except OrienterError:
         return {}
     return {port: holder for port, holder in found.items() if holder}
-
-
-def drop_caches(config: InstanceConfig) -> None:
-    """Remove what can be made anew: rendered configuration. Data and logs stay."""
-    directory = config.instance.data_dir / "nginx"
-    if directory.is_dir() and not directory.is_symlink():
-        shutil.rmtree(directory)

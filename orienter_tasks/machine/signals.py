@@ -1,4 +1,4 @@
-"""What Ctrl-C, SIGTERM and a closed terminal do: the first ends the run, the second hurries it, a third nothing."""
+"""Ctrl-C, SIGTERM and a closed terminal: the first ends the run, the second skips the grace period, no other counts."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ T = TypeVar("T")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-_held: list[object] = []
-_postponed: list[int] = []
+_deferring: list[object] = []
+_pending: list[int] = []
 
 
-class Watch:
-    """Raises signals as errors within a task, and undoes what is unfinished when one comes between two tasks.
+class SignalHandler:
+    """Raises signals as errors within a task; between two tasks they undo what is unfinished.
 
     Args:
-        unfinished: whether something was begun that must not be left as it is.
-        undo: takes it back, and ends the run.
+        unfinished: whether something has begun that must not be left as it is.
+        undo: reverts it and ends the run.
     """
 
     def __init__(self, unfinished: Callable[[], bool], undo: Callable[[InterruptError], object]) -> None:
@@ -40,7 +40,7 @@ class Watch:
 
     @contextmanager
     def task(self) -> Iterator[None]:
-        """Mark that a task runs, with what it does when it fails."""
+        """Mark that a task is running, which handles the error itself."""
         self._install()
         self._depth += 1
         try:
@@ -49,7 +49,7 @@ class Watch:
             self._depth -= 1
 
     def _install(self) -> None:
-        """Take over the signals for the rest of the run, but for those that are ignored (nohup, a shell's `&`)."""
+        """Handle the signals for the rest of the run, except ignored ones (nohup, a shell's `&`)."""
         if self._installed or threading.current_thread() is not threading.main_thread():
             return
         self._installed = True
@@ -59,10 +59,10 @@ class Watch:
                 signal.signal(number, self._arrived)
 
     def _arrived(self, number: int, _frame: FrameType | None) -> None:
-        if _held:
-            _postponed.append(number)
+        if _deferring:
+            _pending.append(number)
             return
-        self._let_go_of_lost_terminals()
+        self._silence_closed_terminals()
         error = InterruptError("interrupted", signal_number=number)
         if number != signal.SIGINT:
             error = InterruptError(f"told to end by {signal.Signals(number).name}", signal_number=number)
@@ -77,30 +77,30 @@ class Watch:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 
-    def _let_go_of_lost_terminals(self) -> None:
-        """Write to nowhere instead of to a terminal that was closed: that would fail in the middle of stopping."""
+    def _silence_closed_terminals(self) -> None:
+        """Redirect a closed terminal to /dev/null: writing to it would fail in the middle of a stop."""
         for number in self._terminals:
             if not os.isatty(number):
                 silence(number)
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Put signals off until the end of the block: Python cannot stand an error while it starts a thread."""
+def deferred() -> Iterator[None]:
+    """Defer signals to the end of the block: an exception while a thread starts would leave Python in disorder."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _held.append(None)
+    _deferring.append(None)
     try:
         yield
     finally:
-        _held.pop()
-        while _postponed and not _held:
-            signal.raise_signal(_postponed.pop(0))
+        _deferring.pop()
+        while _pending and not _deferring:
+            signal.raise_signal(_pending.pop(0))
 
 
-def patiently(stop: Callable[[], T], hurry: Callable[[], T]) -> T:
-    """Run `stop`; when a signal comes meanwhile, run `hurry`, which no further one ends."""
+def run_or_hurry(stop: Callable[[], T], hurry: Callable[[], T]) -> T:
+    """Run `stop`; if a signal interrupts it, run `hurry`, during which further signals are ignored."""
     try:
         return stop()
     except (KeyboardInterrupt, InterruptError):
@@ -113,12 +113,12 @@ def patiently(stop: Callable[[], T], hurry: Callable[[], T]) -> T:
 
 
 def silence(descriptor: int) -> None:
-    """Let a descriptor lead to nowhere."""
+    """Redirect a descriptor to /dev/null."""
     with contextlib.suppress(OSError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, descriptor)
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, descriptor)
+        os.close(null)
 
 
 def _ignore(_number: int, _frame: FrameType | None) -> None:
-    """A handler, not SIG_IGN: that would be handed on to child processes."""
+    """A handler, not SIG_IGN, which child processes would inherit."""

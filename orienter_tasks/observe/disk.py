@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.identity.claims import of_claim
-from orienter_tasks.machine.signals import undisturbed
+from orienter_tasks.machine.signals import deferred
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from orienter_tasks.backends.docker.survey import Resource
+    from orienter_tasks.backends.docker.survey import DockerResource
     from orienter_tasks.identity.claims import Claim
 
 UNIT = 1024  # of `du -k`
@@ -52,7 +52,7 @@ class Gauge:
         self._thread = threading.Thread(target=self._measure, name="disk", daemon=True)
 
     def __enter__(self) -> Gauge:
-        with undisturbed():
+        with deferred():
             self._thread.start()
         return self
 
@@ -125,5 +125,5 @@ class Gauge:
                     self._sizes[path] = int(size) * UNIT
 
 
-def _is_of(volume: Resource, claim: Claim) -> bool:
+def _is_of(volume: DockerResource, claim: Claim) -> bool:
     return (volume.project, volume.instance) == (claim.project, claim.id) and volume.root in claim.roots

@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import ConfigError, OrienterError
-from orienter_tasks.machine.signals import undisturbed
+from orienter_tasks.machine.signals import deferred
 from orienter_tasks.output.console import fancy, flush, write
 from orienter_tasks.stack.component import LogRequest
 
@@ -68,7 +68,7 @@ class LogStream:
             threading.Thread(target=self._pump, args=(index, component), daemon=True)
             for index, component in enumerate(self._components)
         ]
-        with undisturbed():
+        with deferred():
             for thread in threads:
                 thread.start()
         try:

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orienter_tasks.machine.signals import undisturbed
+from orienter_tasks.machine.signals import deferred
 from orienter_tasks.output.console import fancy
 from orienter_tasks.stack.component import Event, State
 
@@ -57,7 +57,7 @@ class Progress:
 
             console = self._report.console(sys.stderr)
             self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=10, transient=False)
-            with undisturbed():
+            with deferred():
                 self._live.start()
         return self
 

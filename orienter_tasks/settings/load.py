@@ -11,64 +11,77 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 import msgspec
 
 from orienter_tasks.errors import ConfigError
-from orienter_tasks.settings.defaults import HOOKS, PORTS, SERVICES
-from orienter_tasks.settings.model import (
-    INFRA_PORTS,
-    BackendChoice,
-    Database,
-    Docker,
-    Embedded,
-    Hook,
-    Hooks,
-    Instances,
-    Nginx,
-    Ready,
-    Section,
-    Service,
-    Settings,
-    Storage,
-    Timeouts,
-)
-from orienter_tasks.settings.rules import NAME, PORT_NAME, check, nearest
+from orienter_tasks.settings import catalog
+from orienter_tasks.settings.defaults import HOOKS, SERVICES, ports as default_ports
+from orienter_tasks.settings.model import BackendChoice, Hook, Section, Service, Settings
+from orienter_tasks.settings.rules import NAME, PORT_NAME, check_settings, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_AT = " - at `$"  # msgspec's: what is wrong, then where
+_NOT_ALLOWED = re.compile(r"Invalid enum value ['\"](.*)['\"] - at `\$\.(\w+)`$", re.DOTALL)
 
 T = TypeVar("T", bound=Section)
+Program = TypeVar("Program", Service, Hook)
 
 
-def load(raw: object) -> Settings:
+def load_settings(raw: object) -> Settings:
     """Validate what invoke.yaml says under `orienter:` (None: nothing) over the defaults."""
     given = _mapping(raw, "orienter")
-    _known(given, Settings, "orienter")
-    settings = Settings(
-        project=_convert_scalar(given, "project", str, Settings().project),
-        backend=_backend(given.get("backend", "auto")),
-        instances=_section(given, "instances", Instances),
-        ports=_ports(given.get("ports")),
-        database=_section(given, "database", Database),
-        storage=_section(given, "storage", Storage),
-        docker=_section(given, "docker", Docker),
-        embedded=_section(given, "embedded", Embedded),
-        nginx=_section(given, "nginx", Nginx),
-        timeouts=_section(given, "timeouts", Timeouts),
-        services=_services(given.get("services")),
-        hooks=_hooks(given.get("hooks")),
-    )
-    check(settings)
+    read = {
+        "backend": backend_name(given.get("backend", "auto"), "orienter.backend"),
+        "ports": _ports(given.get("ports")),
+        "services": _services(given.get("services")),
+        "hooks": _hooks(given.get("hooks")),
+    }
+    settings = _section({**given, **read}, Settings, "orienter")
+    check_settings(settings)
     return settings
 
 
-def plain(value: object) -> object:
+def backend_name(value: object, where: str) -> BackendChoice:
+    """Validate a backend's name, from settings, ORIENTER_BACKEND or the command line."""
+    try:
+        name: BackendChoice = msgspec.convert(value, BackendChoice)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: {value!r} is no backend", hint="use auto, docker or embedded") from error
+    return name
+
+
+def as_plain(value: object) -> object:
     """Copy nested mappings and sequences, such as Invoke's DataProxy, into dicts and lists."""
     if hasattr(value, "items"):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: as_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [as_plain(item) for item in value]
     return value
+
+
+def _section(raw: object, section: type[T], where: str) -> T:
+    """Convert a mapping, and each section within it alone: so that an error can name the nearest right key."""
+    given = _mapping(raw, where)
+    _require_known(given, section, where)
+    with_defaults = zip(reversed(section.__struct_fields__), reversed(section.__struct_defaults__), strict=False)
+    within = {
+        key: _section(given[key], type(default), f"{where}.{key}")
+        for key, default in with_defaults
+        if isinstance(default, Section) and key in given and (given[key] is not None or section is Settings)
+    }
+    try:
+        return msgspec.convert({**given, **within}, section)
+    except msgspec.ValidationError as error:
+        raise _refusal(str(error), section, where) from error
+
+
+def _refusal(message: str, section: type[Section], where: str) -> ConfigError:
+    """Put msgspec's «Expected `int`, got `str` - at `$.max`» as ours are: the key, and then what is wrong with it."""
+    text, _, path = message.rpartition(_AT) if _AT in message else (message, "", "")
+    line = f"{where}{path.rstrip('`')}: {text[0].lower()}{text[1:]}".replace("`", "")
+    refused = _NOT_ALLOWED.match(message)
+    hint = nearest(refused[1], get_args(get_type_hints(section)[refused[2]])) if refused else ""
+    return ConfigError(line, hint=hint)
 
 
 def _mapping(raw: object, where: str) -> dict[str, Any]:
@@ -87,69 +100,19 @@ def _kind(value: object) -> str:
     return f"{names.get(type(value), 'a number')} ({repr(value)[:60]})"
 
 
-def _known(given: Mapping[str, Any], section: type[Section], where: str) -> None:
-    fields = section.__struct_fields__
+def _require_known(given: Mapping[str, Any], section: type[Section], where: str) -> None:
     for key in given:
-        if key not in fields:
-            raise ConfigError(f"{where}.{key}: unknown key", hint=nearest(key, fields))
-
-
-def _section(given: Mapping[str, Any], key: str, section: type[T]) -> T:
-    return _convert(_mapping(given.get(key), f"orienter.{key}"), section, f"orienter.{key}")
-
-
-def _convert(raw: Mapping[str, Any], section: type[T], where: str) -> T:
-    _known(raw, section, where)
-    try:
-        return msgspec.convert(raw, section)
-    except msgspec.ValidationError as error:
-        message = str(error)
-        raise ConfigError(_translate(message, where), hint=_allowed(section, message)) from error
-
-
-def _translate(message: str, where: str) -> str:
-    text, _, path = message.rpartition(" - at ") if " - at `$" in message else (message, "", "")
-    key = path.strip("`").removeprefix("$")
-    return f"{where}{key}: {text[0].lower()}{text[1:]}".replace("`", "")
-
-
-def _allowed(section: type[Section], message: str) -> str:
-    """Name the nearest right word, where msgspec refused one that is none of a few."""
-    refused = re.match(r"Invalid enum value ['\"](.*)['\"] - at `\$\.(\w+)`$", message, re.DOTALL)
-    if refused is None:
-        return ""
-    return nearest(refused[1], get_args(get_type_hints(section)[refused[2]]))
-
-
-def _convert_scalar(given: Mapping[str, Any], key: str, kind: type, default: Any) -> Any:
-    value = given.get(key, default)
-    if not isinstance(value, kind):
-        raise ConfigError(f"orienter.{key}: expected {kind.__name__}, got {_kind(value)}")
-    return value
-
-
-def _backend(value: object) -> BackendChoice:
-    return backend_name(value, "orienter.backend")
-
-
-def backend_name(value: object, where: str) -> BackendChoice:
-    """Validate a backend's name, from settings, ORIENTER_BACKEND or the command line."""
-    if value == "auto":
-        return "auto"
-    if value == "docker":
-        return "docker"
-    if value == "embedded":
-        return "embedded"
-    raise ConfigError(f"{where}: {value!r} is no backend", hint="use auto, docker or embedded")
+        if key not in section.__struct_fields__:
+            raise ConfigError(f"{where}.{key}: unknown key", hint=nearest(key, section.__struct_fields__))
 
 
 def _ports(raw: object) -> dict[str, int]:
-    ports = dict(PORTS)
+    ports = default_ports()
     for name, base in _mapping(raw, "orienter.ports").items():
         where = f"orienter.ports.{name}"
         if not PORT_NAME.fullmatch(name):
             raise ConfigError(f"{where}: a port's name is lower-case letters, digits and underscores")
-        if base is None and name not in INFRA_PORTS:
+        if base is None and not catalog.component_of_port(name):
             ports.pop(name, None)
         elif isinstance(base, bool) or not isinstance(base, int):
             raise ConfigError(f"{where}: expected a port number, got {_kind(base)}")
@@ -159,61 +122,49 @@ def _ports(raw: object) -> dict[str, int]:
 
 
 def _services(raw: object) -> dict[str, Service]:
-    merged: dict[str, Any] = {name: dict(service) for name, service in SERVICES.items()}
+    merged: dict[str, Any] = dict(SERVICES)
     for name, given in _mapping(raw, "orienter.services").items():
         where = f"orienter.services.{name}"
         if not NAME.fullmatch(name):
             raise ConfigError(f"{where}: a service's name is lower-case letters, digits, '-' and '_'")
         if given is None:
             merged.pop(name, None)
-            continue
-        base = merged.get(name, {})
-        changed = _mapping(given, where)
-        merged[name] = {**base, **changed}
-        for nested in ("env", "ready"):
-            if isinstance(changed.get(nested), dict) and isinstance(base.get(nested), dict):
-                merged[name][nested] = {**base[nested], **changed[nested]}
-    return {name: _service(value, f"orienter.services.{name}") for name, value in merged.items()}
+        else:
+            merged[name] = _over(merged.get(name, {}), _mapping(given, where))
+    return {name: _program(value, Service, f"orienter.services.{name}") for name, value in merged.items()}
 
 
-def _service(raw: Mapping[str, Any], where: str) -> Service:
-    _known(raw, Service, where)
-    _argv(raw, where)
-    _environment(raw, where)
-    if isinstance(raw.get("ready"), dict):
-        _known(_mapping(raw["ready"], f"{where}.ready"), Ready, f"{where}.ready")
-    return _convert(raw, Service, where)
+def _over(base: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+    """Put changes over a service's defaults; those of a mapping within it change it key by key."""
+    within = {key: {**base[key], **value} for key, value in changed.items() if _are_mappings(base.get(key), value)}
+    return {**base, **changed, **within}
 
 
-def _argv(raw: Mapping[str, Any], where: str) -> None:
-    command = raw.get("command")
+def _are_mappings(*values: object) -> bool:
+    return all(isinstance(value, dict) for value in values)
+
+
+def _hooks(raw: object) -> dict[str, Any]:
+    given, where = _mapping(raw, "orienter.hooks"), "orienter.hooks.before_services"
+    listed = given.get("before_services", HOOKS)
+    if not isinstance(listed, (list, tuple)):
+        raise ConfigError(f"{where}: expected a list, got {_kind(listed)}")
+    return {**given, "before_services": [_program(hook, Hook, f"{where}[{at}]") for at, hook in enumerate(listed)]}
+
+
+def _program(raw: object, section: type[Program], where: str) -> Program:
+    """Convert a service or a hook."""
+    given = _mapping(raw, where)
+    _require_known(given, section, where)
+    command = given.get("command")
     if not isinstance(command, (list, tuple)) or not command or not all(isinstance(word, str) for word in command):
         raise ConfigError(
             f"{where}.command: expected a list of words such as [pnpm, run, dev], got {_kind(command)}",
             hint="a command is started without a shell",
         )
-
-
-def _environment(raw: Mapping[str, Any], where: str) -> None:
-    for name, value in _mapping(raw.get("env"), f"{where}.env").items():
+    for name, value in _mapping(given.get("env"), f"{where}.env").items():
         if not _VARIABLE.fullmatch(name):
             raise ConfigError(f"{where}.env.{name}: a variable's name is letters, digits and underscores")
         if not isinstance(value, str):
             raise ConfigError(f"{where}.env.{name}: expected a text, got {_kind(value)}", hint="put it in quotes")
-
-
-def _hooks(raw: object) -> Hooks:
-    given = _mapping(raw, "orienter.hooks")
-    _known(given, Hooks, "orienter.hooks")
-    listed = given.get("before_services", HOOKS)
-    where = "orienter.hooks.before_services"
-    if not isinstance(listed, (list, tuple)):
-        raise ConfigError(f"{where}: expected a list, got {_kind(listed)}")
-    hooks = []
-    for index, item in enumerate(listed):
-        hook = _mapping(item, f"{where}[{index}]")
-        _known(hook, Hook, f"{where}[{index}]")
-        _argv(hook, f"{where}[{index}]")
-        _environment(hook, f"{where}[{index}]")
-        hooks.append(_convert(hook, Hook, f"{where}[{index}]"))
-    return Hooks(before_services=tuple(hooks))
+    return _section(given, section, where)

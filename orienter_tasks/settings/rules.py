@@ -1,4 +1,4 @@
-"""What settings must say together: names that engines accept, ports that never meet, needs that lead somewhere."""
+"""Rules across settings: names are valid, ports never overlap, dependencies exist and have no cycles."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orienter_tasks.errors import ConfigError
+from orienter_tasks.settings import catalog
 from orienter_tasks.settings.model import (
     HIGHEST_ID,
     HIGHEST_PORT,
-    INFRA,
-    INFRA_PORTS,
     PORT_STEP,
-    SIDECARS,
     Hook,
     Service,
     Settings,
@@ -33,15 +31,12 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,55}")
 _PATH = re.compile(r"/[!-~]*")
 
 
-def check(settings: Settings) -> None:
-    """Refuse settings that contradict themselves.
-
-    Raises:
-        ConfigError: naming the key.
-    """
+def check_settings(settings: Settings) -> None:
+    """Refuse settings that contradict themselves, naming the key."""
     _check_names(settings)
     check_ports(settings.ports, settings.instances.max)
     _check_services(settings)
+    _check_hooks(settings)
 
 
 def check_ports(ports: Mapping[str, int], highest_id: int) -> None:
@@ -102,10 +97,10 @@ def _check_seconds(settings: Settings) -> None:
 
 
 def _check_services(settings: Settings) -> None:
-    names = [*INFRA, *settings.services]
+    names = [*catalog.names(), *settings.services]
     for name, service in settings.services.items():
         where = f"orienter.services.{name}"
-        if name in (*INFRA, *SIDECARS):
+        if catalog.component_of(name):
             raise ConfigError(f"{where}: {name} is a component of the infrastructure", hint="choose another name")
         _check_port(service, settings.ports, where)
         for need in service.needs:
@@ -113,23 +108,27 @@ def _check_services(settings: Settings) -> None:
                 raise ConfigError(f"{where}.needs: no component is named {need!r}", hint=nearest(need, names))
     if circle := _circle(settings.services):
         raise ConfigError(f"orienter.services: needs go in a circle: {' → '.join(circle)}")
-    hooks = [hook.name for hook in settings.hooks.before_services]
+
+
+def _check_hooks(settings: Settings) -> None:
+    taken = {*catalog.names(), *settings.services}
     for hook in settings.hooks.before_services:
-        if hook.exports and hook.creates:
+        _check_hook(hook, settings.services)
+        if not NAME.fullmatch(hook.name) or hook.name in taken:
             raise ConfigError(
-                f"orienter.hooks.before_services ({hook.name}): a hook that exports has to run at every start",
-                hint="take its `creates` out, or split it in two",
+                f"orienter.hooks.before_services: {hook.name!r} is taken, "
+                "or is not lower-case letters, digits, '-' and '_'"
             )
-        _check_waiting(hook, settings.services)
-    for name in hooks:
-        if not NAME.fullmatch(name) or name in names or hooks.count(name) > 1:
-            raise ConfigError(
-                f"orienter.hooks.before_services: {name!r} is taken, or is not lower-case letters, digits, '-' and '_'"
-            )
+        taken.add(hook.name)
 
 
-def _check_waiting(hook: Hook, services: Mapping[str, Service]) -> None:
+def _check_hook(hook: Hook, services: Mapping[str, Service]) -> None:
     where = f"orienter.hooks.before_services ({hook.name})"
+    if hook.exports and hook.creates:
+        raise ConfigError(
+            f"{where}: a hook that exports has to run at every start",
+            hint="take its `creates` out, or split it in two",
+        )
     for name in hook.services or ():
         if name not in services:
             raise ConfigError(f"{where}.services: no service is named {name!r}", hint=nearest(name, list(services)))
@@ -144,7 +143,7 @@ def _check_port(service: Service, ports: Mapping[str, int], where: str) -> None:
     port, path = service.port, service.ready.http
     if port and port not in ports:
         raise ConfigError(f"{where}.port: no port is named {port!r}", hint=nearest(port, list(ports)))
-    if port in INFRA_PORTS:
+    if catalog.component_of_port(port):
         raise ConfigError(f"{where}.port: {port} is the infrastructure's own", hint="choose another port")
     if path and not port:
         raise ConfigError(f"{where}.ready.http: the service has no port", hint=f"set {where}.port")

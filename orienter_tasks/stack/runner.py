@@ -14,7 +14,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError, InterruptError, OrienterError, TimedOutError
-from orienter_tasks.machine.signals import undisturbed
+from orienter_tasks.machine.signals import deferred
 from orienter_tasks.stack.component import Component, Event, NotReadyError, State, tail
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Runner:
             for component in new:
                 self._components[component.name] = component
                 self._states[component.name] = State.WAITING
-        with undisturbed():
+        with deferred():
             for component in new:
                 name = f"start-{component.name}"
                 threading.Thread(target=self._run, args=(component,), name=name, daemon=True).start()
@@ -275,7 +275,7 @@ def stop_all(
     pool = ThreadPoolExecutor(max_workers=max(1, len(waiting)))
     try:
         while order.is_active():
-            with undisturbed():
+            with deferred():
                 for name in order.get_ready():
                     stopping[pool.submit(_stop, waiting.pop(name), grace, on_event, clock, failed)] = name
             for done in wait(stopping, return_when=FIRST_COMPLETED).done:

@@ -32,42 +32,9 @@ def init(ctx: InstanceContext) -> None:
 @task(help={"json": JSON_HELP, "reveal": "Show secrets as they are."})
 def show(ctx: InstanceContext, json: bool = False, reveal: bool = False) -> None:
     """Show this instance: id, ports, names, directories and variables."""
-    from orienter_tasks.instance.variables import masked
-    from orienter_tasks.machine import worktree
+    from orienter_tasks.commands import env
 
-    variables, instance = ctx.variables, ctx.instance
-    shown = {name: value if reveal else masked(name, value) for name, value in sorted(variables.values.items())}
-    if json:
-        ctx.report.json(
-            {
-                "id": instance.id,
-                "source": ctx.identity.source,
-                "project": instance.project,
-                "worktree": instance.worktree,
-                "root": str(instance.root),
-                "branch": worktree.branch(instance.root),
-                "url": instance.url,
-                "backend": ctx.claim.backend,
-                "variables": shown,
-                "origins": dict(variables.origins),
-                "ignored": sorted(variables.ignored),
-            }
-        )
-        return
-    ctx.report.box(
-        f"instance {instance.id}",
-        [
-            ("page", instance.url),
-            ("checkout", str(instance.root)),
-            ("id from", ctx.identity.source),
-            ("branch", worktree.branch(instance.root) or "–"),
-            ("backend", ctx.claim.backend or "not started yet"),
-        ],
-    )
-    rows = [(name, value, variables.origins.get(name, "")) for name, value in shown.items()]
-    ctx.report.table(("variable", "value", "from"), rows)
-    for name in sorted(variables.ignored):
-        ctx.report.warn(f".env sets {name}, but it is derived from the instance's id: that line is ignored")
+    env.show(ctx, as_json=json, reveal=reveal)
 
 
 @task(pre=[init], help={"format": "One of sh, fish, dotenv, json."})

@@ -9,7 +9,7 @@ from invoke.parser.argument import Argument
 from invoke.tasks import Task, call as invoke_call, task as invoke_task
 
 from orienter_tasks.errors import ConfigError, InterruptError, OrienterError
-from orienter_tasks.machine.signals import Watch
+from orienter_tasks.machine.signals import SignalHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,7 +34,7 @@ def _undo(error: InterruptError) -> None:
         raise _exit(context.report, error)
 
 
-_watch = Watch(lambda: any(context.unfinished for context in _contexts.values()), _undo)
+_signals = SignalHandler(lambda: any(context.unfinished for context in _contexts.values()), _undo)
 
 
 class _Told(Argument):
@@ -69,7 +69,7 @@ class OrienterTask(Task[Any]):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the body; undo an unfinished start and exit politely when it fails."""
-        with _watch.task():
+        with _signals.task():
             try:
                 context = _context(args[0])
             except OrienterError as error:

@@ -22,7 +22,7 @@ from orienter_tasks.errors import CheckError
 from orienter_tasks.instance.model import make_instance
 from orienter_tasks.instance.variables import derive
 from orienter_tasks.processes.listeners import listeners
-from orienter_tasks.settings.load import load
+from orienter_tasks.settings.load import load_settings
 from orienter_tasks.stack.component import LogRequest, NotReadyError, State
 from orienter_tasks.stack.runner import Runner, stop_all
 
@@ -49,7 +49,7 @@ def make_config(
     """Build a config whose root exists and whose port bases follow each other from `first_port` on."""
     root.mkdir(parents=True, exist_ok=True)
     bases = {name: first_port + offset for offset, name in enumerate(PORT_NAMES)}
-    settings = load({"ports": bases, **orienter})
+    settings = load_settings({"ports": bases, **orienter})
     instance = make_instance(settings, instance_id, root.resolve())
     return InstanceConfig(instance, settings, derive(instance, settings, dotenv or {}, {}))
 

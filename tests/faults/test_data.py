@@ -15,6 +15,8 @@ from tests.integration.checkouts import INV
 from tests.integration.small import complaint
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.faults.lab import MakeFaultHost
     from tests.integration.checkouts import Checkout
 
@@ -83,3 +85,27 @@ def test_two_checkouts_have_their_own(make_host: MakeFaultHost) -> None:
     has(other, f"of {other.path.name}")
     host.main.inv(*START)
     has(host.main)
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("linked", [".dev-data", ".dev-data/instance-0"])
+def test_data_is_not_removed_through_a_link(make_host: MakeFaultHost, linked: str) -> None:
+    host = make_host()
+    host.main.inv("infra.up", "--quiet")
+    host.main.inv("infra.down")
+    elsewhere = host.directory / "bigger-disk"
+    (host.main.path / linked).rename(elsewhere)
+    (host.main.path / linked).symlink_to(elsewhere)
+    before = contents(elsewhere)
+    for words in (("dev.stop", "--volumes", "--yes"), ("infra.down", "--volumes", "--yes"), (*START, "--fresh")):
+        refused = host.main.inv(*words, code=1)
+        assert "is reached through a symbolic link" in complaint(refused)
+        assert contents(elsewhere) == before
+    assert host.running_of(host.main) == []
+    (host.main.path / linked).unlink()
+    elsewhere.rename(host.main.path / linked)
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Return every file below a directory with its content."""
+    return {str(path): path.read_bytes() for path in directory.rglob("*") if path.is_file()}

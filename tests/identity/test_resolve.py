@@ -17,7 +17,7 @@ from orienter_tasks.identity.cksum import cksum
 from orienter_tasks.identity.claims import Claim, Claims
 from orienter_tasks.identity.resolve import Identity, resolve, settle_backend
 from orienter_tasks.machine import worktree
-from orienter_tasks.settings.load import load
+from orienter_tasks.settings.load import load_settings
 from tests.conftest import git
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def test_every_id_up_to_the_highest_may_be_asked_for(make_repo: MakeRepo, ask: A
     repo = make_repo()
     for number in (0, 1, 9):
         assert ask(repo, environ={"AI_INSTANCE_ID": str(number)}).claim.id == number
-    settings = load({"instances": {"max": 56}})
+    settings = load_settings({"instances": {"max": 56}})
     assert ask(repo, settings, environ={"AI_INSTANCE_ID": "56"}).claim.ports["minio_console"] == 65001
 
 
@@ -244,7 +244,7 @@ def test_a_second_clone_is_moved_on(make_repo: MakeRepo, ask: Ask) -> None:
 def test_another_project_with_the_same_ports_never_meets(make_repo: MakeRepo, ask: Ask) -> None:
     one, two = make_repo("one"), make_repo("two")
     ask(one)
-    found = ask(two, load({"project": "shop"}))
+    found = ask(two, load_settings({"project": "shop"}))
     assert found.claim.id == 1
     assert found.notes[0].startswith(f"a port of id 0 is held by instance 0 of orienter ({one})")
     mine, theirs = (set(claim.ports.values()) for claim in Claims().read())
@@ -255,7 +255,7 @@ def test_another_project_with_other_ports_gets_its_preferred_id(make_repo: MakeR
     one, two = make_repo("one"), make_repo("two")
     ask(one)
     names = ["nginx", "whatsapp", "dashboard", "opencode", "vite", "postgres", "minio_api", "minio_console"]
-    shop = load({"project": "shop", "ports": {name: 20_300 + i for i, name in enumerate(names)}})
+    shop = load_settings({"project": "shop", "ports": {name: 20_300 + i for i, name in enumerate(names)}})
     found = ask(two, shop)
     assert (found.claim.id, found.notes) == (0, ())
     assert ask(one).claim.id == 0
@@ -265,7 +265,7 @@ def test_one_port_in_common_is_enough_to_be_moved_on(make_repo: MakeRepo, ask: A
     one, two = make_repo("one"), make_repo("two")
     ask(one)
     names = ["nginx", "whatsapp", "dashboard", "opencode", "vite", "postgres", "minio_api"]
-    shop = load({"project": "shop", "ports": {name: 20_300 + i for i, name in enumerate(names)}})
+    shop = load_settings({"project": "shop", "ports": {name: 20_300 + i for i, name in enumerate(names)}})
     assert ask(two, shop).claim.id == 1  # both have 9001
 
 
@@ -274,23 +274,23 @@ def test_a_project_that_is_moved_to_meet_another_is_refused(make_repo: MakeRepo,
     ask(one)
     names = ["nginx", "whatsapp", "dashboard", "opencode", "vite", "postgres", "minio_api", "minio_console"]
     bases = {name: 20_300 + i for i, name in enumerate(names)}
-    ask(two, load({"project": "shop", "ports": bases}))
+    ask(two, load_settings({"project": "shop", "ports": bases}))
     with pytest.raises(ConflictError, match="meet those of instance 0 of orienter") as caught:
-        ask(two, load({"project": "shop", "ports": {**bases, "postgres": 5432}}))
+        ask(two, load_settings({"project": "shop", "ports": {**bases, "postgres": 5432}}))
     assert str(one) in caught.value.line()
-    assert ask(two, load({"project": "shop", "ports": bases})).claim.ports["postgres"] == bases["postgres"]
+    assert ask(two, load_settings({"project": "shop", "ports": bases})).claim.ports["postgres"] == bases["postgres"]
 
 
 def test_ports_follow_the_settings(make_repo: MakeRepo, ask: Ask) -> None:
     repo = make_repo()
     token = ask(repo).claim.token
-    changed = ask(repo, load({"ports": {"gateway": 4100}}))
+    changed = ask(repo, load_settings({"ports": {"gateway": 4100}}))
     assert (changed.claim.token, changed.claim.ports["gateway"]) == (token, 4100)
     assert Claims().read() == [changed.claim]
 
 
 def test_all_ids_taken(make_repo: MakeRepo, make_worktree: MakeWorktree, ask: Ask) -> None:
-    settings = load({"instances": {"max": 2}})
+    settings = load_settings({"instances": {"max": 2}})
     repo = make_repo()
     roots = [make_worktree(repo, f"w{number}") for number in range(3)]
     assert {ask(root, settings).claim.id for root in roots[:2]} == {1, 2}
@@ -304,18 +304,18 @@ def test_all_ids_taken(make_repo: MakeRepo, make_worktree: MakeWorktree, ask: As
 
 
 def test_all_ids_taken_by_another_project_names_that(make_repo: MakeRepo, ask: Ask) -> None:
-    settings = load({"instances": {"max": 0}})
+    settings = load_settings({"instances": {"max": 0}})
     one, two = make_repo("one"), make_repo("two")
     ask(one, settings)
     with pytest.raises(ConflictError, match="0 to 0 of shop are taken") as caught:
-        ask(two, load({"instances": {"max": 0}, "project": "shop"}))
+        ask(two, load_settings({"instances": {"max": 0}, "project": "shop"}))
     assert len(caught.value.details) == 1
     assert "of orienter" in caught.value.details[0]
     assert caught.value.details[0].endswith(str(one))
 
 
 def test_with_one_instance_a_worktree_may_have_it(make_repo: MakeRepo, make_worktree: MakeWorktree, ask: Ask) -> None:
-    settings = load({"instances": {"max": 0}})
+    settings = load_settings({"instances": {"max": 0}})
     assert ask(make_worktree(make_repo(), "feature-a-1"), settings).claim.id == 0
 
 
@@ -331,9 +331,9 @@ def test_an_id_above_a_lowered_highest_is_told(make_repo: MakeRepo, make_worktre
     root = make_worktree(make_repo(), "feature-a-1")
     assert ask(root).claim.id == 5
     with pytest.raises(ConfigError, match=r"holds id 5, but orienter\.instances\.max is 3") as caught:
-        ask(root, load({"instances": {"max": 3}}))
+        ask(root, load_settings({"instances": {"max": 3}}))
     assert "inv cleanup.instance 5" in caught.value.hint
-    assert ask(root, load({"instances": {"max": 20}})).claim.id == 5
+    assert ask(root, load_settings({"instances": {"max": 20}})).claim.id == 5
 
 
 # checkouts that are gone
@@ -405,7 +405,7 @@ def test_a_worktree_that_git_moved_keeps_its_id(make_repo: MakeRepo, make_worktr
     root = make_worktree(repo, "feature-a-1")
     before = ask(root)
     write_marker(before)
-    settle_backend(question(root, load(None)), Claims(), before.claim, "docker")
+    settle_backend(question(root, load_settings(None)), Claims(), before.claim, "docker")
     there = root.with_name("elsewhere")
     git(repo, "worktree", "move", str(root), str(there))
     found = ask(there)
@@ -535,10 +535,10 @@ def test_instance_8_makes_way_for_what_is_on_8080(make_repo: MakeRepo, ask: Ask)
 
 
 def test_nginx_does_not_move_onto_a_port_of_our_own(make_repo: MakeRepo, ask: Ask) -> None:
-    settings = load({"ports": {"gateway": 10080, "nginx": 81, "other": 8081}, "instances": {"max": 1}})
+    settings = load_settings({"ports": {"gateway": 10080, "nginx": 81, "other": 8081}, "instances": {"max": 1}})
     found = ask(make_repo(), settings, unbindable=unprivileged)
     assert found.claim.moved == {"nginx": 2081}
-    taken = load({"ports": {"gateway": 8080}, "instances": {"max": 1}})
+    taken = load_settings({"ports": {"gateway": 8080}, "instances": {"max": 1}})
     assert ask(make_repo("two"), taken, unbindable=unprivileged).claim.ports["nginx"] != 8080
 
 
@@ -561,7 +561,7 @@ def test_a_settled_backend_settles_the_port(make_repo: MakeRepo, settings: Setti
 def test_a_backend_that_would_meet_another_project_is_refused(make_repo: MakeRepo, ask: Ask) -> None:
     one, two = make_repo("one"), make_repo("two")
     names = ["whatsapp", "dashboard", "opencode", "vite", "postgres", "minio_api", "minio_console"]
-    shop = load({"project": "shop", "ports": {name: 20_300 + i for i, name in enumerate(names)}})
+    shop = load_settings({"project": "shop", "ports": {name: 20_300 + i for i, name in enumerate(names)}})
     claim = ask(one, shop, unbindable=unprivileged).claim
     assert (claim.id, ask(two).claim.id) == (0, 0)
     with pytest.raises(ConflictError, match="meet those of instance 0 of orienter"):
@@ -587,10 +587,10 @@ from orienter_tasks.errors import OrienterError
 from orienter_tasks.identity.allocation import Question
 from orienter_tasks.identity.claims import Claims
 from orienter_tasks.identity.resolve import resolve
-from orienter_tasks.settings.load import load
+from orienter_tasks.settings.load import load_settings
 
 def claim(root):
-    question = Question(root=root, settings=load(None), environ={}, dotenv={},
+    question = Question(root=root, settings=load_settings(None), environ={}, dotenv={},
                         unbindable=lambda port, backend: False, leftovers=lambda claim: True)
     os.close(opens)
     os.read(gate, 1)  # until the last one closes its end

@@ -16,7 +16,7 @@ from hypothesis import example, given, settings as limits, strategies as st
 from orienter_tasks.instance.export import FORMATS, Format, render
 from orienter_tasks.instance.model import make_instance as build_instance
 from orienter_tasks.instance.variables import derive, read_dotenv
-from orienter_tasks.settings.load import load
+from orienter_tasks.settings.load import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +109,7 @@ def test_json_is_one_document() -> None:
 
 @pytest.mark.parametrize("format_", FORMATS)
 def test_an_instance_below_a_weird_directory_is_printed_right(format_: Format, tmp_path: Path) -> None:
-    settings = load(None)
+    settings = load_settings(None)
     instance = build_instance(settings, 1, tmp_path / "we ird $(touch pwned) 'é\"\nx")
     values = dict(derive(instance, settings, {}, {}).values)
     text = render(values, format_)

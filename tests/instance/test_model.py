@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orienter_tasks.instance.model import component_of_port, make_instance, port_plan
-from orienter_tasks.settings.load import load
+from orienter_tasks.settings.load import load_settings
 
 if TYPE_CHECKING:
     from orienter_tasks.settings.model import Settings
@@ -35,7 +35,7 @@ def test_the_port_table(settings: Settings, number: int) -> None:
 
 
 def test_no_two_ports_of_the_table_meet(settings: Settings) -> None:
-    highest = load({"instances": {"max": 56}})
+    highest = load_settings({"instances": {"max": 56}})
     every = [port for number in range(57) for port in port_plan(highest, number).values()]
     assert len(set(every)) == len(every)
     assert max(every) <= 65535
@@ -62,7 +62,7 @@ def test_names(settings: Settings, number: int) -> None:
 
 
 def test_another_project_has_its_name_in_front_of_everything() -> None:
-    it = make_instance(load({"project": "shop"}), 2, ROOT)
+    it = make_instance(load_settings({"project": "shop"}), 2, ROOT)
     assert it.container("postgres") == "shop-postgres-2"
     assert it.volume("postgres") == "shop-postgres-data-2"
     assert it.volume("minio") == "shop-minio-data-2"
@@ -83,7 +83,7 @@ def test_url(settings: Settings) -> None:
 
 
 def test_a_port_of_the_hosts_own() -> None:
-    settings = load({"ports": {"gateway": 4100}})
+    settings = load_settings({"ports": {"gateway": 4100}})
     assert port_plan(settings, 4)["gateway"] == 8100
     assert component_of_port(settings, "gateway") == ""
 

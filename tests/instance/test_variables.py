@@ -12,7 +12,7 @@ import pytest
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.instance.model import make_instance as build_instance
 from orienter_tasks.instance.variables import MASK, base_name, derive, expand, expand_all, masked, read_dotenv, truth
-from orienter_tasks.settings.load import load
+from orienter_tasks.settings.load import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,7 @@ IDS = range(10)
 def variables(
     number: int, dotenv: Mapping[str, str] | None = None, environ: Mapping[str, str] | None = None, **options: object
 ) -> Variables:
-    settings = options.pop("settings", None) or load(None)
+    settings = options.pop("settings", None) or load_settings(None)
     root = options.pop("root", ROOT)
     instance = build_instance(settings, number, root)  # type: ignore[arg-type]
     return derive(instance, settings, dotenv or {}, environ or {}, **options)  # type: ignore[arg-type]
@@ -95,7 +95,7 @@ def test_no_variable_of_one_instance_points_into_another(number: int) -> None:
 
 
 def test_ports_of_the_hosts_own_and_ports_that_were_dropped() -> None:
-    settings = load(
+    settings = load_settings(
         {
             "ports": {"gateway": 4100, "opencode": None, "whatsapp": None},
             "services": {"opencode": None, "whatsapp": None},
@@ -127,7 +127,7 @@ def test_credentials_with_any_character_make_an_address() -> None:
 
 
 def test_the_environment_outranks_dotenv_and_both_outrank_the_settings() -> None:
-    settings = load({"database": {"user": "s", "password": "s"}, "storage": {"user": "s"}})
+    settings = load_settings({"database": {"user": "s", "password": "s"}, "storage": {"user": "s"}})
     it = variables(
         0,
         {"POSTGRES_USER": "d", "POSTGRES_PASSWORD": "d", "EXTRA": "d", "MORE": "d", "MINIO_ROOT_USER": ""},
@@ -222,7 +222,7 @@ def test_one_trailing_id_is_taken_off_a_name(name: str, base: str) -> None:
 
 
 def test_a_base_name_of_the_settings_loses_its_id_too() -> None:
-    settings = load({"database": {"name": "shop_1"}, "storage": {"bucket": "shop-1"}})
+    settings = load_settings({"database": {"name": "shop_1"}, "storage": {"bucket": "shop-1"}})
     it = variables(4, settings=settings)
     assert (it["POSTGRES_DB"], it["S3_BUCKET"]) == ("shop_4", "shop-4")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orienter_tasks.errors import InterruptError
-from orienter_tasks.machine.signals import SIGNALS, Watch, patiently, silence, undisturbed
+from orienter_tasks.machine.signals import SIGNALS, SignalHandler, deferred, run_or_hurry, silence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,29 +28,29 @@ def handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def watch(*, unfinished: bool = False) -> tuple[Watch, list[InterruptError]]:
+def handler(*, unfinished: bool = False) -> tuple[SignalHandler, list[InterruptError]]:
     undone: list[InterruptError] = []
-    return Watch(lambda: unfinished, undone.append), undone
+    return SignalHandler(lambda: unfinished, undone.append), undone
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_within_a_task_a_signal_is_an_error(number: signal.Signals, code: int) -> None:
-    watched, undone = watch(unfinished=True)
-    with pytest.raises(InterruptError, match=number.name) as caught, watched.task():
+    signals, undone = handler(unfinished=True)
+    with pytest.raises(InterruptError, match=number.name) as caught, signals.task():
         signal.raise_signal(number)
     assert caught.value.exit_code == code
     assert undone == []
 
 
 def test_within_a_task_ctrl_c_is_pythons_own_error() -> None:
-    watched, _ = watch()
-    with pytest.raises(KeyboardInterrupt), watched.task():
+    signals, _ = handler()
+    with pytest.raises(KeyboardInterrupt), signals.task():
         signal.raise_signal(signal.SIGINT)
 
 
 def test_between_tasks_what_is_unfinished_is_undone() -> None:
-    watched, undone = watch(unfinished=True)
-    with watched.task():
+    signals, undone = handler(unfinished=True)
+    with signals.task():
         pass
     signal.raise_signal(signal.SIGINT)
     signal.raise_signal(signal.SIGTERM)
@@ -58,12 +58,12 @@ def test_between_tasks_what_is_unfinished_is_undone() -> None:
 
 
 def test_between_tasks_a_finished_run_ends_as_any_program() -> None:
-    watched, undone = watch()
-    with watched.task():
+    signals, undone = handler()
+    with signals.task():
         pass
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
-    code = "from orienter_tasks.machine.signals import *; import signal\nw = Watch(lambda: False, print)\n"
+    code = "from orienter_tasks.machine.signals import *; import signal\nw = SignalHandler(lambda: False, print)\n"
     code += "with w.task(): pass\nsignal.raise_signal(signal.SIGTERM); print('survived')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (-signal.SIGTERM, b"")
@@ -72,48 +72,48 @@ def test_between_tasks_a_finished_run_ends_as_any_program() -> None:
 
 def test_what_is_ignored_stays_ignored() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    watched, _ = watch()
-    with watched.task():
+    signals, _ = handler()
+    with signals.task():
         signal.raise_signal(signal.SIGHUP)
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def test_signals_are_put_off_while_threads_start() -> None:
-    watched, _ = watch()
+    signals, _ = handler()
     seen: list[str] = []
 
     def start_a_thread() -> None:
-        with undisturbed():
+        with deferred():
             signal.raise_signal(signal.SIGTERM)
             thread = threading.Thread(target=seen.append, args=("started",))
             thread.start()
             thread.join()
         seen.append("not reached")
 
-    with pytest.raises(InterruptError, match="SIGTERM"), watched.task():
+    with pytest.raises(InterruptError, match="SIGTERM"), signals.task():
         start_a_thread()
     assert seen == ["started"]
 
 
 def test_threads_are_never_put_off() -> None:
     def within_a_thread() -> None:
-        with undisturbed():
+        with deferred():
             entered.set()
             leave.wait(5)
 
-    watched, _ = watch()
+    signals, _ = handler()
     entered, leave = threading.Event(), threading.Event()
     thread = threading.Thread(target=within_a_thread)
     thread.start()
     entered.wait(5)
-    with pytest.raises(InterruptError), watched.task():
+    with pytest.raises(InterruptError), signals.task():
         signal.raise_signal(signal.SIGTERM)
     leave.set()
     thread.join()
 
 
 def test_the_second_signal_hurries_and_the_third_changes_nothing() -> None:
-    watched, _ = watch()
+    signals, _ = handler()
     steps: list[str] = []
 
     def stop() -> str:
@@ -127,12 +127,12 @@ def test_the_second_signal_hurries_and_the_third_changes_nothing() -> None:
         signal.raise_signal(signal.SIGTERM)
         return "hurried"
 
-    with watched.task():
-        assert patiently(stop, hurry) == "hurried"
+    with signals.task():
+        assert run_or_hurry(stop, hurry) == "hurried"
         assert steps == ["stop", "hurry"]
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-    assert patiently(lambda: "patient", hurry) == "patient"
+    assert run_or_hurry(lambda: "patient", hurry) == "patient"
 
 
 def test_a_silenced_descriptor_takes_everything() -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from orienter_tasks.errors import ConfigError
-from orienter_tasks.settings.defaults import PORTS, SERVICES
-from orienter_tasks.settings.load import backend_name, load, plain
+from orienter_tasks.settings.defaults import SERVICES, ports
+from orienter_tasks.settings.load import as_plain, backend_name, load_settings
 from orienter_tasks.settings.model import Service, Settings
 from orienter_tasks.settings.rules import check_ports
 
@@ -19,7 +19,7 @@ NOTHING: dict[str, Any] = {}
 def refusal(raw: object) -> str:
     """Return the line with which settings are refused."""
     with pytest.raises(ConfigError) as caught:
-        load(raw)
+        load_settings(raw)
     line = caught.value.line()
     assert "\n" not in line
     assert caught.value.exit_code == 2
@@ -36,9 +36,9 @@ def hook(**keys: object) -> dict[str, Any]:
 
 @pytest.mark.parametrize("raw", [None, {}, {"services": None}, {"ports": {}, "hooks": None}])
 def test_saying_nothing_gives_the_defaults(raw: object) -> None:
-    settings = load(raw)
+    settings = load_settings(raw)
     assert settings.project == "orienter"
-    assert settings.ports == PORTS
+    assert settings.ports == ports()
     assert list(settings.services) == list(SERVICES)
     assert settings.hooks.before_services == ()
     assert settings.instances.max == 9
@@ -181,16 +181,16 @@ def test_bases_that_meet_for_some_two_ids(base: int, meets: int) -> None:
 
 
 def test_bases_that_meet_only_beyond_the_highest_id() -> None:
-    assert load({"ports": {"gateway": 14099}}).ports["gateway"] == 14099
+    assert load_settings({"ports": {"gateway": 14099}}).ports["gateway"] == 14099
     assert "meet" in refusal({"ports": {"gateway": 14099}, "instances": {"max": 10}})
-    assert load({"ports": {"gateway": 5099}, "instances": {"max": 0}}).ports["gateway"] == 5099
+    assert load_settings({"ports": {"gateway": 5099}, "instances": {"max": 0}}).ports["gateway"] == 5099
 
 
 @pytest.mark.parametrize(("base", "highest", "fits"), [(65535, 0, True), (65536, 0, False), (9535, 56, True)])
 def test_ports_end_at_65535(base: int, highest: int, fits: bool) -> None:
     raw = {"ports": {"gateway": base}, "instances": {"max": highest}}
     if fits:
-        assert load(raw).ports["gateway"] == base
+        assert load_settings(raw).ports["gateway"] == base
     else:
         assert "orienter.ports.gateway:" in refusal(raw)
 
@@ -230,7 +230,7 @@ def many(count: int, **needs: list[str]) -> dict[str, Any]:
 
 def test_needs_are_not_followed_along_every_way() -> None:
     # 2**98 ways: who walked each would never come back
-    assert load(many(100)).services["s99"].needs[-1] == "s98"
+    assert load_settings(many(100)).services["s99"].needs[-1] == "s98"
     assert refusal(many(100, s0=["s99"])).endswith("circle: s0 → s99 → s0")
 
 
@@ -243,11 +243,11 @@ def test_needs_may_meet_again() -> None:
     same = {"command": ["x"]}
     raw = {"services": {"a": same, "b": {**same, "needs": ["a"]}, "c": {**same, "needs": ["a"]}}}
     raw["services"]["d"] = {**same, "needs": ["b", "c", "nginx"]}
-    assert load(raw).services["d"].needs == ("b", "c", "nginx")
+    assert load_settings(raw).services["d"].needs == ("b", "c", "nginx")
 
 
 def test_a_service_is_dropped_with_null() -> None:
-    settings = load({"services": {"slack": None, "never-there": None}})
+    settings = load_settings({"services": {"slack": None, "never-there": None}})
     assert "slack" not in settings.services
     assert len(settings.services) == len(SERVICES) - 1
 
@@ -257,15 +257,15 @@ def test_dropping_what_another_needs_is_told() -> None:
 
 
 def test_a_port_is_dropped_with_null() -> None:
-    settings = load({"ports": {"whatsapp": None}, "services": {"whatsapp": None}})
+    settings = load_settings({"ports": {"whatsapp": None}, "services": {"whatsapp": None}})
     assert "whatsapp" not in settings.ports
     assert refusal({"ports": {"whatsapp": None}}).startswith("orienter.services.whatsapp.port:")
 
 
 def test_a_service_is_changed_key_by_key() -> None:
     changed = {"env": {"EXTRA": "1"}, "ready": {"timeout": 5}, "needs": []}
-    before = load(None).services["whatsapp"]
-    after = load({"services": {"whatsapp": changed}}).services["whatsapp"]
+    before = load_settings(None).services["whatsapp"]
+    after = load_settings({"services": {"whatsapp": changed}}).services["whatsapp"]
     assert after.env == {"DASHBOARD_ENABLED": "false", "EXTRA": "1"}
     assert (after.ready.http, after.ready.timeout) == ("/health", 5.0)
     assert after.needs == ()
@@ -273,9 +273,9 @@ def test_a_service_is_changed_key_by_key() -> None:
 
 
 def test_loading_twice_leaves_the_defaults_alone() -> None:
-    before = load(None)
-    load({"services": {"whatsapp": {"env": {"EXTRA": "1"}}}, "ports": {"gateway": 4100}})
-    assert load(None) == before
+    before = load_settings(None)
+    load_settings({"services": {"whatsapp": {"env": {"EXTRA": "1"}}}, "ports": {"gateway": 4100}})
+    assert load_settings(None) == before
 
 
 def test_a_whole_service_of_the_hosts_own() -> None:
@@ -292,7 +292,7 @@ def test_a_whole_service_of_the_hosts_own() -> None:
         "log": "gateway.log",
         "on_exit": "restart",
     }
-    settings = load({"ports": {"gateway": 4100}, "services": {"gateway": raw}})
+    settings = load_settings({"ports": {"gateway": 4100}, "services": {"gateway": raw}})
     it = settings.services["gateway"]
     assert set(raw) == set(Service.__struct_fields__)
     assert it.command == ("serve", "${GATEWAY_PORT}")
@@ -304,12 +304,12 @@ def test_proxies_become_plain() -> None:
         def items(self) -> list[tuple[str, object]]:
             return [("ports", {"gateway": 4100}), ("list", ("a", {"b": ["c"]}))]
 
-    assert plain(Proxy()) == {"ports": {"gateway": 4100}, "list": ["a", {"b": ["c"]}]}
+    assert as_plain(Proxy()) == {"ports": {"gateway": 4100}, "list": ["a", {"b": ["c"]}]}
 
 
 @pytest.mark.parametrize("name", ["auto", "docker", "embedded"])
 def test_backends(name: str) -> None:
-    assert load({"backend": name}).backend == name
+    assert load_settings({"backend": name}).backend == name
     assert backend_name(name, "here") == name
 
 
@@ -324,7 +324,7 @@ SECTIONS = st.sampled_from(sorted(Settings.__struct_fields__))
 def refused(raw: object) -> str | None:
     """Load settings; return the line with which they are refused, None when they are not."""
     try:
-        settings = load(raw)
+        settings = load_settings(raw)
     except ConfigError as error:
         return error.line()
     assert isinstance(settings, Settings)

@@ -69,7 +69,7 @@ def is_ours(found: Mapping[str, str] | None, config: InstanceConfig) -> bool:
     return (
         found.get(LABEL_PROJECT) == config.instance.project
         and found.get(LABEL_INSTANCE) == str(config.instance.id)
-        and found.get(LABEL_ROOT) in (str(config.instance.root), *config.former_roots)
+        and found.get(LABEL_ROOT) in config.instance.roots
     )
 
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import shutil
 import subprocess
-import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,14 +23,14 @@ from orienter_tasks.instance.model import PRIVILEGED_NGINX_MOVE, make_instance, 
 from orienter_tasks.instance.variables import derive, read_dotenv
 from orienter_tasks.lifecycle.context import InstanceContext, RunOptions
 from orienter_tasks.lifecycle.stop import stop_instance
-from orienter_tasks.machine import ports
+from orienter_tasks.machine import directories, ports
 from orienter_tasks.machine.state import is_locked, locked, private_dir, write_private
-from orienter_tasks.settings.defaults import PORTS, SERVICES
-from orienter_tasks.settings.load import load
-from orienter_tasks.settings.model import INFRA_PORTS
+from orienter_tasks.settings import catalog
+from orienter_tasks.settings.defaults import SERVICES, ports as default_ports
+from orienter_tasks.settings.load import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.settings.model import BackendName, Settings
@@ -41,8 +39,7 @@ PREFIX = "test-"
 LONGEST_BASE = 28
 LOCK_SECONDS = 600.0
 GIT_SECONDS = 30.0
-REMOVAL_ATTEMPTS = 5
-REMOVAL_PAUSE = 0.1
+STATE = "ORIENTER_STATE_DIR"
 UNSET = ("AI_INSTANCE_ID", "AI_INSTANCE_ROOT", "WHATSAPP_ENABLED")
 GIT_ENV = {
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -51,20 +48,18 @@ GIT_ENV = {
 }
 
 
-class Ground:
+class Sandbox:
     """A directory for throwaway checkouts, on which this process works for a while.
 
     Args:
         directory: where.
         host: the checkout whose configuration is checked.
         settings: its settings.
-        dotenv: its `.env`, as text; "" for none.
     """
 
-    def __init__(self, directory: Path, host: Path, settings: Settings, dotenv: str) -> None:
+    def __init__(self, directory: Path, host: Path, settings: Settings) -> None:
         self.directory = directory
         self._host = host
-        self._dotenv = dotenv
         project = f"{settings.project[:LONGEST_BASE]}-{directory.name}"
         self.settings = msgspec.structs.replace(settings, project=project)
 
@@ -88,7 +83,10 @@ class Ground:
     def _furnished(self, root: Path, instance_id: int) -> Path:
         if (self._host / "templates").is_dir():
             (root / "templates").symlink_to(self._host / "templates", target_is_directory=True)
-        write_private(root / ".env", f"{_without_id(self._dotenv)}AI_INSTANCE_ID={instance_id}\n")
+        dotenv = self._host / ".env"
+        text = dotenv.read_text(encoding="utf-8", errors="replace") if dotenv.is_file() else ""
+        kept = [line for line in text.splitlines() if not line.replace("export ", "").strip().startswith(UNSET)]
+        write_private(root / ".env", "".join(f"{line}\n" for line in [*kept, f"AI_INSTANCE_ID={instance_id}"]))
         return root
 
     def context(self, root: Path, backend: BackendName) -> InstanceContext:
@@ -118,23 +116,20 @@ class Ground:
         with _own_state(self.directory / "state"):
             for claim in self.claims():
                 _remove(claim, self.settings)
-        _remove_directory(self.directory)
+        directories.remove(self.directory)
 
 
 @contextmanager
-def ground(host: Path, settings: Settings) -> Iterator[Ground]:
-    """Give a new throwaway directory and work with its own state; clear it whatever happens.
+def open_sandbox(host: Path, settings: Settings) -> Iterator[Sandbox]:
+    """Give a new sandbox and work with its own state; clear it whatever happens.
 
     What a killed run left is cleared first: only one runs at a time in a checkout.
     """
-    base = host / ".dev-data"
-    dotenv = host / ".env"
-    text = dotenv.read_text(encoding="utf-8", errors="replace") if dotenv.is_file() else ""
     with ExitStack() as stack:
         stack.enter_context(locked(_lock_name(host), timeout=LOCK_SECONDS))
         for directory in _directories(host):
-            Ground(directory, host, settings, text).clear()
-        made = Ground(private_dir(base / f"{PREFIX}{secrets.token_hex(3)}"), host, settings, text)
+            Sandbox(directory, host, settings).clear()
+        made = Sandbox(private_dir(_base(host) / f"{PREFIX}{secrets.token_hex(3)}"), host, settings)
         stack.callback(made.clear)
         stack.enter_context(_own_state(private_dir(made.directory / "state")))
         yield made
@@ -146,7 +141,11 @@ def left(host: Path) -> list[Path]:
 
 
 def _directories(host: Path) -> list[Path]:
-    return sorted((host / ".dev-data").glob(f"{PREFIX}*"))
+    return sorted(_base(host).glob(f"{PREFIX}*"))
+
+
+def _base(host: Path) -> Path:
+    return (host / ".dev-data").resolve()  # which may be a link to a bigger disk
 
 
 def _lock_name(host: Path) -> str:
@@ -156,9 +155,9 @@ def _lock_name(host: Path) -> str:
 def raw_of(settings: Settings) -> dict[str, Any]:
     """Write settings in invoke.yaml's shape; loading that gives the same settings."""
     raw: dict[str, Any] = msgspec.to_builtins(settings)
-    raw["ports"] |= dict.fromkeys(PORTS.keys() - raw["ports"].keys())
+    raw["ports"] |= dict.fromkeys(default_ports().keys() - raw["ports"].keys())
     raw["services"] |= dict.fromkeys(SERVICES.keys() - raw["services"].keys())
-    if load(raw) != settings:
+    if load_settings(raw) != settings:
         raise RuntimeError("the settings cannot be written down")
     return raw
 
@@ -173,7 +172,7 @@ def free_ids(settings: Settings, claims: Sequence[Claim], count: int) -> list[in
     found: list[int] = []
     for number in range(settings.instances.max, -1, -1):
         plan = port_plan(settings, number)
-        wanted = {plan[name] for name in INFRA_PORTS}
+        wanted = {plan[name] for name in catalog.ports()}
         if not wanted & claimed and all(ports.is_free(port) and ports.may_bind(port) for port in wanted):
             found.append(number)
         if len(found) == count:
@@ -196,47 +195,16 @@ def _remove(claim: Claim, settings: Settings) -> None:
     backend.remove_data()
 
 
-def _remove_directory(directory: Path) -> None:
-    """Remove a directory; what vanishes or appears meanwhile (a server's last file) only means to try again."""
-    for attempt in range(REMOVAL_ATTEMPTS):
-        try:
-            shutil.rmtree(directory)
-        except FileNotFoundError:
-            if not directory.exists():
-                return
-        except OSError as error:
-            if attempt == REMOVAL_ATTEMPTS - 1:
-                raise CheckError(
-                    f"{directory} cannot be removed: {error.strerror}", hint="remove it yourself"
-                ) from error
-        else:
-            return
-        time.sleep(REMOVAL_PAUSE)
-
-
 @contextmanager
 def _own_state(directory: Path) -> Iterator[None]:
     """Let this process keep claims, locks and caches in a directory of its own for a while, and forget who it is."""
-    changed: Mapping[str, str | None] = {"ORIENTER_STATE_DIR": str(directory), **dict.fromkeys(UNSET)}
-    former = {name: os.environ.get(name) for name in changed}
-    _set(changed)
+    former = {name: os.environ.pop(name) for name in (STATE, *UNSET) if name in os.environ}
+    os.environ[STATE] = str(directory)
     try:
         yield
     finally:
-        _set(former)
-
-
-def _set(values: Mapping[str, str | None]) -> None:
-    for name, value in values.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-
-
-def _without_id(text: str) -> str:
-    kept = [line for line in text.splitlines() if not line.replace("export ", "").strip().startswith(UNSET)]
-    return "".join(f"{line}\n" for line in kept)
+        del os.environ[STATE]
+        os.environ.update(former)
 
 
 def _git(directory: Path, *words: str) -> None:

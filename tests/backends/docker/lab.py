@@ -10,7 +10,7 @@ from orienter_tasks.backends.protocol import InstanceConfig
 from orienter_tasks.infra.docker import DockerBackend
 from orienter_tasks.instance.model import LABEL_ROOT, make_instance
 from orienter_tasks.instance.variables import derive
-from orienter_tasks.settings.load import load
+from orienter_tasks.settings.load import load_settings
 from tests import slot
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class DockerLab:
         merged = {**DEFAULTS}
         for key, value in orienter.items():
             merged[key] = {**merged[key], **value} if isinstance(merged.get(key), dict) else value
-        settings = load(merged)
+        settings = load_settings(merged)
         root = root or self.directory / f"checkout-{instance_id}"
         root.mkdir(parents=True, exist_ok=True)
         instance = make_instance(settings, instance_id, root.resolve())

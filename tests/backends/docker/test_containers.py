@@ -147,7 +147,7 @@ def test_a_checkout_that_was_moved_keeps_its_own(lab: DockerLab) -> None:
 
     with pytest.raises(ConflictError, match=str(before.instance.root)):
         start(lab.backend(moved), "minio")
-    known = replace(moved, former_roots=(str(before.instance.root),))
+    known = replace(moved, instance=replace(moved.instance, former_roots=(str(before.instance.root),)))
     backend = lab.backend(known)
     assert backend.foreign() == []
     assert set(backend.ports_held().values()) == {"minio"}

@@ -11,7 +11,7 @@ from orienter_tasks.backends.protocol import InstanceConfig
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.instance.model import make_instance
 from orienter_tasks.instance.variables import derive
-from orienter_tasks.settings.load import load
+from orienter_tasks.settings.load import load_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def make_config(root: Path, dotenv: dict[str, str] | None = None, **orienter: Any) -> InstanceConfig:
-    settings = load(orienter)
+    settings = load_settings(orienter)
     instance = make_instance(settings, 1, root)
     return InstanceConfig(instance, settings, derive(instance, settings, dotenv or {}, {}))
 
@@ -93,7 +93,7 @@ def test_what_is_ours(config: InstanceConfig) -> None:
     for key, value in [("project", "orienter2"), ("instance", "10"), ("root", "/elsewhere")]:
         assert not labels.is_ours({**own, f"io.orienter.{key}": value}, config)
     elsewhere = {**own, "io.orienter.root": "/before"}
-    assert labels.is_ours(elsewhere, replace(config, former_roots=("/before",)))
+    assert labels.is_ours(elsewhere, replace(config, instance=replace(config.instance, former_roots=("/before",))))
     assert labels.owner(elsewhere) == "instance 1 of /before"
     assert labels.owner({"com.docker.compose.project": "shop"}) == "compose project shop"
     assert labels.owner(None) == "not made by this tool"

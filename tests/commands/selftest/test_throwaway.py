@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,13 +13,13 @@ from orienter_tasks.errors import CheckError
 from orienter_tasks.identity.claims import Claims
 from orienter_tasks.machine import worktree
 from orienter_tasks.machine.state import state_dir
-from orienter_tasks.settings.load import load
+from orienter_tasks.settings.load import load_settings
 from tests.configurations import OWN_PORTS, OWN_PROJECT, TEST_IMAGES, shop
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orienter_tasks.commands.selftest.outcome import Premises
+    from orienter_tasks.commands.selftest.host import HostConfig
     from orienter_tasks.settings.model import Settings
     from tests.conftest import MakeRepo
 
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
 def settings() -> Settings:
     # with ids up to 7 all ports lie below those that the system gives to clients
     raw = {"project": OWN_PROJECT, "ports": OWN_PORTS, "docker": TEST_IMAGES, "instances": {"max": 7}}
-    return load(raw)
+    return load_settings(raw)
 
 
 @pytest.mark.parametrize(
@@ -43,8 +41,8 @@ def settings() -> Settings:
     ],
 )
 def test_settings_can_be_written_down(raw: Any) -> None:
-    settings = load(raw)
-    assert load(throwaway.raw_of(settings)) == settings
+    settings = load_settings(raw)
+    assert load_settings(throwaway.raw_of(settings)) == settings
 
 
 def test_the_ground_is_its_own(make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,20 +52,20 @@ def test_the_ground_is_its_own(make_repo: MakeRepo, settings: Settings, monkeypa
     monkeypatch.setenv("AI_INSTANCE_ID", "5")
     monkeypatch.setenv("AI_INSTANCE_ROOT", str(host))
     before = dict(os.environ)
-    with throwaway.ground(host, settings) as ground:
-        assert state_dir() == ground.directory / "state"
+    with throwaway.open_sandbox(host, settings) as sandbox:
+        assert state_dir() == sandbox.directory / "state"
         assert "AI_INSTANCE_ID" not in os.environ
-        root = ground.checkout("one", 4)
+        root = sandbox.checkout("one", 4)
         assert worktree.read(root).linked
-        assert worktree.read(root).main_root == ground.directory / "repository"
+        assert worktree.read(root).main_root == sandbox.directory / "repository"
         assert (root / ".env").read_text() == "POSTGRES_PASSWORD=p\nAI_INSTANCE_ID=4\n"
         assert (root / ".env").stat().st_mode & 0o777 == 0o600
         assert (root / "templates").resolve() == host / "templates"
-        ctx = ground.context(root, "embedded")
+        ctx = sandbox.context(root, "embedded")
         assert ctx.instance.id == 4
         assert ctx.instance.project.startswith(f"{OWN_PROJECT}-test-")
         assert ctx.instance.ports["nginx"] == OWN_PORTS["nginx"] + 4000
-        assert [claim.id for claim in ground.claims()] == [4]
+        assert [claim.id for claim in sandbox.claims()] == [4]
     assert dict(os.environ) == before
     assert list((host / ".dev-data").iterdir()) == []
     assert Claims().read() == []
@@ -78,42 +76,13 @@ def test_it_goes_away_when_something_fails(make_repo: MakeRepo, settings: Settin
     host = make_repo("host")
 
     def interrupted() -> None:
-        with throwaway.ground(host, settings) as ground:
-            ground.folder("x")
+        with throwaway.open_sandbox(host, settings) as sandbox:
+            sandbox.folder("x")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert list((host / ".dev-data").iterdir()) == []
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
-def test_a_directory_that_cannot_be_removed_is_one_line(tmp_path: Path) -> None:
-    closed = tmp_path / "closed"
-    (closed / "inner").mkdir(parents=True)
-    closed.chmod(0o500)
-    try:
-        with pytest.raises(CheckError, match="cannot be removed"):
-            throwaway._remove_directory(closed)
-    finally:
-        closed.chmod(0o700)
-
-
-def test_a_directory_that_fills_while_it_is_removed(tmp_path: Path) -> None:
-    directory = tmp_path / "busy"
-    directory.mkdir()
-
-    def write() -> None:
-        for number in range(200):
-            with contextlib.suppress(OSError):
-                (directory / f"file-{number}").write_text("x")
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    throwaway._remove_directory(directory)
-    writer.join()
-    throwaway._remove_directory(directory)
-    assert not directory.exists()
 
 
 def test_a_hosts_hooks_do_not_run(make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,8 +96,8 @@ def test_a_hosts_hooks_do_not_run(make_repo: MakeRepo, settings: Settings, monke
     config.write_text(f"[core]\n\thooksPath = {hooks}\n[commit]\n\tgpgsign = true\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
     monkeypatch.setenv("GIT_DIR", str(host / ".git"))
-    with throwaway.ground(host, settings) as ground:
-        assert ground.checkout("one", 1).is_dir()
+    with throwaway.open_sandbox(host, settings) as sandbox:
+        assert sandbox.checkout("one", 1).is_dir()
 
 
 def test_no_git(make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -136,10 +105,10 @@ def test_no_git(make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.Mon
 
     host = make_repo("host")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with throwaway.ground(host, settings) as ground:
-        ground.folder("for templates only")
+    with throwaway.open_sandbox(host, settings) as sandbox:
+        sandbox.folder("for templates only")
         with pytest.raises(NotFoundError, match="git is not on PATH"):
-            ground.checkout("one", 1)
+            sandbox.checkout("one", 1)
 
 
 def test_ids_whose_ports_nobody_has(settings: Settings) -> None:
@@ -161,7 +130,7 @@ def test_ids_that_are_claimed_are_left_alone(
     assert throwaway.free_ids(settings, [claim], 2) == [6, 5]
 
 
-def test_too_few_ids(premises: Premises) -> None:
-    settings = load({"ports": OWN_PORTS, "instances": {"max": 0}})
+def test_too_few_ids(host_config: HostConfig) -> None:
+    settings = load_settings({"ports": OWN_PORTS, "instances": {"max": 0}})
     with pytest.raises(CheckError, match="need 2 ids whose ports are free, and there are 1"):
         throwaway.free_ids(settings, [], 2)
