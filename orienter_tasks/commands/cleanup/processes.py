@@ -10,11 +10,14 @@ import os
 import re
 import signal
 import time
+from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.commands.cleanup.model import Resource
+from orienter_tasks.commands.cleanup.model import Kind, Resource
+from orienter_tasks.commands.cleanup.scope import THOROUGH
 from orienter_tasks.errors import CheckError
 from orienter_tasks.instance.model import Instance
 from orienter_tasks.processes import tree
@@ -24,11 +27,16 @@ from orienter_tasks.processes.record import COMPONENT_MARKER, load, start_mark
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import psutil
 
+    from orienter_tasks.commands.cleanup.execute import Removal
+    from orienter_tasks.commands.cleanup.model import Holder
+    from orienter_tasks.commands.cleanup.snapshot import Reading
+
 KILL_SECONDS = 5.0
+NOT_MINE = "it is another user's"
 ANCESTOR = "this very command was started by it"
 _PLACE = re.compile(r"(?s)(/.+)/\.dev-data/instance-(\d{1,3})/([a-z0-9_-]+)")
 _ID = re.compile(r"[0-9]{1,3}")
@@ -98,11 +106,54 @@ def read() -> list[Found]:
     return [replace(ours, ancestor=pid in spared) for pid, ours in found.items()]
 
 
+def find(reading: Reading) -> Iterator[Resource]:
+    """Describe processes as their claim's; without one, only those that say that they are this project's."""
+    return _described(reading.view.project, reading.processes, reading.holders)
+
+
+def remove(removal: Removal, resources: Sequence[Resource]) -> None:
+    """Stop the processes of one claim together, with what it has started since."""
+    groups: dict[str, list[Resource]] = defaultdict(list)
+    holders = {}
+    for resource in resources:
+        holder = removal.snapshot.holder_of(resource)
+        token = holder.claim.token if holder is not None else ""
+        groups[token].append(resource)
+        holders[token] = holder
+    for token, mine in groups.items():
+        late = partial(_running, removal.view.project, holders[token], mine)
+        removal.attempt(mine, partial(stop, mine, removal.options.grace, late))
+
+
+def _running(project: str, holder: Holder | None, known: Sequence[Resource]) -> Sequence[Resource]:
+    """Find the processes of a claim that are there now, except for the one that started this very command."""
+    if holder is None:
+        return known
+    found = _described(project, read(), [holder])
+    return [resource for resource in found if holder.holds(resource) and not resource.blocker]
+
+
+def _described(project: str, found: Sequence[Found], holders: Sequence[Holder]) -> Iterator[Resource]:
+    for ours in found:
+        holder = next((one for one in holders if _is_of(ours, one)), None)
+        if holder is not None:
+            yield as_resource(ours, project, holder.claim.root)
+        elif project_of(ours) == project:
+            resource = as_resource(ours, project, ours.root)
+            yield resource if ours.mine else replace(resource, blocker=NOT_MINE)
+
+
+def _is_of(found: Found, holder: Holder) -> bool:
+    claim, place = holder.claim, holder.checkout.place
+    known = found.root in claim.roots or (place is not None and found.root == str(place))
+    return known and found.instance == claim.id and found.project in ("", claim.project)
+
+
 def as_resource(found: Found, project: str, root: str) -> Resource:
     """Describe a process as something that may go."""
     pid = found.process.pid
     return Resource(
-        kind="process",
+        kind=PROCESS,
         name=describe(found.process),
         key=f"{pid}:{start_mark(pid)}",
         project=project,
@@ -231,3 +282,14 @@ def _ppid(process: psutil.Process) -> int:
         return int(process.ppid())
     except psutil.Error:
         return 0
+
+
+PROCESS = Kind(
+    name="process",
+    order=10,
+    scopes=("orphans", "daily", *THOROUGH),
+    find=find,
+    remove=remove,
+    verbs=("stops", "stopped"),
+    plural="processes",
+)
