@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.processes.record import Record
-    from orienter_tasks.settings.model import Service
+    from orienter_tasks.settings.model import Service, Settings
     from orienter_tasks.stack.component import Note
 
 TAIL_LINES = 15
@@ -167,6 +167,17 @@ class ServiceComponent:
             port=self.port or 0,
             kept=True,
         )
+
+
+def commands(
+    settings: Settings, values: Mapping[str, str]
+) -> Iterator[tuple[str, Sequence[str], str, Mapping[str, str]]]:
+    """Give what a start would run: of each service and hook its key, command, directory and further variables."""
+    for name, service in settings.services.items():
+        if not why_skipped(service, values):
+            yield f"orienter.services.{name}", service.command, service.cwd, service.env
+    for hook in settings.hooks.before_services:
+        yield f"hook {hook.name}", hook.command, hook.cwd, hook.env
 
 
 def find_program(name: str, cwd: Path, env: Mapping[str, str], where: str) -> str:

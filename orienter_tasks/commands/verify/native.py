@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.commands.verify.snapshot import Actor, Place
+from orienter_tasks.commands.verify.snapshot import DataLocation, Workload
 from orienter_tasks.processes.census import descendants, read
 from orienter_tasks.processes.describe import describe
 from orienter_tasks.processes.record import COMPONENT_MARKER, load_all
@@ -25,7 +25,7 @@ ROOT = "AI_INSTANCE_ROOT"
 NAMED = ("AI_INSTANCE_ID", ROOT)
 
 
-def actors(config: InstanceConfig, processes: Sequence[psutil.Process]) -> list[Actor]:
+def workloads(config: InstanceConfig, processes: Sequence[psutil.Process]) -> list[Workload]:
     """Say of each process of an instance which of its variables are not the instance's."""
     import psutil
 
@@ -37,7 +37,7 @@ def actors(config: InstanceConfig, processes: Sequence[psutil.Process]) -> list[
             marker = environ.get(COMPONENT_MARKER, "")
             component = marker or known.get(process.pid, "") or "a process"
             wrong = _wrong(environ, component, config)
-            found.append(Actor(str(process.pid), component, describe(process), wrong))
+            found.append(Workload(str(process.pid), component, describe(process), wrong))
         except psutil.NoSuchProcess:
             continue
     return found
@@ -69,21 +69,21 @@ def _wrong(environ: Mapping[str, str], component: str, config: InstanceConfig) -
     )
 
 
-def places(instance: Instance, listed: Sequence[str] | None = None) -> list[Place]:
+def locations(instance: Instance) -> list[DataLocation]:
     """Find where the embedded servers that run really keep their files."""
     import psutil
 
     found = []
     for record in load_all(instance):
-        if record.component not in (catalog.with_data() if listed is None else listed) or not record.alive():
+        if record.component not in catalog.with_data() or not record.alive():
             continue
         cwd = psutil.Process(record.pid).cwd()
         source = os.path.join(cwd, catalog.entry_of(record.component).files).rstrip("/")  # noqa: PTH118 - as the system tells it
-        found.append(place(record.component, source, instance))
+        found.append(location(record.component, source, instance))
     return found
 
 
-def place(component: str, source: str, instance: Instance, *, data: bool = True) -> Place:
+def location(component: str, source: str, instance: Instance, *, data: bool = True) -> DataLocation:
     """Describe a directory of this machine; it is the instance's own when it lies below its DATA_DIR.
 
     A mount keeps the path at which the checkout lay when it was made.
@@ -95,7 +95,9 @@ def place(component: str, source: str, instance: Instance, *, data: bool = True)
         key = f"{status.st_dev}:{status.st_ino}"
     except OSError:
         key = real
-    return Place(component, source, key, own=any(os.path.commonpath([real, home]) == home for home in homes), data=data)
+    return DataLocation(
+        component, source, key, own=any(os.path.commonpath([real, home]) == home for home in homes), data=data
+    )
 
 
 def calls(processes: Sequence[psutil.Process]) -> dict[int, str]:

@@ -36,7 +36,7 @@ class Cluster:
 
 
 @dataclass(frozen=True)
-class Place:
+class DataLocation:
     """Where an instance keeps files.
 
     Attributes:
@@ -60,7 +60,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Actor:
+class Workload:
     """A process or container of an instance.
 
     Attributes:
@@ -107,10 +107,10 @@ class Evidence:
         cluster: its PostgreSQL; None: not running, or not seen.
         buckets: what its S3 store has; None as above.
         networks: the Docker networks of its containers.
-        places: where its data is.
+        locations: where its data is.
         listening: ports of its own that its own components listen on.
         taken: ports of its own that somebody else listens on, with who.
-        actors: its processes and containers.
+        workloads: its processes and containers.
         calls: ports of this machine that its processes are connected to, with the calling process.
         absent: topics with nothing to see, and why.
         unseen: topics that could not be seen, and why.
@@ -123,10 +123,10 @@ class Evidence:
     cluster: Cluster | None = None
     buckets: tuple[str, ...] | None = None
     networks: Sequence[Network] = ()
-    places: Sequence[Place] = ()
+    locations: Sequence[DataLocation] = ()
     listening: Sequence[int] = ()
     taken: Mapping[int, str] = field(default_factory=dict)
-    actors: Sequence[Actor] = ()
+    workloads: Sequence[Workload] = ()
     calls: Mapping[int, str] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
     unseen: Mapping[str, str] = field(default_factory=dict)
