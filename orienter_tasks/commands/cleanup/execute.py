@@ -66,9 +66,7 @@ class Removal:
     def attempt(self, resources: Sequence[Resource], act: Callable[[], None]) -> None:
         """Remove resources that go together, and note what became of them."""
         try:
-            for resource in resources:
-                if resource.kind.last and self.outcome.troubled(resource.instance):
-                    raise ChangedError("something of its instance is left")
+            self._require_rest_gone(resources)
             act()
         except ChangedError as reason:
             self.outcome.skipped += [(resource, str(reason)) for resource in resources]
@@ -79,12 +77,16 @@ class Removal:
         else:
             self.outcome.gone += resources
 
+    def _require_rest_gone(self, resources: Sequence[Resource]) -> None:
+        if any(resource.kind.last and self.outcome.troubled(resource.instance) for resource in resources):
+            raise ChangedError("something of its instance is left")
+
 
 def one_by_one(remove: Callable[[Removal, Resource], None]) -> Callable[[Removal, Sequence[Resource]], None]:
     """Make a kind's `remove` of a function that removes one resource; what carries the claim's mark goes last."""
 
     def remove_all(removal: Removal, resources: Sequence[Resource]) -> None:
-        for resource in sorted(resources, key=lambda resource: resource.keeps_claim):
+        for resource in sorted(resources, key=lambda resource: resource.kind.holds_claim(resource)):
             removal.attempt([resource], partial(remove, removal, resource))
 
     return remove_all

@@ -38,13 +38,11 @@ RECORD_BYTES = 100_000
 
 
 def directories(claim: Claim, place: Path) -> Iterator[Resource]:
-    """Give the directories that are an instance's own; its data has the mark by which its checkout is found again."""
+    """Give the directories that are an instance's own."""
     for component in PARENTS:
         path = _directory(claim, place, component)
         if os.path.lexists(path):
-            blocker = "" if _is_own(path) else LINKED
-            mark = component == "data"
-            yield _resource(DIRECTORY, claim, path, component=component, blocker=blocker, keeps_claim=mark)
+            yield _resource(DIRECTORY, claim, path, component=component, blocker="" if _is_own(path) else LINKED)
 
 
 def logs(claim: Claim, place: Path) -> Iterator[Resource]:
@@ -254,5 +252,6 @@ DIRECTORY = Kind(
     sizes=lambda _, going: {resource.key: size_of(Path(resource.key)) for resource in going},
     is_data=True,
     last=True,
+    holds_claim=lambda resource: resource.component == "data",  # which has the mark that a moved checkout is known by
     plural="directories",
 )

@@ -38,7 +38,8 @@ class Kind:
         unneeded: judges one whose checkout exists.
         sizes: returns bytes by key, given a `snapshot.Viewpoint` and what goes; None: `find` knows.
         is_data: whether a user could miss it.
-        last: whether it outlives what stays of its instance, or cannot be seen.
+        last: whether it goes only after everything else of its instance, if nothing of that stays or is unseen.
+        holds_claim: whether the claim stays while one is there.
         verbs: what is done to it, and was done.
         plural: "" where it is the name with an s.
     """
@@ -53,6 +54,7 @@ class Kind:
     sizes: Callable[[Any, Sequence[Resource]], Mapping[str, int | None]] | None = None
     is_data: bool = False
     last: bool = False
+    holds_claim: Callable[[Resource], bool] = lambda _: True
     verbs: tuple[str, str] = ("removes", "removed")
     plural: str = ""
 
@@ -96,7 +98,6 @@ class Resource:
         running: a process or container runs, a network has something attached.
         written_at: when a log was last written to; seconds since the epoch.
         blocker: why it may never go; "" when nothing speaks against it.
-        keeps_claim: whether the claim stays, too, when it does.
     """
 
     kind: Kind
@@ -110,7 +111,6 @@ class Resource:
     running: bool = False
     written_at: float | None = None
     blocker: str = ""
-    keeps_claim: bool = True
 
     def __str__(self) -> str:
         return f"{self.kind} {printable(self.name)}"

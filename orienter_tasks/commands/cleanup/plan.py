@@ -109,8 +109,9 @@ def _verdict_on_last(
     """Keep what outlives the rest of its instance while anything of that stays, or cannot be seen."""
     if _is_unseen(snapshot, holder):
         return _stays(UNSEEN)
-    earlier = (each for each in decisions if each.resource.kind is not resource.kind and holder.holds(each.resource))
-    return _stays(LEFT) if any(each.resource.keeps_claim and not each.goes for each in earlier) else verdict
+    staying = (each.resource for each in decisions if not each.goes and each.resource.kind is not resource.kind)
+    left = any(holder.holds(each) and each.kind.holds_claim(each) for each in staying)
+    return _stays(LEFT) if left else verdict
 
 
 def _verdict_on_unclaimed(scope: Scope, resource: Resource, snapshot: Snapshot) -> Verdict:
