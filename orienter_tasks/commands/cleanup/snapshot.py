@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.cleanup.model import Holder, Root, Snapshot
-from orienter_tasks.commands.cleanup.processes import read as read_processes
 from orienter_tasks.errors import InterruptError, OrienterError
 from orienter_tasks.identity import checkouts
+from orienter_tasks.identity.claims import of_claim
+from orienter_tasks.processes import census
+from orienter_tasks.processes.table import directory_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,10 +22,10 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.survey import DockerResource
     from orienter_tasks.commands.cleanup.model import Kind
     from orienter_tasks.commands.cleanup.plan import CleanupPlan
-    from orienter_tasks.commands.cleanup.processes import Found
     from orienter_tasks.commands.cleanup.scope import Scope
     from orienter_tasks.identity.checkouts import Checkout
     from orienter_tasks.identity.claims import Claim, Claims
+    from orienter_tasks.processes.census import OwnedProcess
 
 DOCKER = "containers, volumes and networks"
 
@@ -53,7 +55,7 @@ class Reading:
     view: Viewpoint
     scope: Scope
     holders: Sequence[Holder]
-    processes: Sequence[Found]
+    processes: Sequence[OwnedProcess]
     unseen: list[str] = field(default_factory=list)
 
     @cached_property
@@ -82,7 +84,7 @@ def read(view: Viewpoint, scope: Scope) -> Snapshot:
         ConfigError: the claims cannot be read; a newer version's are left alone.
     """
     claims = [claim for claim in view.claims.read() if claim.project == view.project]
-    processes = read_processes() if scope.name != "logs" else []
+    processes = census.take().owned(map(of_claim, claims)) if scope.name != "logs" else []
     holders = [Holder(claim, judge(view, claim, claims, processes)) for claim in claims]
     reading = Reading(view, scope, holders, processes)
     wanted = [kind for kind in view.kinds if scope.name in (*kind.scopes, *kind.mentioned)]
@@ -99,7 +101,7 @@ def read(view: Viewpoint, scope: Scope) -> Snapshot:
     )
 
 
-def judge(view: Viewpoint, claim: Claim, claims: Sequence[Claim], processes: Sequence[Found] = ()) -> Checkout:
+def judge(view: Viewpoint, claim: Claim, claims: Sequence[Claim], processes: Sequence[OwnedProcess] = ()) -> Checkout:
     """Say what became of a claim's checkout, looking also where other checkouts and its own processes are."""
     return checkouts.judge(claim, _hints(view, claim, claims, processes))
 
@@ -121,11 +123,11 @@ def measure(plan: CleanupPlan, view: Viewpoint) -> CleanupPlan:
     return replace(plan, decisions=decisions)
 
 
-def _hints(view: Viewpoint, claim: Claim, claims: Sequence[Claim], processes: Sequence[Found]) -> Iterator[Path]:
+def _hints(view: Viewpoint, claim: Claim, claims: Sequence[Claim], processes: Sequence[OwnedProcess]) -> Iterator[Path]:
     yield view.here
     for other in claims:
         yield Path(other.root)
     for ours in processes:
         if ours.root in claim.roots and ours.instance == claim.id:
-            directory = Path(ours.directory)
+            directory = Path(directory_of(ours.process.pid))
             yield from (directory, *directory.parents)

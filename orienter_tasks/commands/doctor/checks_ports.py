@@ -10,7 +10,7 @@ from orienter_tasks.infra import choice
 from orienter_tasks.instance.model import component_of_port, port_plan
 from orienter_tasks.machine import ports
 from orienter_tasks.output.checks import Check
-from orienter_tasks.processes import tree
+from orienter_tasks.processes import census
 from orienter_tasks.processes.describe import describe
 from orienter_tasks.processes.listeners import listeners, listening_addresses, listening_ports
 
@@ -87,8 +87,8 @@ def _addresses(ctx: InstanceContext, config: InstanceConfig) -> Mapping[tuple[in
     """Return the ports and addresses on which this instance listens, with who does."""
     own = set(config.instance.ports.values()) & _own(ctx, config)
     found = {(listener.port, listener.address): listener.description for listener in listeners(own)}
-    for process in tree.members(config.instance):
-        found |= {(port, address): describe(process) for address, port in listening_addresses([process.pid])}
+    for pid in census.take().pids(config.instance):
+        found |= {(port, address): describe(pid) for address, port in listening_addresses([pid])}
     return found
 
 
@@ -97,7 +97,7 @@ def _is_within(address: str, config: InstanceConfig) -> bool:
 
 
 def _own(ctx: InstanceContext, config: InstanceConfig) -> set[int]:
-    own = listening_ports(tree.pids(config.instance))
+    own = listening_ports(census.take().pids(config.instance))
     backend = started_on(ctx)
     if backend:
         own |= set(known(lambda: choice.make(choice.named(backend), config).ports_held()) or ())

@@ -16,11 +16,11 @@ from orienter_tasks.commands.doctor.context import started_on
 from orienter_tasks.commands.selftest.sandbox import left
 from orienter_tasks.infra import choice
 from orienter_tasks.output.checks import Check, Fix, collect
-from orienter_tasks.processes import tree
-from orienter_tasks.processes.daemons import running_on
+from orienter_tasks.processes import census
 from orienter_tasks.processes.record import forget, load, load_all
 from orienter_tasks.processes.spawn import UNKNOWN_EXIT, describe_exit, ended_with
 from orienter_tasks.settings import catalog
+from orienter_tasks.stack.native import running_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,7 +44,7 @@ def servers(ctx: InstanceContext) -> Iterator[Check]:
     for conflict in list(backend.foreign()):
         words = f"{config.instance} needs a name that is not its own: {conflict}"
         yield Check("servers", "problem", words, "inv instances")
-    services = sorted(name for name in tree.names(config.instance) if not catalog.component_of(name))
+    services = sorted(name for name in census.take().names(config.instance) if not catalog.component_of(name))
     if not up and not services:
         yield Check("servers", "ok", f"{config.instance} is stopped")
         return

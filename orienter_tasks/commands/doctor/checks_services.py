@@ -13,7 +13,7 @@ from orienter_tasks.errors import NotFoundError
 from orienter_tasks.instance.variables import expand
 from orienter_tasks.output.checks import Check, caught, failed
 from orienter_tasks.services import lease
-from orienter_tasks.services.service import commands, find_program, why_skipped
+from orienter_tasks.services.service import commands, resolve_program, why_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,7 +45,7 @@ def found(ctx: InstanceContext) -> Iterator[Check]:
                 words = f"{key}: its directory {place} is not there"
                 wrong.append(Check("services", "problem", words, f"mkdir -p {place}"))
             try:
-                there.add(Path(find_program(program, place, {**os.environ, **values}, key)).name)
+                there.add(Path(resolve_program(program, place, {**os.environ, **values}, key)).name)
             except NotFoundError:
                 missing[program].append(key)
     yield from wrong

@@ -15,7 +15,7 @@ from orienter_tasks.errors import CheckError
 from orienter_tasks.lifecycle.stop import stop_instance
 from orienter_tasks.machine import ports
 from orienter_tasks.output.checks import prove
-from orienter_tasks.processes import tree
+from orienter_tasks.processes import census
 from orienter_tasks.processes.describe import describe
 from orienter_tasks.settings import catalog
 from orienter_tasks.stack.component import NotReadyError
@@ -157,7 +157,7 @@ def nothing_left(configs: Sequence[InstanceConfig]) -> str:
     """Require that no process, port, container, volume, network or directory of them is left."""
     left = []
     for config in configs:
-        left += [describe(process) for process in tree.members(config.instance)]
+        left += [describe(pid) for pid in census.take().pids(config.instance)]
         held = {name: config.instance.ports[name] for name in catalog.ports()}
         left += [f"port {port} ({name})" for name, port in held.items() if not ports.is_free(port)]
         left += [str(path) for path in (config.instance.root,) if path.exists()]

@@ -14,15 +14,14 @@ from orienter_tasks.errors import CheckError
 from orienter_tasks.infra import choice
 from orienter_tasks.machine import ports
 from orienter_tasks.output.checks import caught
-from orienter_tasks.processes import tree
+from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import listeners, listening_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    import psutil
-
     from orienter_tasks.backends.protocol import Backend, InstanceConfig
+    from orienter_tasks.processes.table import Process
     from orienter_tasks.settings.model import BackendName
 
 CLUSTER = """
@@ -61,7 +60,8 @@ def look_at(config: InstanceConfig, name: BackendName) -> Evidence:
     """Gather the evidence of one running instance."""
     notes = _Notes()
     backend = choice.make(name, config)
-    processes = tree.members(config.instance)
+    processes = census.take().by_component(config.instance)
+    pids = [process.pid for each in processes.values() for process in each]
     _servers(config, backend, notes)
     if name == "docker":
         _containers(config, processes, notes)
@@ -72,9 +72,9 @@ def look_at(config: InstanceConfig, name: BackendName) -> Evidence:
         with notes.about("processes"):
             notes.facts["workloads"] = native.workloads(config, processes)
     with notes.about("ports"):
-        notes.facts |= _ports(config, backend, {process.pid for process in processes})
+        notes.facts |= _ports(config, backend, set(pids))
     with notes.about("processes"):
-        notes.facts["calls"] = native.calls(processes)
+        notes.facts["calls"] = native.calls(pids)
     return Evidence(
         instance=config.instance,
         backend=name,
@@ -108,7 +108,7 @@ def _buckets(config: InstanceConfig) -> Mapping[str, Any]:
         return {"buckets": tuple(store.buckets())}
 
 
-def _containers(config: InstanceConfig, processes: Sequence[psutil.Process], notes: _Notes) -> None:
+def _containers(config: InstanceConfig, processes: Mapping[str, Sequence[Process]], notes: _Notes) -> None:
     from orienter_tasks.commands.verify import containers
 
     with notes.about("networks", "data", "processes"):

@@ -20,6 +20,8 @@ from orienter_tasks.commands.cleanup.execute import ExecutionOptions, carry_out
 from orienter_tasks.commands.cleanup.plan import CleanupPlan, make
 from orienter_tasks.commands.cleanup.scope import Scope
 from orienter_tasks.commands.cleanup.snapshot import read
+from orienter_tasks.processes import census
+from orienter_tasks.processes.census import Census
 from orienter_tasks.settings.load import load_settings
 from tests.commands.cleanup.conftest import PROJECT
 from tests.commands.cleanup.worlds import view_of
@@ -118,7 +120,7 @@ def test_an_orphan_is_ended(world: World, claims: Claims, memory: MemoryLab, zoo
     assert going(plan) == {orphan.pid}
     assert not outcome.failed
     assert ended([orphan]) == [True]
-    assert [found for found in processes.read() if found.root == claim.root] == []
+    assert [found for found in census.take().owned() if found.root == claim.root] == []
 
 
 def test_descendants_without_markers_are_ended_too(world: World, claims: Claims, memory: MemoryLab, zoo: Zoo) -> None:
@@ -186,9 +188,9 @@ def test_the_command_spares_those_that_started_it(
 ) -> None:
     claim = world.checkout(1, "here")
     agent = zoo.start(SLEEP, markers(claim, "opencode"))
-    original = psutil.Process.parents
+    original = census.take().ancestry
     # as if this very test had been started by the agent
-    monkeypatch.setattr(psutil.Process, "parents", lambda self: [psutil.Process(agent.pid), *original(self)])
+    monkeypatch.setattr(Census, "ancestry", original | {agent.pid})
     plan, outcome = clean(world, claims, memory, Scope("instance", 1))
     assert going(plan) == set()
     assert not outcome.failed
@@ -255,7 +257,7 @@ def test_an_nginx_whose_checkout_is_gone(
         plan, outcome = clean(world, claims, memory, Scope("daily"), grace=5.0)
         assert going(plan) == expected
         assert not outcome.failed
-        assert [found for found in processes.read() if found.root == claim.root] == []
+        assert [found for found in census.take().owned() if found.root == claim.root] == []
     finally:
         for process in workers:
             if process.is_running():

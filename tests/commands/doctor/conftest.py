@@ -10,9 +10,9 @@ import pytest
 from orienter_tasks.commands.doctor.context import read
 from orienter_tasks.lifecycle.context import InstanceContext, RunOptions
 from orienter_tasks.output.checks import collect
-from orienter_tasks.processes import tree
 from orienter_tasks.processes.program import Program
 from orienter_tasks.processes.spawn import spawn
+from orienter_tasks.processes.stop import stop_component
 from tests.configurations import OWN_PORTS, OWN_PROJECT, TEST_IMAGES, OwnHost, ShopHost, prepare
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Patient:
     def end(self) -> None:
         for about, handle in self._handles:
             assert handle.child is not None
-            tree.stop(about.config.instance, handle.record.component, 1.0)
+            stop_component(about.config.instance, handle.record.component, 1.0)
             handle.child.wait(10)
 
 
