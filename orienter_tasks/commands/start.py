@@ -69,7 +69,7 @@ def start_all(ctx: InstanceContext) -> None:
     watched = [service for service in ctx.plan.services if ctx.settings.services[service.name].on_exit != "ignore"]
     alive = census.take().by_component(ctx.instance)
     for service in watched:
-        if service.name not in alive:  # one that made itself a daemon has left its first process behind
+        if not alive.get(service.name):  # one that made itself a daemon has left its first process behind
             service.require_alive("while the others started")
     ctx.follows = not ctx.options.detach
     ctx.finish()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.processes import census
-from orienter_tasks.processes.record import load, load_all
+from orienter_tasks.processes.record import load
 from orienter_tasks.processes.shim import as_child, exit_code, service_of, service_pid
 from orienter_tasks.processes.spawn import describe_exit, ended_with
 from orienter_tasks.processes.table import memory, started_at
@@ -48,8 +48,8 @@ class NativeScan:
 
     def components(self) -> list[ComponentStatus]:
         """Describe all components of which there is a record or a process."""
-        names = {*(record.component for record in load_all(self._instance)), *self._members} - {""}
-        components = dict.fromkeys(catalog.component_of(name) or name for name in sorted(names))
+        names = sorted(self._members.keys() - {""})
+        components = dict.fromkeys(catalog.component_of(name) or name for name in names)
         return [status for name in components if (status := self.component(name)) is not None]
 
     def component(self, name: str) -> ComponentStatus | None:

@@ -85,7 +85,7 @@ def test_a_record_tells_of_its_process_and_that_one_s_session(instance: Instance
     machine.add(31, session=30)
     record(instance, "web", 20)
     record(instance, "stale", 30, mark="boot:29")
-    assert machine.of(instance) == {"web": [20, 21]}
+    assert machine.of(instance) == {"web": [20, 21], "stale": []}
     assert machine.census.names(instance) == {"web", "stale"}
 
 
