@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from orienter_tasks import ns
-from orienter_tasks.settings.defaults import PORTS
+from orienter_tasks.settings.defaults import ports
 from orienter_tasks.settings.model import Hook, Section, Service, Settings
 
 if TYPE_CHECKING:
@@ -93,4 +93,4 @@ def shown(default: object) -> str:
 
 def test_the_base_ports_are_named() -> None:
     text = README.split("Base ports:", 1)[1].split("Where a process", 1)[0]
-    assert {name: int(port) for name, port in re.findall(r"`(\w+)` (\d+)", text)} == PORTS
+    assert {name: int(port) for name, port in re.findall(r"`(\w+)` (\d+)", text)} == ports()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import ConfigError
-from orienter_tasks.settings.model import INFRA
+from orienter_tasks.settings import catalog
 from orienter_tasks.settings.rules import nearest
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def known_components(ctx: InstanceContext, names: Sequence[str]) -> list[str]:
     """Require that every name is a component of this instance."""
-    known = [*INFRA, *(hook.name for hook in ctx.settings.hooks.before_services), *ctx.settings.services]
+    known = [*catalog.names(), *(hook.name for hook in ctx.settings.hooks.before_services), *ctx.settings.services]
     return _known(names, known)
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from orienter_tasks.commands.names import known_components, known_services
 from orienter_tasks.errors import ConfigError, NotFoundError
 from orienter_tasks.processes import tree
-from orienter_tasks.settings.model import INFRA, WHATSAPP_SWITCH
+from orienter_tasks.settings import catalog
+from orienter_tasks.settings.model import WHATSAPP_SWITCH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,18 +21,18 @@ OTHERS_SECONDS = {"embedded": 0.3, "docker": 0.0}
 
 
 def start_infra(ctx: InstanceContext) -> None:
-    """Look before anything starts, then start what others wait for: PostgreSQL and the S3 store."""
+    """Look before anything starts, then start the servers that others wait for."""
     startup = ctx.begin()
     startup.check(ctx.components)
     ctx.progress()
-    startup.runner.expect(INFRA)
-    startup.runner.add(part for part in ctx.plan.infra if part.name != "nginx")
+    startup.runner.expect(catalog.names())
+    startup.runner.add(part for part in ctx.plan.infra if part.name in catalog.awaited())
 
 
 def await_infra(ctx: InstanceContext, *, ready: bool) -> None:
     """Start nginx too, wait until all of the infrastructure is ready, or else only started, and finish this start."""
     _start_nginx(ctx)
-    ctx.begin().runner.wait(INFRA, ready=ready)
+    ctx.begin().runner.wait(catalog.names(), ready=ready)
     ctx.finish()
 
 
@@ -41,10 +42,10 @@ def _start_nginx(ctx: InstanceContext) -> None:
     Nothing waits for nginx, and Python runs one thread at a time: rendering beside their start would slow them down.
     Where they take long, that time is used for nginx.
     """
-    runner, others = ctx.begin().runner, [part.name for part in ctx.plan.infra if part.name != "nginx"]
-    runner.wait(others, timeout=OTHERS_SECONDS[ctx.backend_name])
+    runner = ctx.begin().runner
+    runner.wait(catalog.awaited(), timeout=OTHERS_SECONDS[ctx.backend_name])
     bring_nginx_up_to_date(ctx)
-    runner.add(part for part in ctx.plan.infra if part.name == "nginx")
+    runner.add(part for part in ctx.plan.infra if part.name not in catalog.awaited())
 
 
 def bring_nginx_up_to_date(ctx: InstanceContext) -> None:
@@ -135,16 +136,16 @@ def _require_needs(ctx: InstanceContext, chosen: Sequence[Component]) -> None:
 def _start_chosen(ctx: InstanceContext, chosen: Sequence[Component]) -> None:
     """Start components, the services among them with what the hooks export, and wait until they are ready."""
     runner = ctx.begin().runner
-    runner.add(part for part in chosen if part.name in INFRA)
+    runner.add(part for part in chosen if part.name in catalog.names())
     runner.wait()
     runner.add(_exporting(ctx, chosen))
     runner.wait()
-    runner.add(part for part in chosen if part.name not in INFRA)
+    runner.add(part for part in chosen if part.name not in catalog.names())
     runner.wait()
     ctx.finish()
 
 
 def _exporting(ctx: InstanceContext, chosen: Sequence[Component]) -> list[Component]:
     """Return the hooks that print variables which services among the chosen need."""
-    services = any(part.name not in INFRA for part in chosen)
+    services = any(part.name not in catalog.names() for part in chosen)
     return [hook for hook in ctx.plan.hooks if hook.exports and services]

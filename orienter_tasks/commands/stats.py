@@ -12,7 +12,7 @@ from orienter_tasks.observe.inventory import megabytes
 from orienter_tasks.observe.usage import Usage, container_sample, process_samples, usage
 from orienter_tasks.output import live
 from orienter_tasks.output.console import fancy
-from orienter_tasks.settings.model import INFRA
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,7 +49,7 @@ class Meter:
         samples += [sample for future in asked if (sample := future.result()) is not None]
         usages = [usage(sample, self._former.get(sample.component)) for sample in samples]
         self._former = {sample.component: sample for sample in samples}
-        return sorted(usages, key=lambda one: (one.component not in INFRA, one.component))
+        return sorted(usages, key=lambda one: (one.component not in catalog.names(), one.component))
 
     def close(self) -> None:
         """Let go of the threads."""

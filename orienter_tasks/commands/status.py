@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orienter_tasks.observe import inventory
-from orienter_tasks.settings.model import INFRA
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +55,7 @@ def announce(ctx: InstanceContext) -> None:
 
 def _status_rows(ctx: InstanceContext, found: inventory.Found, names: Sequence[str]) -> list[list[str]]:
     parts = {part.name: part for part in found.parts}
-    expected = [*INFRA, *ctx.settings.services]
+    expected = [*catalog.names(), *ctx.settings.services]
     skipped = dict(ctx.plan.skipped) if ctx.claim.backend else {}
     rows = []
     for name in dict.fromkeys([*expected, *parts]):
@@ -79,7 +79,7 @@ def _console(ctx: InstanceContext) -> bool:
 
 
 def _port(ctx: InstanceContext, name: str) -> int | None:
-    if name in INFRA:
-        return ctx.instance.ports["minio_api" if name == "minio" else name]
+    if name in catalog.names():
+        return ctx.instance.ports[catalog.entry_of(name).port]
     service = ctx.settings.services.get(name)
     return ctx.instance.ports[service.port] if service is not None and service.port else None

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from orienter_tasks.backends import templates
 from orienter_tasks.backends.docker import labels
 from orienter_tasks.backends.docker.creation import HOST_NETWORK, LOG_DRIVER
-from orienter_tasks.backends.docker.resources import DATA_COMPONENTS
 from orienter_tasks.backends.docker.spec import all_specs
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from orienter_tasks.backends.docker.placement import Placement
@@ -22,7 +22,7 @@ FILE = "docker-compose.infra.yml"
 def render(config: InstanceConfig, placement: Placement) -> Rendered:
     """Render the compose file of an instance into DATA_DIR; it holds the passwords, so only its owner may read it."""
     instance = config.instance
-    specs = all_specs(config, placement)
+    specs, keeping = all_specs(config, placement), catalog.with_data()
     rendered = templates.render(
         instance.root,
         TEMPLATE,
@@ -35,14 +35,14 @@ def render(config: InstanceConfig, placement: Placement) -> Rendered:
             "log_driver": LOG_DRIVER,
             "network_key": labels.COMPOSE_NETWORK,
             "network_labels": labels.of_network(instance),
-            "volume_keys": {instance.volume(component): labels.volume_key(component) for component in DATA_COMPONENTS},
+            "volume_keys": {instance.volume(component): labels.volume_key(component) for component in keeping},
             "volumes": [
                 {
                     "key": labels.volume_key(component),
                     "name": instance.volume(component),
                     "labels": labels.of_volume(instance, component),
                 }
-                for component in DATA_COMPONENTS
+                for component in keeping
             ],
         },
     )

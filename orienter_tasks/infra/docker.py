@@ -10,13 +10,13 @@ from orienter_tasks.backends.clients.s3 import ensure_bucket
 from orienter_tasks.backends.docker import labels, lookup, placement, proxy, spec, survey
 from orienter_tasks.backends.docker.container import ContainerComponent
 from orienter_tasks.backends.docker.engine import shared
-from orienter_tasks.backends.docker.resources import DATA_COMPONENTS, Resources
+from orienter_tasks.backends.docker.resources import Resources
 from orienter_tasks.backends.nginx.configuration import MAIN, config_dir
 from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.backends.protocol import Holding, NginxFacts, Standing
 from orienter_tasks.errors import NotFoundError
 from orienter_tasks.machine.ports import LOOPBACK
-from orienter_tasks.settings.model import INFRA
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,14 +88,14 @@ class DockerBackend:
 
     def standings(self) -> Sequence[Standing]:
         """What each component is doing, read from reality."""
-        return [self._standing(component) for component in INFRA]
+        return [self._standing(component) for component in catalog.names()]
 
     def foreign(self) -> Sequence[str]:
         """Name containers, volumes and networks that have this instance's names but are not its own."""
         instance = self._config.instance
         names = {
-            *(("container", instance.container(component)) for component in INFRA),
-            *(("volume", instance.volume(component)) for component in DATA_COMPONENTS),
+            *(("container", instance.container(component)) for component in catalog.names()),
+            *(("volume", instance.volume(component)) for component in catalog.with_data()),
             ("network", instance.network),
         }
         return [

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.instance.variables import is_secret
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +24,6 @@ _ASSIGNMENT = re.compile(r"^(?P<head>\s*(?:export\s+)?(?P<name>[A-Za-z_]\w*)\s*=
 _PLACEHOLDER = re.compile(
     r"(change|replace|your|placeholder|example|generate|secret[-_ ]?here|todo|fixme|xxx|<.*>|\.\.\.)", re.IGNORECASE
 )
-_GENERATED = ("POSTGRES_PASSWORD", "MINIO_ROOT_PASSWORD")
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,9 @@ def plan(tree: Worktree) -> NewEnvFile | None:
     example = tree.root / ".env.example"
     if example.is_file():
         return from_example(_read(example))
-    lines = [f"{name}={secrets.token_urlsafe(24)}" for name in _GENERATED]
-    return NewEnvFile("\n".join(lines) + "\n", "new", _GENERATED)
+    generated = catalog.secrets()
+    lines = [f"{name}={secrets.token_urlsafe(24)}" for name in generated]
+    return NewEnvFile("\n".join(lines) + "\n", "new", tuple(generated))
 
 
 def from_example(text: str) -> NewEnvFile:
@@ -80,7 +81,7 @@ def needs_secret(name: str, value: str) -> bool:
     bare = value.strip().strip("\"'")
     if not is_secret(name):
         return False
-    return bool(_PLACEHOLDER.search(bare)) or (not bare and name in _GENERATED)
+    return bool(_PLACEHOLDER.search(bare)) or (not bare and name in catalog.secrets())
 
 
 def create(tree: Worktree) -> NewEnvFile | None:

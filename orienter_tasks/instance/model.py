@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orienter_tasks.settings.model import INFRA_PORTS, PORT_STEP
+from orienter_tasks.settings import catalog
+from orienter_tasks.settings.model import PORT_STEP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,6 +123,5 @@ def make_instance(
 
 def component_of_port(settings: Settings, port_name: str) -> str:
     """Say which component listens on a port of the plan; "" when none is configured to."""
-    if port_name in INFRA_PORTS:
-        return "minio" if port_name.startswith("minio") else port_name
-    return next((name for name, service in settings.services.items() if service.port == port_name), "")
+    service = next((name for name, service in settings.services.items() if service.port == port_name), "")
+    return catalog.component_of_port(port_name) or service

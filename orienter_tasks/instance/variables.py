@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.machine.ports import LOOPBACK
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +35,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off", ""}
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_.]*)\}")  # a variable's or a setting's
 
 
 @dataclass(frozen=True)
@@ -108,18 +111,13 @@ def derive(
         backend: the instance's backend, once it is known.
     """
     given: dict[str, str] = {**dotenv, **{key: environ[key] for key in dotenv if key in environ}}
-    inputs = {
-        "POSTGRES_USER": settings.database.user,
-        "POSTGRES_PASSWORD": settings.database.password,
-        "MINIO_ROOT_USER": settings.storage.user,
-        "MINIO_ROOT_PASSWORD": settings.storage.password,
-    }
-    credentials = {name: environ.get(name) or dotenv.get(name) or default for name, default in inputs.items()}
+    credentials = _credentials(settings, dotenv, environ)
+    values = {name: value for name, (value, _) in credentials.items()}
+    ports = {f"{name.upper()}_PORT": str(port) for name, port in instance.ports.items()}
     derived = {
         **_identification(instance, backend),
-        **{f"{name.upper()}_PORT": str(port) for name, port in instance.ports.items()},
-        **_database(instance, settings, dotenv, credentials),
-        **_storage(instance, settings, dotenv, credentials),
+        **ports,
+        **_infra(instance, settings, dotenv, {**values, **ports}),
         "DATA_DIR": str(instance.data_dir),
         "LOG_DIR": str(instance.log_dir),
         "PID_DIR": str(instance.pid_dir),
@@ -130,12 +128,11 @@ def derive(
     }
     origins: dict[str, Origin] = {key: "environment" if key in environ else ".env" for key in dotenv}
     origins |= dict.fromkeys(derived, "derived")
-    for name in credentials:
-        origins[name] = "environment" if environ.get(name) else ".env" if dotenv.get(name) else "settings"
-    fixed = derived.keys() - {"WHATSAPP_ENABLED", "NODE_ENV", "POSTGRES_DB", "S3_BUCKET"}
+    origins |= {name: origin for name, (_, origin) in credentials.items()}
+    fixed = derived.keys() - {*catalog.numbered(), "WHATSAPP_ENABLED", "NODE_ENV"}
     ignored = {key: value for key, value in dotenv.items() if key in fixed and value != derived[key]}
     return Variables(
-        values={**given, **credentials, **derived},
+        values={**given, **values, **derived},
         origins=origins,
         ignored={key: value for key, value in ignored.items() if key != "AI_INSTANCE_ID"},
     )
@@ -190,33 +187,47 @@ def _identification(instance: Instance, backend: str) -> dict[str, str]:
     }
 
 
-def _database(
-    instance: Instance, settings: Settings, dotenv: Mapping[str, str], credentials: Mapping[str, str]
-) -> dict[str, str]:
-    base = base_name(dotenv.get("POSTGRES_DB") or settings.database.name, "_")
-    name = f"{base}_{instance.id}"
-    user, password = quote(credentials["POSTGRES_USER"], safe=""), quote(credentials["POSTGRES_PASSWORD"], safe="")
-    port = instance.ports["postgres"]
-    return {
-        "POSTGRES_DB": name,
-        "DATABASE_URL": f"postgresql://{user}:{password}@{LOOPBACK}:{port}/{quote(name, safe='')}",
-    }
+def _credentials(
+    settings: Settings, dotenv: Mapping[str, str], environ: Mapping[str, str]
+) -> dict[str, tuple[str, Origin]]:
+    """Return what the infrastructure lets `.env` and the environment set, with where it comes from."""
+    found: dict[str, tuple[str, Origin]] = {}
+    for entry in catalog.entries():
+        for name, default in entry.defaults.items():
+            if environ.get(name):
+                found[name] = environ[name], "environment"
+            elif dotenv.get(name):
+                found[name] = dotenv[name], ".env"
+            else:
+                found[name] = _filled(default, {}, settings), "settings"
+    return found
 
 
-def _storage(
-    instance: Instance, settings: Settings, dotenv: Mapping[str, str], credentials: Mapping[str, str]
+def _infra(
+    instance: Instance, settings: Settings, dotenv: Mapping[str, str], known: Mapping[str, str]
 ) -> dict[str, str]:
-    base = base_name(dotenv.get("S3_BUCKET") or settings.storage.bucket, "-")
-    return {
-        "S3_BUCKET": f"{base}-{instance.id}",
-        "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:{instance.ports['minio_api']}",
-        "AWS_ACCESS_KEY_ID": credentials["MINIO_ROOT_USER"],
-        "AWS_SECRET_ACCESS_KEY": credentials["MINIO_ROOT_PASSWORD"],
-        "AWS_REGION": settings.storage.region,
-        # newer SDKs send and expect checksums that other S3 servers than AWS's do not all know
-        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
-    }
+    """Return what the components of the infrastructure add to the variables that are known."""
+    derived: dict[str, str] = {}
+    for entry in catalog.entries():
+        if not entry.ports.keys() <= instance.ports.keys():
+            continue  # it was claimed before its host registered this component
+        for name, (default, separator) in entry.numbered.items():
+            base = base_name(dotenv.get(name) or _filled(default, known, settings), separator)
+            derived[name] = f"{base}{separator}{instance.id}"
+        for name, value in entry.variables.items():
+            derived[name] = _filled(value, {**known, **derived}, settings)
+    return derived
+
+
+def _filled(template: str, known: Mapping[str, str], settings: Settings) -> str:
+    """Fill a template of the catalog."""
+
+    def replace(match: re.Match[str]) -> str:
+        name = match[1]
+        value = str(attrgetter(name)(settings)) if "." in name else known[name]
+        return quote(value, safe="") if "://" in template else value
+
+    return _REFERENCE.sub(replace, template)
 
 
 def _cross_links(instance: Instance, host: str) -> dict[str, str]:

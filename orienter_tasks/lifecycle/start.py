@@ -15,6 +15,7 @@ from orienter_tasks.processes.listeners import clients, listeners, listening_por
 from orienter_tasks.services import lease
 from orienter_tasks.services.hook import HookComponent
 from orienter_tasks.services.service import ServiceComponent, why_skipped
+from orienter_tasks.settings import catalog
 from orienter_tasks.stack.runner import Runner
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Plan:
     """The components of an instance.
 
     Attributes:
-        infra: postgres, minio and nginx.
+        infra: its servers.
         hooks: what runs before the services.
         services: the services that are to run.
         skipped: the others, with the reason.
@@ -56,7 +57,7 @@ def plan(config: InstanceConfig, backend: Backend, *, without: Sequence[str] = (
     hooks: list[HookComponent] = []
     for hook in config.settings.hooks.before_services:
         before = [earlier.name for earlier in hooks[-1:]]
-        hooks.append(HookComponent(config, hook, needs=("postgres", "minio", *before), exported=exported))
+        hooks.append(HookComponent(config, hook, needs=(*catalog.awaited(), *before), exported=exported))
         for name in waited_for if hook.services is None else hook.services:
             waited_for[name] = [hook.name]
     services, skipped = [], []

@@ -9,7 +9,7 @@ from orienter_tasks.machine import ports
 from orienter_tasks.processes import tree
 from orienter_tasks.processes.describe import describe
 from orienter_tasks.processes.record import forget_unrecorded, load
-from orienter_tasks.settings.model import INFRA, SIDECARS
+from orienter_tasks.settings import catalog
 from orienter_tasks.stack.runner import stop_all
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class RunningProcess:
     def __init__(self, instance: Instance, name: str) -> None:
         record = load(instance, name)
         self.name = name
-        self.needs: Sequence[str] = record.needs if record is not None else INFRA
+        self.needs: Sequence[str] = record.needs if record is not None else catalog.names()
         self.timeout = 0.0
         self._instance = instance
 
@@ -51,7 +51,7 @@ class RunningProcess:
 
 def services_running(instance: Instance) -> list[RunningProcess]:
     """Return every process of an instance that is none of its servers."""
-    return [RunningProcess(instance, name) for name in sorted(tree.names(instance)) if name not in (*INFRA, *SIDECARS)]
+    return [RunningProcess(instance, name) for name in sorted(tree.names(instance)) if not catalog.component_of(name)]
 
 
 def stop_services(

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.machine import worktree
-from orienter_tasks.observe.parts import Look, Part, of_container, of_processes, with_sidecars
-from orienter_tasks.settings.model import INFRA
+from orienter_tasks.observe.parts import Look, Part, merged, of_container, of_processes
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -57,7 +57,7 @@ class Found:
     @property
     def services(self) -> Sequence[Part]:
         """The parts that are not infrastructure."""
-        return [part for part in self.parts if part.name not in INFRA]
+        return [part for part in self.parts if part.name not in catalog.names()]
 
     @property
     def services_up(self) -> tuple[int, int]:
@@ -119,9 +119,9 @@ def _found(claim: Claim, resources: Sequence[Resource], look: Look) -> Found:
             for r in mine
             if r.root in claim.roots and r.name == instance.container(r.component)
         ),
-        *with_sidecars(of_processes(instance, look)),
+        *merged(of_processes(instance, look)),
     ]
-    parts.sort(key=lambda part: (part.name not in INFRA, part.name))
+    parts.sort(key=lambda part: (part.name not in catalog.names(), part.name))
     strange = any(r.root not in claim.roots for r in mine)
     return Found(
         claim=claim,
@@ -143,7 +143,7 @@ def _state(claim: Claim, parts: Sequence[Part], *, strange: bool) -> str:
     running = {part.name for part in parts if part.running}
     if not running:
         return "stopped"
-    return "running" if running >= set(INFRA) and all(part.running for part in parts) else "partial"
+    return "running" if running >= set(catalog.names()) and all(part.running for part in parts) else "partial"
 
 
 def as_document(found: Found) -> dict[str, object]:

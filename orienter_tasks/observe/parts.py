@@ -11,7 +11,7 @@ from orienter_tasks.processes import census as table, shim as keeper
 from orienter_tasks.processes.daemons import running_on
 from orienter_tasks.processes.record import load_all
 from orienter_tasks.processes.spawn import describe_exit, ended_with
-from orienter_tasks.settings.model import SIDECARS
+from orienter_tasks.settings import catalog
 from orienter_tasks.stack.component import LogRequest
 from orienter_tasks.stack.logfiles import read as read_log
 
@@ -93,16 +93,17 @@ def of_container(resource: Resource, *, with_memory: bool) -> Part:
     )
 
 
-def with_sidecars(parts: list[Part]) -> list[Part]:
-    """Count a server and its sidecar, such as the embedded S3 store and the nginx before it, as one."""
-    merged = {part.name: part for part in parts}
-    for sidecar, owner in SIDECARS.items():
-        side, main = merged.pop(sidecar, None), merged.get(owner)
-        if side is not None and main is not None:
-            memory = (main.memory or 0) + (side.memory or 0) or None
-            what = main.what if side.running or not main.running else f"{main.what}; its front {side.what}"
-            merged[owner] = replace(main, running=main.running and side.running, memory=memory, what=what)
-    return list(merged.values())
+def merged(parts: list[Part]) -> list[Part]:
+    """Make one of all processes of a server, such as the embedded S3 store and the nginx before it."""
+    found = {part.name: part for part in parts}
+    for entry in catalog.entries():
+        for process in entry.further_processes:
+            side, main = found.pop(process, None), found.get(entry.name)
+            if side is not None and main is not None:
+                memory = (main.memory or 0) + (side.memory or 0) or None
+                what = main.what if side.running or not main.running else f"{main.what}; its front {side.what}"
+                found[entry.name] = replace(main, running=main.running and side.running, memory=memory, what=what)
+    return list(found.values())
 
 
 def of_processes(instance: Instance, look: Look) -> list[Part]:

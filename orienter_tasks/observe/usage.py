@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.errors import NotFoundError
 from orienter_tasks.processes.record import load_all
-from orienter_tasks.settings.model import SIDECARS
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,7 @@ def usage(sample: Sample, former: Sample | None) -> Usage:
 
 
 def process_samples(instance: Instance) -> list[Sample]:
-    """Sample the recorded processes of an instance with their descendants; a sidecar counts to its server."""
+    """Sample the recorded processes of an instance with their descendants; all processes of a server are one."""
     found: dict[str, Sample] = {}
     for record in load_all(instance):
         sample = _process_sample(record)
@@ -127,7 +127,7 @@ def _process_sample(record: Record) -> Sample | None:
                 memory += getattr(full, "pss", full.rss)
         except psutil.Error:
             continue
-    component = SIDECARS.get(record.component, record.component)
+    component = catalog.component_of(record.component) or record.component
     return Sample(component, "process", memory, len(cpu), cpu, time.monotonic())
 
 

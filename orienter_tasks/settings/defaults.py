@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-PORTS: dict[str, int] = {
-    "nginx": 80,
-    "whatsapp": 4097,
-    "dashboard": 4098,
-    "opencode": 4099,
-    "vite": 5173,
-    "postgres": 5432,
-    "minio_api": 9000,
-    "minio_console": 9001,
-}
+from orienter_tasks.settings import catalog
+
+SERVICE_PORTS: dict[str, int] = {"whatsapp": 4097, "dashboard": 4098, "opencode": 4099, "vite": 5173}
 
 SERVICES: dict[str, dict[str, Any]] = {
     "frontend": {
@@ -54,3 +47,8 @@ SERVICES: dict[str, dict[str, Any]] = {
 }
 
 HOOKS: list[dict[str, Any]] = []
+
+
+def ports() -> dict[str, int]:
+    """Return every port's base, the lowest first."""
+    return dict(sorted({**SERVICE_PORTS, **catalog.ports()}.items(), key=lambda port: port[1]))

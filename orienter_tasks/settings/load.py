@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 import msgspec
 
 from orienter_tasks.errors import ConfigError
-from orienter_tasks.settings.defaults import HOOKS, PORTS, SERVICES
-from orienter_tasks.settings.model import INFRA_PORTS, BackendChoice, Hook, Section, Service, Settings
+from orienter_tasks.settings import catalog
+from orienter_tasks.settings.defaults import HOOKS, SERVICES, ports as default_ports
+from orienter_tasks.settings.model import BackendChoice, Hook, Section, Service, Settings
 from orienter_tasks.settings.rules import NAME, PORT_NAME, check_settings, nearest
 
 if TYPE_CHECKING:
@@ -106,12 +107,12 @@ def _require_known(given: Mapping[str, Any], section: type[Section], where: str)
 
 
 def _ports(raw: object) -> dict[str, int]:
-    ports = dict(PORTS)
+    ports = default_ports()
     for name, base in _mapping(raw, "orienter.ports").items():
         where = f"orienter.ports.{name}"
         if not PORT_NAME.fullmatch(name):
             raise ConfigError(f"{where}: a port's name is lower-case letters, digits and underscores")
-        if base is None and name not in INFRA_PORTS:
+        if base is None and not catalog.component_of_port(name):
             ports.pop(name, None)
         elif isinstance(base, bool) or not isinstance(base, int):
             raise ConfigError(f"{where}: expected a port number, got {_kind(base)}")

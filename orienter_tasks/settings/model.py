@@ -9,13 +9,12 @@ from typing import Literal
 
 import msgspec
 
+from orienter_tasks.settings.catalog import MINIO, NGINX, POSTGRES
+
 PORT_STEP = 1000
 HIGHEST_PORT = 65535
 HIGHEST_ID = 56
-INFRA = ("postgres", "minio", "nginx")
-SIDECARS = {"minio-front": "minio"}
 WHATSAPP_SWITCH = "WHATSAPP_ENABLED"
-INFRA_PORTS = ("nginx", "postgres", "minio_api", "minio_console")
 
 BackendName = Literal["docker", "embedded"]
 BackendChoice = Literal["auto", "docker", "embedded"]
@@ -51,9 +50,9 @@ class Storage(Section, frozen=True):
 class Docker(Section, frozen=True):
     """Images of the Docker backend, and how large a container's log may grow."""
 
-    postgres: str = "postgres:16-alpine"
-    minio: str = "minio/minio:RELEASE.2025-09-07T16-13-09Z"
-    nginx: str = "nginx:alpine"
+    postgres: str = POSTGRES.image
+    minio: str = MINIO.image
+    nginx: str = NGINX.image
     log_max_size: str = "10m"
     log_max_file: int = 3
 

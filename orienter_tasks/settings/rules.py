@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orienter_tasks.errors import ConfigError
+from orienter_tasks.settings import catalog
 from orienter_tasks.settings.model import (
     HIGHEST_ID,
     HIGHEST_PORT,
-    INFRA,
-    INFRA_PORTS,
     PORT_STEP,
-    SIDECARS,
     Hook,
     Service,
     Settings,
@@ -99,10 +97,10 @@ def _check_seconds(settings: Settings) -> None:
 
 
 def _check_services(settings: Settings) -> None:
-    names = [*INFRA, *settings.services]
+    names = [*catalog.names(), *settings.services]
     for name, service in settings.services.items():
         where = f"orienter.services.{name}"
-        if name in (*INFRA, *SIDECARS):
+        if catalog.component_of(name):
             raise ConfigError(f"{where}: {name} is a component of the infrastructure", hint="choose another name")
         _check_port(service, settings.ports, where)
         for need in service.needs:
@@ -113,7 +111,7 @@ def _check_services(settings: Settings) -> None:
 
 
 def _check_hooks(settings: Settings) -> None:
-    taken = {*INFRA, *settings.services}
+    taken = {*catalog.names(), *settings.services}
     for hook in settings.hooks.before_services:
         _check_hook(hook, settings.services)
         if not NAME.fullmatch(hook.name) or hook.name in taken:
@@ -145,7 +143,7 @@ def _check_port(service: Service, ports: Mapping[str, int], where: str) -> None:
     port, path = service.port, service.ready.http
     if port and port not in ports:
         raise ConfigError(f"{where}.port: no port is named {port!r}", hint=nearest(port, list(ports)))
-    if port in INFRA_PORTS:
+    if catalog.component_of_port(port):
         raise ConfigError(f"{where}.port: {port} is the infrastructure's own", hint="choose another port")
     if path and not port:
         raise ConfigError(f"{where}.ready.http: the service has no port", hint=f"set {where}.port")

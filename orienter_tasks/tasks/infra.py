@@ -56,9 +56,9 @@ def down(ctx: InstanceContext, volumes: bool = False, yes: bool = False) -> None
 def status(ctx: InstanceContext, json: bool = False) -> None:
     """Show what each server of this instance is doing."""
     from orienter_tasks.commands import status as show
-    from orienter_tasks.settings.model import INFRA
+    from orienter_tasks.settings import catalog
 
-    show.status(ctx, list(INFRA), as_json=json)
+    show.status(ctx, catalog.names(), as_json=json)
 
 
 @task(
@@ -75,12 +75,12 @@ def logs(
 ) -> None:
     """Show the servers' logs."""
     from orienter_tasks.commands.logs import logs as show_logs
-    from orienter_tasks.settings.model import INFRA
+    from orienter_tasks.settings import catalog
 
-    names = service or list(INFRA)
+    names = service or catalog.names()
     for name in names:
-        if name not in INFRA:
-            raise ConfigError(f"-s {name}: no such server", hint=f"known: {', '.join(INFRA)}")
+        if name not in catalog.names():
+            raise ConfigError(f"-s {name}: no such server", hint=f"known: {', '.join(catalog.names())}")
     del follow  # told() knows whether it was given at all
     show_logs(
         ctx,

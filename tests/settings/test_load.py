@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from orienter_tasks.errors import ConfigError
-from orienter_tasks.settings.defaults import PORTS, SERVICES
+from orienter_tasks.settings.defaults import SERVICES, ports
 from orienter_tasks.settings.load import as_plain, backend_name, load_settings
 from orienter_tasks.settings.model import Service, Settings
 from orienter_tasks.settings.rules import check_ports
@@ -38,7 +38,7 @@ def hook(**keys: object) -> dict[str, Any]:
 def test_saying_nothing_gives_the_defaults(raw: object) -> None:
     settings = load_settings(raw)
     assert settings.project == "orienter"
-    assert settings.ports == PORTS
+    assert settings.ports == ports()
     assert list(settings.services) == list(SERVICES)
     assert settings.hooks.before_services == ()
     assert settings.instances.max == 9

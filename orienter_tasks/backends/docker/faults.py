@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.errors import CheckError, OrienterError
 from orienter_tasks.instance.variables import MASK
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +20,6 @@ MAJOR = re.compile(r"initialized by PostgreSQL version (\d+)")
 IN_USE = re.compile(r"bind\(\) to \S+:(\d+) failed .*in use")
 PORT_TAKEN = re.compile(r"already allocated|already in use|ports are not available", re.IGNORECASE)
 PORT = re.compile(r"(?:127\.0\.0\.1|0\.0\.0\.0):(\d+)")
-SECRETS = ("POSTGRES_PASSWORD", "MINIO_ROOT_PASSWORD")
 
 
 def ended(config: InstanceConfig, component: str, state: Mapping[str, Any], log: Sequence[str]) -> OrienterError:
@@ -68,8 +68,9 @@ def port_refused(log: Sequence[str]) -> int | None:
 def redacted(config: InstanceConfig, log: Sequence[str]) -> list[str]:
     """Hide the instance's passwords in the lines of a log; what equals the user's name is none worth hiding."""
     shown = list(log)
-    users = (config.variables["POSTGRES_USER"], config.variables["MINIO_ROOT_USER"])
-    for password in (config.variables[name] for name in SECRETS):
+    secrets = catalog.secrets()
+    users = [config.variables[name] for name in catalog.inputs() if name not in secrets]
+    for password in (config.variables[name] for name in secrets):
         if password and password not in users:
             shown = [line.replace(password, MASK) for line in shown]
     return shown

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.docker import labels, lookup
 from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFoundError, OrienterError
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.engine import Engine
     from orienter_tasks.backends.protocol import InstanceConfig
 
-DATA_COMPONENTS = ("postgres", "minio")
 DISK_USAGE_SECONDS = 5.0
 TYPED_DISK_USAGE = (1, 42)  # the first API version that can be asked about volumes alone
 
@@ -81,7 +81,7 @@ class Resources:
 
     def volumes(self) -> list[str]:
         """Name the volumes that are this instance's own."""
-        names = [self._config.instance.volume(component) for component in DATA_COMPONENTS]
+        names = [self._config.instance.volume(component) for component in catalog.with_data()]
         found = {name: lookup.volume(self._engine, name) for name in names}
         return [name for name, volume in found.items() if volume and labels.is_ours(volume["Labels"], self._config)]
 

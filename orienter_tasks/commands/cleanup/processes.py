@@ -21,7 +21,7 @@ from orienter_tasks.processes import tree
 from orienter_tasks.processes.describe import describe
 from orienter_tasks.processes.ending import await_end
 from orienter_tasks.processes.record import COMPONENT_MARKER, load, start_mark
-from orienter_tasks.settings.model import INFRA, SIDECARS
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 
 KILL_SECONDS = 5.0
 ANCESTOR = "this very command was started by it"
-SERVERS = (*INFRA, *SIDECARS)
-_TITLES = {"nginx": ("nginx", "minio"), "postgres": ("postgres",), "postmaster": ("postgres",)}
-_PLACE = re.compile(r"(?s)(/.+)/\.dev-data/instance-(\d{1,3})/(nginx|minio|postgres)")
+_PLACE = re.compile(r"(?s)(/.+)/\.dev-data/instance-(\d{1,3})/([a-z0-9_-]+)")
 _ID = re.compile(r"[0-9]{1,3}")
 _COMPOSE_PROJECT = re.compile(r"(.+)-instance-(\d+)")
 
@@ -145,7 +143,7 @@ def stop(things: Sequence[Thing], grace: float, late: Callable[[], Sequence[Thin
         CheckError: naming who survives.
     """
     for servers in (False, True):
-        _end([thing for thing in things if (thing.component in SERVERS) is servers], grace)
+        _end([thing for thing in things if bool(catalog.component_of(thing.component)) is servers], grace)
     deadline = time.monotonic() + KILL_SECONDS
     while (left := _alive(late())) and time.monotonic() < deadline:
         tree.send(left, signal.SIGKILL)
@@ -163,9 +161,10 @@ def _end(things: Sequence[Thing], grace: float) -> None:
         if process is None:
             continue
         record = load(Instance(thing.instance, Path(thing.root), thing.project, "", {}), thing.component)
-        alone = thing.component in SERVERS or (record is not None and record.alive() and not record.group)
+        server = catalog.component_of(thing.component)
+        alone = bool(server) or (record is not None and record.alive() and not record.group)
         if not (alone and _ppid(process) in {other.pid for other in processes}):
-            number = signal.SIGINT if thing.component == "postgres" else signal.SIGTERM
+            number = catalog.entry_of(server).stop_signal if server else signal.SIGTERM
             tree.send([process], record.stop_signal if record is not None else number)
     left = await_end(processes, grace)
     tree.send(left, signal.SIGKILL)
@@ -184,14 +183,13 @@ def _marked(process: psutil.Process) -> Found | None:
 
 
 def _server(process: psutil.Process) -> Found | None:
-    directories = _TITLES.get(process.name())
-    if directories is None or process.uids().real != os.getuid():
+    servers = {entry.name: server for entry in catalog.entries() if (server := entry.titles.get(process.name()))}
+    if not servers or process.uids().real != os.getuid():
         return None
     place = _PLACE.fullmatch(process.cwd())
-    if place is None or place[3] not in directories:
+    if place is None or place[3] not in servers:
         return None
-    component = "minio-front" if place[3] == "minio" else place[3]
-    return Found(process, component, int(place[2]), place[1])
+    return Found(process, servers[place[3]], int(place[2]), place[1])
 
 
 def _environ(process: psutil.Process) -> Mapping[str, str]:

@@ -13,7 +13,7 @@ from orienter_tasks.processes import tree
 from orienter_tasks.processes.daemons import running_on
 from orienter_tasks.processes.record import forget, load, load_all
 from orienter_tasks.processes.spawn import UNKNOWN_EXIT, describe_exit, ended_with
-from orienter_tasks.settings.model import INFRA, SIDECARS
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,11 +44,11 @@ def servers(situation: Situation) -> Iterator[Finding]:
             "problem", "servers", f"{config.instance} needs a name that is not its own: {name}", "inv instances"
         )
     up = [name for name, standing in standings.items() if standing.running]
-    services = sorted(tree.names(config.instance) - {*INFRA, *SIDECARS})
+    services = sorted(name for name in tree.names(config.instance) if not catalog.component_of(name))
     if not up and not services:
         yield Finding("ok", "servers", f"{config.instance} is stopped")
         return
-    for name in [name for name in INFRA if name not in up]:
+    for name in [name for name in catalog.names() if name not in up]:
         users = f", and {', '.join(services)} may need it" if services else ""
         yield Finding("problem", "servers", f"{name} of {config.instance} does not run{users}", "inv infra.up")
     yield from _logins(config, up)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.backends.docker import labels, spec
-from orienter_tasks.backends.docker.resources import DATA_COMPONENTS
 from orienter_tasks.errors import CheckError
 from orienter_tasks.instance.variables import is_secret
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from orienter_tasks.backends.docker.placement import Placement
@@ -45,13 +45,13 @@ def _wanted(config: InstanceConfig, placed: Placement) -> dict[str, Any]:
                 "name": instance.volume(component),
                 "labels": labels.of_volume(instance, component),
             }
-            for component in DATA_COMPONENTS
+            for component in catalog.with_data()
         },
     }
 
 
 def _service(one: ContainerSpec, config: InstanceConfig) -> dict[str, Any]:
-    keys = {config.instance.volume(component): labels.volume_key(component) for component in DATA_COMPONENTS}
+    keys = {config.instance.volume(component): labels.volume_key(component) for component in catalog.with_data()}
     mounts = [f"{keys.get(mount.source, mount.source)}:{mount.target}:{mount.mode}" for mount in one.mounts]
     network = {"networks": [labels.COMPOSE_NETWORK]} if one.network else {"network_mode": "host"}
     return {

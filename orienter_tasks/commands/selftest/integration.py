@@ -17,7 +17,7 @@ from orienter_tasks.lifecycle.stop import stop_instance
 from orienter_tasks.machine import ports
 from orienter_tasks.processes import tree
 from orienter_tasks.processes.describe import describe
-from orienter_tasks.settings.model import INFRA, INFRA_PORTS
+from orienter_tasks.settings import catalog
 from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:
@@ -75,10 +75,10 @@ def start_all(contexts: Sequence[InstanceContext]) -> None:
         for ctx in contexts:
             startup = ctx.begin()
             apply(ctx.config, ctx.backend)
-            startup.check(INFRA)
+            startup.check(catalog.names())
             startup.runner.add(ctx.plan.infra)  # it starts in threads of its own
         for ctx in contexts:
-            ctx.begin().runner.wait(INFRA)
+            ctx.begin().runner.wait(catalog.names())
             ctx.finish()
     except BaseException:
         for ctx in contexts:
@@ -157,7 +157,7 @@ def nothing_left(configs: Sequence[InstanceConfig]) -> str:
     left = []
     for config in configs:
         left += [describe(process) for process in tree.members(config.instance)]
-        held = {name: config.instance.ports[name] for name in INFRA_PORTS}
+        held = {name: config.instance.ports[name] for name in catalog.ports()}
         left += [f"port {port} ({name})" for name, port in held.items() if not ports.is_free(port)]
         left += [str(path) for path in (config.instance.root,) if path.exists()]
         left += _resources(config)

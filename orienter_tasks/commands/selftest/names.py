@@ -14,7 +14,8 @@ from orienter_tasks.instance.export import render
 from orienter_tasks.instance.model import make_instance
 from orienter_tasks.instance.variables import derive, expand, expand_all, masked
 from orienter_tasks.services.service import why_skipped
-from orienter_tasks.settings.model import HIGHEST_PORT, INFRA
+from orienter_tasks.settings import catalog
+from orienter_tasks.settings.model import HIGHEST_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -160,8 +161,8 @@ def _names(premises: Premises, number: int) -> list[str]:
 
 def _docker_names(instance: Instance) -> list[str]:
     return [
-        *(instance.container(component) for component in INFRA),
-        *(instance.volume(component) for component in ("postgres", "minio")),
+        *(instance.container(component) for component in catalog.names()),
+        *(instance.volume(component) for component in catalog.with_data()),
         instance.network,
         instance.compose_project,
     ]

@@ -25,9 +25,9 @@ from orienter_tasks.lifecycle.context import InstanceContext, RunOptions
 from orienter_tasks.lifecycle.stop import stop_instance
 from orienter_tasks.machine import directories, ports
 from orienter_tasks.machine.state import is_locked, locked, private_dir, write_private
-from orienter_tasks.settings.defaults import PORTS, SERVICES
+from orienter_tasks.settings import catalog
+from orienter_tasks.settings.defaults import SERVICES, ports as default_ports
 from orienter_tasks.settings.load import load_settings
-from orienter_tasks.settings.model import INFRA_PORTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -155,7 +155,7 @@ def _lock_name(host: Path) -> str:
 def raw_of(settings: Settings) -> dict[str, Any]:
     """Write settings in invoke.yaml's shape; loading that gives the same settings."""
     raw: dict[str, Any] = msgspec.to_builtins(settings)
-    raw["ports"] |= dict.fromkeys(PORTS.keys() - raw["ports"].keys())
+    raw["ports"] |= dict.fromkeys(default_ports().keys() - raw["ports"].keys())
     raw["services"] |= dict.fromkeys(SERVICES.keys() - raw["services"].keys())
     if load_settings(raw) != settings:
         raise RuntimeError("the settings cannot be written down")
@@ -172,7 +172,7 @@ def free_ids(settings: Settings, claims: Sequence[Claim], count: int) -> list[in
     found: list[int] = []
     for number in range(settings.instances.max, -1, -1):
         plan = port_plan(settings, number)
-        wanted = {plan[name] for name in INFRA_PORTS}
+        wanted = {plan[name] for name in catalog.ports()}
         if not wanted & claimed and all(ports.is_free(port) and ports.may_bind(port) for port in wanted):
             found.append(number)
         if len(found) == count:

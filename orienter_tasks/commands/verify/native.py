@@ -11,7 +11,7 @@ from orienter_tasks.commands.verify.snapshot import Actor, Place
 from orienter_tasks.processes.census import descendants, read
 from orienter_tasks.processes.describe import describe
 from orienter_tasks.processes.record import COMPONENT_MARKER, load_all
-from orienter_tasks.settings.model import INFRA, SIDECARS
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,12 +21,8 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.instance.model import Instance
 
-SERVERS = (*INFRA, *SIDECARS)
 ROOT = "AI_INSTANCE_ROOT"
 NAMED = ("AI_INSTANCE_ID", ROOT)
-CARRIED = (*NAMED, "POSTGRES_DB", "S3_BUCKET")
-DATA = {"postgres": "", "minio": "data"}
-"""Below the working directory of its leader, where the files of an embedded server are."""
 
 
 def actors(config: InstanceConfig, processes: Sequence[psutil.Process]) -> list[Actor]:
@@ -60,10 +56,10 @@ def _wrong(environ: Mapping[str, str], component: str, config: InstanceConfig) -
     Servers get the two that name the instance, and their children (such as nginx's workers) write their titles over
     them: those are known by descent.
     """
-    server = component in SERVERS
+    server = bool(catalog.component_of(component))
     if server and COMPONENT_MARKER not in environ:
         return ()
-    wanted = NAMED if server else CARRIED
+    wanted = NAMED if server else (*NAMED, *catalog.numbered())
     # what was started before the checkout was moved has its former path
     right = {name: config.instance.roots if name == ROOT else (config.variables[name],) for name in wanted}
     return tuple(
@@ -73,16 +69,16 @@ def _wrong(environ: Mapping[str, str], component: str, config: InstanceConfig) -
     )
 
 
-def places(instance: Instance, listed: Sequence[str] = ("postgres", "minio")) -> list[Place]:
+def places(instance: Instance, listed: Sequence[str] | None = None) -> list[Place]:
     """Find where the embedded servers that run really keep their files."""
     import psutil
 
     found = []
     for record in load_all(instance):
-        if record.component not in listed or not record.alive():
+        if record.component not in (catalog.with_data() if listed is None else listed) or not record.alive():
             continue
         cwd = psutil.Process(record.pid).cwd()
-        source = os.path.join(cwd, DATA[record.component]).rstrip("/")  # noqa: PTH118 - as the system tells it
+        source = os.path.join(cwd, catalog.entry_of(record.component).files).rstrip("/")  # noqa: PTH118 - as the system tells it
         found.append(place(record.component, source, instance))
     return found
 

@@ -1,0 +1,183 @@
+"""The catalog of infrastructure: the facts of each component that every layer may need, before its code is loaded.
+
+`orienter_tasks.infra.all.register` enters a component, a built-in one and a host's own alike. Hosts do that in their
+tasks.py, so whoever needs the names asks when a task runs, never at import.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogEntry:
+    """The facts of one component.
+
+    The values of `defaults` and `variables` may hold `${NAME}` for another variable of the instance and
+    `${section.key}` for a setting; what is put into an address (`scheme://…`) is percent-encoded.
+
+    Attributes:
+        name: names its container, its data and its record.
+        ports: its ports' names and bases; it serves on the first.
+        image: its Docker image, unless the settings name another.
+        awaited: whether hooks wait for it; such components are started first.
+        data: whether it keeps data: a volume in Docker, else a directory of its name below DATA_DIR.
+        files: where the embedded server keeps them below that directory.
+        further_processes: names of native processes beside the one that is named like the component.
+        titles: programs that write their titles over their environments, and which of its processes that is: those
+            are known by their working directory.
+        stop_signal: ends its native processes gracefully.
+        secrets: those of `defaults` that are passwords.
+        defaults: variables that `.env` and the environment may set, and their values where neither does.
+        numbered: variables that end in the instance's id: the base before it, which `.env` may set, and the separator.
+        variables: variables that follow from the others.
+    """
+
+    name: str
+    ports: Mapping[str, int]
+    image: str
+    awaited: bool = True
+    data: bool = False
+    files: str = ""
+    further_processes: Sequence[str] = ()
+    titles: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: signal.Signals = signal.SIGTERM
+    secrets: Sequence[str] = ()
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    numbered: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def port(self) -> str:
+        """The name of the port on which it serves."""
+        return next(iter(self.ports))
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """The names of its native processes' records, its main one's first."""
+        return (self.name, *self.further_processes)
+
+
+POSTGRES = CatalogEntry(
+    name="postgres",
+    ports={"postgres": 5432},
+    image="postgres:16-alpine",
+    data=True,
+    titles={"postgres": "postgres", "postmaster": "postgres"},
+    stop_signal=signal.SIGINT,  # disconnects its clients
+    secrets=("POSTGRES_PASSWORD",),
+    defaults={"POSTGRES_USER": "${database.user}", "POSTGRES_PASSWORD": "${database.password}"},
+    numbered={"POSTGRES_DB": ("${database.name}", "_")},
+    variables={
+        "DATABASE_URL": "postgresql://${POSTGRES_USER}:${POSTGRES_PASSWORD}@127.0.0.1:${POSTGRES_PORT}/${POSTGRES_DB}",
+    },
+)
+MINIO = CatalogEntry(
+    name="minio",
+    ports={"minio_api": 9000, "minio_console": 9001},
+    image="minio/minio:RELEASE.2025-09-07T16-13-09Z",
+    data=True,
+    files="data",
+    further_processes=("minio-front",),
+    titles={"nginx": "minio-front"},
+    secrets=("MINIO_ROOT_PASSWORD",),
+    defaults={"MINIO_ROOT_USER": "${storage.user}", "MINIO_ROOT_PASSWORD": "${storage.password}"},
+    numbered={"S3_BUCKET": ("${storage.bucket}", "-")},
+    variables={
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:${MINIO_API_PORT}",
+        "AWS_ACCESS_KEY_ID": "${MINIO_ROOT_USER}",
+        "AWS_SECRET_ACCESS_KEY": "${MINIO_ROOT_PASSWORD}",
+        "AWS_REGION": "${storage.region}",
+        # newer SDKs send and expect checksums that other S3 servers than AWS's do not all know
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+    },
+)
+NGINX = CatalogEntry(
+    name="nginx",
+    ports={"nginx": 80},
+    image="nginx:alpine",
+    awaited=False,
+    titles={"nginx": "nginx"},
+)
+
+_entries: dict[str, CatalogEntry] = {}
+
+
+def add(entry: CatalogEntry) -> None:
+    """Enter a component, in place of a former one of its name.
+
+    Raises:
+        ValueError: one of its names is another component's.
+    """
+    others = [other for other in _entries.values() if other.name != entry.name]
+    taken = {name for other in others for name in (*other.ports, *other.processes)}
+    clash = sorted(taken & {*entry.ports, *entry.processes})
+    if clash:
+        raise ValueError(f"{', '.join(clash)} of {entry.name} is the name of another component's port or process")
+    _entries[entry.name] = entry
+
+
+def entries() -> Sequence[CatalogEntry]:
+    """Return the facts of all components, in the order in which they are listed everywhere."""
+    return list(_entries.values())
+
+
+def entry_of(name: str) -> CatalogEntry:
+    """Return the facts of a component that is in the catalog."""
+    return _entries[name]
+
+
+def names() -> list[str]:
+    """Name all components."""
+    return list(_entries)
+
+
+def with_data() -> list[str]:
+    """Name the components that keep data."""
+    return [entry.name for entry in _entries.values() if entry.data]
+
+
+def awaited() -> list[str]:
+    """Name the components that hooks wait for."""
+    return [entry.name for entry in _entries.values() if entry.awaited]
+
+
+def ports() -> dict[str, int]:
+    """Return the bases of all components' ports."""
+    return {name: base for entry in _entries.values() for name, base in entry.ports.items()}
+
+
+def inputs() -> list[str]:
+    """Name the variables that `.env` and the environment may set."""
+    return [name for entry in _entries.values() for name in entry.defaults]
+
+
+def secrets() -> list[str]:
+    """Name the variables that hold the components' passwords."""
+    return [name for entry in _entries.values() for name in entry.secrets]
+
+
+def numbered() -> list[str]:
+    """Name the variables that end in the instance's id."""
+    return [name for entry in _entries.values() for name in entry.numbered]
+
+
+def component_of_port(port: str) -> str:
+    """Name the component that a port of that name belongs to; "" for any other port."""
+    return next((entry.name for entry in _entries.values() if port in entry.ports), "")
+
+
+def processes() -> list[str]:
+    """Name all components' native processes."""
+    return [process for entry in _entries.values() for process in entry.processes]
+
+
+def component_of(process: str) -> str:
+    """Name the component that a native process of that name is part of; "" for a service's or hook's."""
+    return next((entry.name for entry in _entries.values() if process in entry.processes), "")
