@@ -141,11 +141,11 @@ def _begun(host: BenchHost) -> Iterator[InstanceContext]:
     os.environ.update(host.environ)
     try:
         ctx = InstanceContext(host.main.path, host.settings(), options=RunOptions(quiet=True))
-        ctx.begin()
+        start = ctx.begin()
         try:
             yield ctx
         finally:
-            ctx.finish()
+            start.finish()
     finally:
         os.environ.clear()
         os.environ.update(own)
@@ -153,7 +153,8 @@ def _begun(host: BenchHost) -> Iterator[InstanceContext]:
 
 def _in_order(ctx: InstanceContext) -> Sequence[Component]:
     """Sort the components so that each stands after what it needs."""
-    left = {part.name: part for part in (*ctx.plan.infra, *ctx.plan.hooks, *ctx.plan.services)}
+    plan = ctx.current.plan
+    left = {part.name: part for part in (*plan.infra, *plan.hooks, *plan.services)}
     ordered: list[Component] = []
     while left:
         free = [part for part in left.values() if not set(part.needs) & left.keys()]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
-from orienter_tasks.errors import ConfigError, NotFoundError
 from orienter_tasks.tasks.task import task
 
 if TYPE_CHECKING:
@@ -18,78 +16,30 @@ JSON_HELP = "Print one JSON document instead."
 @task()
 def init(ctx: InstanceContext) -> None:
     """Make .env if there is none: a copy of the main checkout's, or of .env.example with generated secrets."""
-    from orienter_tasks.instance.dotenv import create
-    from orienter_tasks.machine import worktree
+    from orienter_tasks.commands import env
 
-    new = create(worktree.read(ctx.root))
-    if new is None:
-        return
-    ctx.forget_dotenv()
-    made = f", with generated {', '.join(new.generated)}" if new.generated else ""
-    ctx.report.note(f".env: {new.source}{made}")
+    env.init(ctx)
 
 
 @task(help={"json": JSON_HELP, "reveal": "Show secrets as they are."})
 def show(ctx: InstanceContext, json: bool = False, reveal: bool = False) -> None:
     """Show this instance: id, ports, names, directories and variables."""
-    from orienter_tasks.instance.variables import masked
-    from orienter_tasks.machine import worktree
+    from orienter_tasks.commands import env
 
-    variables, instance = ctx.variables, ctx.instance
-    shown = {name: value if reveal else masked(name, value) for name, value in sorted(variables.values.items())}
-    if json:
-        ctx.report.json(
-            {
-                "id": instance.id,
-                "source": ctx.identity.source,
-                "project": instance.project,
-                "worktree": instance.worktree,
-                "root": str(instance.root),
-                "branch": worktree.branch(instance.root),
-                "url": instance.url,
-                "backend": ctx.claim.backend,
-                "variables": shown,
-                "origins": dict(variables.origins),
-                "ignored": sorted(variables.ignored),
-            }
-        )
-        return
-    ctx.report.box(
-        f"instance {instance.id}",
-        [
-            ("page", instance.url),
-            ("checkout", str(instance.root)),
-            ("id from", ctx.identity.source),
-            ("branch", worktree.branch(instance.root) or "–"),
-            ("backend", ctx.claim.backend or "not started yet"),
-        ],
-    )
-    rows = [(name, value, variables.origins.get(name, "")) for name, value in shown.items()]
-    ctx.report.table(("variable", "value", "from"), rows)
-    for name in sorted(variables.ignored):
-        ctx.report.warn(f".env sets {name}, but it is derived from the instance's id: that line is ignored")
+    env.show(ctx, as_json=json, reveal=reveal)
 
 
 @task(pre=[init], help={"format": "One of sh, fish, dotenv, json."})
 def export(ctx: InstanceContext, format: str = "sh") -> None:
     """Print the variables for a shell: eval "$(inv env.export)"."""
-    from orienter_tasks.instance.export import FORMATS, render
-    from orienter_tasks.settings.rules import nearest
+    from orienter_tasks.commands import env
 
-    known = next((known for known in FORMATS if known == format), None)
-    if known is None:
-        raise ConfigError(f"--format: {format!r} is no format", hint=nearest(format, FORMATS))
-    ctx.report.answer(render(ctx.variables.values, known))
+    env.export(ctx, format)
 
 
 @task(pre=[init], name="exec")
 def exec_(ctx: InstanceContext) -> None:
     """Run a command with this instance's variables: inv env.exec -- CMD…."""
-    command = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
-    if not command:
-        raise ConfigError("there is no command", hint="write it behind two dashes: inv env.exec -- psql")
-    environ = ctx.variables.over(os.environ)
-    try:
-        os.execvpe(command[0], command, environ)  # noqa: S606 - the user's own command, without a shell
-    except OSError as error:
-        raise NotFoundError(f"{command[0]!r} cannot be run: {error.strerror}") from error
+    from orienter_tasks.commands import env
+
+    env.execute(ctx, sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else [])

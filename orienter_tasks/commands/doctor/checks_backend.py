@@ -56,7 +56,7 @@ def backend(situation: Situation) -> Iterator[Finding]:
         )
     if situation.config is not None:
         try:
-            choice.require(name, situation.config)
+            choice.require(name, situation.config.settings, situation.config.instance)
         except BackendError as error:
             yield Finding("problem", "backend", str(error), error.hint)
             return

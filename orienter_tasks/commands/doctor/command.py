@@ -32,10 +32,10 @@ def consult(ctx: InstanceContext, *, fix: bool, yes: bool, as_json: bool) -> Non
         ConfigError: nobody can be asked.
         CheckError: there is a problem, also after fixing.
     """
-    findings = examine(ctx.anew())
+    findings = examine(ctx.fresh_copy())
     done = _fixed(ctx.report, findings, yes=yes, may_ask=not as_json) if fix else []
     if done:
-        findings = examine(ctx.anew())
+        findings = examine(ctx.fresh_copy())
     if as_json:
         ctx.report.json(_document(findings, done))
     else:

@@ -22,12 +22,19 @@ if TYPE_CHECKING:
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.identity.claims import Claim
-    from orienter_tasks.identity.resolve import Identity
     from orienter_tasks.lifecycle.context import InstanceContext
     from orienter_tasks.machine.worktree import Worktree
     from orienter_tasks.settings.model import BackendChoice, Settings
 
     T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which instance the checkout is, and what decides on its id."""
+
+    source: str
+    claim: Claim
 
 
 @dataclass(frozen=True)
@@ -112,8 +119,8 @@ def read(ctx: InstanceContext) -> tuple[Situation, list[Finding]]:
     dotenv = told(".env", lambda: read_dotenv(ctx.root / ".env"))
     claims = told("claims", ctx.claims.read)
     ready = settings is not None and dotenv is not None and claims is not None
-    identity = told("instance", lambda: ctx.identity) if ready else None
-    config = told("variables", lambda: ctx.config) if identity is not None else None
+    identity = told("instance", lambda: Identity(ctx.source_of_id, ctx.current.claim)) if ready else None
+    config = told("variables", lambda: ctx.current.config) if identity is not None else None
     asked = told("backend", lambda: choice.wanted(ctx.settings, os.environ, ctx.options.backend)) if ready else None
     values, broken = dotenv or ({}, [])
     findings += [Finding("warning", "instance", text) for text in heard.warnings if not text.startswith(".env: ")]

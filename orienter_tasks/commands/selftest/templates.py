@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 from orienter_tasks.backends.docker import placement
 from orienter_tasks.backends.nginx.configuration import check, config_dir, plan
 from orienter_tasks.backends.nginx.health import health_token
-from orienter_tasks.backends.protocol import InstanceConfig, NginxFacts
+from orienter_tasks.backends.protocol import NginxFacts
 from orienter_tasks.commands.selftest import sandbox as throwaway
 from orienter_tasks.commands.selftest.compose_diff import compare
 from orienter_tasks.commands.selftest.outcome import Outcome, Premises, prove
 from orienter_tasks.errors import CheckError
 from orienter_tasks.infra import choice, compose
 from orienter_tasks.instance.model import make_instance
-from orienter_tasks.instance.variables import derive
+from orienter_tasks.lifecycle.config import configure
 from orienter_tasks.machine.ports import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.settings.model import BackendName
 
 THREADS = 4
@@ -88,9 +89,7 @@ def compose_agrees(root: Path, premises: Premises, parse: Callable[[str], Any]) 
 
 
 def _config(root: Path, premises: Premises, number: int) -> InstanceConfig:
-    instance = make_instance(premises.settings, number, root)
-    variables = derive(instance, premises.settings, premises.dotenv, {})
-    return InstanceConfig(instance, premises.settings, variables)
+    return configure(make_instance(premises.settings, number, root), premises.settings, premises.dotenv, {})
 
 
 def _facts(config: InstanceConfig, kind: str) -> NginxFacts:

@@ -92,7 +92,7 @@ def test_placeholders(patient: Patient) -> None:
 def test_placeholders_of_an_instance_that_has_data(patient: Patient) -> None:
     write(patient, "POSTGRES_PASSWORD=change-me\n")
     ctx = patient.context()
-    ctx.claims.update(ctx.claim.token, backend="embedded")
+    ctx.claims.update(ctx.current.claim.token, backend="embedded")
     assert "inv infra.down --volumes" in only(patient.ask(secrets), "warning").remedy
 
 

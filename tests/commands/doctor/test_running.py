@@ -65,7 +65,7 @@ def orphans(patient: Patient) -> list[Finding]:
 
 def test_processes_of_a_checkout_that_is_gone(patient: Patient, make_worktree: MakeWorktree) -> None:
     gone = Patient(make_worktree(patient.root, "gone"))
-    gone.context().claim  # noqa: B018 - this claims
+    gone.context().current.claim  # noqa: B018 - this claims
     handle = gone.start("web", *SLEEP)
     assert [one.what.startswith("not seen") for one in orphans(patient)] == [True, False]
     shutil.rmtree(gone.root)
