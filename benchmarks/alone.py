@@ -35,9 +35,9 @@ PATIENCE = 60.0
 def starts(host: BenchHost) -> dict[str, float]:
     """Start the stopped main checkout's components one after the other; return each one's seconds until ready."""
     with _begun(host) as ctx:
-        from orienter_tasks.commands.start import bring_nginx_up_to_date
+        from orienter_tasks.commands.nginx import bring_up_to_date
 
-        bring_nginx_up_to_date(ctx)
+        bring_up_to_date(ctx)
         return {part.name: _start(part) for part in _in_order(ctx)}
 
 
@@ -47,9 +47,9 @@ def side_by_side(host: BenchHost) -> float:
     Nothing else is done: no claim, lock, rendering or look at what runs. No start on this machine is much quicker.
     """
     with _begun(host) as ctx:
-        from orienter_tasks.commands.start import bring_nginx_up_to_date
+        from orienter_tasks.commands.nginx import bring_up_to_date
 
-        bring_nginx_up_to_date(ctx)
+        bring_up_to_date(ctx)
         parts = _in_order(ctx)
         started: dict[str, Future[float]] = {}
 
