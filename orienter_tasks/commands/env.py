@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from orienter_tasks.errors import ConfigError, NotFoundError
 from orienter_tasks.instance.variables import masked
 from orienter_tasks.machine import worktree
+from orienter_tasks.output.tables import Column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,7 +88,11 @@ def _print(ctx: InstanceContext, source: str, shown: Mapping[str, str]) -> None:
             ("backend", ctx.current.claim.backend or "not started yet"),
         ],
     )
-    rows = [(name, value, variables.origins.get(name, "")) for name, value in shown.items()]
-    ctx.report.table(("variable", "value", "from"), rows)
+    columns: tuple[Column[str], ...] = (
+        Column("variable", str),
+        Column("value", shown.__getitem__),
+        Column("from", lambda name: variables.origins.get(name, "")),
+    )
+    ctx.report.table(columns, list(shown))
     for name in sorted(variables.ignored):
         ctx.report.warn(f".env sets {name}, but it is derived from the instance's id: that line is ignored")

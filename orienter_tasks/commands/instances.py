@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.identity import checkouts
-from orienter_tasks.identity.checkouts import State
+from orienter_tasks.identity.checkouts import CheckoutState
 from orienter_tasks.observe import inventory
-from orienter_tasks.observe.disk import Gauge
-from orienter_tasks.output import live
+from orienter_tasks.observe.disk import Disk, Gauge
+from orienter_tasks.output import live, tables
 from orienter_tasks.output.console import redrawable
+from orienter_tasks.output.tables import Column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,16 +28,7 @@ if TYPE_CHECKING:
     from orienter_tasks.identity.checkouts import Checkout
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.lifecycle.context import InstanceContext
-    from orienter_tasks.observe.disk import Disk
     from orienter_tasks.observe.inventory import Found
-
-COLUMNS = (
-    *("id", "worktree", "branch", "state", "url", "backend", "services"),
-    *("memory", "data", "logs", "up", "last used"),
-)
-DROPPABLE = ("logs", "last used", "backend", "branch", "data", "up", "memory", "services")
-LEAST = {"worktree": 14, "branch": 12, "state": 9}
-RIGHT = ("id", "services", "memory", "data", "logs", "up", "last used")
 
 GLANCE = 0.3  # how long a table waits for sizes on disk
 THOROUGH = 6.0  # and a document, which nobody looks at; the engine itself is given five
@@ -45,32 +37,37 @@ DISK_ROUNDS = 5  # in a live table, sizes are measured anew every so many readin
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListedInstance:
     """An instance, and what became of its checkout."""
 
     found: Found
     checkout: Checkout
 
     @property
+    def disk(self) -> Disk:
+        """What it takes on disk, as far as it is known."""
+        return self.found.disk or Disk(None, None)
+
+    @property
     def state(self) -> str:
         """What it is doing; or where its checkout is, if it is not where it was."""
         away = self.checkout.state
-        if away is State.HERE or self.found.state == "conflict":
+        if away is CheckoutState.HERE or self.found.state == "conflict":
             return self.found.state
-        return "orphaned" if away is State.GONE else away.value
+        return "orphaned" if away is CheckoutState.GONE else away.value
 
 
 @dataclass(frozen=True)
 class Overview:
     """All instances, and what could not be seen."""
 
-    entries: Sequence[Entry]
+    entries: Sequence[ListedInstance]
     unseen: Sequence[str]
 
     @property
     def notes(self) -> list[str]:
         """What the user should know besides."""
-        away = [entry for entry in self.entries if entry.checkout.state is not State.HERE]
+        away = [entry for entry in self.entries if entry.checkout.state is not CheckoutState.HERE]
         return [f"not seen: {unseen}" for unseen in self.unseen] + [
             f"{entry.found.instance}: {entry.checkout.reason} → {checkouts.remedy(entry.found.claim, entry.checkout)}"
             for entry in away
@@ -99,7 +96,7 @@ def show(ctx: InstanceContext, *, watch: bool, as_json: bool) -> None:
         documents = [_document(entry) for entry in overview.entries]
         ctx.report.json({"instances": documents, "unseen": list(overview.unseen)})
     elif overview.entries:
-        ctx.report.table(COLUMNS, _rows(overview), droppable=DROPPABLE, least=LEAST, right=RIGHT)
+        ctx.report.table(columns(overview), overview.entries)
         for line in overview.last_words:
             ctx.report.answer(line)
     else:
@@ -117,11 +114,10 @@ def _overview(taken: inventory.Inventory, sizes: dict[str, Disk]) -> Overview:
     claims = [found.claim for found in taken.instances]
     hints = [Path(claim.root) for claim in claims]
     entries = [
-        Entry(replace(found, disk=sizes.get(found.claim.token)), checkouts.judge(found.claim, hints))
+        ListedInstance(replace(found, disk=sizes.get(found.claim.token)), checkouts.judge(found.claim, hints))
         for found in taken.instances
     ]
-    disks = [(entry.found.instance, entry.found.disk) for entry in entries]
-    untold = [str(instance) for instance, disk in disks if disk is None or None in (disk.data, disk.logs)]
+    untold = [str(entry.found.instance) for entry in entries if None in (entry.disk.data, entry.disk.logs)]
     unseen = list(taken.unseen)
     if untold:
         unseen.append(f"sizes on disk of {', '.join(untold)}: not all could be counted in time")
@@ -137,10 +133,8 @@ def _watch(ctx: InstanceContext, *, as_json: bool) -> None:
     from rich.text import Text
 
     def draw(overview: Overview) -> Table:
-        from orienter_tasks.output import tables
-
         width = ctx.report.console(sys.stdout).width
-        table = tables.drawn(COLUMNS, _rows(overview), width, droppable=DROPPABLE, least=LEAST, right=RIGHT)
+        table = tables.drawn(columns(overview), overview.entries, width)
         table.title, table.title_justify = f"Instances: {len(overview.entries)}  Ctrl-C ends", "left"
         table.caption, table.caption_justify = Text("\n".join(overview.notes), "yellow"), "left"
         return table
@@ -163,32 +157,41 @@ def _readings(ctx: InstanceContext) -> Iterator[Overview]:
                     break
 
 
-def _rows(overview: Overview) -> list[list[str]]:
+def columns(overview: Overview) -> list[Column[ListedInstance]]:
+    """Describe the table; ids have their project in front where there are several."""
     several = len({entry.found.instance.project for entry in overview.entries}) > 1
-    return [_row(entry, several=several) for entry in overview.entries]
-
-
-def _row(entry: Entry, *, several: bool) -> list[str]:
-    one, (up, of) = entry.found, entry.found.services_up
-    failed = [f"{part.name} {part.end}" for part in one.parts if part.end] if entry.state == "partial" else []
-    instance, disk = one.instance, one.disk
     return [
-        f"{instance.project}/{instance.id}" if several else str(instance.id),
-        instance.worktree,
-        one.branch or "–",
-        f"{entry.state}, {', '.join(failed)}" if failed else entry.state,
-        instance.url,
-        one.backend or "–",
-        f"{up}/{of}" if of else "–",
-        inventory.megabytes(one.memory),
-        inventory.space(disk.data if disk else None),
-        inventory.space(disk.logs if disk else None),
-        inventory.ago(one.since) or "–",
-        f"{inventory.ago(one.used_at)} ago",
+        Column("id", lambda entry: _name(entry, several=several), right=True),
+        Column("worktree", lambda entry: entry.found.instance.worktree, least=14),
+        Column("branch", lambda entry: entry.found.branch or "–", least=12, drop=4),
+        Column("state", _state, least=9),
+        Column("url", lambda entry: entry.found.instance.url),
+        Column("backend", lambda entry: entry.found.backend or "–", drop=3),
+        Column("services", _services, drop=8, right=True),
+        Column("memory", lambda entry: inventory.megabytes(entry.found.memory), drop=7, right=True),
+        Column("data", lambda entry: inventory.space(entry.disk.data), drop=5, right=True),
+        Column("logs", lambda entry: inventory.space(entry.disk.logs), drop=1, right=True),
+        Column("up", lambda entry: inventory.ago(entry.found.since) or "–", drop=6, right=True),
+        Column("last used", lambda entry: f"{inventory.ago(entry.found.used_at)} ago", drop=2, right=True),
     ]
 
 
-def _document(entry: Entry) -> dict[str, object]:
+def _name(entry: ListedInstance, *, several: bool) -> str:
+    instance = entry.found.instance
+    return f"{instance.project}/{instance.id}" if several else str(instance.id)
+
+
+def _state(entry: ListedInstance) -> str:
+    failed = [f"{part.name} {part.end}" for part in entry.found.parts if part.end] if entry.state == "partial" else []
+    return ", ".join([entry.state, *failed])
+
+
+def _services(entry: ListedInstance) -> str:
+    up, of = entry.found.services_up
+    return f"{up}/{of}" if of else "–"
+
+
+def _document(entry: ListedInstance) -> dict[str, object]:
     checkout = entry.checkout
     place = str(checkout.place) if checkout.place is not None else None
     told = {"state": checkout.state.value, "reason": checkout.reason, "place": place}

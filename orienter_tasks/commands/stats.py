@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from orienter_tasks.errors import BackendError, NotFoundError
 from orienter_tasks.observe.inventory import megabytes
 from orienter_tasks.observe.usage import Usage, container_sample, process_samples, usage
-from orienter_tasks.output import live
+from orienter_tasks.output import live, tables
 from orienter_tasks.output.console import fancy
+from orienter_tasks.output.tables import Column
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
     from orienter_tasks.lifecycle.context import InstanceContext
     from orienter_tasks.observe.usage import Sample
 
-COLUMNS = ("component", "memory", "cpu", "processes")
+COLUMNS: tuple[Column[Usage], ...] = (
+    Column("component", lambda one: one.component),
+    Column("memory", lambda one: megabytes(one.memory), right=True),
+    Column("cpu", lambda one: "–" if one.cpu is None else f"{one.cpu:.1f} %", right=True),
+    Column("processes", lambda one: str(one.processes), right=True),
+)
 INTERVAL = 1.0
 THREADS = 8
 
@@ -78,8 +84,7 @@ def show(ctx: InstanceContext, *, as_json: bool) -> None:
     if as_json:
         ctx.report.json(_document(ctx.current.instance, usages))
     else:
-        rows = [_row(one) for one in _with_sum(usages)]
-        ctx.report.table(COLUMNS, rows, title=str(ctx.current.instance), right=COLUMNS[1:])
+        ctx.report.table(COLUMNS, _with_sum(usages), title=str(ctx.current.instance))
 
 
 def _containers(ctx: InstanceContext) -> dict[str, str]:
@@ -99,10 +104,8 @@ def _containers(ctx: InstanceContext) -> dict[str, str]:
 
 
 def _drawn(ctx: InstanceContext, usages: Sequence[Usage]) -> Table:
-    from orienter_tasks.output import tables
-
     width = ctx.report.console(sys.stdout).width
-    table = tables.drawn(COLUMNS, [_row(one) for one in _with_sum(usages)], width, right=COLUMNS[1:])
+    table = tables.drawn(COLUMNS, _with_sum(usages), width)
     table.title, table.title_justify = f"{ctx.current.instance}  Ctrl-C ends", "left"
     return table
 
@@ -117,10 +120,6 @@ def _with_sum(usages: Sequence[Usage]) -> list[Usage]:
         sum(known) if known else None,
     )
     return [*usages, total]
-
-
-def _row(one: Usage) -> list[str]:
-    return [one.component, megabytes(one.memory), "–" if one.cpu is None else f"{one.cpu:.1f} %", str(one.processes)]
 
 
 def _document(instance: Instance, usages: Sequence[Usage]) -> dict[str, object]:

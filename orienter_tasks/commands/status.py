@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orienter_tasks.observe import inventory
+from orienter_tasks.output.tables import Column
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.observe.parts import Part
 
 NO_CONSOLE = "no console"
-STATUS_COLUMNS = ("component", "state", "port", "what", "up", "memory")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A component that runs, or should."""
+
+    name: str
+    state: str
+    port: str
+    what: str
+    part: Part | None = None
+
+
+COLUMNS: tuple[Column[Row], ...] = (
+    Column("component", lambda row: row.name),
+    Column("state", lambda row: row.state),
+    Column("port", lambda row: row.port),
+    Column("what", lambda row: row.what, wrap=True),
+    Column("up", lambda row: inventory.ago(row.part.started_at) if row.part else ""),
+    Column("memory", lambda row: inventory.megabytes(row.part.memory) if row.part and row.part.running else "", drop=1),
+)
 
 
 def status(ctx: InstanceContext, names: Sequence[str], *, as_json: bool) -> bool:
@@ -29,9 +52,8 @@ def status(ctx: InstanceContext, names: Sequence[str], *, as_json: bool) -> bool
         ]
         ctx.report.json({**document, "unseen": list(taken.unseen)})
         return found.state == "running"
-    rows = _status_rows(ctx, found, names)
     title = f"{ctx.current.instance}  {found.state}  {ctx.current.instance.url}"
-    ctx.report.table(STATUS_COLUMNS, rows, title=title, wrapping="what", droppable=("memory",))
+    ctx.report.table(COLUMNS, _rows(ctx, found, names), title=title)
     for line in inventory.last_words(found):
         ctx.report.answer(line)
     return found.state == "running"
@@ -53,23 +75,19 @@ def announce(ctx: InstanceContext) -> None:
     ctx.report.box(f"instance {instance.id} · {instance.worktree}", facts)
 
 
-def _status_rows(ctx: InstanceContext, found: inventory.Found, names: Sequence[str]) -> list[list[str]]:
+def _rows(ctx: InstanceContext, found: inventory.Found, names: Sequence[str]) -> list[Row]:
     parts = {part.name: part for part in found.parts}
-    expected = [*catalog.names(), *ctx.settings.services]
     skipped = dict(ctx.current.plan.skipped) if ctx.current.claim.backend else {}
     rows = []
-    for name in dict.fromkeys([*expected, *parts]):
+    for name in dict.fromkeys([*catalog.names(), *ctx.settings.services, *parts]):
         if names and name not in names:
             continue
-        port = str(_port(ctx, name) or "")
-        part = parts.get(name)
+        part, port = parts.get(name), str(_port(ctx, name) or "")
         if part is None:
-            state = "skipped" if name in skipped else "stopped"
-            rows.append([name, state, port, skipped.get(name, ""), "", ""])
+            rows.append(Row(name, "skipped" if name in skipped else "stopped", port, skipped.get(name, "")))
             continue
         what = f"{part.what}, {NO_CONSOLE}" if part.running and name == "minio" and not _console(ctx) else part.what
-        memory = inventory.megabytes(part.memory) if part.running else ""
-        rows.append([name, part.state, port, what, inventory.ago(part.started_at), memory])
+        rows.append(Row(name, part.state, port, what, part))
     return rows
 
 

@@ -7,13 +7,12 @@ import time
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.clients.postgres import ensure_database
-from orienter_tasks.backends.embedded import cluster, initdb, leftovers, postmaster
+from orienter_tasks.backends.embedded import cluster, initdb, postmaster
 from orienter_tasks.backends.embedded.programs import postgres_bin
 from orienter_tasks.backends.embedded.server import LEFTOVER_SECONDS, Launch, Server
 from orienter_tasks.backends.embedded.user import account_for
 from orienter_tasks.errors import CheckError
 from orienter_tasks.machine.ports import LOOPBACK
-from orienter_tasks.processes import tree
 from orienter_tasks.stack.component import LogRequest, NotReadyError
 
 if TYPE_CHECKING:
@@ -61,7 +60,8 @@ class PostgresComponent:
         postgres = initdb.release(postgres_bin(self._config.settings))
         account = account_for(self.data)
         cluster.prepare(self._config, self.data, postgres, account, note)
-        self._clear()
+        self.server.stop(LEFTOVER_SECONDS)
+        postmaster.clear(self._config.instance, self.data)
         self.server.launch(self._launch(postgres, account))
         self._retry_until = time.monotonic() + RETRY_SECONDS
         return True
@@ -83,7 +83,6 @@ class PostgresComponent:
     def stop(self, grace: float) -> None:
         """Disconnect the clients and stop, data written."""
         self.server.stop(grace)
-        postmaster.end_backends(self.data)
 
     def logs(self, request: LogRequest) -> Iterator[str]:
         """Read its log file."""
@@ -102,10 +101,6 @@ class PostgresComponent:
                 raise
             self.server.relaunch()
             raise NotReadyError(f"the {STILL_IN_USE} is still in use") from error
-
-    def _clear(self) -> None:
-        leftovers.end(tree.members(self._config.instance, self.name), signal.SIGINT, LEFTOVER_SECONDS)
-        postmaster.clear(self._config.instance, self.data)
 
     def _launch(self, postgres: Release, account: Account) -> Launch:
         options = {"listen_addresses": LOOPBACK, "unix_socket_directories": "", **TUNING}

@@ -13,7 +13,7 @@ from orienter_tasks.machine import directories, ports
 from orienter_tasks.machine.signals import run_or_hurry
 from orienter_tasks.machine.state import locked, private_dir, write_private
 from orienter_tasks.output.progress import Progress
-from orienter_tasks.processes import tree
+from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import clients, listeners, listening_ports
 from orienter_tasks.processes.record import load_all
 from orienter_tasks.services import lease
@@ -147,10 +147,14 @@ class Start:
         self.foreground = False
 
         def stop() -> None:
-            with self.stopping():
-                self.stop()
+            self.lock()
+            self.show_progress()
+            self.stop()
 
-        run_or_hurry(stop, lambda: self._stop(HURRIED_GRACE))
+        try:
+            run_or_hurry(stop, lambda: self._stop(HURRIED_GRACE))
+        finally:
+            self.finish()
         self._report.note(f"{self._instance} is stopped; its data stays")
 
     def undo(self) -> None:
@@ -198,7 +202,7 @@ class Start:
 
     def _own_ports(self) -> set[int]:
         servers = self._backend.ports_held() if self._backend is not None else ()
-        return {*servers} | listening_ports(tree.pids(self._instance))
+        return {*servers} | listening_ports(census.take().pids(self._instance))
 
 
 def _explain(port: int) -> str:

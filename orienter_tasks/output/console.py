@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from orienter_tasks.errors import ConfigError, InterruptError
 from orienter_tasks.machine.signals import silence
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from orienter_tasks.errors import OrienterError
+    from orienter_tasks.output.tables import Column
 
+T = TypeVar("T")
 SCHEMA_VERSION = 1
 
 
@@ -127,33 +129,19 @@ class Report:
         answer = sys.stdin.readline().strip()
         return answer == word if word else answer.lower() in ("y", "yes")
 
-    def table(
-        self,
-        columns: Sequence[str],
-        rows: Sequence[Sequence[str]],
-        *,
-        title: str = "",
-        **layout: Any,
-    ) -> None:
-        """Print a table on stdout.
-
-        Args:
-            columns: their names.
-            rows: their cells.
-            title: a line above.
-            layout: how it is to fit into a terminal; see `tables.drawn`.
-        """
+    def table(self, columns: Sequence[Column[T]], things: Sequence[T], *, title: str = "") -> None:
+        """Print a table on stdout, a row for each of the things; on a terminal such that it fits."""
         from orienter_tasks.output import tables
 
         if not fancy(sys.stdout):
-            self.answer(tables.plain(columns, rows, title))
+            self.answer(tables.plain(columns, things, title))
             return
         from rich.text import Text
 
         console = self.console(sys.stdout)
         if title:
             console.print(Text(title, style="bold"))
-        console.print(tables.drawn(columns, rows, console.width, **layout))
+        console.print(tables.drawn(columns, things, console.width))
 
     def box(self, title: str, facts: Sequence[tuple[str, str]]) -> None:
         """Print a few named facts on stdout, framed on a terminal."""

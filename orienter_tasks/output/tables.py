@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rich.table import Table
+
+T = TypeVar("T")
 
 STYLES = {
     "running": "green",
@@ -29,70 +32,67 @@ BETWEEN = 3  # what rich puts between two columns
 EDGES = 2
 
 
-def plain(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> str:
-    """Write a table as lines of text, in full width."""
-    widths = _widths(columns, rows)
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    head = "  ".join(cell.upper().ljust(width) for cell, width in zip(columns, widths, strict=True))
-    return "\n".join(line.rstrip() for line in ([title] if title else []) + [head, *lines])
+@dataclass(frozen=True)
+class Column(Generic[T]):
+    """A column of a table of things.
 
-
-def drawn(
-    columns: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    available: int,
-    *,
-    wrapping: str = "",
-    droppable: Sequence[str] = (),
-    least: Mapping[str, int] | None = None,
-    right: Sequence[str] = (),
-) -> Table:
-    """Draw a table for a terminal.
-
-    Args:
-        columns: their names.
-        rows: their cells; one that is a state is coloured.
-        available: the terminal's width.
-        wrapping: the one column whose cells may take several lines.
-        droppable: columns that are left out, in this order, where there is no room for all.
-        least: columns whose cells may be cut short, down to this many characters, before any is left out.
-        right: columns of figures.
+    Attributes:
+        name: its heading.
+        cell: gives its text for one of the things; one that is a state is coloured.
+        least: how short its cells may be cut before any column is left out; 0: never cut.
+        drop: its place among those that are left out where there is no room for all; 0: it always stays.
+        right: whether it has figures.
+        wrap: whether its cells may take several lines.
     """
+
+    name: str
+    cell: Callable[[T], str]
+    least: int = 0
+    drop: int = 0
+    right: bool = False
+    wrap: bool = False
+
+
+def plain(columns: Sequence[Column[T]], things: Sequence[T], title: str = "") -> str:
+    """Write a table as lines of text, in full width."""
+    widths = _widths(columns, things)
+    lines = [[column.name.upper() for column in columns], *([column.cell(one) for column in columns] for one in things)]
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths.values(), strict=True)) for line in lines]
+    return "\n".join(line.rstrip() for line in ([title] if title else []) + text)
+
+
+def drawn(columns: Sequence[Column[T]], things: Sequence[T], available: int) -> Table:
+    """Draw a table for a terminal of that width."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="dim")
-    widths = fitting(columns, rows, available, droppable=droppable, least=least or {})
-    kept = [columns.index(name) for name in widths]
-    for name, width in widths.items():
+    widths = fitting(columns, things, available)
+    kept = [column for column in columns if column.name in widths]
+    for column in kept:
         table.add_column(
-            name,
-            width=width if name in (least or {}) else None,
-            overflow="fold" if name == wrapping else "ellipsis",
-            no_wrap=name != wrapping,
-            justify="right" if name in right else "left",
+            column.name,
+            width=widths[column.name] if column.least else None,
+            overflow="fold" if column.wrap else "ellipsis",
+            no_wrap=not column.wrap,
+            justify="right" if column.right else "left",
         )
-    for row in rows:
-        table.add_row(*(Text(row[i], style=STYLES.get(row[i].partition(" ")[0].rstrip(","), "")) for i in kept))
+    for thing in things:
+        cells = [column.cell(thing) for column in kept]
+        table.add_row(*(Text(cell, style=STYLES.get(cell.partition(" ")[0].rstrip(","), "")) for cell in cells))
     return table
 
 
-def fitting(
-    columns: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    available: int,
-    *,
-    droppable: Sequence[str],
-    least: Mapping[str, int],
-) -> dict[str, int]:
+def fitting(columns: Sequence[Column[T]], things: Sequence[T], available: int) -> dict[str, int]:
     """Return the columns that fit into a width, each with its own: some cut short first, then some left out."""
-    widths = dict(zip(columns, _widths(columns, rows), strict=True))
-    room = {name: min(width, max(least[name], len(name))) if name in least else width for name, width in widths.items()}
-    for name in droppable:
+    widths = _widths(columns, things)
+    short = {column.name: max(column.least, len(column.name)) for column in columns if column.least}
+    room = widths | {name: min(widths[name], least) for name, least in short.items()}
+    for column in sorted((column for column in columns if column.drop), key=lambda column: column.drop):
         if _total(room) <= available:
             break
-        del room[name], widths[name]
+        del room[column.name], widths[column.name]
     excess = _total(widths) - available
     while excess > 0:
         widest = max(widths, key=lambda name: widths[name] - room[name])
@@ -107,5 +107,5 @@ def _total(widths: Mapping[str, int]) -> int:
     return sum(widths.values()) + BETWEEN * (len(widths) - 1) + EDGES
 
 
-def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    return [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
+def _widths(columns: Sequence[Column[T]], things: Sequence[T]) -> dict[str, int]:
+    return {column.name: max([len(column.name), *(len(column.cell(one)) for one in things)]) for column in columns}

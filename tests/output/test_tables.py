@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
+from operator import itemgetter
 
 from hypothesis import given, strategies
 from rich.console import Console
 
-from orienter_tasks.commands.instances import COLUMNS, DROPPABLE, LEAST, RIGHT
+from orienter_tasks.commands import instances
 from orienter_tasks.output import tables
+from orienter_tasks.output.tables import Column
+
+COLUMNS: list[Column[tuple[str, ...]]] = [
+    replace(column, cell=itemgetter(number))  # type: ignore[arg-type, misc]
+    for number, column in enumerate(instances.columns(instances.Overview((), ())))
+]
+"""The table of instances, made of rows of text."""
+NAMES = [column.name for column in COLUMNS]
+DROPPED = [column.name for column in sorted(COLUMNS, key=lambda column: column.drop) if column.drop]
 
 ROW = (
     *("shop/12", "fix-the-rounding-of-every-last-cent", "feature/fix-the-rounding", "partial, dashboard, vite failed"),
@@ -33,7 +44,7 @@ SHORT = (
 def drawn(width: int, *rows: tuple[str, ...]) -> list[str]:
     """Draw the table of instances; return its lines."""
     out = io.StringIO()
-    table = tables.drawn(COLUMNS, rows, width, droppable=DROPPABLE, least=LEAST, right=RIGHT)
+    table = tables.drawn(COLUMNS, rows, width)
     Console(file=out, width=width, force_terminal=False).print(table)
     return [line.rstrip() for line in out.getvalue().splitlines() if line.strip()]
 
@@ -62,19 +73,26 @@ def test_at_eighty_columns_names_are_cut_before_columns_go() -> None:
 
 def test_with_room_for_all_nothing_is_cut() -> None:
     heading, _, first = drawn(240, ROW)
-    assert heading.split() == " ".join(COLUMNS).split()
+    assert heading.split() == " ".join(NAMES).split()
     assert all(cell in first for cell in ROW)
 
 
 def test_columns_go_in_their_order() -> None:
-    kept = [list(tables.fitting(COLUMNS, [SHORT], width, droppable=DROPPABLE, least=LEAST)) for width in range(40, 200)]
+    kept = [list(tables.fitting(COLUMNS, [SHORT], width)) for width in range(40, 200)]
     assert [len(names) for names in kept] == sorted(len(names) for names in kept)
     for names in kept:
         gone = len(COLUMNS) - len(names)
-        assert set(names) == set(COLUMNS) - set(DROPPABLE[:gone])
+        assert set(names) == set(NAMES) - set(DROPPED[:gone])
 
 
 def test_a_pipe_gets_everything() -> None:
     text = tables.plain(COLUMNS, [ROW], "all")
     assert text.splitlines()[0] == "all"
     assert all(cell in text for cell in ROW)
+
+
+def test_a_new_column_is_one_object() -> None:
+    table = [*COLUMNS[:2], Column[tuple[str, ...]]("length", lambda row: str(len(row)), right=True)]
+    heading, row = tables.plain(table, [SHORT]).splitlines()
+    assert heading.split() == ["ID", "WORKTREE", "LENGTH"]
+    assert row.split() == ["0", "orienter", "12"]
