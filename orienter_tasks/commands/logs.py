@@ -1,4 +1,4 @@
-"""Show logs, and stay with an instance until Ctrl-C."""
+"""Show the logs of components, merged."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import time
 from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.names import known_components
-from orienter_tasks.errors import InterruptError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orienter_tasks.commands.attach import Attachment
     from orienter_tasks.lifecycle.context import InstanceContext
     from orienter_tasks.stack.component import Component
 
@@ -26,7 +24,8 @@ def logs(
     from orienter_tasks.output.logstream import LogStream
 
     chosen = known_components(ctx, names)
-    everything: list[Component] = [*ctx.plan.infra, *ctx.plan.hooks, *ctx.plan.services]
+    plan = ctx.current.plan
+    everything: list[Component] = [*plan.infra, *plan.hooks, *plan.services]
     components = [part for part in everything if not chosen or part.name in chosen]
     after = time.time() - since if since is not None else None
     stream = LogStream(components, lines=lines, since=after, grep=grep)
@@ -37,24 +36,3 @@ def logs(
             return
     else:
         stream.show()
-
-
-def attach(ctx: InstanceContext) -> None:
-    """Follow the logs until Ctrl-C or a failure, then stop the instance."""
-    from orienter_tasks.commands.attach import Attachment
-
-    attachment = Attachment(ctx.config, ctx.backend, ctx.plan.services, ctx.report.warn)
-    ctx.report.note("following the logs; Ctrl-C stops this instance")
-    _follow(ctx, attachment)
-
-
-def _follow(ctx: InstanceContext, attachment: Attachment) -> None:
-    try:
-        attachment.run()
-    except BaseException as error:
-        ctx.end()
-        if isinstance(error, KeyboardInterrupt):
-            raise InterruptError("stopped by Ctrl-C", expected=True) from None
-        raise
-    ctx.follows = False
-    ctx.report.note(f"{ctx.instance} was stopped by another command")

@@ -10,7 +10,7 @@ from orienter_tasks.backends.clients.s3 import ensure_bucket
 from orienter_tasks.backends.docker import labels, lookup, placement, proxy, spec, survey
 from orienter_tasks.backends.docker.container import ContainerComponent
 from orienter_tasks.backends.docker.engine import shared
-from orienter_tasks.backends.docker.resources import Resources
+from orienter_tasks.backends.docker.resources import Resources, remove_volume
 from orienter_tasks.backends.nginx.configuration import MAIN, config_dir
 from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.backends.protocol import Holding, NginxFacts, Standing
@@ -128,7 +128,7 @@ class DockerBackend:
         """Remove this instance's own volumes and return their names; its components must be stopped."""
         names = self._resources.volumes()
         for name in names:
-            self._resources.remove_volume(name)
+            remove_volume(self._engine, name, remedy="stop it first: inv infra.down")
         return names
 
     def remove_network(self) -> bool:

@@ -39,7 +39,7 @@ class NginxComponent:
     def __init__(self, config: InstanceConfig) -> None:
         self.timeout = config.settings.timeouts.infra
         self.directory = config_dir(config.instance)
-        self.server = Server(config.instance, self.name, self.directory, title="nginx")
+        self.server = Server(config.instance, self.name, self.directory)
         self._config = config
 
     def start(self, note: Note) -> bool:  # noqa: ARG002 - it is too quick for words

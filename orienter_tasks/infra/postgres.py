@@ -7,13 +7,13 @@ import time
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.clients.postgres import ensure_database
-from orienter_tasks.backends.embedded import cluster, initdb, leftovers, postmaster
+from orienter_tasks.backends.embedded import cluster, initdb, postmaster
+from orienter_tasks.backends.embedded.postmaster import LoginProof
 from orienter_tasks.backends.embedded.programs import postgres_bin
 from orienter_tasks.backends.embedded.server import LEFTOVER_SECONDS, Launch, Server
 from orienter_tasks.backends.embedded.user import account_for
 from orienter_tasks.errors import CheckError
 from orienter_tasks.machine.ports import LOOPBACK
-from orienter_tasks.processes import tree
 from orienter_tasks.stack.component import LogRequest, NotReadyError
 
 if TYPE_CHECKING:
@@ -61,13 +61,14 @@ class PostgresComponent:
         postgres = initdb.release(postgres_bin(self._config.settings))
         account = account_for(self.data)
         cluster.prepare(self._config, self.data, postgres, account, note)
-        self._clear()
+        self.server.stop(LEFTOVER_SECONDS)
+        postmaster.clear(self._config.instance, self.data)
         self.server.launch(self._launch(postgres, account))
         self._retry_until = time.monotonic() + RETRY_SECONDS
         return True
 
     def probe(self) -> None:
-        """Require that our own server has the port, is ready, and accepts the login where that is not proven yet."""
+        """Require that our own server has the port and is ready, and accepts the login unless that is proven."""
         self._require_alive()
         status = postmaster.read(self.data)
         if status is None or status.pid != self.server.pid or not status.ready:
@@ -77,16 +78,15 @@ class PostgresComponent:
                 f"PostgreSQL of {self._config.instance} runs on port {status.port}, and its port is now {self._port}",
                 hint="run: inv infra.down, then inv infra.up",
             )
-        login = postmaster.LoginProof.of(self.data, self._config.variables.values)
-        if not login.is_known():
+        proof = LoginProof.of(self.data, self._config.variables.values)
+        if not proof.exists():
             ensure_database(self._config)
-            login.keep()
+            proof.store()
         self.server.require_alive()
 
     def stop(self, grace: float) -> None:
         """Disconnect the clients and stop, data written."""
         self.server.stop(grace)
-        postmaster.end_backends(self.data)
 
     def logs(self, request: LogRequest) -> Iterator[str]:
         """Read its log file."""
@@ -105,10 +105,6 @@ class PostgresComponent:
                 raise
             self.server.relaunch()
             raise NotReadyError(f"the {STILL_IN_USE} is still in use") from error
-
-    def _clear(self) -> None:
-        leftovers.end(tree.members(self._config.instance, self.name), signal.SIGINT, LEFTOVER_SECONDS)
-        postmaster.clear(self._config.instance, self.data)
 
     def _launch(self, postgres: Release, account: Account) -> Launch:
         options = {"listen_addresses": LOOPBACK, "unix_socket_directories": "", **TUNING}

@@ -104,7 +104,7 @@ class StorageComponent:
         self.timeout = config.settings.timeouts.infra
         self.directory = config.instance.data_dir / "minio"
         self.server = Server(config.instance, self.name, self.directory)
-        self.front = Server(config.instance, FRONT, self.directory, title="nginx")
+        self.front = Server(config.instance, FRONT, self.directory)
         self._config = config
 
     @property

@@ -85,26 +85,6 @@ class Resources:
         found = {name: lookup.volume(self._engine, name) for name in names}
         return [name for name, volume in found.items() if volume and labels.is_ours(volume["Labels"], self._config)]
 
-    def remove_volume(self, name: str) -> None:
-        """Remove a volume that `volumes` named.
-
-        Raises:
-            ConflictError: a container uses it, which is named.
-            CheckError: it is still there afterwards.
-        """
-        try:
-            with self._engine.talking(f"remove volume {name}"):
-                self._engine.api.remove_volume(name)
-        except NotFoundError:
-            return
-        except ConflictError as error:
-            users = ", ".join(self._users_of(name)) or "a container"
-            raise ConflictError(
-                f"volume {name} of {self._config.instance} is in use by {users}", hint="stop it first: inv infra.down"
-            ) from error
-        if lookup.volume(self._engine, name) is not None:
-            raise CheckError(f"volume {name} of {self._config.instance} is still there after its removal")
-
     def sizes(self) -> Mapping[str, int]:
         """Return the size in bytes of every volume of the engine; nothing when it takes too long to tell."""
         return volume_sizes(self._engine)
@@ -129,10 +109,26 @@ class Resources:
             raise
         return own
 
-    def _users_of(self, volume: str) -> list[str]:
-        with self._engine.talking("list containers"):
-            found = self._engine.api.containers(all=True, filters={"volume": volume})
-        return [container["Names"][0].lstrip("/") for container in found if container["Names"]]
+
+def remove_volume(engine: Engine, name: str, *, remedy: str) -> None:
+    """Remove a volume; one that is gone already is as good.
+
+    Raises:
+        ConflictError: containers use it, which are named; `remedy` is the hint.
+        CheckError: it is still there afterwards.
+    """
+    try:
+        with engine.talking(f"remove volume {name}"):
+            engine.api.remove_volume(name)
+    except NotFoundError:
+        return
+    except ConflictError as error:
+        with engine.talking("list containers"):
+            found = engine.api.containers(all=True, filters={"volume": name})
+        users = ", ".join(container["Names"][0].lstrip("/") for container in found if container["Names"])
+        raise ConflictError(f"volume {name} is in use by {users or 'a container'}", hint=remedy) from error
+    if lookup.volume(engine, name) is not None:
+        raise CheckError(f"volume {name} is still there after its removal")
 
 
 def volume_sizes(engine: Engine) -> Mapping[str, int]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from orienter_tasks.backends.docker import labels
 from orienter_tasks.instance.model import LABEL_COMPONENT, LABEL_INSTANCE, LABEL_PROJECT, LABEL_ROOT
+from orienter_tasks.stack.component import ComponentStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -29,7 +30,7 @@ _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 60480
 
 
 @dataclass(frozen=True)
-class Resource:
+class DockerResource:
     """A container, volume or network with our label.
 
     Attributes:
@@ -66,7 +67,7 @@ class Resource:
         return self.state == RUNNING
 
 
-def read(engine: Engine, **wanted: str) -> tuple[Resource, ...]:
+def read(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
     """Read everything that carries our label.
 
     Args:
@@ -79,7 +80,7 @@ def read(engine: Engine, **wanted: str) -> tuple[Resource, ...]:
     return (*containers(engine, **wanted), *volumes(engine, **wanted), *networks(engine, **wanted))
 
 
-def containers(engine: Engine, **wanted: str) -> tuple[Resource, ...]:
+def containers(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
     """Read our containers, running or not."""
     with engine.talking("list containers"):
         # the low-level list: the other one inspects every container
@@ -88,12 +89,26 @@ def containers(engine: Engine, **wanted: str) -> tuple[Resource, ...]:
     return tuple(_container(entry, whose, now) for entry, whose in _owned(found))
 
 
-def volumes(engine: Engine, **wanted: str) -> tuple[Resource, ...]:
+def status_of(found: DockerResource, *, with_memory: bool = False) -> ComponentStatus:
+    """Describe a container as what it is of its instance."""
+    from orienter_tasks.backends.docker.memory import charged
+
+    return ComponentStatus(
+        name=found.component,
+        kind="container",
+        running=found.running,
+        what=found.name if found.running else f"{found.name} ({found.state})",
+        started_at=found.started_at,
+        memory=charged(found.id) if found.running and with_memory else None,
+    )
+
+
+def volumes(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
     """Read our volumes."""
     with engine.talking("list volumes"):
         found = engine.api.volumes(filters=_filters(wanted))["Volumes"] or ()
     return tuple(
-        Resource(
+        DockerResource(
             kind="volume",
             id=entry["Name"],
             name=entry["Name"],
@@ -105,12 +120,14 @@ def volumes(engine: Engine, **wanted: str) -> tuple[Resource, ...]:
     )
 
 
-def networks(engine: Engine, **wanted: str) -> tuple[Resource, ...]:
+def networks(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
     """Read our networks."""
     with engine.talking("list networks"):
         found = engine.api.networks(filters=_filters(wanted))
     return tuple(
-        Resource(kind="network", id=entry["Id"], name=entry["Name"], created_at=moment(entry.get("Created")), **whose)
+        DockerResource(
+            kind="network", id=entry["Id"], name=entry["Name"], created_at=moment(entry.get("Created")), **whose
+        )
         for entry, whose in _owned(found)
     )
 
@@ -164,9 +181,9 @@ def started(created: float, status: str, now: float) -> float:
     return max(created, now - longest)
 
 
-def _container(entry: Mapping[str, Any], whose: Mapping[str, Any], now: float) -> Resource:
+def _container(entry: Mapping[str, Any], whose: Mapping[str, Any], now: float) -> DockerResource:
     state, created = str(entry["State"]), float(entry["Created"])
-    return Resource(
+    return DockerResource(
         kind="container",
         id=entry["Id"],
         name=entry["Names"][0].lstrip("/") if entry["Names"] else entry["Id"][:12],

@@ -5,57 +5,54 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.clients import sessions as login
+from orienter_tasks.backends.clients import sessions
 from orienter_tasks.backends.nginx.configuration import apply
 from orienter_tasks.backends.nginx.health import probe
-from orienter_tasks.commands.selftest import sandbox as throwaway
-from orienter_tasks.commands.selftest.outcome import Outcome, prove
+from orienter_tasks.commands.selftest.sandbox import free_ids, open_sandbox
 from orienter_tasks.commands.verify.collect import look_at_all
 from orienter_tasks.commands.verify.rules import judge
 from orienter_tasks.errors import CheckError
-from orienter_tasks.lifecycle.stop import stop_instance
 from orienter_tasks.machine import ports
-from orienter_tasks.processes import tree
+from orienter_tasks.output.checks import prove
+from orienter_tasks.processes import census
 from orienter_tasks.processes.describe import describe
 from orienter_tasks.settings import catalog
 from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.commands.selftest.host import HostConfig
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.lifecycle.context import InstanceContext
-    from orienter_tasks.settings.model import BackendName, Settings
+    from orienter_tasks.output.checks import Check
+    from orienter_tasks.settings.model import BackendName
 
 NAMES = ("one", "two")
 TABLE = "orienter_throwaway"
 
 
-def checks(
-    root: Path, settings: Settings, claims: Sequence[Claim], backend: Callable[[], BackendName]
-) -> Iterator[Outcome]:
+def checks(host: HostConfig, claims: Sequence[Claim], backend: Callable[[], BackendName]) -> Iterator[Check]:
     """Start two instances, try whether they see each other, and take them away.
 
     Args:
-        root: the checkout whose configuration is checked.
-        settings: its settings.
+        host: the checkout whose configuration is checked.
         claims: of all checkouts: their ids and ports are left alone.
         backend: says on which backend.
     """
     configs: list[InstanceConfig] = []
-    outcomes: list[Outcome] = []
+    outcomes: list[Check] = []
 
     def run() -> str:
         name = backend()
-        with throwaway.ground(root, settings) as ground:
-            numbers = throwaway.free_ids(settings, claims, len(NAMES))
-            contexts = [ground.context(ground.checkout(*pair), name) for pair in zip(NAMES, numbers, strict=True)]
+        with open_sandbox(host) as sandbox:
+            numbers = free_ids(host.settings, claims, len(NAMES))
+            contexts = [sandbox.context(sandbox.checkout(*pair), name) for pair in zip(NAMES, numbers, strict=True)]
             begun = time.monotonic()
             start_all(contexts)
             seconds = time.monotonic() - begun
-            configs.extend(ctx.config for ctx in contexts)
+            configs.extend(ctx.current.config for ctx in contexts)
             outcomes.extend(_proofs(contexts))
         return f"ids {' and '.join(map(str, numbers))} on {name} in {seconds:.1f} s"
 
@@ -73,21 +70,22 @@ def start_all(contexts: Sequence[InstanceContext]) -> None:
     """
     try:
         for ctx in contexts:
-            startup = ctx.begin()
-            apply(ctx.config, ctx.backend)
-            startup.check(catalog.names())
-            startup.runner.add(ctx.plan.infra)  # it starts in threads of its own
+            start = ctx.begin()
+            apply(ctx.current.config, ctx.current.backend)
+            start.check(catalog.names())
+            start.runner.add(ctx.current.plan.infra)  # it starts in threads of its own
         for ctx in contexts:
-            ctx.begin().runner.wait(catalog.names())
-            ctx.finish()
+            start = ctx.begin()
+            start.runner.wait(catalog.names())
+            start.finish()
     except BaseException:
         for ctx in contexts:
-            ctx.abort()
+            ctx.undo()
         raise
 
 
-def _proofs(contexts: Sequence[InstanceContext]) -> Iterator[Outcome]:
-    configs = [ctx.config for ctx in contexts]
+def _proofs(contexts: Sequence[InstanceContext]) -> Iterator[Check]:
+    configs = [ctx.current.config for ctx in contexts]
     yield prove("each page answers as its own", lambda: pages(configs))
     yield prove("a row is seen by its own only", lambda: rows(configs))
     yield prove("an object is seen by its own only", lambda: objects(configs))
@@ -108,7 +106,7 @@ def pages(configs: Sequence[InstanceConfig]) -> str:
 def rows(configs: Sequence[InstanceConfig]) -> str:
     """Write a row into each database and read them all."""
     for config in configs:
-        with login.database(config) as database:
+        with sessions.database(config) as database:
             database.rows(f"CREATE TABLE {TABLE} (instance integer NOT NULL)")
             database.rows(f"INSERT INTO {TABLE} VALUES (:number)", number=config.instance.id)  # noqa: S608 - our own name
     for config in configs:
@@ -119,10 +117,10 @@ def rows(configs: Sequence[InstanceConfig]) -> str:
 def objects(configs: Sequence[InstanceConfig]) -> str:
     """Put an object into each bucket and list them all."""
     for config in configs:
-        with login.store(config) as store:
+        with sessions.store(config) as store:
             store.put(str(config.instance.id), str(config.instance.root).encode())
     for config in configs:
-        with login.store(config) as store:
+        with sessions.store(config) as store:
             _require_only_own(config, [int(name) for name in store.objects()], "object")
             if store.get(str(config.instance.id)) != str(config.instance.root).encode():
                 raise CheckError(f"the object of {config.instance} has changed")
@@ -134,29 +132,29 @@ def objects(configs: Sequence[InstanceConfig]) -> str:
 
 def nothing_shared(contexts: Sequence[InstanceContext]) -> str:
     """Let `infra.verify` look at them."""
-    found = judge(look_at_all([(ctx.config, ctx.backend_name) for ctx in contexts]))
-    wrong = [check for check in found if check.verdict in ("shared", "unseen")]
+    found = judge(look_at_all([(ctx.current.config, ctx.current.backend.name) for ctx in contexts]))
+    wrong = [check for check in found if check.verdict in ("problem", "unseen")]
     if wrong:
-        raise CheckError(f"{wrong[0].topic}: {wrong[0].detail}")
+        raise CheckError(f"{wrong[0].topic}: {wrong[0].text}")
     return f"{sum(check.verdict == 'ok' for check in found)} checks of infra.verify"
 
 
 def one_stops(contexts: Sequence[InstanceContext]) -> str:
     """Stop one with its data; the other must not notice."""
     first, *others = contexts
-    stop_instance(first.instance, first.backend, first.grace, lambda _: None)
-    first.backend.remove_data()
+    first.start.stop()
+    first.current.backend.remove_data()
     for ctx in others:
-        _require_only_own(ctx.config, _numbers(ctx.config), "row")
-    stayed = ", ".join(str(ctx.instance.id) for ctx in others)
-    return f"instance {first.instance.id} and its data went, and {stayed} stayed"
+        _require_only_own(ctx.current.config, _numbers(ctx.current.config), "row")
+    stayed = ", ".join(str(ctx.current.instance.id) for ctx in others)
+    return f"instance {first.current.instance.id} and its data went, and {stayed} stayed"
 
 
 def nothing_left(configs: Sequence[InstanceConfig]) -> str:
     """Require that no process, port, container, volume, network or directory of them is left."""
     left = []
     for config in configs:
-        left += [describe(process) for process in tree.members(config.instance)]
+        left += [describe(pid) for pid in census.take().pids(config.instance)]
         held = {name: config.instance.ports[name] for name in catalog.ports()}
         left += [f"port {port} ({name})" for name, port in held.items() if not ports.is_free(port)]
         left += [str(path) for path in (config.instance.root,) if path.exists()]
@@ -176,7 +174,7 @@ def _resources(config: InstanceConfig) -> list[str]:
 
 
 def _numbers(config: InstanceConfig) -> list[int]:
-    with login.database(config) as database:
+    with sessions.database(config) as database:
         return [int(number) for (number,) in database.rows(f"SELECT instance FROM {TABLE}")]  # noqa: S608 - our own name
 
 

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.protocol import InstanceConfig
 from orienter_tasks.commands.verify.collect import look_at_all
 from orienter_tasks.commands.verify.rules import judge
 from orienter_tasks.errors import CheckError, NotFoundError
-from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.infra import choice
-from orienter_tasks.instance.variables import derive, read_dotenv
-from orienter_tasks.observe import inventory
+from orienter_tasks.lifecycle.config import config_of
+from orienter_tasks.observe.scan import scan
 from orienter_tasks.output import checks
 from orienter_tasks.settings.load import as_plain, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from orienter_tasks.commands.verify.rules import Check, Verdict
+    from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.commands.verify.snapshot import Evidence
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.lifecycle.context import InstanceContext
-    from orienter_tasks.output.checks import Line, Mark
-    from orienter_tasks.settings.model import Settings
-
-MARKS: dict[Verdict, Mark] = {"ok": "ok", "shared": "problem", "unseen": "unseen", "absent": "absent"}
+    from orienter_tasks.output.checks import Check
 
 
 def verify(ctx: InstanceContext, raw_settings_of: Callable[[Path], object], *, as_json: bool) -> None:
@@ -42,37 +38,29 @@ def verify(ctx: InstanceContext, raw_settings_of: Callable[[Path], object], *, a
         NotFoundError: no instance runs.
         CheckError: something is shared, or could not be seen.
     """
-    taken = inventory.take(_claims_of(ctx), with_memory=False)
-    up = {str(found.instance.root) for found in taken.instances if any(part.running for part in found.parts)}
+    taken = scan(_claims_of(ctx), memory=False)
+    up = {str(found.instance.root) for found in taken.instances if any(each.running for each in found.components)}
     claims = [claim for claim in _claims_of(ctx) if claim.root in up]
     for unseen in taken.unseen:
         ctx.report.warn(f"not seen: {unseen}")
     if not claims and not taken.unseen:
         raise NotFoundError(f"no instance of {ctx.settings.project} is running", hint="start one with: inv dev")
-    evidence = look_at_all([(config_of(ctx, claim, raw_settings_of), choice.named(claim.backend)) for claim in claims])
+    evidence = look_at_all([(_config_of(ctx, claim, raw_settings_of), choice.named(claim.backend)) for claim in claims])
     found = judge(evidence)
     if as_json:
         ctx.report.json(_document(evidence, found, taken.unseen))
     else:
-        checks.show(ctx.report, [_line(check) for check in found], title=_title(evidence))
+        checks.show(ctx.report, [_labelled(check) for check in found], title=_title(evidence))
     _raise_failures(found, taken.unseen)
 
 
-def config_of(ctx: InstanceContext, claim: Claim, raw_settings_of: Callable[[Path], object]) -> InstanceConfig:
+def _config_of(ctx: InstanceContext, claim: Claim, raw_settings_of: Callable[[Path], object]) -> InstanceConfig:
     """Describe another checkout's instance by its own claim, settings and `.env`."""
-    root, settings = Path(claim.root), ctx.settings
-    here = root == ctx.root
-    if not here:
-        settings = _settings_of(root, raw_settings_of, settings)
-    instance = of_claim(claim)
-    dotenv, _ = read_dotenv(root / ".env")
-    variables = derive(instance, settings, dotenv, os.environ if here else {}, backend=claim.backend)
-    return InstanceConfig(instance, settings, variables)
-
-
-def _settings_of(root: Path, raw_settings_of: Callable[[Path], object], otherwise: Settings) -> Settings:
+    root = Path(claim.root)
+    if root == ctx.root:
+        return config_of(claim, ctx.settings, os.environ)
     raw = raw_settings_of(root)
-    return otherwise if raw is None else load_settings(as_plain(raw))
+    return config_of(claim, ctx.settings if raw is None else load_settings(as_plain(raw)), {})
 
 
 def _claims_of(ctx: InstanceContext) -> list[Claim]:
@@ -84,24 +72,24 @@ def _title(evidence: Sequence[Evidence]) -> str:
     return f"{'instance' if len(evidence) == 1 else 'instances'} {names or 'unknown'}"
 
 
-def _line(check: Check) -> Line:
-    topic = check.topic if check.topic.startswith("between") else f"{check.instances[0]} {check.topic}"
-    return checks.Line(MARKS[check.verdict], topic, check.detail, check.remedy)
+def _labelled(check: Check) -> Check:
+    """Put the instance that a check is about before its topic."""
+    return check if check.topic.startswith("between") else replace(check, topic=f"{check.instances[0]} {check.topic}")
 
 
 def _raise_failures(found: Sequence[Check], unseen: Sequence[str]) -> None:
-    shared = [check for check in found if check.verdict == "shared"]
+    shared = [check for check in found if check.verdict == "problem"]
     if shared:
         first = shared[0]
         ids = " and ".join(map(str, first.instances))
         raise CheckError(
             f"isolation is broken in {len(shared)} of {len(found)} checks: {first.topic} of instance {ids}: "
-            f"{first.detail}",
+            f"{first.text}",
             hint=first.remedy,
         )
     missed = [check for check in found if check.verdict == "unseen"]
     if missed or unseen:
-        what = missed[0].detail if missed else unseen[0]
+        what = missed[0].text if missed else unseen[0]
         raise CheckError(f"isolation is not proved: {what}", hint="see: inv doctor")
 
 
@@ -109,17 +97,15 @@ def _document(evidence: Sequence[Evidence], found: Sequence[Check], unseen: Sequ
     return {
         "isolated": not unseen and all(check.verdict in ("ok", "absent") for check in found),
         "instances": [_seen(one) for one in evidence],
-        "checks": [
-            {
-                "instances": list(check.instances),
-                "topic": check.topic.removeprefix("between: "),
-                "between": check.topic.startswith("between"),
-                "verdict": check.verdict,
-                "detail": check.detail,
-                "remedy": check.remedy,
-            }
-            for check in found
-        ],
+        "checks": checks.documents(
+            found,
+            instances=lambda check: list(check.instances),
+            topic=lambda check: check.topic.removeprefix("between: "),
+            between=lambda check: check.topic.startswith("between"),
+            verdict=lambda check: "shared" if check.verdict == "problem" else check.verdict,
+            detail="text",
+            remedy="remedy",
+        ),
         "unseen": list(unseen),
     }
 
@@ -139,7 +125,7 @@ def _seen(one: Evidence) -> Mapping[str, object]:
         "bucket": one.bucket,
         "buckets": list(one.buckets) if one.buckets is not None else None,
         "networks": {network.name: list(network.members) for network in one.networks},
-        "data": {place.source: place.component for place in one.places},
+        "data": {location.source: location.component for location in one.locations},
         "ports": list(one.listening),
-        "processes": [{"component": actor.component, "what": actor.description} for actor in one.actors],
+        "processes": [{"component": workload.component, "what": workload.description} for workload in one.workloads],
     }
