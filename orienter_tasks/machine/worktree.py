@@ -66,10 +66,7 @@ def device_of(path: Path) -> int:
 
 
 def is_gone(root: Path, device: int) -> bool:
-    """Say whether a checkout was deleted.
-
-    One that merely cannot be seen is not gone: another device where it lay means that its disk is not mounted.
-    """
+    """Say whether a checkout was deleted; another device where it lay means only that its disk is not mounted."""
     try:
         root.stat()
     except (FileNotFoundError, NotADirectoryError):
