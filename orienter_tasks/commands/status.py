@@ -41,7 +41,7 @@ COLUMNS: tuple[Column[Row], ...] = (
 
 def status(ctx: InstanceContext, names: Sequence[str], *, as_json: bool) -> bool:
     """Show the components of this instance; say whether all that should run does."""
-    taken = inventory.take([ctx.claim], with_listeners=True)
+    taken = inventory.take([ctx.current.claim], with_listeners=True)
     found = taken.instances[0]
     for unseen in taken.unseen:
         ctx.report.warn(f"not seen: {unseen}")
@@ -52,7 +52,7 @@ def status(ctx: InstanceContext, names: Sequence[str], *, as_json: bool) -> bool
         ]
         ctx.report.json({**document, "unseen": list(taken.unseen)})
         return found.state == "running"
-    title = f"{ctx.instance}  {found.state}  {ctx.instance.url}"
+    title = f"{ctx.current.instance}  {found.state}  {ctx.current.instance.url}"
     ctx.report.table(COLUMNS, _rows(ctx, found, names), title=title)
     for line in inventory.last_words(found):
         ctx.report.answer(line)
@@ -61,15 +61,15 @@ def status(ctx: InstanceContext, names: Sequence[str], *, as_json: bool) -> bool
 
 def announce(ctx: InstanceContext) -> None:
     """Print where everything is."""
-    instance, variables = ctx.instance, ctx.variables
+    instance, variables = ctx.current.instance, ctx.current.config.variables
     facts = [("page", instance.url)]
     for name, service in ctx.settings.services.items():
-        if service.port and any(name == running.name for running in ctx.plan.services):
+        if service.port and any(name == running.name for running in ctx.current.plan.services):
             facts.append((name, f"http://localhost:{instance.ports[service.port]}"))
     facts += [
         ("postgres", f"localhost:{instance.ports['postgres']}, database {variables['POSTGRES_DB']}"),
         ("s3", f"localhost:{instance.ports['minio_api']}, bucket {variables['S3_BUCKET']}"),
-        ("backend", ctx.claim.backend),
+        ("backend", ctx.current.claim.backend),
         ("logs", str(instance.log_dir)),
     ]
     ctx.report.box(f"instance {instance.id} · {instance.worktree}", facts)
@@ -77,7 +77,7 @@ def announce(ctx: InstanceContext) -> None:
 
 def _rows(ctx: InstanceContext, found: inventory.Found, names: Sequence[str]) -> list[Row]:
     parts = {part.name: part for part in found.parts}
-    skipped = dict(ctx.plan.skipped) if ctx.claim.backend else {}
+    skipped = dict(ctx.current.plan.skipped) if ctx.current.claim.backend else {}
     rows = []
     for name in dict.fromkeys([*catalog.names(), *ctx.settings.services, *parts]):
         if names and name not in names:
@@ -93,11 +93,11 @@ def _rows(ctx: InstanceContext, found: inventory.Found, names: Sequence[str]) ->
 
 def _console(ctx: InstanceContext) -> bool:
     """Whether the S3 store has a web console: the embedded rclone has none."""
-    return not any(NO_CONSOLE in standing.detail for standing in ctx.backend.standings())
+    return not any(NO_CONSOLE in standing.detail for standing in ctx.current.backend.standings())
 
 
 def _port(ctx: InstanceContext, name: str) -> int | None:
     if name in catalog.names():
-        return ctx.instance.ports[catalog.entry_of(name).port]
+        return ctx.current.instance.ports[catalog.entry_of(name).port]
     service = ctx.settings.services.get(name)
-    return ctx.instance.ports[service.port] if service is not None and service.port else None
+    return ctx.current.instance.ports[service.port] if service is not None and service.port else None

@@ -45,9 +45,9 @@ def backend(ctx: InstanceContext) -> Iterator[Check]:
     if asked not in ("auto", name):
         words = f"{asked} is asked for, but this instance was started on {name}"
         yield Check("backend", "warning", words, f"inv infra.down --volumes, then inv dev --backend {asked}")
-    config = known(lambda: ctx.config)
+    config = known(lambda: ctx.current.config)
     if config is not None:
-        choice.require(name, config)
+        choice.require(name, config.settings, config.instance)
     yield Check("backend", "ok", f"{name}: {why}")
 
 
@@ -104,7 +104,7 @@ def _networks(shared: Engine, ctx: InstanceContext) -> Iterator[Check]:
         info: Mapping[str, Any] = shared.api.info()
     used = sum(network["Driver"] == "bridge" for network in found)
     room = capacity(info.get("DefaultAddressPools") or ()) - used
-    config = known(lambda: ctx.config)
+    config = known(lambda: ctx.current.config)
     there = config is not None and config.instance.network in {network["Name"] for network in found}
     verdict: Verdict = "ok" if room >= FEW_NETWORKS else "warning" if room > 0 or there else "problem"
     words = f"{used} bridge networks, address ranges for about {max(0, room)} more"
@@ -137,7 +137,7 @@ def _versions(ctx: InstanceContext) -> Iterator[str]:
     from orienter_tasks.backends.embedded import programs
     from orienter_tasks.backends.embedded.user import account_for
 
-    settings, config = ctx.settings, known(lambda: ctx.config)
+    settings, config = ctx.settings, known(lambda: ctx.current.config)
     store = programs.store(settings)
     yield programs.version_of(programs.postgres_bin(settings) / "postgres", "--version")
     yield programs.version_of(store.program, "--version" if store.kind == "minio" else "version").splitlines()[0]

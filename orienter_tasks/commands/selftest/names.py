@@ -8,7 +8,6 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.clients.s3 import is_name
-from orienter_tasks.commands.selftest.host import ANYWHERE
 from orienter_tasks.errors import CheckError, ConfigError
 from orienter_tasks.instance.export import render
 from orienter_tasks.instance.model import port_plan
@@ -134,7 +133,7 @@ def commands_are_known(host: HostConfig) -> str:
 
 def _names(config: InstanceConfig) -> list[str]:
     instance, variables = config.instance, config.variables
-    directories = [str(each.relative_to(ANYWHERE)) for each in (instance.data_dir, instance.log_dir, instance.pid_dir)]
+    directories = map(str, (instance.data_dir, instance.log_dir, instance.pid_dir))
     return [*_docker_names(instance), variables["POSTGRES_DB"], variables["S3_BUCKET"], *directories]
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
-from orienter_tasks.commands.selftest import host, names as variables
+from orienter_tasks.commands.selftest import names as variables
 from orienter_tasks.commands.selftest.host import HostConfig
 from orienter_tasks.errors import CheckError, ConfigError
 from orienter_tasks.instance import variables as environment
+from orienter_tasks.lifecycle import config
 from orienter_tasks.settings.load import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+ROOT = Path("/checkout")
 
 
 def test_both_configurations_pass(host_config: HostConfig) -> None:
@@ -33,7 +37,7 @@ def test_every_id_is_looked_at(host_config: HostConfig) -> None:
 def with_ports(**ports: int) -> HostConfig:
     """Settings that are refused when they are loaded: the proof does not rely on that."""
     settings = load_settings(None)
-    return HostConfig(msgspec.structs.replace(settings, ports={**settings.ports, **ports}), {})
+    return HostConfig(msgspec.structs.replace(settings, ports={**settings.ports, **ports}), {}, ROOT)
 
 
 def test_two_ports_that_meet() -> None:
@@ -57,7 +61,7 @@ def test_a_port_that_is_none(base: int) -> None:
 )
 def test_names_that_are_not_accepted(dotenv: dict[str, str], named: str) -> None:
     with pytest.raises(CheckError, match=named):
-        variables.names_are_accepted(HostConfig(load_settings(None), dotenv))
+        variables.names_are_accepted(HostConfig(load_settings(None), dotenv, ROOT))
 
 
 def test_two_names_that_meet(host_config: HostConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,8 +73,8 @@ def test_two_names_that_meet(host_config: HostConfig, monkeypatch: pytest.Monkey
 def faulty(change: Callable[[dict[str, str], Any], None]) -> Any:
     """Make a `derive` with the bash version's faults."""
 
-    def derive(instance: Any, settings: Any, dotenv: Any, environ: Any) -> environment.Variables:
-        right = environment.derive(instance, settings, dotenv, environ)
+    def derive(instance: Any, settings: Any, dotenv: Any, environ: Any, **others: Any) -> environment.Variables:
+        right = environment.derive(instance, settings, dotenv, environ, **others)
         values = dict(right.values)
         change(values, environ)
         return environment.Variables(values, right.origins, right.ignored)
@@ -82,7 +86,7 @@ def test_a_suffix_that_grows_is_found(host_config: HostConfig, monkeypatch: pyte
     def grow(values: dict[str, str], environ: Any) -> None:
         values["S3_BUCKET"] = f"{environ.get('S3_BUCKET', 'orienter-data')}-{values['AI_INSTANCE_ID']}"
 
-    monkeypatch.setattr(host, "derive", faulty(grow))
+    monkeypatch.setattr(config, "derive", faulty(grow))
     with pytest.raises(CheckError, match="S3_BUCKET of instance 0 is orienter-data-0, and orienter-data-0-0"):
         variables.same_twice(host_config)
 
@@ -91,7 +95,7 @@ def test_what_sticks_to_the_shell_is_found(host_config: HostConfig, monkeypatch:
     def stick(values: dict[str, str], environ: Any) -> None:
         values["POSTGRES_PORT"] = environ.get("POSTGRES_PORT", values["POSTGRES_PORT"])
 
-    monkeypatch.setattr(host, "derive", faulty(stick))
+    monkeypatch.setattr(config, "derive", faulty(stick))
     variables.same_twice(host_config)
     with pytest.raises(CheckError, match=r"POSTGRES_PORT of instance 0 is .* in another instance's shell"):
         variables.same_in_another_shell(host_config)
@@ -101,7 +105,7 @@ def test_secrets_are_not_told(host_config: HostConfig, monkeypatch: pytest.Monke
     def forget(values: dict[str, str], environ: Any) -> None:
         values["POSTGRES_PASSWORD"] = "hunter2" if environ else "hunter3"
 
-    monkeypatch.setattr(host, "derive", faulty(forget))
+    monkeypatch.setattr(config, "derive", faulty(forget))
     with pytest.raises(CheckError) as found:
         variables.same_twice(host_config)
     assert "hunter" not in str(found.value)
@@ -110,14 +114,14 @@ def test_secrets_are_not_told(host_config: HostConfig, monkeypatch: pytest.Monke
 def test_a_word_that_nobody_sets() -> None:
     raw: dict[str, Any] = {"services": {"api": {"command": ["api", "--key", "${API_KEY}"]}}}
     with pytest.raises(CheckError, match=r"orienter.services.api: \$\{API_KEY\} is not set in instance 0"):
-        variables.commands_are_known(HostConfig(load_settings(raw), {}))
-    variables.commands_are_known(HostConfig(load_settings(raw), {"API_KEY": "x"}))
+        variables.commands_are_known(HostConfig(load_settings(raw), {}, ROOT))
+    variables.commands_are_known(HostConfig(load_settings(raw), {"API_KEY": "x"}, ROOT))
     raw["hooks"] = {"before_services": [{"name": "keys", "command": ["keys"], "exports": True}]}
-    assert "keys must export" in variables.commands_are_known(HostConfig(load_settings(raw), {}))
+    assert "keys must export" in variables.commands_are_known(HostConfig(load_settings(raw), {}, ROOT))
 
 
 def test_a_dotenv_that_contradicts_itself_is_an_outcome(host_config: HostConfig) -> None:
-    wrong = HostConfig(host_config.settings, {"WHATSAPP_ENABLED": "perhaps"})
+    wrong = HostConfig(host_config.settings, {"WHATSAPP_ENABLED": "perhaps"}, ROOT)
     failed = [outcome for outcome in variables.checks(wrong) if outcome.verdict != "ok"]
     assert failed
     assert all("'perhaps' is neither true nor false" in outcome.text for outcome in failed)
