@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import OrienterError
+from orienter_tasks.identity.checkouts import is_missing
 from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.machine import worktree
 from orienter_tasks.observe.parts import Look, Part, merged, of_container, of_processes
@@ -138,7 +138,7 @@ def _found(claim: Claim, resources: Sequence[DockerResource], look: Look) -> Fou
 def _state(claim: Claim, parts: Sequence[Part], *, strange: bool) -> str:
     if strange:
         return "conflict"
-    if worktree.is_gone(Path(claim.root), claim.device):
+    if is_missing(claim):
         return "orphaned"
     running = {part.name for part in parts if part.running}
     if not running:
