@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import stat
 from dataclasses import dataclass
 from enum import Enum
@@ -76,6 +75,8 @@ def judge(claim: Claim, hints: Iterable[Path] = ()) -> Checkout:
 
 def remedy(claim: Claim, checkout: Checkout) -> str:
     """Return what to do about a checkout that is not where its claim says; "" when it is."""
+    import shlex  # not on the way of a start
+
     by_name = f"inv cleanup.instance {claim.id}"
     return {
         CheckoutState.HERE: "",

@@ -141,8 +141,7 @@ def _candidate(instance: Instance) -> Path:
 @contextmanager
 def _alone(config: InstanceConfig) -> Iterator[None]:
     """Keep two commands from writing the same candidate."""
-    name = f"nginx-{config.instance.project}-{config.instance.id}"
-    with locked(name, timeout=config.settings.timeouts.lock):
+    with locked(f"nginx-{config.instance.lock}", timeout=config.settings.timeouts.lock):
         yield
 
 
