@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.clients.postgres import ensure_database
 from orienter_tasks.backends.embedded import cluster, initdb, postmaster
+from orienter_tasks.backends.embedded.postmaster import LoginProof
 from orienter_tasks.backends.embedded.programs import postgres_bin
 from orienter_tasks.backends.embedded.server import LEFTOVER_SECONDS, Launch, Server
 from orienter_tasks.backends.embedded.user import account_for
@@ -67,7 +68,7 @@ class PostgresComponent:
         return True
 
     def probe(self) -> None:
-        """Require that our own server has the port, and answers a login with the instance's credentials."""
+        """Require that our own server has the port and is ready, and accepts the login unless that is proven."""
         self._require_alive()
         status = postmaster.read(self.data)
         if status is None or status.pid != self.server.pid or not status.ready:
@@ -77,7 +78,10 @@ class PostgresComponent:
                 f"PostgreSQL of {self._config.instance} runs on port {status.port}, and its port is now {self._port}",
                 hint="run: inv infra.down, then inv infra.up",
             )
-        ensure_database(self._config)
+        proof = LoginProof.of(self.data, self._config.variables.values)
+        if not proof.exists():
+            ensure_database(self._config)
+            proof.store()
         self.server.require_alive()
 
     def stop(self, grace: float) -> None:
