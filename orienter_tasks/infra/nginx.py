@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.embedded import programs as binaries
 from orienter_tasks.backends.embedded.server import LEFTOVER_SECONDS, Launch, Server
-from orienter_tasks.backends.embedded.user import account_for_port
+from orienter_tasks.backends.embedded.user import prefix_for_port
 from orienter_tasks.backends.nginx.configuration import MAIN, config_dir
 from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.backends.protocol import NginxFacts
@@ -139,7 +139,7 @@ def launch_of(program: Path, directory: Path, configuration: str, port: int) -> 
     return Launch(
         binary=program,
         version=("-v",),
-        command=account_for_port(port).command(program, *words),
+        command=[*prefix_for_port(port), str(program), *words],
         env={},
         stop_signal=signal.SIGTERM,
     )
@@ -150,7 +150,7 @@ def worker_user(port: int) -> str:
 
     It stays root: its directories are closed to everybody else.
     """
-    if os.geteuid() != 0 or account_for_port(port).prefix:
+    if os.geteuid() != 0 or prefix_for_port(port):
         return ""
     import grp
     import pwd

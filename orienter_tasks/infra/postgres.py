@@ -7,11 +7,11 @@ import time
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.clients.postgres import ensure_database
-from orienter_tasks.backends.embedded import cluster, initdb, postmaster
+from orienter_tasks.backends.embedded import cluster, postmaster
+from orienter_tasks.backends.embedded.cluster import Installation
 from orienter_tasks.backends.embedded.postmaster import LoginProof
 from orienter_tasks.backends.embedded.programs import postgres_bin
 from orienter_tasks.backends.embedded.server import LEFTOVER_SECONDS, Launch, Server
-from orienter_tasks.backends.embedded.user import account_for
 from orienter_tasks.errors import CheckError
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.stack.component import LogRequest, NotReadyError
@@ -19,8 +19,6 @@ from orienter_tasks.stack.component import LogRequest, NotReadyError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from orienter_tasks.backends.embedded.initdb import Release
-    from orienter_tasks.backends.embedded.user import Account
     from orienter_tasks.backends.protocol import InstanceConfig, Standing
     from orienter_tasks.stack.component import Note
 
@@ -58,12 +56,11 @@ class PostgresComponent:
         """Start the server, on a new data directory when there is none."""
         if self.server.pid is not None:
             return False
-        postgres = initdb.release(postgres_bin(self._config.settings))
-        account = account_for(self.data)
-        cluster.prepare(self._config, self.data, postgres, account, note)
+        postgres = Installation.of(postgres_bin(self._config.settings), self.data)
+        cluster.prepare(self._config, self.data, postgres, note)
         self.server.stop(LEFTOVER_SECONDS)
         postmaster.clear(self._config.instance, self.data)
-        self.server.launch(self._launch(postgres, account))
+        self.server.launch(self._launch(postgres))
         self._retry_until = time.monotonic() + RETRY_SECONDS
         return True
 
@@ -106,16 +103,15 @@ class PostgresComponent:
             self.server.relaunch()
             raise NotReadyError(f"the {STILL_IN_USE} is still in use") from error
 
-    def _launch(self, postgres: Release, account: Account) -> Launch:
+    def _launch(self, postgres: Installation) -> Launch:
         options = {"listen_addresses": LOOPBACK, "unix_socket_directories": "", **TUNING}
         if postgres.major >= IO_METHODS_SINCE:
             options["io_method"] = "sync"
         settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-        program = postgres.directory / "postgres"
         return Launch(
-            binary=program,
+            binary=postgres.directory / "postgres",
             version=("--version",),
-            command=account.command(program, "-D", str(self.data), "-p", str(self._port), *settings),
+            command=postgres.command("postgres", "-D", str(self.data), "-p", str(self._port), *settings),
             env={},
             stop_signal=signal.SIGINT,
         )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from orienter_tasks.backends.clients.s3 import ensure_bucket
 from orienter_tasks.backends.embedded import programs as binaries
 from orienter_tasks.backends.embedded.server import LEFTOVER_SECONDS, Launch, Server
-from orienter_tasks.backends.embedded.user import account_for_port
+from orienter_tasks.backends.embedded.user import prefix_for_port
 from orienter_tasks.errors import ConfigError, OrienterError
 from orienter_tasks.infra.nginx import launch_of, worker_user
 from orienter_tasks.machine.ports import LOOPBACK
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orienter_tasks.backends.embedded.programs import StoreKind
-    from orienter_tasks.backends.embedded.user import Account
     from orienter_tasks.backends.protocol import InstanceConfig, Standing
     from orienter_tasks.stack.component import Note
 
@@ -177,8 +176,8 @@ class StorageComponent:
         return self._minio(store.program) if store.kind == "minio" else self._rclone(store.program)
 
     @property
-    def _account(self) -> Account:
-        return account_for_port(self._config.instance.ports["minio_api"])
+    def _prefix(self) -> Sequence[str]:
+        return prefix_for_port(self._config.instance.ports["minio_api"])
 
     def _minio(self, program: Path) -> Launch:
         variables, port = self._config.variables, self._config.instance.ports
@@ -188,7 +187,7 @@ class StorageComponent:
         return Launch(
             binary=program,
             version=("--version",),
-            command=self._account.command(program, "server", str(self.directory / "data"), *addresses),
+            command=[*self._prefix, str(program), "server", str(self.directory / "data"), *addresses],
             env={
                 "MINIO_ROOT_USER": variables["AWS_ACCESS_KEY_ID"],
                 "MINIO_ROOT_PASSWORD": variables["AWS_SECRET_ACCESS_KEY"],
@@ -203,7 +202,7 @@ class StorageComponent:
         return Launch(
             binary=program,
             version=("version",),
-            command=self._account.command(program, *words),
+            command=[*self._prefix, str(program), *words],
             env={"RCLONE_AUTH_KEY": self._auth_key()},
         )
 

@@ -135,7 +135,7 @@ def embedded(ctx: InstanceContext) -> Iterable[Check]:
 
 def _versions(ctx: InstanceContext) -> Iterator[str]:
     from orienter_tasks.backends.embedded import programs
-    from orienter_tasks.backends.embedded.user import account_for
+    from orienter_tasks.backends.embedded.user import prefix_for_postgres
 
     settings, config = ctx.settings, known(lambda: ctx.current.config)
     store = programs.store(settings)
@@ -143,4 +143,4 @@ def _versions(ctx: InstanceContext) -> Iterator[str]:
     yield programs.version_of(store.program, "--version" if store.kind == "minio" else "version").splitlines()[0]
     yield programs.version_of(programs.nginx(settings), "-v").removeprefix("nginx version: ")
     if config is not None:
-        account_for(config.instance.data_dir / "postgres")
+        prefix_for_postgres(config.instance.data_dir / "postgres")
