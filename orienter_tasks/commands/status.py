@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orienter_tasks.infra.all import component
 from orienter_tasks.observe import inventory
 from orienter_tasks.output.tables import Column
 from orienter_tasks.settings import catalog
@@ -61,17 +62,14 @@ def status(ctx: InstanceContext, names: Sequence[str], *, as_json: bool) -> bool
 
 def announce(ctx: InstanceContext) -> None:
     """Print where everything is."""
-    instance, variables = ctx.instance, ctx.variables
+    instance = ctx.instance
     facts = [("page", instance.url)]
     for name, service in ctx.settings.services.items():
         if service.port and any(name == running.name for running in ctx.plan.services):
             facts.append((name, f"http://localhost:{instance.ports[service.port]}"))
-    facts += [
-        ("postgres", f"localhost:{instance.ports['postgres']}, database {variables['POSTGRES_DB']}"),
-        ("s3", f"localhost:{instance.ports['minio_api']}, bucket {variables['S3_BUCKET']}"),
-        ("backend", ctx.claim.backend),
-        ("logs", str(instance.log_dir)),
-    ]
+    addresses = (component(name).address(ctx.config) for name in catalog.names())
+    facts += [address for address in addresses if address is not None]
+    facts += [("backend", ctx.claim.backend), ("logs", str(instance.log_dir))]
     ctx.report.box(f"instance {instance.id} · {instance.worktree}", facts)
 
 

@@ -68,6 +68,11 @@ class Instance:
         return f"{self.project}-instance-{self.id}"
 
     @property
+    def infra(self) -> list[str]:
+        """Its infrastructure components: one that was registered after its id was claimed has no ports here yet."""
+        return [entry.name for entry in catalog.entries() if entry.ports.keys() <= self.ports.keys()]
+
+    @property
     def data_dir(self) -> Path:
         """Where this instance's own files live (mode 0700)."""
         return self.root / ".dev-data" / f"instance-{self.id}"

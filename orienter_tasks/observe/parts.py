@@ -81,7 +81,7 @@ class Look:
 
 def of_container(resource: Resource, *, with_memory: bool) -> Part:
     """Describe a container."""
-    from orienter_tasks.backends.docker.memory import charged
+    from orienter_tasks.backends.docker import survey
 
     return Part(
         name=resource.component,
@@ -89,7 +89,7 @@ def of_container(resource: Resource, *, with_memory: bool) -> Part:
         running=resource.running,
         what=resource.name if resource.running else f"{resource.name} ({resource.state})",
         started_at=resource.started_at,
-        memory=charged(resource.id) if resource.running and with_memory else None,
+        memory=survey.memory(resource.id) if resource.running and with_memory else None,
     )
 
 

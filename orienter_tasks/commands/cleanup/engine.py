@@ -6,7 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.backends.docker import lookup, survey
+from orienter_tasks.backends.docker import survey
 from orienter_tasks.commands.cleanup.files import ChangedError
 from orienter_tasks.commands.cleanup.model import Thing
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError
@@ -87,7 +87,7 @@ def remove(engine: Engine, thing: Thing, grace: float, *, anonymous_volumes: boo
 
 
 def _inspect(engine: Engine, thing: Thing) -> dict[str, Any] | None:
-    look = {"container": lookup.container, "network": lookup.network, "volume": lookup.volume}[thing.kind]
+    look = {"container": survey.container, "network": survey.network, "volume": survey.volume}[thing.kind]
     return look(engine, thing.key)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from orienter_tasks.commands.doctor.finding import Finding
 from orienter_tasks.errors import BackendError, OrienterError
 from orienter_tasks.infra import choice
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -88,24 +89,21 @@ def engine(situation: Situation) -> Iterator[Finding]:
 
 def embedded(situation: Situation) -> Iterator[Finding]:
     """Find the embedded programs and let each say its version."""
-    from orienter_tasks.backends.embedded import programs as binaries
-    from orienter_tasks.backends.embedded.user import account_for
+    from orienter_tasks.infra.all import component
+    from orienter_tasks.infra.embedded import installed
 
     if situation.settings is None:
         return
     settings, needed = situation.settings, _uses(situation, "embedded")
     try:
-        if not needed and not binaries.installed(settings):
+        if not needed and not installed(settings):
             yield Finding("ok", "embedded", "not installed, and not needed")
             return
-        store = binaries.store(settings)
-        said = [
-            binaries.version_of(binaries.postgres_bin(settings) / "postgres", "--version"),
-            binaries.version_of(store.program, "--version" if store.kind == "minio" else "version").splitlines()[0],
-            binaries.version_of(binaries.nginx(settings), "-v").removeprefix("nginx version: "),
-        ]
-        if situation.config is not None:
-            account_for(situation.config.instance.data_dir / "postgres")
+        kinds = [component(name) for name in catalog.names()]
+        said = [kind.version(settings) for kind in kinds]
+        for kind in kinds:
+            if situation.config is not None:
+                kind.require_runnable(situation.config)
     except OrienterError as error:
         yield Finding("problem" if needed else "warning", "embedded", str(error), error.hint)
         return
@@ -138,8 +136,7 @@ def _images(shared: Engine, situation: Situation) -> Iterator[Finding]:
 
     if situation.settings is None:
         return
-    docker = situation.settings.docker
-    wanted = (docker.postgres, docker.minio, docker.nginx)
+    wanted = [situation.settings.docker.image(name) for name in catalog.names()]
     missing = [image for image in wanted if not images.is_here(shared, image)]
     for image in missing:
         yield Finding("warning", "images", f"{image} is not here: the first start pulls it", f"docker pull {image}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.clients import sessions as login
 from orienter_tasks.commands.doctor.finding import Finding, Fix
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.infra import choice
+from orienter_tasks.infra.all import component
 from orienter_tasks.processes import tree
 from orienter_tasks.processes.daemons import running_on
 from orienter_tasks.processes.record import forget, load, load_all
@@ -55,25 +55,14 @@ def servers(situation: Situation) -> Iterator[Finding]:
 
 
 def _logins(config: InstanceConfig, up: Iterable[str]) -> Iterator[Finding]:
-    variables, ports = config.variables, config.instance.ports
-    if "postgres" in up:
+    for name in up:
         try:
-            with login.database(config) as database:
-                database.rows("SELECT 1")
-            yield Finding("ok", "servers", f"PostgreSQL answers on {ports['postgres']}: {variables['POSTGRES_DB']}")
+            answer = component(name).login(config)
         except OrienterError as error:
             yield Finding("problem", "servers", str(error), error.hint)
-    if "minio" in up:
-        try:
-            with login.store(config) as store:
-                there = variables["S3_BUCKET"] in store.buckets()
-            words = f"the S3 store answers on {ports['minio_api']}: {variables['S3_BUCKET']}"
-            if there:
-                yield Finding("ok", "servers", words)
-            else:
-                yield Finding("problem", "servers", f"{words} is not in it", "inv infra.up")
-        except OrienterError as error:
-            yield Finding("problem", "servers", str(error), error.hint)
+        else:
+            if answer:
+                yield Finding("ok", "servers", answer)
 
 
 def stale_records(situation: Situation) -> Iterator[Finding]:

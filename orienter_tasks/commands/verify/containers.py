@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.backends.docker import labels, lookup, survey
+from orienter_tasks.backends.docker import labels, survey
 from orienter_tasks.backends.docker.engine import shared
 from orienter_tasks.commands.verify.native import place
 from orienter_tasks.commands.verify.snapshot import Actor, Network, Place
@@ -25,7 +25,7 @@ def running(config: InstanceConfig, engine: Engine | None = None) -> list[dict[s
     engine = engine or shared()
     instance = config.instance
     found = survey.containers(engine, project=instance.project, instance=str(instance.id))
-    inspected = [lookup.container(engine, one.id) for one in found if one.running]
+    inspected = [survey.container(engine, one.id) for one in found if one.running]
     return [one for one in inspected if one is not None and labels.is_ours(one["Config"]["Labels"], config)]
 
 
@@ -37,7 +37,7 @@ def networks(
     names = {_name(one): list(one["NetworkSettings"]["Networks"]) for one in containers}
     found = []
     for network in sorted({network for joined in names.values() for network in joined} - {HOST_NETWORK}):
-        inspected = lookup.network(engine, network)
+        inspected = survey.network(engine, network)
         if inspected is None:
             continue
         own = network == config.instance.network and labels.is_ours(inspected["Labels"], config)
