@@ -17,7 +17,9 @@ from benchmarks.hosts import records
 from benchmarks.measure import run
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.lifecycle.context import InstanceContext, RunOptions
-from orienter_tasks.processes.ending import await_end
+from orienter_tasks.processes.record import start_mark
+from orienter_tasks.processes.stop import await_end
+from orienter_tasks.processes.table import Process
 from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:
@@ -92,7 +94,8 @@ def end_processes(checkouts: Iterable[Checkout]) -> float:
         record for checkout in checkouts for servers in (True, False) for record in records(checkout, servers=servers)
     ]
     leaders = [psutil.Process(record.pid) for record in found]
-    processes = [process for leader in leaders for process in (leader, *leader.children(recursive=True))]
+    pids = [process.pid for leader in leaders for process in (leader, *leader.children(recursive=True))]
+    processes = [Process(pid, start_mark(pid) or "") for pid in pids]
     begun = time.perf_counter()
     for record in found:
         (os.killpg if record.group else os.kill)(record.pid, record.stop_signal)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from orienter_tasks.errors import CheckError, OrienterError
 from orienter_tasks.machine.state import is_locked, locked
 from orienter_tasks.output.logstream import LogStream
-from orienter_tasks.processes.daemons import running_on
 from orienter_tasks.processes.record import load
 from orienter_tasks.stack.component import tail
+from orienter_tasks.stack.native import running_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.identity import checkouts
-from orienter_tasks.identity.checkouts import State
+from orienter_tasks.identity.checkouts import CheckoutState
 from orienter_tasks.observe import inventory
 from orienter_tasks.observe.disk import Disk, Gauge
 from orienter_tasks.output import live, tables
@@ -37,7 +37,7 @@ DISK_ROUNDS = 5  # in a live table, sizes are measured anew every so many readin
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListedInstance:
     """An instance, and what became of its checkout."""
 
     found: Found
@@ -52,22 +52,22 @@ class Entry:
     def state(self) -> str:
         """What it is doing; or where its checkout is, if it is not where it was."""
         away = self.checkout.state
-        if away is State.HERE or self.found.state == "conflict":
+        if away is CheckoutState.HERE or self.found.state == "conflict":
             return self.found.state
-        return "orphaned" if away is State.GONE else away.value
+        return "orphaned" if away is CheckoutState.GONE else away.value
 
 
 @dataclass(frozen=True)
 class Overview:
     """All instances, and what could not be seen."""
 
-    entries: Sequence[Entry]
+    entries: Sequence[ListedInstance]
     unseen: Sequence[str]
 
     @property
     def notes(self) -> list[str]:
         """What the user should know besides."""
-        away = [entry for entry in self.entries if entry.checkout.state is not State.HERE]
+        away = [entry for entry in self.entries if entry.checkout.state is not CheckoutState.HERE]
         return [f"not seen: {unseen}" for unseen in self.unseen] + [
             f"{entry.found.instance}: {entry.checkout.reason} → {checkouts.remedy(entry.found.claim, entry.checkout)}"
             for entry in away
@@ -114,7 +114,7 @@ def _overview(taken: inventory.Inventory, sizes: dict[str, Disk]) -> Overview:
     claims = [found.claim for found in taken.instances]
     hints = [Path(claim.root) for claim in claims]
     entries = [
-        Entry(replace(found, disk=sizes.get(found.claim.token)), checkouts.judge(found.claim, hints))
+        ListedInstance(replace(found, disk=sizes.get(found.claim.token)), checkouts.judge(found.claim, hints))
         for found in taken.instances
     ]
     untold = [str(entry.found.instance) for entry in entries if None in (entry.disk.data, entry.disk.logs)]
@@ -157,7 +157,7 @@ def _readings(ctx: InstanceContext) -> Iterator[Overview]:
                     break
 
 
-def columns(overview: Overview) -> list[Column[Entry]]:
+def columns(overview: Overview) -> list[Column[ListedInstance]]:
     """Describe the table; ids have their project in front where there are several."""
     several = len({entry.found.instance.project for entry in overview.entries}) > 1
     return [
@@ -176,22 +176,22 @@ def columns(overview: Overview) -> list[Column[Entry]]:
     ]
 
 
-def _name(entry: Entry, *, several: bool) -> str:
+def _name(entry: ListedInstance, *, several: bool) -> str:
     instance = entry.found.instance
     return f"{instance.project}/{instance.id}" if several else str(instance.id)
 
 
-def _state(entry: Entry) -> str:
+def _state(entry: ListedInstance) -> str:
     failed = [f"{part.name} {part.end}" for part in entry.found.parts if part.end] if entry.state == "partial" else []
     return ", ".join([entry.state, *failed])
 
 
-def _services(entry: Entry) -> str:
+def _services(entry: ListedInstance) -> str:
     up, of = entry.found.services_up
     return f"{up}/{of}" if of else "–"
 
 
-def _document(entry: Entry) -> dict[str, object]:
+def _document(entry: ListedInstance) -> dict[str, object]:
     checkout = entry.checkout
     place = str(checkout.place) if checkout.place is not None else None
     told = {"state": checkout.state.value, "reason": checkout.reason, "place": place}

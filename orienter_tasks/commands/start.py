@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.names import known_components, known_services
 from orienter_tasks.errors import ConfigError, NotFoundError
-from orienter_tasks.processes import tree
+from orienter_tasks.processes import census
 from orienter_tasks.settings import catalog
 from orienter_tasks.settings.model import WHATSAPP_SWITCH
 
@@ -67,7 +67,7 @@ def start_all(ctx: InstanceContext) -> None:
     _start_nginx(ctx)
     startup.runner.wait()
     watched = [service for service in ctx.plan.services if ctx.settings.services[service.name].on_exit != "ignore"]
-    alive = tree.alive(ctx.instance, [service.name for service in watched])
+    alive = census.take().by_component(ctx.instance)
     for service in watched:
         if service.name not in alive:  # one that made itself a daemon has left its first process behind
             service.require_alive("while the others started")

@@ -99,6 +99,6 @@ def _services_up(ctx: InstanceContext) -> list[Part]:
 
 
 def _anything_runs(ctx: InstanceContext) -> bool:
-    from orienter_tasks.processes import tree
+    from orienter_tasks.processes import census
 
-    return bool(tree.names(ctx.instance))
+    return bool(census.take().names(ctx.instance))

@@ -28,7 +28,7 @@ NEIGHBOURS = 4000
 _INSTANCE_DIRECTORY = re.compile(r"instance-\d+")
 
 
-class State(Enum):
+class CheckoutState(Enum):
     """What became of a checkout."""
 
     HERE = "here"
@@ -43,7 +43,7 @@ class State(Enum):
 class Checkout:
     """What became of a checkout, how that is known, and where its files are now (None: nowhere that is known)."""
 
-    state: State
+    state: CheckoutState
     reason: str
     place: Path | None = None
 
@@ -62,31 +62,31 @@ def judge(claim: Claim, hints: Iterable[Path] = ()) -> Checkout:
     root = Path(claim.root)
     try:
         if _there(root) and not _is_husk(root):
-            return Checkout(State.HERE, "its checkout exists", root)
+            return Checkout(CheckoutState.HERE, "its checkout exists", root)
         if worktree.device_of(root) != claim.device:
-            return Checkout(State.UNMOUNTED, "its checkout's disk does not seem to be mounted")
+            return Checkout(CheckoutState.UNMOUNTED, "its checkout's disk does not seem to be mounted")
         moved = _find_marker(claim, hints)
         if moved is not None:
-            return Checkout(State.MOVED, f"its checkout was moved to {moved}", moved)
+            return Checkout(CheckoutState.MOVED, f"its checkout was moved to {moved}", moved)
         return _ask_git(claim, root)
     except HiddenError as error:
-        return Checkout(State.UNCERTAIN, str(error))
+        return Checkout(CheckoutState.UNCERTAIN, str(error))
 
 
 def remedy(claim: Claim, checkout: Checkout) -> str:
     """Return what to do about a checkout that is not where its claim says; "" when it is."""
     by_name = f"inv cleanup.instance {claim.id}"
     return {
-        State.HERE: "",
-        State.GONE: "inv cleanup.weekly",
-        State.MOVED: f"cd {shlex.quote(str(checkout.place or claim.root))} && inv env.show",
-        State.UNMOUNTED: f"mount its disk again, or: {by_name}",
-        State.LOCKED: f"git worktree unlock {shlex.quote(claim.root)}, or: {by_name}",
-        State.UNCERTAIN: by_name,
+        CheckoutState.HERE: "",
+        CheckoutState.GONE: "inv cleanup.weekly",
+        CheckoutState.MOVED: f"cd {shlex.quote(str(checkout.place or claim.root))} && inv env.show",
+        CheckoutState.UNMOUNTED: f"mount its disk again, or: {by_name}",
+        CheckoutState.LOCKED: f"git worktree unlock {shlex.quote(claim.root)}, or: {by_name}",
+        CheckoutState.UNCERTAIN: by_name,
     }[checkout.state]
 
 
-def owner_obstacle(root: Path) -> str:
+def owner_blocker(root: Path) -> str:
     """Say why things of a checkout that no claim names are not this user's to remove; "" when they may be."""
     for path in (root, *root.parents):
         try:
@@ -111,14 +111,16 @@ def _ask_git(claim: Claim, root: Path) -> Checkout:
     git_dir = Path(claim.git_dir)
     linked = git_dir.is_absolute() and git_dir.parent.name == "worktrees" and git_dir.name != ".git"
     if not linked or root in git_dir.parents:
-        return Checkout(State.UNCERTAIN, "its checkout is not there, but git confirms that of linked worktrees only")
+        return Checkout(
+            CheckoutState.UNCERTAIN, "its checkout is not there, but git confirms that of linked worktrees only"
+        )
     repository = git_dir.parent.parent
     if not (_there(repository / "HEAD") and _there(repository / "objects")):
-        return Checkout(State.UNCERTAIN, f"the repository of its checkout cannot be seen: {repository}")
+        return Checkout(CheckoutState.UNCERTAIN, f"the repository of its checkout cannot be seen: {repository}")
     if not _there(git_dir):
-        return Checkout(State.GONE, "its checkout is gone, and git has no such worktree any more")
+        return Checkout(CheckoutState.GONE, "its checkout is gone, and git has no such worktree any more")
     if _there(git_dir / "locked"):
-        return Checkout(State.LOCKED, "its checkout is not there, but git worktree lock keeps it")
+        return Checkout(CheckoutState.LOCKED, "its checkout is not there, but git worktree lock keeps it")
     return _ask_pointer(claim, _pointer(git_dir))
 
 
@@ -127,12 +129,12 @@ def _ask_pointer(claim: Claim, pointer: Path) -> Checkout:
     there = _there(pointer)
     if pointer.parent in map(Path, claim.roots):
         if there:
-            return Checkout(State.UNCERTAIN, "git still sees its checkout")
-        return Checkout(State.GONE, "its checkout is gone, and git calls that worktree prunable")
+            return Checkout(CheckoutState.UNCERTAIN, "git still sees its checkout")
+        return Checkout(CheckoutState.GONE, "its checkout is gone, and git calls that worktree prunable")
     where = f"git says that its checkout was moved to {pointer.parent}"
     if there:
-        return Checkout(State.MOVED, where)
-    return Checkout(State.UNCERTAIN, f"{where}, which is not there")
+        return Checkout(CheckoutState.MOVED, where)
+    return Checkout(CheckoutState.UNCERTAIN, f"{where}, which is not there")
 
 
 def _pointer(git_dir: Path) -> Path:

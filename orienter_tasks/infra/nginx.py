@@ -63,7 +63,7 @@ class NginxComponent(InfraComponent):
         )
 
     def native(self, config: InstanceConfig) -> NativeNginx:
-        return NativeNginx(config)
+        return NativeNginx(config, NAME)
 
     def ready(self, config: InstanceConfig) -> object:
         return probe(config)
@@ -85,9 +85,6 @@ class NginxComponent(InfraComponent):
 
 class NativeNginx(NativeComponent):
     """nginx of one instance."""
-
-    def __init__(self, config: InstanceConfig) -> None:
-        super().__init__(config, NAME, title="nginx")
 
     def launch(self, server: Server, note: Note) -> Launch:
         """Say what to start with the configuration that is there."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.clients.postgres import ensure_database
 from orienter_tasks.backends.embedded.component import NativeComponent
-from orienter_tasks.backends.embedded.server import LEFTOVER_SECONDS, Launch, Server
+from orienter_tasks.backends.embedded.server import Launch, Server
 from orienter_tasks.errors import CheckError
 from orienter_tasks.infra.component import InfraComponent
 from orienter_tasks.machine.ports import LOOPBACK
@@ -145,10 +145,9 @@ class NativePostgres(NativeComponent):
         )
 
     def clear(self, server: Server) -> None:
-        from orienter_tasks.backends.embedded import leftovers, postmaster
-        from orienter_tasks.processes import tree
+        from orienter_tasks.backends.embedded import postmaster
 
-        leftovers.end(tree.members(self.config.instance, server.name), signal.SIGINT, LEFTOVER_SECONDS)
+        super().clear(server)
         postmaster.clear(self.config.instance, self.directory)
         self._retry_until = time.monotonic() + RETRY_SECONDS
 
@@ -170,13 +169,6 @@ class NativePostgres(NativeComponent):
 
     def ask(self) -> None:
         ensure_database(self.config)
-
-    def stop(self, grace: float) -> None:
-        """Disconnect the clients and stop, data written."""
-        from orienter_tasks.backends.embedded import postmaster
-
-        self.server.stop(grace)
-        postmaster.end_backends(self.directory)
 
     def require_alive(self) -> None:
         """As the server's own; after a kill -9 its shared memory may be in use for a moment, and that is waited for."""

@@ -157,7 +157,7 @@ class NativeStore(NativeComponent):
 
     def __init__(self, config: InstanceConfig) -> None:
         super().__init__(config, NAME)
-        self.front = Server(config.instance, FRONT, self.directory, title="nginx")
+        self.front = Server(config.instance, FRONT, self.directory)
 
     @property
     def servers(self) -> Sequence[Server]:

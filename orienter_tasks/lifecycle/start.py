@@ -10,7 +10,7 @@ from orienter_tasks.errors import ConflictError, OrienterError
 from orienter_tasks.instance.model import component_of_port
 from orienter_tasks.machine import ports
 from orienter_tasks.machine.state import locked, private_dir
-from orienter_tasks.processes import tree
+from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import clients, listeners, listening_ports
 from orienter_tasks.services import lease
 from orienter_tasks.services.hook import HookComponent
@@ -131,7 +131,7 @@ class Startup:
         taken = [port for port in used if not ports.is_free(port)]
         if not taken:
             return
-        ours = set(self._backend.ports_held()) | listening_ports(tree.pids(instance))
+        ours = set(self._backend.ports_held()) | listening_ports(census.take().pids(instance))
         strange = [port for port in taken if port not in ours]
         if not strange:
             return

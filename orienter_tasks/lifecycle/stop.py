@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import BackendError, CheckError
 from orienter_tasks.machine import ports
-from orienter_tasks.processes import tree
+from orienter_tasks.processes import census
 from orienter_tasks.processes.describe import describe
 from orienter_tasks.processes.record import forget_unrecorded, load
+from orienter_tasks.processes.stop import stop_component
 from orienter_tasks.settings import catalog
 from orienter_tasks.stack.runner import stop_all
 
@@ -42,7 +43,7 @@ class RunningProcess:
 
     def stop(self, grace: float) -> None:
         """Stop its whole tree."""
-        tree.stop(self._instance, self.name, grace)
+        stop_component(self._instance, self.name, grace)
 
     def logs(self, request: LogRequest) -> Iterator[str]:  # noqa: ARG002 - the Protocol's
         """It is only to be stopped."""
@@ -51,7 +52,11 @@ class RunningProcess:
 
 def services_running(instance: Instance) -> list[RunningProcess]:
     """Return every process of an instance that is none of its servers."""
-    return [RunningProcess(instance, name) for name in sorted(tree.names(instance)) if not catalog.component_of(name)]
+    return [
+        RunningProcess(instance, name)
+        for name in sorted(census.take().names(instance))
+        if not catalog.component_of(name)
+    ]
 
 
 def stop_services(
@@ -102,7 +107,7 @@ def stop_instance(
 
 
 def _verify(instance: Instance, backend: Backend | None) -> None:
-    left = [describe(process) for process in tree.members(instance)]
+    left = [describe(pid) for pid in census.take().pids(instance)]
     if backend is not None:
         left += [standing.detail for standing in backend.standings() if standing.running]
         left += [

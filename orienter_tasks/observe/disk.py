@@ -20,7 +20,7 @@ from orienter_tasks.machine.signals import deferred
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from orienter_tasks.backends.docker.survey import Resource
+    from orienter_tasks.backends.docker.survey import DockerResource
     from orienter_tasks.identity.claims import Claim
 
 UNIT = 1024  # of `du -k`
@@ -125,5 +125,5 @@ class Gauge:
                     self._sizes[path] = int(size) * UNIT
 
 
-def _is_of(volume: Resource, claim: Claim) -> bool:
+def _is_of(volume: DockerResource, claim: Claim) -> bool:
     return (volume.project, volume.instance) == (claim.project, claim.id) and volume.root in claim.roots

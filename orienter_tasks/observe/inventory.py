@@ -20,7 +20,7 @@ from orienter_tasks.settings import catalog
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from orienter_tasks.backends.docker.survey import Resource
+    from orienter_tasks.backends.docker.survey import DockerResource
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.observe.disk import Disk
@@ -100,7 +100,7 @@ def take(claims: Iterable[Claim], *, with_memory: bool = True, with_listeners: b
     return Inventory([_found(claim, resources, look) for claim in wanted], unseen)
 
 
-def _containers(unseen: list[str]) -> Sequence[Resource]:
+def _containers(unseen: list[str]) -> Sequence[DockerResource]:
     from orienter_tasks.backends.docker import engine, survey
 
     try:
@@ -110,7 +110,7 @@ def _containers(unseen: list[str]) -> Sequence[Resource]:
         return []
 
 
-def _found(claim: Claim, resources: Sequence[Resource], look: Look) -> Found:
+def _found(claim: Claim, resources: Sequence[DockerResource], look: Look) -> Found:
     instance = of_claim(claim)
     mine = [r for r in resources if r.project == claim.project and r.instance == claim.id]
     parts = [

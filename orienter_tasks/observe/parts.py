@@ -7,20 +7,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.processes import census as table, shim as keeper
-from orienter_tasks.processes.daemons import running_on
+from orienter_tasks.processes import census, shim, table
 from orienter_tasks.processes.record import load_all
 from orienter_tasks.processes.spawn import describe_exit, ended_with
 from orienter_tasks.settings import catalog
 from orienter_tasks.stack.component import LogRequest
 from orienter_tasks.stack.logfiles import read as read_log
+from orienter_tasks.stack.native import running_on
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from orienter_tasks.backends.docker.survey import Resource
+    from orienter_tasks.backends.docker.survey import DockerResource
     from orienter_tasks.instance.model import Instance
-    from orienter_tasks.processes.census import Entry
+    from orienter_tasks.processes.census import Census
     from orienter_tasks.processes.record import Record
 
 LAST_LINES = 5
@@ -63,7 +63,7 @@ class Part:
         """How it ended, in words; "" while it runs."""
         if self.running:
             return ""
-        return "failed" if self.exit_code is None else describe_exit(keeper.as_child(self.exit_code))
+        return "failed" if self.exit_code is None else describe_exit(shim.as_child(self.exit_code))
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ class Look:
     listeners: bool
 
     @cached_property
-    def table(self) -> Mapping[int, Entry]:
+    def census(self) -> Census:
         """Every process: looked at once for all instances."""
-        return table.read()
+        return census.take()
 
 
-def of_container(resource: Resource, *, with_memory: bool) -> Part:
+def of_container(resource: DockerResource, *, with_memory: bool) -> Part:
     """Describe a container."""
     from orienter_tasks.backends.docker import survey
 
@@ -113,9 +113,9 @@ def of_processes(instance: Instance, look: Look) -> list[Part]:
 
 def _part(instance: Instance, record: Record, look: Look) -> Part:
     if record.alive():
-        pids = table.descendants(look.table, [record.pid]) if look.memory or look.listeners else []
-        return _running_part(record, look, pids, f"pid {keeper.served(record)}")
-    code = keeper.exit_code(instance, record)
+        pids = look.census.pids(instance, record.component) if look.memory or look.listeners else []
+        return _running_part(record, look, pids, f"pid {shim.service_pid(record)}")
+    code = shim.exit_code(instance, record)
     pids = running_on(instance, record)
     if pids:
         ended = describe_exit(ended_with(instance, record))
@@ -138,10 +138,10 @@ def _running_part(record: Record, look: Look, pids: Sequence[int], what: str) ->
 
 
 def _dead_part(record: Record, code: int | None) -> Part:
-    """A process that ended by itself: its keeper tells with what, its log the rest."""
+    """A process that ended by itself: its shim tells with what, its log the rest."""
     lines = list(read_log(Path(record.log), LogRequest(lines=LAST_LINES)))
     words = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    ended = "died" if code is None else describe_exit(keeper.as_child(code))
+    ended = "died" if code is None else describe_exit(shim.as_child(code))
     what = f"{ended}: {words[:LONGEST_WORDS]}" if words else ended
     return Part(name=record.component, kind="process", running=False, what=what, last_lines=lines, exit_code=code)
 

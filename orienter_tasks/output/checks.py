@@ -1,20 +1,23 @@
-"""Check marks: what was looked at, how it stands, and what to do about it."""
+"""Checks: what was looked at, how it stands, and what to do about it; a list for people or for machines."""
 
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
 
+from orienter_tasks.errors import InterruptError, OrienterError
 from orienter_tasks.output.console import fancy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from orienter_tasks.output.console import Report
 
-Mark = Literal["ok", "warning", "problem", "unseen", "absent"]
-SIGNS: dict[Mark, tuple[str, str]] = {
+Verdict = Literal["ok", "warning", "problem", "unseen", "absent"]
+SIGNS: dict[Verdict, tuple[str, str]] = {
     "ok": ("✓", "green"),
     "warning": ("!", "yellow"),
     "problem": ("✗", "bold red"),
@@ -24,37 +27,88 @@ SIGNS: dict[Mark, tuple[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Line:
-    """One line of the list.
+class Fix:
+    """What `--fix` would do, in words, and how; doing it twice does no harm."""
+
+    text: str
+    apply: Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
 
     Attributes:
-        mark: how it stands.
         topic: what was looked at, in a word or two.
+        verdict: ok; warning: it works, but should be looked at; problem; unseen: it could not be looked at; absent:
+            there is nothing to look at.
         text: what was found.
         remedy: what to do, as a command; "" when there is nothing to do.
+        fix: what `--fix` does about it; None when that is for the user to do.
+        instances: the ids of the instances that it is about, where a list is about several.
     """
 
-    mark: Mark
     topic: str
+    verdict: Verdict
     text: str
     remedy: str = ""
+    fix: Fix | None = None
+    instances: tuple[int, ...] = ()
 
 
-def show(report: Report, lines: Sequence[Line], *, title: str = "") -> None:
+def failed(topic: str, error: OrienterError, verdict: Verdict = "problem", *, details: Sequence[str] = ()) -> Check:
+    """Make an error a check; details are lines below its own."""
+    return Check(topic, verdict, "\n".join([" ".join(str(error).split()), *details]), error.hint)
+
+
+@contextmanager
+def caught(tell: Callable[[OrienterError], object]) -> Iterator[None]:
+    """Give an error of the block to `tell` and go on behind the block; an interruption ends the command."""
+    try:
+        yield
+    except InterruptError:
+        raise
+    except OrienterError as error:
+        tell(error)
+
+
+def collect(topic: str, look: Callable[[], Iterable[Check]]) -> list[Check]:
+    """Return what a check finds; an error that ends it is one more problem."""
+    found: list[Check] = []
+    with caught(lambda error: found.append(failed(topic, error))):
+        found.extend(look())
+    return found
+
+
+def prove(topic: str, proof: Callable[[], str]) -> Check:
+    """Run a proof: it returns what it looked at, or raises what is wrong; the error's details are told too."""
+    found: list[Check] = []
+    with caught(lambda error: found.append(failed(topic, error, details=error.details))):
+        found.append(Check(topic, "ok", proof()))
+    return found[0]
+
+
+def documents(found: Iterable[Check], **keys: str | Callable[[Check], object]) -> list[dict[str, object]]:
+    """Return checks for a JSON document: by key an attribute's name, or what makes the value of a check."""
+    readers = {key: attrgetter(read) if isinstance(read, str) else read for key, read in keys.items()}
+    return [{key: read(check) for key, read in readers.items()} for check in found]
+
+
+def show(report: Report, found: Sequence[Check], *, title: str = "") -> None:
     """Print a list of checks on stdout."""
     if fancy(sys.stdout):
-        _draw(report, lines, title)
+        _draw(report, found, title)
         return
-    width = max((len(line.topic) for line in lines), default=0)
+    width = max((len(check.topic) for check in found), default=0)
     rows = [title] if title else []
-    for line in lines:
-        rows.append(f"{SIGNS[line.mark][0]} {line.topic.ljust(width)}  {line.text}".rstrip())
-        if line.remedy:
-            rows.append(f"  {' ' * width}  → {line.remedy}")
+    for check in found:
+        rows.append(f"{SIGNS[check.verdict][0]} {check.topic.ljust(width)}  {check.text}".rstrip())
+        if check.remedy:
+            rows.append(f"  {' ' * width}  → {check.remedy}")
     report.answer("\n".join(rows))
 
 
-def _draw(report: Report, lines: Sequence[Line], title: str) -> None:
+def _draw(report: Report, found: Sequence[Check], title: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -63,10 +117,10 @@ def _draw(report: Report, lines: Sequence[Line], title: str) -> None:
     grid.add_column(width=1)
     grid.add_column(no_wrap=True, style="bold")
     grid.add_column(overflow="fold")
-    for line in lines:
-        sign, style = SIGNS[line.mark]
-        found = Text(line.text, "dim" if line.mark == "absent" else "")
-        if line.remedy:
-            found.append(f"\n→ {line.remedy}", "cyan")
-        grid.add_row(Text(sign, style), line.topic, found)
+    for check in found:
+        sign, style = SIGNS[check.verdict]
+        text = Text(check.text, "dim" if check.verdict == "absent" else "")
+        if check.remedy:
+            text.append(f"\n→ {check.remedy}", "cyan")
+        grid.add_row(Text(sign, style), check.topic, text)
     report.console(sys.stdout).print(grid)

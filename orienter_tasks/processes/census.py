@@ -1,182 +1,217 @@
-"""What runs on this machine, read once: every process's parent, session and start mark, and whose it says that it is.
+"""The one census: which of the machine's processes are ours, and of which component of which instance.
 
-Starting and stopping look often, so on Linux the kernel's files are read as they are; elsewhere psutil is asked.
+A process is ours by the markers in its environment; by a record, as its process or in that one's session; by its
+working directory below a data directory, where its title overwrites its environment as nginx's and PostgreSQL's do; or
+as a descendant of one that is ours, unless its environment says that it was started for somebody else.
 """
 
 from __future__ import annotations
 
 import os
-import platform
-import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import re
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, TypeVar
 
-from orienter_tasks.processes.record import COMPONENT_MARKER, ENDED, linux_fields, linux_mark
+from orienter_tasks.processes import table
+from orienter_tasks.processes.record import began, load_all, of_this_boot, start_mark
+from orienter_tasks.processes.table import directory_of, is_of_this_user
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
-    import psutil
+    from orienter_tasks.instance.model import Instance
+    from orienter_tasks.processes.record import Record
+    from orienter_tasks.processes.table import Owner, Process
 
-PARENT, SESSION, FLAGS = 1, 3, 6  # of what follows the name in /proc/PID/stat, see proc(5)
-KERNEL_THREAD = 0x00200000
-MARKER = f"{COMPONENT_MARKER}=".encode()
-CHUNK = 1 << 16
-ROOT, NUMBER = b"AI_INSTANCE_ROOT=", b"AI_INSTANCE_ID="
-
-
-@dataclass(frozen=True)
-class Owner:
-    """For whom a process was started, as its environment says."""
-
-    component: str
-    root: str
-    instance: str
+T = TypeVar("T")
+_PLACE = re.compile(r"(?s)(/.+)/\.dev-data/instance-(\d{1,3})/([a-z0-9_-]+)")
+_ID = re.compile(r"[0-9]{1,3}")
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A living process (a zombie is none).
+class OwnedProcess:
+    """A process of ours, whoever's checkout it is for.
 
     Attributes:
-        pid: its id, and `parent` and `session` those of its parent and of its session's leader (-1: not told).
-        mark: when it began, as in records.
-        owner: what its environment says; None where it says nothing, or is not to be read by this user.
+        component, instance, root: what it is part of.
+        project: likewise; "" where it does not say.
+        ancestor: whether it started this very command.
     """
 
-    pid: int
-    parent: int
-    session: int
-    mark: str
-    owner: Owner | None
+    process: Process
+    component: str
+    instance: int
+    root: str
+    project: str = ""
+    ancestor: bool = False
 
 
-class _Turns:
-    """Reads for several threads at once: each gets a reading that began after it had asked, and may share it."""
+class Census:
+    """The processes of the machine at one moment.
 
-    def __init__(self) -> None:
-        self._one_at_a_time = threading.Lock()
-        self._begun = self._done = 0
-        self._latest: Mapping[int, Entry] = {}
+    Args:
+        processes: all of them, by pid.
+        directory_of: tells the working directory of one.
+    """
 
-    def read(self) -> Mapping[int, Entry]:
-        wanted = self._begun + 1  # the one that is going on may be past what has just changed
-        with self._one_at_a_time:
-            if self._done < wanted:
-                self._begun += 1
-                self._latest = read_proc() if platform.system() == "Linux" else read_psutil()
-                self._done = self._begun
-            return self._latest
+    def __init__(self, processes: Mapping[int, Process], directory_of: Callable[[int], str] = directory_of) -> None:
+        self._processes = processes
+        self._directory = cache(directory_of)
 
+    def of(self, instance: Instance, component: str | None = None) -> list[Process]:
+        """Return the processes of one component, or of a whole instance, the oldest first.
 
-_turns = _Turns()
+        Those that started this very command are spared.
+        """
+        found = self.by_component(instance)
+        chosen = found.get(component, ()) if component is not None else (one for each in found.values() for one in each)
+        return sorted(chosen, key=lambda process: process.age)
 
+    def by_component(self, instance: Instance) -> Mapping[str, Sequence[Process]]:
+        """Return the processes of an instance by component."""
+        records = list(load_all(instance))
+        recorded = {(record.pid, record.mark): record.component for record in records}
+        homes = {
+            (program, os.path.realpath(instance.data_dir / entry.name)): process
+            for entry in catalog.entries()
+            for program, process in entry.titles.items()
+        }
+        known: dict[int, str] = {}
+        for process in self._processes.values():
+            component = recorded.get((process.pid, process.mark))
+            if component is None and process.owner is not None:
+                component = process.owner.component if _is_of(process.owner, instance) else None
+            elif component is None:
+                component = self._in_session(process, records) or self._retitled(process, homes)
+            if component is not None:
+                known[process.pid] = component
+        found: dict[str, list[Process]] = defaultdict(list)
+        for pid, component in self._with_descendants(known).items():
+            if pid not in self.ancestry:
+                found[component].append(self._processes[pid])
+        return found
 
-def read() -> Mapping[int, Entry]:
-    """Read every living process of the machine by its pid; the kernel's own are left out where they can be told."""
-    return _turns.read()
+    def pids(self, instance: Instance, component: str | None = None) -> list[int]:
+        """Return the pids of the same processes."""
+        return [process.pid for process in self.of(instance, component)]
 
+    def names(self, instance: Instance) -> set[str]:
+        """Name the components of an instance that have a record or a living process."""
+        recorded = {record.component for record in load_all(instance)}
+        return recorded | self.by_component(instance).keys() - {""}
 
-def read_proc() -> dict[int, Entry]:
-    """Read /proc."""
-    entries = (_of_proc(name) for name in os.listdir("/proc") if name.isdecimal())  # noqa: PTH208 - no Path for each
-    return {entry.pid: entry for entry in entries if entry is not None}
+    def owned(self, instances: Iterable[Instance] = ()) -> list[OwnedProcess]:
+        """Return everything of ours on the machine that this user may look into, except for this very process.
 
+        Args:
+            instances: those whose records are to be read, too.
+        """
+        known: dict[int, OwnedProcess] = {}
+        for process in self._processes.values():
+            owned = _marked(process) or self._placed(process)
+            if owned is not None:
+                known[process.pid] = owned
+        known = self._with_descendants(known)
+        for instance in instances:
+            for component, processes in self.by_component(instance).items():
+                for process in processes:
+                    owned = OwnedProcess(process, component, instance.id, str(instance.root), instance.project)
+                    known.setdefault(process.pid, owned)
+        return [
+            replace(owned, process=self._processes[pid], ancestor=pid in self.ancestry)
+            for pid, owned in known.items()
+            if pid != os.getpid()
+        ]
 
-def read_psutil() -> dict[int, Entry]:
-    """Ask psutil."""
-    import psutil
+    def working_in(self, directory: Path, names: Iterable[str]) -> list[Process]:
+        """Return the processes of the given names whose working directory is the given one."""
+        real, wanted = os.path.realpath(directory), set(names)
+        return [each for each in self._processes.values() if each.name in wanted and self._directory(each.pid) == real]
 
-    found = {}
-    for process in psutil.process_iter():
-        try:
-            with process.oneshot():
-                if process.status() in ENDED:
-                    continue
-                parent, mark = process.ppid(), f"{process.create_time():.2f}"
-        except psutil.Error:
-            continue
-        found[process.pid] = Entry(process.pid, parent, _session(process.pid), mark, _owner_by_psutil(process))
-    return found
+    def same(self, process: Process | Record) -> Process | None:
+        """Return the very process that is meant, if it is there: by its pid and its start mark."""
+        found = self._processes.get(process.pid)
+        return found if found is not None and found.mark == process.mark else None
 
+    @cached_property
+    def ancestry(self) -> frozenset[int]:
+        """This process and those that started it."""
+        found: set[int] = set()
+        pid = os.getpid()
+        while pid not in found and pid > 0:
+            found.add(pid)
+            pid = self._processes[pid].parent if pid in self._processes else 0
+        return frozenset(found)
 
-def descendants(table: Mapping[int, Entry], leaders: Iterable[int]) -> list[int]:
-    """Return the leaders that live, and all their children's children."""
-    children: dict[int, list[int]] = {}
-    for entry in table.values():
-        children.setdefault(entry.parent, []).append(entry.pid)
-    found = [pid for pid in leaders if pid in table]
-    for pid in found:  # it grows while it is read
-        found += [child for child in children.get(pid, ()) if child not in found]
-    return found
+    @cached_property
+    def _children(self) -> Mapping[int, Sequence[Process]]:
+        found = defaultdict(list)
+        for process in self._processes.values():
+            found[process.parent].append(process)
+        return found
 
-
-def memory(pid: int) -> int | None:
-    """Return a process's share of memory in bytes (PSS, or RSS where the system has none); None when not to be read."""
-    for line in _read(f"/proc/{pid}/smaps_rollup").splitlines():
-        if line.startswith(b"Pss:"):
-            return int(line.split()[1]) * 1024
-    import psutil
-
-    try:
-        full = psutil.Process(pid).memory_full_info()
-    except psutil.Error:
+    def _in_session(self, process: Process, records: Sequence[Record]) -> str | None:
+        """The component in whose session a process is: that of a living leader, or of one that has ended."""
+        for record in records:
+            if process.session == record.pid and (self.same(record) is not None or self._left_behind(process, record)):
+                return record.component
         return None
-    return getattr(full, "pss", full.rss)
+
+    def _left_behind(self, process: Process, record: Record) -> bool:
+        """Whether a process of a dead leader's session is still that leader's: a later session may have its number."""
+        return (
+            start_mark(record.pid) is None
+            and of_this_boot(record.mark)
+            and began(process.mark) >= began(record.mark)
+            and self._directory(process.pid) == record.cwd
+            and is_of_this_user(process.pid)
+        )
+
+    def _retitled(self, process: Process, homes: Mapping[tuple[str, str], str]) -> str | None:
+        """The component of a server that has overwritten its environment, or of what a killed one has left.
+
+        A server that somebody runs on our data by hand has an environment, which does not name us, or such a parent.
+        """
+        component = homes.get((process.name, self._directory(process.pid))) if process.retitled else None
+        parent = self._processes.get(process.parent) if component is not None else None
+        by_hand = parent is not None and (parent.name, self._directory(parent.pid)) in homes
+        return None if by_hand else component
+
+    def _placed(self, process: Process) -> OwnedProcess | None:
+        """A server of this user by its working directory alone, which only ours work in."""
+        servers = {entry.name: what for entry in catalog.entries() if (what := entry.titles.get(process.name))}
+        place = _PLACE.fullmatch(self._directory(process.pid)) if servers else None
+        if place is None or place[3] not in servers or not is_of_this_user(process.pid):
+            return None
+        return OwnedProcess(process, servers[place[3]], int(place[2]), place[1])
+
+    def _with_descendants(self, known: dict[int, T]) -> dict[int, T]:
+        """Add the descendants of what is ours, but for those whose environment names somebody else."""
+        found = dict(known)
+        queue = [pid for pid in found if pid not in self.ancestry]
+        for pid in queue:  # it grows while it is read
+            for child in self._children.get(pid, ()):
+                if child.pid not in found and child.owner is None:
+                    found[child.pid] = found[pid]
+                    queue.append(child.pid)
+        return found
 
 
-def _of_proc(name: str) -> Entry | None:
-    pid = int(name)
-    fields = linux_fields(pid)
-    if not fields or fields[0] in ENDED or int(fields[FLAGS]) & KERNEL_THREAD:
+def take() -> Census:
+    """Read all processes now; threads that ask at the same time share one reading."""
+    return Census(table.read())
+
+
+def _is_of(owner: Owner, instance: Instance) -> bool:
+    return owner.root in instance.roots and owner.instance == str(instance.id)
+
+
+def _marked(process: Process) -> OwnedProcess | None:
+    owner = process.owner
+    if owner is None or not owner.root.startswith("/") or not _ID.fullmatch(owner.instance):
         return None
-    return Entry(pid, int(fields[PARENT]), int(fields[SESSION]), linux_mark(fields), _owner_in_proc(name))
-
-
-def _owner_in_proc(name: str) -> Owner | None:
-    content = _read(f"/proc/{name}/environ")
-    if MARKER not in content:
-        return None
-    values = {ROOT: "", NUMBER: ""}
-    for line in content.split(b"\0"):
-        for key in (MARKER, ROOT, NUMBER):
-            if line.startswith(key):
-                values[key] = os.fsdecode(line[len(key) :])
-    # the marker may have been part of another variable's value
-    return Owner(values[MARKER], values[ROOT], values[NUMBER]) if MARKER in values else None
-
-
-def _read(path: str) -> bytes:
-    """Read a file whole; nothing when it is another user's, or its process has ended."""
-    try:
-        file = os.open(path, os.O_RDONLY)
-    except OSError:
-        return b""
-    parts = []
-    try:
-        while part := os.read(file, CHUNK):
-            parts.append(part)
-    except OSError:
-        return b""
-    finally:
-        os.close(file)
-    return b"".join(parts)
-
-
-def _owner_by_psutil(process: psutil.Process) -> Owner | None:
-    import psutil
-
-    try:
-        environ = process.environ()
-    except (psutil.Error, OSError):
-        return None
-    if COMPONENT_MARKER not in environ:
-        return None
-    return Owner(environ[COMPONENT_MARKER], environ.get("AI_INSTANCE_ROOT", ""), environ.get("AI_INSTANCE_ID", ""))
-
-
-def _session(pid: int) -> int:
-    try:
-        return os.getsid(pid)
-    except OSError:
-        return -1
+    return OwnedProcess(process, owner.component, int(owner.instance), owner.root, owner.project)

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from orienter_tasks.instance.variables import masked
-from orienter_tasks.processes.shim import told
-
-if TYPE_CHECKING:
-    import psutil
+from orienter_tasks.processes.shim import unwrap_argv
 
 
-def describe(process: psutil.Process) -> str:
+def describe(pid: int) -> str:
     """Name a process for people: pid, command and directory, without its secrets (only the first words of argv)."""
     import psutil
 
     try:
-        words = told(process.cmdline())[:3] or [process.name()]
+        process = psutil.Process(pid)
+        words = unwrap_argv(process.cmdline())[:3] or [process.name()]
         command = masked("", " ".join([os.path.basename(words[0]), *words[1:]]))  # noqa: PTH119 - not a path of ours
         command = " ".join(command.split())[:60]
     except psutil.Error:
-        return f"pid {process.pid}"
+        return f"pid {pid}"
     try:
-        return f"pid {process.pid} ({command}, in {process.cwd()})"
+        return f"pid {pid} ({command}, in {process.cwd()})"
     except psutil.Error:
-        return f"pid {process.pid} ({command})"
+        return f"pid {pid} ({command})"

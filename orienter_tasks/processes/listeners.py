@@ -55,7 +55,7 @@ def clients(ports: Iterable[int]) -> dict[int, str]:
     return {
         entry.laddr.port: f"a connection to port {entry.raddr.port} that has ended keeps it, for a minute at most"
         if entry.status == psutil.CONN_TIME_WAIT
-        else f"{_describe(entry.pid)} talks from it to port {entry.raddr.port}"
+        else f"{_holder(entry.pid)} talks from it to port {entry.raddr.port}"
         for entry in found
         if entry.laddr and entry.raddr and entry.laddr.port in wanted
     }
@@ -89,15 +89,8 @@ def _listening(connections: Iterable[Any]) -> Iterator[tuple[int, str, int | Non
 def _named(found: Iterable[tuple[int, str, int | None]]) -> list[Listener]:
     once = {(port, pid): address for port, address, pid in found}
     ordered = sorted(once.items(), key=lambda item: (item[0][0], item[0][1] or 0))
-    return [Listener(port, address, pid, _describe(pid)) for (port, pid), address in ordered]
+    return [Listener(port, address, pid, _holder(pid)) for (port, pid), address in ordered]
 
 
-def _describe(pid: int | None) -> str:
-    import psutil
-
-    if pid is None:
-        return "a process of another user"
-    try:
-        return describe(psutil.Process(pid))
-    except psutil.Error:
-        return f"pid {pid}"
+def _holder(pid: int | None) -> str:
+    return "a process of another user" if pid is None else describe(pid)

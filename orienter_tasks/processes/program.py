@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
+
+INTERPRETER_BYTES = 256
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Program:
         stdout: a subprocess constant where its standard output is not to go into the log.
         needs: the components that it needs.
         port: the port that it is to listen on; 0 where it has none, or proves by itself that it let go of it.
-        kept: start it under a keeper, so that its exit code is known to later runs, too.
+        with_shim: start it under a shim, so that later runs know its exit code, too.
     """
 
     component: str
@@ -39,4 +44,33 @@ class Program:
     stdout: int | None = None
     needs: Sequence[str] = ()
     port: int = 0
-    kept: bool = False
+    with_shim: bool = False
+
+
+def find_program(name: str, cwd: Path, env: Mapping[str, str]) -> str:
+    """Find what a process in a directory and with an environment would run by this name.
+
+    Raises:
+        OSError: as starting it would; also for a script whose interpreter is missing.
+    """
+    path = env.get("PATH")
+    found = str(cwd / name) if os.sep in name else shutil.which(name, path=path) or shutil.which(name, os.F_OK, path)
+    if found is None or not os.path.exists(found):  # noqa: PTH110 - a text all along
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    if os.path.isdir(found) or not os.access(found, os.X_OK):  # noqa: PTH112
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+    interpreter = _interpreter(Path(found))
+    if interpreter and not (cwd / interpreter).exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    return found
+
+
+def _interpreter(path: Path) -> str:
+    """Return the program that a script's first line names; "" where there is none."""
+    try:
+        with path.open("rb") as file:
+            line = file.read(INTERPRETER_BYTES).partition(b"\n")[0]
+    except OSError:  # one that may be run and not read
+        return ""
+    words = line[2:].split() if line.startswith(b"#!") else []
+    return os.fsdecode(words[0]) if words else ""

@@ -42,7 +42,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         started_at: seconds since the epoch.
         needs: the components that it needs, so that it is stopped before them.
         port: the port that must be free once it is stopped; 0 for none.
-        kept: whether this is the keeper of the process that was asked for (see `keeper`).
+        has_shim: whether this is the shim of the process that was asked for (see `shim`).
     """
 
     component: str
@@ -59,7 +59,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float
     needs: tuple[str, ...] = ()
     port: int = 0
-    kept: bool = False
+    has_shim: bool = msgspec.field(default=False, name="kept")
     schema_version: int = SCHEMA_VERSION
 
     def alive(self) -> bool:
@@ -86,7 +86,7 @@ def _state_and_mark(pid: int) -> tuple[str, str | None]:
     if pid <= 1:
         return "", None
     if platform.system() == "Linux":
-        fields = linux_fields(pid)
+        _, fields = linux_stat(pid)
         return (fields[0], linux_mark(fields)) if fields else ("", None)
     import psutil
 
@@ -97,23 +97,32 @@ def _state_and_mark(pid: int) -> tuple[str, str | None]:
         return "", None
 
 
+def began(mark: str) -> float:
+    """Return when the process of a mark began: clock ticks after the boot on Linux, elsewhere seconds."""
+    try:
+        return float(mark.rpartition(":")[2])
+    except ValueError:  # a record may say anything
+        return 0.0
+
+
 def of_this_boot(mark: str) -> bool:
     """Say whether a mark may still belong to something that runs; where marks do not tell, yes."""
     return platform.system() != "Linux" or mark.startswith(f"{_linux_boot()}:")
 
 
-def linux_fields(pid: int) -> list[str]:
-    """Return what follows the name in /proc/PID/stat: its state first; nothing when there is no such process."""
+def linux_stat(pid: int) -> tuple[str, list[str]]:
+    """Return a process's name and what follows it in /proc/PID/stat, its state first; nothing when there is none."""
     try:
         file = os.open(f"/proc/{pid}/stat", os.O_RDONLY)  # no file object: a start reads thousands
     except OSError:
-        return []
+        return "", []
     try:
-        return os.read(file, 4096).rpartition(b")")[2].decode("ascii").split()
+        name, _, fields = os.read(file, 4096).rpartition(b")")
     except OSError:
-        return []
+        return "", []
     finally:
         os.close(file)
+    return os.fsdecode(name.partition(b"(")[2]), fields.decode("ascii").split()
 
 
 def linux_mark(fields: Sequence[str]) -> str:
@@ -132,7 +141,7 @@ def path_of(instance: Instance, component: str) -> Path:
 
 
 def exit_path(instance: Instance, component: str) -> Path:
-    """Return the file that a component's keeper writes its exit code to."""
+    """Return the file that a component's shim writes its exit code to."""
     return instance.pid_dir / f"{component}.exit"
 
 
@@ -162,7 +171,7 @@ def load_all(instance: Instance) -> Iterator[Record]:
 
 
 def forget(instance: Instance, component: str) -> None:
-    """Remove a component's record, and what its keeper wrote."""
+    """Remove a component's record, and what its shim wrote."""
     path = path_of(instance, component)
     path.unlink(missing_ok=True)
     exit_path(instance, component).unlink(missing_ok=True)
@@ -170,7 +179,7 @@ def forget(instance: Instance, component: str) -> None:
 
 
 def forget_unrecorded(instance: Instance) -> None:
-    """Remove what keepers were given by starts that were killed before they had written a record."""
+    """Remove what shims were given by starts that were killed before they had written a record."""
     for path in instance.pid_dir.glob("*.exit"):
         if not path.with_suffix(".json").exists():
             path.unlink(missing_ok=True)

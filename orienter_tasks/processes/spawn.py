@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError, NotFoundError, OrienterError
 from orienter_tasks.machine.state import private_dir
-from orienter_tasks.processes import shim as keeper
+from orienter_tasks.processes import shim
+from orienter_tasks.processes.program import find_program
 from orienter_tasks.processes.record import COMPONENT_MARKER, Record, birth_mark, exit_path, load, save
 
 if TYPE_CHECKING:
@@ -31,20 +32,20 @@ class Handle:
     child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def exit_code(self) -> int | None:
-        """Return None while it runs, its exit code when it was our child or was kept (-N: signal N), else -1000."""
+        """Return None while it runs, its exit code when it was our child or had a shim (-N: signal N), else -1000."""
         if self.child is None:
             return None if self.record.alive() else ended_with(self.instance, self.record)
         code = self.child.poll()
-        return keeper.as_child(code) if self.record.kept and code is not None else code
+        return shim.as_child(code) if self.record.has_shim and code is not None else code
 
 
 UNKNOWN_EXIT = -1000
 
 
 def ended_with(instance: Instance, record: Record) -> int:
-    """Return the exit code of a recorded process that has ended: what its keeper wrote (-N: signal N), else -1000."""
-    code = keeper.exit_code(instance, record)
-    return UNKNOWN_EXIT if code is None else keeper.as_child(code)
+    """Return the exit code of a recorded process that has ended: what its shim wrote (-N: signal N), else -1000."""
+    code = shim.exit_code(instance, record)
+    return UNKNOWN_EXIT if code is None else shim.as_child(code)
 
 
 def describe_exit(code: int) -> str:
@@ -72,9 +73,9 @@ def spawn(instance: Instance, program: Program) -> Handle:
     """
     private_dir(program.log.parent)
     private_dir(instance.pid_dir)
-    kept = program.kept and keeper.can_keep(program.env)
-    child = _start(instance, program, kept=kept)
-    record = _record(instance, program, child.pid, kept=kept)
+    with_shim = program.with_shim and shim.can_hand_on(program.env)
+    child = _start(instance, program, with_shim=with_shim)
+    record = _record(instance, program, child.pid, has_shim=with_shim)
     try:
         save(instance, record)
     except OrienterError:
@@ -84,12 +85,13 @@ def spawn(instance: Instance, program: Program) -> Handle:
     return Handle(instance, record, child)
 
 
-def _start(instance: Instance, program: Program, *, kept: bool) -> subprocess.Popen[bytes]:
+def _start(instance: Instance, program: Program, *, with_shim: bool) -> subprocess.Popen[bytes]:
     log, stdin, command = _open_log(program.log), subprocess.DEVNULL, list(program.command)
     try:
-        if kept:
-            keeper.require_program(program)
-            stdin, command = keeper.open_file(instance, program.component), keeper.command(program)
+        if with_shim:
+            if program.cwd.is_dir():  # else no shim can be started there
+                find_program(command[0], program.cwd, program.env)  # a shell could only say so in the log
+            stdin, command = shim.open_exit_file(instance, program.component), shim.wrap_argv(program)
         return subprocess.Popen(
             command,
             cwd=program.cwd,
@@ -101,7 +103,7 @@ def _start(instance: Instance, program: Program, *, kept: bool) -> subprocess.Po
             restore_signals=True,
         )
     except (OSError, ValueError) as error:  # ValueError: a NUL, or a name that no variable can have
-        if kept:
+        if with_shim:
             exit_path(instance, program.component).unlink(missing_ok=True)
         raise _not_started(instance, program, error) from error
     finally:
@@ -122,7 +124,7 @@ def _not_started(instance: Instance, program: Program, error: OSError | ValueErr
     return CheckError(f"{who} cannot be started: {reason}")
 
 
-def _record(instance: Instance, program: Program, pid: int, *, kept: bool) -> Record:
+def _record(instance: Instance, program: Program, pid: int, *, has_shim: bool) -> Record:
     return Record(
         component=program.component,
         pid=pid,
@@ -138,7 +140,7 @@ def _record(instance: Instance, program: Program, pid: int, *, kept: bool) -> Re
         started_at=time.time(),
         needs=tuple(program.needs),
         port=program.port,
-        kept=kept,
+        has_shim=has_shim,
     )
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError, OrienterError, TimedOutError
 from orienter_tasks.instance.variables import expand, expand_all
-from orienter_tasks.processes import tree
 from orienter_tasks.processes.program import Program
 from orienter_tasks.processes.record import forget
 from orienter_tasks.processes.spawn import describe_exit, spawn
-from orienter_tasks.services.service import find_program
+from orienter_tasks.processes.stop import stop_component
+from orienter_tasks.services.service import resolve_program
 from orienter_tasks.stack.component import LogRequest, tail
 from orienter_tasks.stack.logfiles import read
 
@@ -70,7 +70,7 @@ class HookComponent:
         try:
             self._run(note)
         except OrienterError as error:
-            tree.stop(self._config.instance, self.name, 1.0)
+            stop_component(self._config.instance, self.name, 1.0)
             if not self._hook.optional or error.exit_code >= 128:  # noqa: PLR2004 - an interruption
                 raise
             self.outcome = f"failed, but is optional: {error}"
@@ -82,7 +82,7 @@ class HookComponent:
 
     def stop(self, grace: float) -> None:
         """End it where it still runs."""
-        tree.stop(self._config.instance, self.name, grace)
+        stop_component(self._config.instance, self.name, grace)
 
     def logs(self, request: LogRequest) -> Iterator[str]:
         """Read its log file."""
@@ -104,7 +104,7 @@ class HookComponent:
 
     def _run(self, note: Note) -> None:
         instance = self._config.instance
-        tree.stop(instance, self.name, 1.0)  # what a crashed run left
+        stop_component(instance, self.name, 1.0)  # what a crashed run left
         handle = spawn(instance, self._program())
         output = _Output(handle.child) if self._hook.exports else None
         code = self._await_end(handle, note)
@@ -148,7 +148,7 @@ class HookComponent:
         cwd = instance.root / expand(self._hook.cwd, values, f"{where}, cwd")
         return Program(
             component=self.name,
-            command=[find_program(command[0], cwd, env, f"{where} of {instance}, command"), *command[1:]],
+            command=[resolve_program(command[0], cwd, env, f"{where} of {instance}, command"), *command[1:]],
             cwd=cwd,
             env=env,
             log=self.log,

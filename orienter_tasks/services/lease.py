@@ -46,10 +46,10 @@ def _members(lease: Lease) -> list[int]:
     """Return the processes of a lease's component, whoever started them."""
     if not lease.component:
         return []
-    from orienter_tasks.processes import tree
+    from orienter_tasks.processes import census
 
     instance = Instance(lease.instance, Path(lease.root), lease.project, Path(lease.root).name, {})
-    return sorted(tree.pids(instance, lease.component))
+    return census.take().pids(instance, lease.component)
 
 
 def is_held_by(name: str, instance: Instance) -> bool:

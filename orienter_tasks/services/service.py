@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError, NotFoundError
 from orienter_tasks.instance.variables import expand, expand_all, truth
-from orienter_tasks.processes import tree
+from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import listening_ports
-from orienter_tasks.processes.program import Program
+from orienter_tasks.processes.program import Program, find_program
 from orienter_tasks.processes.spawn import Handle, describe_exit, ended_with, running, spawn
+from orienter_tasks.processes.stop import stop_component
 from orienter_tasks.services import lease
 from orienter_tasks.stack.component import LogRequest, NotReadyError, tail
 from orienter_tasks.stack.logfiles import has_room, read
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.processes.record import Record
-    from orienter_tasks.settings.model import Service
+    from orienter_tasks.settings.model import Service, Settings
     from orienter_tasks.stack.component import Note
 
 TAIL_LINES = 15
@@ -71,9 +71,9 @@ class ServiceComponent:
         if self._handle is not None:
             self._take_lease(self._handle)
             return False
-        if tree.any_left(instance, self.name):
+        if census.take().of(instance, self.name):
             note("ending what a crash left")
-            tree.stop(instance, self.name, self._config.settings.timeouts.stop)
+            stop_component(instance, self.name, self._config.settings.timeouts.stop)
         self._take_lease(None)
         self._handle = spawn(instance, self._program())
         self._take_lease(self._handle)
@@ -118,7 +118,7 @@ class ServiceComponent:
 
     def stop(self, grace: float) -> None:
         """Stop its whole process tree and let go of its lease."""
-        tree.stop(self._config.instance, self.name, grace)
+        stop_component(self._config.instance, self.name, grace)
         if self._service.lease:
             lease.give_back(self._service.lease, self._config.instance)
         self._handle = None
@@ -138,7 +138,7 @@ class ServiceComponent:
         """A server of another checkout may answer on this port: only a listener of our own tree counts."""
         if self._proven:
             return
-        if self.port not in listening_ports(tree.pids(self._config.instance, self.name)):
+        if self.port not in listening_ports(census.take().pids(self._config.instance, self.name)):
             raise NotReadyError(f"port {self.port} is answered by a process that is not {self.name}'s")
         self._proven = True
 
@@ -157,7 +157,7 @@ class ServiceComponent:
         return Program(
             component=self.name,
             command=[
-                find_program(command[0], cwd, env, f"{self.name} of {instance}, {where}.command"),
+                resolve_program(command[0], cwd, env, f"{self.name} of {instance}, {where}.command"),
                 *command[1:],
             ],
             cwd=cwd,
@@ -165,20 +165,32 @@ class ServiceComponent:
             log=self.log,
             needs=self.needs,
             port=self.port or 0,
-            kept=True,
+            with_shim=True,
         )
 
 
-def find_program(name: str, cwd: Path, env: Mapping[str, str], where: str) -> str:
+def commands(
+    settings: Settings, values: Mapping[str, str]
+) -> Iterator[tuple[str, Sequence[str], str, Mapping[str, str]]]:
+    """Give what a start would run: of each service and hook its key, command, directory and further variables."""
+    for name, service in settings.services.items():
+        if not why_skipped(service, values):
+            yield f"orienter.services.{name}", service.command, service.cwd, service.env
+    for hook in settings.hooks.before_services:
+        yield f"hook {hook.name}", hook.command, hook.cwd, hook.env
+
+
+def resolve_program(name: str, cwd: Path, env: Mapping[str, str], where: str) -> str:
     """Resolve a program by the PATH that it will run with; one with a slash by its directory.
 
     Raises:
         NotFoundError: when it is nowhere.
     """
-    found = str(cwd / name) if "/" in name else shutil.which(name, path=env.get("PATH"))
-    if found is None or not os.access(found, os.X_OK):
-        raise NotFoundError(f"{where}: {name!r} was not found", hint="install it, or change the command in invoke.yaml")
-    return found
+    try:
+        return find_program(name, cwd, env)
+    except OSError as error:
+        hint = "install it, or change the command in invoke.yaml"
+        raise NotFoundError(f"{where}: {name!r} was not found", hint=hint) from error
 
 
 def why_skipped(service: Service, values: Mapping[str, str]) -> str:

@@ -369,6 +369,19 @@ def test_settings(make_host: MakeHost) -> None:
     nothing_begun(host)
 
 
+def test_a_fault_of_the_hosts_own_task_keeps_its_traceback(make_host: MakeHost) -> None:
+    host = make_host()
+    task = "from invoke import task\nfrom orienter_tasks import ns\n@task\ndef own(c):\n    c.nothing_like_it\n"
+    (host.main.path / "tasks.py").write_text(f"{task}ns.add_task(own)\n", encoding="utf-8")
+
+    with host.main.start("own") as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" in err
+    assert "AttributeError: No attribute or config key found for 'nothing_like_it'" in err
+    assert "cannot read its configuration" not in err
+
+
 # services and hooks
 
 

@@ -19,10 +19,10 @@ import pytest
 
 from orienter_tasks.identity.claims import Claim, Claims, of_claim
 from orienter_tasks.observe import inventory
-from orienter_tasks.processes import tree
-from orienter_tasks.processes.census import memory
 from orienter_tasks.processes.program import Program
 from orienter_tasks.processes.spawn import spawn
+from orienter_tasks.processes.stop import stop_component
+from orienter_tasks.processes.table import memory
 from tests.commands.cleanup.worlds import claim_of
 from tests.integration.checkouts import INV, Answer, Checkout
 
@@ -75,7 +75,7 @@ def service() -> Iterator[Callable[[Claim, str], int]]:
 
     yield start
     for claim, name, child in started:
-        tree.stop(of_claim(claim), name, 1.0)
+        stop_component(of_claim(claim), name, 1.0)
         if child is not None:
             child.wait(10)
 

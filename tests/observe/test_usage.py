@@ -17,9 +17,10 @@ import pytest
 
 from orienter_tasks.commands.stats import Meter
 from orienter_tasks.observe.usage import Sample, process_samples, read_stats, usage
-from orienter_tasks.processes import tree
+from orienter_tasks.processes import census
 from orienter_tasks.processes.program import Program
 from orienter_tasks.processes.spawn import spawn
+from orienter_tasks.processes.stop import stop_component
 from tests.configurations import OwnHost
 from tests.integration.checkouts import INV
 
@@ -68,12 +69,12 @@ class Lab:
 def lab(make_instance: MakeInstance) -> Iterator[Lab]:
     made = Lab(make_instance(3))
     yield made
-    for name in tree.names(made.instance):
-        tree.stop(made.instance, name, 1.0)
+    for name in census.take().names(made.instance):
+        stop_component(made.instance, name, 1.0)
     for handle in made.handles:
         assert handle.child is not None
         handle.child.wait(10)
-    assert tree.members(made.instance) == []
+    assert census.take().of(made.instance) == []
 
 
 def test_a_busy_process_is_seen_with_its_children(lab: Lab) -> None:

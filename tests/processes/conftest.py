@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from orienter_tasks.processes import tree
+from orienter_tasks.processes import census
 from orienter_tasks.processes.program import Program
 from orienter_tasks.processes.spawn import Handle, spawn
 
@@ -99,7 +99,7 @@ class Lab:
 
     def close(self) -> None:
         left = self.pids | {child.pid for child in self.children if child.poll() is None} | self._marked()
-        while left:  # a keeper may have been about to start its service
+        while left:  # a shim may have been about to start its service
             for pid in left:
                 if lives(pid):
                     with contextlib.suppress(ProcessLookupError):
@@ -129,4 +129,4 @@ def lab(make_instance: MakeInstance, tmp_path: Path) -> Iterator[Lab]:
 
 
 def pids_of(instance: Instance, component: str | None = None) -> set[int]:
-    return {process.pid for process in tree.members(instance, component)}
+    return set(census.take().pids(instance, component))

@@ -1,141 +1,143 @@
-"""The table of processes: read from the kernel's files and asked of psutil, it says the same."""
+"""Whose processes are, in tables that no machine needs to have: by marker, record, session, place and descent."""
 
 from __future__ import annotations
 
 import os
-import platform
-import subprocess
-import sys
-import threading
-import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import psutil
 import pytest
 
-from orienter_tasks.processes import census as table
-from orienter_tasks.processes.census import Entry, Owner
-from orienter_tasks.processes.record import start_mark
-from tests.processes.conftest import FOREVER
+from orienter_tasks.processes.census import Census
+from orienter_tasks.processes.record import Record, save
+from orienter_tasks.processes.table import Owner, Process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.processes.conftest import Lab
-
-
-class Counted:
-    """A reader that takes its time and counts."""
-
-    def __init__(self, *, fails: int = 0) -> None:
-        self.began: list[float] = []
-        self._fails = fails
-
-    def __call__(self) -> dict[int, Entry]:
-        self.began.append(time.monotonic())
-        number = len(self.began)
-        time.sleep(0.05)
-        if number <= self._fails:
-            raise OSError(24, "Too many open files")
-        return {number: Entry(number, 0, 0, "", None)}
+    from orienter_tasks.instance.model import Instance
+    from tests.conftest import MakeInstance
 
 
-@pytest.mark.parametrize("fails", [0, 1])
-def test_threads_share_a_reading_that_began_after_they_had_asked(monkeypatch: pytest.MonkeyPatch, fails: int) -> None:
-    counted, turns = Counted(fails=fails), table._Turns()
-    for name in ("read_proc", "read_psutil"):
-        monkeypatch.setattr(table, name, counted)
-    seen: list[tuple[float, int]] = []
-    errors: list[OSError] = []
-
-    def ask() -> None:
-        asked = time.monotonic()
-        try:
-            (number,) = turns.read()
-        except OSError as error:
-            errors.append(error)
-        else:
-            seen.append((asked, number))
-
-    threads = [threading.Thread(target=ask) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-        time.sleep(0.004)
-    for thread in threads:
-        thread.join()
-    assert len(errors) == fails
-    assert len(seen) == 20 - fails
-    assert all(counted.began[number - 1] >= asked for asked, number in seen)
-    assert len(counted.began) < 10 + fails, "most shared one"
+@pytest.fixture
+def instance(make_instance: MakeInstance) -> Instance:
+    return make_instance(3)
 
 
-READERS = [
-    pytest.param(
-        table.read_proc, marks=pytest.mark.skipif(platform.system() != "Linux", reason="only Linux has such a /proc")
-    ),
-    table.read_psutil,
-]
+class Machine:
+    """A made-up table of processes."""
+
+    def __init__(self) -> None:
+        self._processes: dict[int, Process] = {1: Process(1, "boot:0", 0, 1, "init")}
+        self._directories: dict[int, str] = {}
+
+    def add(self, pid: int, *, parent: int = 1, directory: object = "/", **fields: Any) -> None:
+        known = {"mark": f"boot:{pid}", "session": pid, "name": "node", **fields}
+        self._processes[pid] = Process(pid=pid, parent=parent, **known)
+        self._directories[pid] = str(directory)
+
+    @property
+    def census(self) -> Census:
+        return Census(self._processes, lambda pid: self._directories.get(pid, ""))
+
+    def of(self, instance: Instance) -> dict[str, list[int]]:
+        found = self.census.by_component(instance)
+        return {component: sorted(process.pid for process in each) for component, each in found.items()}
 
 
-@pytest.fixture(params=READERS)
-def read(request: pytest.FixtureRequest) -> Callable[[], dict[int, Entry]]:
-    reader: Callable[[], dict[int, Entry]] = request.param
-    return reader
+def marked(of: Instance, component: str, **fields: str) -> Owner:
+    told = {"root": str(of.root), "instance": str(of.id), **fields}
+    return Owner(component, **told)
 
 
-def test_a_process_with_its_parent_session_and_owner(lab: Lab, read: Callable[[], dict[int, Entry]]) -> None:
-    handle = lab.spawn("web", FOREVER)
-    entry = read()[handle.record.pid]
-    assert (entry.parent, entry.session) == (os.getpid(), handle.record.pid)
-    assert entry.owner == Owner("web", str(lab.instance.root), str(lab.instance.id))
+def record(instance: Instance, component: str, pid: int, **fields: Any) -> None:
+    known: dict[str, Any] = {"command": ("x",), "cwd": "/", "log": "x", "stop_signal": 15, "group": True}
+    known |= {"project": instance.project, "instance": instance.id, "root": str(instance.root), "started_at": 1.0}
+    known["mark"] = f"boot:{pid}"
+    instance.pid_dir.mkdir(parents=True, exist_ok=True)
+    save(instance, Record(component=component, pid=pid, **{**known, **fields}))
 
 
-def test_this_process_is_nobodys(read: Callable[[], dict[int, Entry]]) -> None:
-    entry = read()[os.getpid()]
-    assert (entry.parent, entry.owner) == (os.getppid(), None)
+def test_descendants_are_children_and_theirs(instance: Instance) -> None:
+    machine = Machine()
+    machine.add(20, owner=marked(instance, "web"))
+    for pid, parent in ((30, 20), (31, 30), (40, 1), (50, 50), (60, 99)):
+        machine.add(pid, parent=parent)
+    assert machine.of(instance) == {"web": [20, 30, 31]}
 
 
-def test_the_mark_is_the_recorded_one() -> None:
-    assert table.read()[os.getpid()].mark == start_mark(os.getpid())
+def test_every_process_is_of_one_component(instance: Instance) -> None:
+    machine = Machine()
+    machine.add(20, owner=marked(instance, "opencode"))
+    machine.add(21, parent=20)
+    machine.add(30, parent=21, owner=marked(instance, "web"))
+    machine.add(31, parent=30)
+    machine.add(40, parent=21, owner=marked(instance, "web", instance="4"))
+    machine.add(41, parent=40)
+    machine.add(42, parent=40, owner=marked(instance, "web", root="/elsewhere"))
+    assert machine.of(instance) == {"opencode": [20, 21], "web": [30, 31]}
+    assert [process.pid for process in machine.census.of(instance)] == [20, 21, 30, 31]
 
 
-def test_a_zombie_is_not_in_it(read: Callable[[], dict[int, Entry]]) -> None:
-    child = subprocess.Popen([sys.executable, "-I", "-S", "-c", ""])
-    try:
-        while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
-            pass
-        assert child.pid not in read()
-    finally:
-        child.wait()
+def test_a_record_tells_of_its_process_and_that_one_s_session(instance: Instance) -> None:
+    machine = Machine()
+    machine.add(20)
+    machine.add(21, session=20)
+    machine.add(22, session=20, owner=Owner("web", "/elsewhere", "3"))
+    machine.add(30)
+    machine.add(31, session=30)
+    record(instance, "web", 20)
+    record(instance, "stale", 30, mark="boot:29")
+    assert machine.of(instance) == {"web": [20, 21]}
+    assert machine.census.names(instance) == {"web", "stale"}
 
 
-def test_a_marker_within_another_variable_is_none(read: Callable[[], dict[int, Entry]]) -> None:
-    child = subprocess.Popen(FOREVER, env={**os.environ, "NOTE": "say ORIENTER_COMPONENT=web"})
-    try:
-        assert read()[child.pid].owner is None
-    finally:
-        child.kill()
-        child.wait()
+@pytest.mark.parametrize(("place", "component"), [("nginx", "nginx"), ("minio", "minio-front")])
+def test_a_server_whose_title_overwrote_its_environment_is_known_by_its_place(
+    instance: Instance, place: str, component: str
+) -> None:
+    machine = Machine()
+    home = instance.data_dir / place
+    machine.add(20, name="nginx", directory=home, retitled=True)
+    machine.add(21, name="nginx", directory=home, retitled=True, parent=20)
+    machine.add(30, name="nginx", directory=home / "below", retitled=True)
+    machine.add(31, name="vim", directory=home, retitled=True)
+    assert machine.of(instance) == {component: [20, 21]}
 
 
-@pytest.mark.skipif(platform.system() != "Linux", reason="only Linux has such a /proc")
-def test_both_readers_say_the_same_of_what_stays(lab: Lab) -> None:
-    lab.spawn("web", FOREVER)
-
-    def told(entries: dict[int, Entry]) -> dict[int, tuple[int, int, Owner | None]]:
-        return {pid: (it.parent, it.session, it.owner) for pid, it in entries.items()}
-
-    before, asked, after = table.read_proc(), told(table.read_psutil()), told(table.read_proc())
-    stayed = {pid: told(before)[pid] for pid in before if told(before)[pid] == after.get(pid)}
-    assert stayed
-    assert {pid: asked.get(pid, it) for pid, it in stayed.items()} == stayed
+def test_a_server_that_somebody_runs_on_our_data_by_hand_is_not_ours(instance: Instance) -> None:
+    machine = Machine()
+    home = instance.data_dir / "postgres"
+    machine.add(20, name="postgres", directory=home)
+    machine.add(21, name="postgres", directory=home, retitled=True, parent=20)
+    machine.add(30, name="postgres", directory=home, retitled=True)  # its server was killed
+    assert machine.of(instance) == {"postgres": [30]}
+    assert sorted(process.pid for process in machine.census.working_in(home, ["postgres"])) == [20, 21, 30]
 
 
-def test_descendants_are_children_and_theirs() -> None:
-    def entry(pid: int, parent: int) -> Entry:
-        return Entry(pid, parent, pid, "", None)
+def test_who_started_this_command_is_spared_and_named(instance: Instance) -> None:
+    machine = Machine()
+    machine.add(20, owner=marked(instance, "opencode"))
+    machine.add(21, parent=20)
+    machine.add(os.getpid(), parent=21)
+    machine.add(30, parent=20, owner=marked(instance, "web"))
+    assert machine.of(instance) == {"web": [30]}
+    found = {owned.process.pid: owned.ancestor for owned in machine.census.owned()}
+    assert found == {20: True, 30: False}
 
-    known = {pid: entry(pid, parent) for pid, parent in ((1, 0), (2, 1), (3, 2), (4, 1), (5, 5), (6, 9))}
-    assert sorted(table.descendants(known, [2])) == [2, 3]
-    assert sorted(table.descendants(known, [1])) == [1, 2, 3, 4]
-    assert table.descendants(known, [5, 7]) == [5]
+
+def test_everything_of_ours_says_whose_it_is(instance: Instance, make_instance: MakeInstance) -> None:
+    other = make_instance(5)
+    machine = Machine()
+    machine.add(20, owner=marked(instance, "web", project="shop"))
+    machine.add(21, parent=20)
+    machine.add(30, owner=marked(other, "api"))
+    machine.add(40)
+    record(other, "worker", 40)
+    for pid, wrong in ((50, {"root": "relative"}), (51, {"instance": "1x"}), (52, {"instance": "1" * 50})):
+        machine.add(pid, owner=marked(instance, "web", **wrong))
+    assert {(it.process.pid, it.component, it.instance, it.project) for it in machine.census.owned()} == {
+        (20, "web", 3, "shop"),
+        (21, "web", 3, "shop"),
+        (30, "api", 5, ""),
+    }
+    known = {it.process.pid: it for it in machine.census.owned([other])}
+    assert known.keys() == {20, 21, 30, 40}
+    assert (known[40].component, known[40].root, known[40].project) == ("worker", str(other.root), other.project)

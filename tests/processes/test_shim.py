@@ -1,4 +1,4 @@
-"""A kept process: its exit code is known to later runs, and nothing else about it is different."""
+"""A process with a shim: its exit code is known to later runs, and nothing else about it is different."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import psutil
 import pytest
 
 from orienter_tasks.errors import CheckError, NotFoundError
-from orienter_tasks.processes import shim as keeper, tree
-from orienter_tasks.processes.daemons import running_on
+from orienter_tasks.processes import census, shim
 from orienter_tasks.processes.record import exit_path, forget_unrecorded, load, path_of
 from orienter_tasks.processes.spawn import UNKNOWN_EXIT, Handle, ended_with
+from orienter_tasks.processes.stop import stop_component
+from orienter_tasks.stack.native import running_on
 from tests.processes.conftest import FOREVER, eventually, lives
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def told(lab: Lab, component: str, **fields: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("number", [0, 1, 3, 127, 255])
 def test_a_later_run_knows_the_exit_code(lab: Lab, number: int) -> None:
-    handle = lab.spawn("web", code(f"raise SystemExit({number})"), kept=True)
+    handle = lab.spawn("web", code(f"raise SystemExit({number})"), with_shim=True)
     assert end(lab) == number
     assert handle.child is not None
     handle.child.wait(10)
@@ -72,23 +73,23 @@ def test_a_later_run_knows_the_exit_code(lab: Lab, number: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
 def test_a_later_run_knows_the_signal(lab: Lab, number: signal.Signals) -> None:
-    handle = lab.spawn("web", FOREVER, kept=True)
-    eventually(lambda: psutil.Process(keeper.served(handle.record)).cmdline() == FOREVER, "exec")
-    served = keeper.served(handle.record)
+    handle = lab.spawn("web", FOREVER, with_shim=True)
+    eventually(lambda: psutil.Process(shim.service_pid(handle.record)).cmdline() == FOREVER, "exec")
+    served = shim.service_pid(handle.record)
     assert served != handle.record.pid
     os.kill(served, number)
     assert end(lab) == -number
 
 
-def test_what_is_not_kept_is_not_known_later(lab: Lab) -> None:
+def test_without_a_shim_it_is_not_known_later(lab: Lab) -> None:
     lab.spawn("web", code("raise SystemExit(3)"))
     assert end(lab) == UNKNOWN_EXIT
     assert not exit_path(lab.instance, "web").exists()
 
 
-def test_a_kept_process_is_like_any_other(lab: Lab) -> None:
+def test_a_process_with_a_shim_is_like_any_other(lab: Lab) -> None:
     words = ["$(touch broken)", "`touch broken`", "'", '"', "a b", "*", "\\", "-e", "", "new\nline", "é"]
-    kept, plain = told(lab, "kept", kept=True, words=words), told(lab, "plain", words=words)
+    kept, plain = told(lab, "kept", with_shim=True, words=words), told(lab, "plain", words=words)
     assert kept["words"] == words
     assert not (lab.instance.root / "broken").exists()
     for answer in (kept, plain):
@@ -102,12 +103,12 @@ def test_a_kept_process_is_like_any_other(lab: Lab) -> None:
 
 def test_a_name_that_no_shell_hands_on_is_handed_on(lab: Lab) -> None:
     environ = {**lab.environ(), "a.dotted-name": "1"}
-    assert told(lab, "web", kept=True, env=environ)["environ"]["a.dotted-name"] == "1"
+    assert told(lab, "web", with_shim=True, env=environ)["environ"]["a.dotted-name"] == "1"
 
 
 def test_a_signal_to_the_group_ends_the_service_and_is_told(lab: Lab) -> None:
-    handle = lab.spawn("web", FOREVER, kept=True)
-    eventually(lambda: psutil.Process(keeper.served(handle.record)).cmdline() == FOREVER, "exec")
+    handle = lab.spawn("web", FOREVER, with_shim=True)
+    eventually(lambda: psutil.Process(shim.service_pid(handle.record)).cmdline() == FOREVER, "exec")
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         if number is signal.SIGTERM:
             os.killpg(handle.record.pid, number)
@@ -117,45 +118,45 @@ def test_a_signal_to_the_group_ends_the_service_and_is_told(lab: Lab) -> None:
 
 
 def test_a_stop_leaves_nothing(lab: Lab) -> None:
-    handle, pids = lab.family("web", "child", "session", kept=True)
-    tree.stop(lab.instance, "web", 5.0)
+    handle, pids = lab.family("web", "child", "session", with_shim=True)
+    stop_component(lab.instance, "web", 5.0)
     assert not [pid for pid in {handle.record.pid, *pids.values()} if lives(pid)]
     assert not exit_path(lab.instance, "web").exists()
     assert not path_of(lab.instance, "web").exists()
 
 
-def test_a_keeper_that_was_killed_leaves_its_service_findable(lab: Lab) -> None:
-    handle = lab.spawn("web", FOREVER, kept=True)
-    eventually(lambda: psutil.Process(keeper.served(handle.record)).cmdline() == FOREVER, "exec")
-    served = keeper.served(handle.record)
+def test_a_shim_that_was_killed_leaves_its_service_findable(lab: Lab) -> None:
+    handle = lab.spawn("web", FOREVER, with_shim=True)
+    eventually(lambda: psutil.Process(shim.service_pid(handle.record)).cmdline() == FOREVER, "exec")
+    served = shim.service_pid(handle.record)
     os.kill(handle.record.pid, signal.SIGKILL)
     assert end(lab) == UNKNOWN_EXIT
     assert running_on(lab.instance, handle.record) == [served]
-    assert [process.pid for process in tree.members(lab.instance, "web")] == [served]
-    tree.stop(lab.instance, "web", 5.0)
+    assert census.take().pids(lab.instance, "web") == [served]
+    stop_component(lab.instance, "web", 5.0)
     assert not lives(served)
 
 
-def test_what_a_former_keeper_wrote_is_not_believed(lab: Lab) -> None:
-    lab.spawn("web", code("raise SystemExit(3)"), kept=True)
+def test_what_a_former_shim_wrote_is_not_believed(lab: Lab) -> None:
+    lab.spawn("web", code("raise SystemExit(3)"), with_shim=True)
     assert end(lab) == 3
     written = exit_path(lab.instance, "web").read_text()
-    handle = lab.spawn("web", FOREVER, kept=True)
+    handle = lab.spawn("web", FOREVER, with_shim=True)
     exit_path(lab.instance, "web").write_text(written)
     assert handle.exit_code() is None
-    assert keeper.exit_code(lab.instance, handle.record) is None
+    assert shim.exit_code(lab.instance, handle.record) is None
 
 
 @pytest.mark.parametrize("content", ["", "x", "1", "1 2 3\n", "99999999999 1\n", "-1 -1\n", "\xff", "1 " * 5000])
 def test_a_damaged_file_tells_nothing(lab: Lab, content: str) -> None:
-    handle = lab.spawn("web", code("raise SystemExit(3)"), kept=True)
+    handle = lab.spawn("web", code("raise SystemExit(3)"), with_shim=True)
     assert end(lab) == 3
     exit_path(lab.instance, "web").write_text(content, encoding="latin-1")
     assert ended_with(lab.instance, handle.record) == UNKNOWN_EXIT
 
 
 def test_what_a_killed_start_left_goes(lab: Lab) -> None:
-    lab.spawn("web", FOREVER, kept=True)
+    lab.spawn("web", FOREVER, with_shim=True)
     orphan = exit_path(lab.instance, "other")
     orphan.write_text("")
     forget_unrecorded(lab.instance)
@@ -163,7 +164,7 @@ def test_what_a_killed_start_left_goes(lab: Lab) -> None:
     assert exit_path(lab.instance, "web").exists()
 
 
-def test_what_cannot_be_started_is_said_as_without_a_keeper(lab: Lab) -> None:
+def test_what_cannot_be_started_is_said_as_without_a_shim(lab: Lab) -> None:
     root = lab.instance.root
     script = root / "script"
     script.write_text("#!/nonexistent/interpreter\n")
@@ -172,9 +173,9 @@ def test_what_cannot_be_started_is_said_as_without_a_keeper(lab: Lab) -> None:
     plain.write_text("#!/bin/sh\n")
     for command in (["no-such-program"], ["./missing"], [str(script)], [str(plain)], [str(root)]):
         said = []
-        for kept in (False, True):
+        for with_shim in (False, True):
             with pytest.raises((NotFoundError, CheckError)) as caught:
-                lab.spawn("web", command, kept=kept)
+                lab.spawn("web", command, with_shim=with_shim)
             said.append((type(caught.value), str(caught.value)))
         assert said[0] == said[1], command
         assert not exit_path(lab.instance, "web").exists()
@@ -186,13 +187,14 @@ def test_a_link_in_its_files_place_is_replaced_and_not_followed(lab: Lab, tmp_pa
     path = exit_path(lab.instance, "web")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to(strangers)
-    lab.spawn("web", code("raise SystemExit(3)"), kept=True)
+    lab.spawn("web", code("raise SystemExit(3)"), with_shim=True)
     assert end(lab) == 3
     assert strangers.read_text() == "precious"
 
 
 def test_an_argv_is_told_as_the_services(lab: Lab) -> None:
-    handle = lab.spawn("web", FOREVER, kept=True)
-    words = psutil.Process(handle.record.pid).cmdline()
-    assert list(keeper.told(words)) == FOREVER
-    assert keeper.told(FOREVER) == FOREVER
+    handle = lab.spawn("web", FOREVER, with_shim=True)
+    process = psutil.Process(handle.record.pid)
+    eventually(process.cmdline, "exec")  # it is empty for a moment
+    assert list(shim.unwrap_argv(process.cmdline())) == FOREVER
+    assert shim.unwrap_argv(FOREVER) == FOREVER

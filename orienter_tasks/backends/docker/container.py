@@ -117,7 +117,7 @@ class ContainerComponent:
         if found is not None:
             yield from read_log(self._engine, found["Id"], request)
 
-    def _one_offs(self) -> list[survey.Resource]:
+    def _one_offs(self) -> list[survey.DockerResource]:
         """Find what a check that was killed has left: our labels, but a name that Docker made up."""
         instance = self._config.instance
         found = survey.containers(self._engine, project=instance.project, instance=str(instance.id))

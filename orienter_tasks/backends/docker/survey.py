@@ -40,7 +40,7 @@ _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 60480
 
 
 @dataclass(frozen=True)
-class Resource:
+class DockerResource:
     """A container, volume or network with our label.
 
     Attributes:
@@ -77,7 +77,7 @@ class Resource:
         return self.state == RUNNING
 
 
-def read(engine: Engine, **wanted: str) -> tuple[Resource, ...]:
+def read(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
     """Read everything that carries our label.
 
     Args:
@@ -90,7 +90,7 @@ def read(engine: Engine, **wanted: str) -> tuple[Resource, ...]:
     return (*containers(engine, **wanted), *volumes(engine, **wanted), *networks(engine, **wanted))
 
 
-def containers(engine: Engine, **wanted: str) -> tuple[Resource, ...]:
+def containers(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
     """Read our containers, running or not."""
     with engine.talking("list containers"):
         # the low-level list: the other one inspects every container
@@ -99,12 +99,12 @@ def containers(engine: Engine, **wanted: str) -> tuple[Resource, ...]:
     return tuple(_container(entry, whose, now) for entry, whose in _owned(found))
 
 
-def volumes(engine: Engine, **wanted: str) -> tuple[Resource, ...]:
+def volumes(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
     """Read our volumes."""
     with engine.talking("list volumes"):
         found = engine.api.volumes(filters=_filters(wanted))["Volumes"] or ()
     return tuple(
-        Resource(
+        DockerResource(
             kind="volume",
             id=entry["Name"],
             name=entry["Name"],
@@ -116,12 +116,14 @@ def volumes(engine: Engine, **wanted: str) -> tuple[Resource, ...]:
     )
 
 
-def networks(engine: Engine, **wanted: str) -> tuple[Resource, ...]:
+def networks(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
     """Read our networks."""
     with engine.talking("list networks"):
         found = engine.api.networks(filters=_filters(wanted))
     return tuple(
-        Resource(kind="network", id=entry["Id"], name=entry["Name"], created_at=moment(entry.get("Created")), **whose)
+        DockerResource(
+            kind="network", id=entry["Id"], name=entry["Name"], created_at=moment(entry.get("Created")), **whose
+        )
         for entry, whose in _owned(found)
     )
 
@@ -222,9 +224,9 @@ def started(created: float, status: str, now: float) -> float:
     return max(created, now - longest)
 
 
-def _container(entry: Mapping[str, Any], whose: Mapping[str, Any], now: float) -> Resource:
+def _container(entry: Mapping[str, Any], whose: Mapping[str, Any], now: float) -> DockerResource:
     state, created = str(entry["State"]), float(entry["Created"])
-    return Resource(
+    return DockerResource(
         kind="container",
         id=entry["Id"],
         name=entry["Names"][0].lstrip("/") if entry["Names"] else entry["Id"][:12],

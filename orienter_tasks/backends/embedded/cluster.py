@@ -15,10 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.embedded import initdb, leftovers
+from orienter_tasks.backends.embedded import initdb
 from orienter_tasks.backends.embedded.initdb import DISK_FULL, SPACE_HINT, Owner
 from orienter_tasks.errors import CheckError, ConfigError, ConflictError
 from orienter_tasks.machine.state import locked, private_dir, state_dir
+from orienter_tasks.processes import census
+from orienter_tasks.processes.stop import end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,7 +127,8 @@ def _build(template: Path, postgres: Release, account: Account) -> None:
 def _discard(partial: Path) -> None:
     """Remove a half-made cluster of a run that was killed, and end what that run's initdb still does in it."""
     if partial.exists():
-        leftovers.end(leftovers.working_in(partial, ("initdb", "postgres", "sh")), signal.SIGKILL, ORPHAN_SECONDS)
+        busy = census.take().working_in(partial, ("initdb", "postgres", "sh"))
+        end(dict.fromkeys(busy, signal.SIGKILL), ORPHAN_SECONDS)
         shutil.rmtree(partial, ignore_errors=True)
 
 

@@ -26,18 +26,17 @@ class NativeComponent(ABC):
     Args:
         config: whose.
         name: the component's.
-        title: the name of its program, where that writes its title over its environment.
     """
 
     needs: Sequence[str] = ()
 
-    def __init__(self, config: InstanceConfig, name: str, *, title: str = "") -> None:
+    def __init__(self, config: InstanceConfig, name: str) -> None:
         self.name = name
         self.timeout = config.settings.timeouts.infra
         self.config = config
         self.directory = config.instance.data_dir / name
         self.port = config.instance.ports[catalog.entry_of(name).port]
-        self.server = Server(config.instance, name, self.directory, title=title)
+        self.server = Server(config.instance, name, self.directory)
 
     @abstractmethod
     def launch(self, server: Server, note: Note) -> Launch:

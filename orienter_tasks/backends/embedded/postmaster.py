@@ -1,23 +1,20 @@
-"""postmaster.pid: who serves a data directory, and what a server that was killed has left."""
+"""postmaster.pid: which server serves a data directory."""
 
 from __future__ import annotations
 
-import signal
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.embedded import leftovers
 from orienter_tasks.errors import ConflictError
+from orienter_tasks.processes import census
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import psutil
-
     from orienter_tasks.instance.model import Instance
 
 NAMES = ("postgres", "postmaster")
-QUIT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -39,49 +36,31 @@ def read(data: Path) -> Status | None:
 
 
 def clear(instance: Instance, data: Path) -> None:
-    """Remove what keeps a new server from starting: a lock that names a stranger by now, backends without a server.
+    """Remove a lock that would keep a new server from starting: it names another process by now, or is damaged.
 
-    PostgreSQL itself sees to a lock whose pid is nobody's.
+    PostgreSQL itself removes a lock whose pid is not in use.
 
     Raises:
-        ConflictError: a server that is none of ours serves this directory.
-        CheckError: a backend survives SIGKILL.
+        ConflictError: a server that is not ours serves this directory.
     """
     pid = _pid(data)
-    serving = {process.pid for process in leftovers.working_in(data, NAMES)}
-    if pid in serving:
+    if pid is not None and not _exists(pid):
+        return
+    if pid is not None and pid in [process.pid for process in census.take().working_in(data, NAMES)]:
         raise ConflictError(
             f"pid {pid} serves {data} of {instance} and was not started by inv", hint=f"stop it: kill -INT {pid}"
         )
-    if pid is None or _exists(pid):
-        (data / "postmaster.pid").unlink(missing_ok=True)
-    end_backends(data)
-
-
-def end_backends(data: Path) -> None:
-    """End backends whose server was killed: busy ones notice it late, and hold its shared memory until then.
-
-    A server that somebody runs on this directory by hand is left alone, and so are its backends.
-    """
-    found = leftovers.working_in(data, NAMES)
-    known = {process.pid for process in found}
-    orphans = [process for process in found if process.pid != _pid(data) and _parent(process) not in known]
-    leftovers.end(orphans, signal.SIGQUIT, QUIT_SECONDS)
+    (data / "postmaster.pid").unlink(missing_ok=True)
 
 
 def _exists(pid: int) -> bool:
-    import psutil
-
-    return psutil.pid_exists(pid)
-
-
-def _parent(process: psutil.Process) -> int | None:
-    import psutil
-
     try:
-        return process.ppid()
-    except psutil.Error:
-        return None
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's, or no pid at all
+        return True
+    return True
 
 
 def _pid(data: Path) -> int | None:

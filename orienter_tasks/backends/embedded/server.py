@@ -8,13 +8,13 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.embedded import leftovers
 from orienter_tasks.backends.embedded.programs import version_of
 from orienter_tasks.backends.protocol import Standing
 from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFoundError
-from orienter_tasks.processes import tree
+from orienter_tasks.processes import census
 from orienter_tasks.processes.program import Program
 from orienter_tasks.processes.spawn import UNKNOWN_EXIT, describe_exit, running, spawn
+from orienter_tasks.processes.stop import stop_component
 from orienter_tasks.stack.component import LogRequest
 from orienter_tasks.stack.logfiles import read
 
@@ -60,15 +60,13 @@ class Server:
         instance: whose.
         name: its record's name, and its log's.
         directory: its working directory.
-        title: the name of a program that overwrites its environment; such processes are found by their directory.
     """
 
-    def __init__(self, instance: Instance, name: str, directory: Path, *, title: str = "") -> None:
+    def __init__(self, instance: Instance, name: str, directory: Path) -> None:
         self.name = name
         self.directory = directory
         self.log = instance.log_dir / f"{name}.log"
         self._instance = instance
-        self._title = title
         self._handle: Handle | None = None
         self._launch: Launch | None = None
 
@@ -81,9 +79,7 @@ class Server:
     def pids(self) -> list[int]:
         """Return its process, or what a run that was killed has left of it without a record."""
         pid = self.pid
-        if pid is not None or not self._title:
-            return [] if pid is None else [pid]
-        return [process.pid for process in leftovers.working_in(self.directory, [self._title])]
+        return [pid] if pid is not None else census.take().pids(self._instance, self.name)
 
     def standing(self, component: str, detail: str) -> Standing:
         """Say what it is doing, as a component's standing.
@@ -139,9 +135,7 @@ class Server:
 
     def stop(self, grace: float) -> None:
         """End it and what belongs to it; without a word when nothing runs."""
-        tree.stop(self._instance, self.name, grace)
-        if self._title:
-            leftovers.end(leftovers.working_in(self.directory, [self._title]), signal.SIGTERM, grace)
+        stop_component(self._instance, self.name, grace)
         if self._handle is not None:
             _exit_code(self._handle)
             self._handle = None

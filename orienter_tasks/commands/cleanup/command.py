@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.cleanup import snapshot as collect
-from orienter_tasks.commands.cleanup.execute import Manner, Outcome, carry_out
+from orienter_tasks.commands.cleanup.execute import ExecutionOptions, Outcome, carry_out
 from orienter_tasks.commands.cleanup.plan import make
 from orienter_tasks.commands.cleanup.render import as_document, as_notes, as_text, told
 from orienter_tasks.errors import BackendError, CheckError, ConfigError, NotFoundError
 from orienter_tasks.machine.state import locked
 
 if TYPE_CHECKING:
-    from orienter_tasks.commands.cleanup.model import Reality, Thing
-    from orienter_tasks.commands.cleanup.plan import Plan
+    from orienter_tasks.commands.cleanup.model import Resource, Snapshot
+    from orienter_tasks.commands.cleanup.plan import CleanupPlan
     from orienter_tasks.commands.cleanup.scope import Scope
     from orienter_tasks.commands.cleanup.snapshot import Viewpoint
     from orienter_tasks.lifecycle.context import InstanceContext
@@ -48,7 +48,7 @@ def clean_up(ctx: InstanceContext, scope: Scope, *, dry_run: bool, yes: bool, as
             _show(ctx, plan, reality, as_json=False)
         if plan.goes and not yes:
             _ask(ctx, plan)
-        outcome = carry_out(plan, reality, view, Manner(ctx.grace, seconds, waiting))
+        outcome = carry_out(plan, reality, view, ExecutionOptions(ctx.grace, seconds, waiting))
         left = _look_again(view, plan, outcome)
     if as_json:
         ctx.report.json(as_document(plan, outcome, left))
@@ -63,7 +63,7 @@ def _viewpoint(ctx: InstanceContext) -> Viewpoint:
     return collect.Viewpoint(ctx.settings.project, ctx.claims, ctx.root, engine.shared())
 
 
-def _look(view: Viewpoint, scope: Scope) -> tuple[Plan, Reality]:
+def _look(view: Viewpoint, scope: Scope) -> tuple[CleanupPlan, Snapshot]:
     reality = collect.read(view, scope)
     plan = make(scope, reality)
     if scope.instance is not None and not plan.decisions:
@@ -72,7 +72,7 @@ def _look(view: Viewpoint, scope: Scope) -> tuple[Plan, Reality]:
     return collect.measure(plan, view.engine), reality
 
 
-def _show(ctx: InstanceContext, plan: Plan, reality: Reality, *, as_json: bool) -> None:
+def _show(ctx: InstanceContext, plan: CleanupPlan, reality: Snapshot, *, as_json: bool) -> None:
     if as_json:
         ctx.report.json(as_document(plan, None, ()))
         return
@@ -86,7 +86,7 @@ def _show(ctx: InstanceContext, plan: Plan, reality: Reality, *, as_json: bool) 
         ctx.report.note(f"nothing of {plan.project} is to be cleaned up")
 
 
-def _ask(ctx: InstanceContext, plan: Plan) -> None:
+def _ask(ctx: InstanceContext, plan: CleanupPlan) -> None:
     """Ask whether to go on: everything goes only for the project's name."""
     word = plan.project if plan.scope.name == "all" else ""
     question = f"type {word} to remove all this:" if word else "do this?"
@@ -94,27 +94,27 @@ def _ask(ctx: InstanceContext, plan: Plan) -> None:
         raise ConfigError("nothing was stopped or removed")
 
 
-def _look_again(view: Viewpoint, plan: Plan, outcome: Outcome) -> list[tuple[Thing, str]]:
+def _look_again(view: Viewpoint, plan: CleanupPlan, outcome: Outcome) -> list[tuple[Resource, str]]:
     """Return what did not go, with the reason: what failed, and what is there all the same."""
     reality = collect.read(view, plan.scope)
-    left = {(thing.kind, thing.key): (thing, error.line()) for thing, error in outcome.failed}
-    spared = {(thing.kind, thing.key) for thing, _ in outcome.spared}
-    planned = {(decision.thing.kind, decision.thing.key) for decision in plan.goes}
-    still = {(thing.kind, thing.key): thing for thing in reality.things}
-    due = {(d.thing.kind, d.thing.key): d.thing for d in make(plan.scope, reality).goes}
-    for key, thing in {**{key: still[key] for key in planned if key in still}, **due}.items():
-        emptied = thing.kind == "log" and not thing.size
+    left = {(resource.kind, resource.key): (resource, error.line()) for resource, error in outcome.failed}
+    spared = {(resource.kind, resource.key) for resource, _ in outcome.skipped}
+    planned = {(decision.resource.kind, decision.resource.key) for decision in plan.goes}
+    still = {(resource.kind, resource.key): resource for resource in reality.resources}
+    due = {(d.resource.kind, d.resource.key): d.resource for d in make(plan.scope, reality).goes}
+    for key, resource in {**{key: still[key] for key in planned if key in still}, **due}.items():
+        emptied = resource.kind == "log" and not resource.size
         if key not in spared and not emptied:
-            left.setdefault(key, (thing, "it is still there"))
+            left.setdefault(key, (resource, "it is still there"))
     return list(left.values())
 
 
-def _conclude(ctx: InstanceContext, plan: Plan, left: list[tuple[Thing, str]]) -> None:
+def _conclude(ctx: InstanceContext, plan: CleanupPlan, left: list[tuple[Resource, str]]) -> None:
     if left:
         raise CheckError(
             f"{len(left)} of {len(plan.goes)} things of {plan.project} did not go",
             hint="deal with the reasons below, then run this again",
-            details=[f"  {told(thing)}: {reason}" for thing, reason in left],
+            details=[f"  {told(resource)}: {reason}" for resource, reason in left],
         )
     if plan.blind:
         raise BackendError(

@@ -1,4 +1,4 @@
-"""What a Docker engine has of a project, and how one thing of it is removed: by its id, its labels read again."""
+"""What a Docker engine has of a project, and how one resource of it is removed: by its id, its labels read again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.backends.docker import survey
 from orienter_tasks.commands.cleanup.files import ChangedError
-from orienter_tasks.commands.cleanup.model import Thing
+from orienter_tasks.commands.cleanup.model import Resource
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError
 from orienter_tasks.instance.model import LABEL_INSTANCE, LABEL_PROJECT, LABEL_ROOT
 
@@ -22,7 +22,7 @@ POLL_SECONDS = 0.05
 SIZES_SECONDS = 5.0
 
 
-def read(engine: Engine, project: str) -> list[Thing]:
+def read(engine: Engine, project: str) -> list[Resource]:
     """Read everything that carries this project's labels.
 
     Raises:
@@ -30,7 +30,7 @@ def read(engine: Engine, project: str) -> list[Thing]:
     """
     found = survey.read(engine, project=project)
     return [
-        Thing(
+        Resource(
             kind=resource.kind,
             name=resource.name if resource.kind != "container" else f"{resource.name} ({resource.state})",
             key=resource.id,
@@ -51,12 +51,12 @@ def sizes(engine: Engine) -> Mapping[str, int]:
     return volume_sizes(engine)
 
 
-def remove(engine: Engine, thing: Thing, grace: float, *, anonymous_volumes: bool) -> None:
+def remove(engine: Engine, resource: Resource, grace: float, *, anonymous_volumes: bool) -> None:
     """Remove a container, network or volume that is still what was planned for; no word when it is gone already.
 
     Args:
         engine: where it is.
-        thing: what.
+        resource: what.
         grace: seconds before a container is killed.
         anonymous_volumes: whether a container's volumes without a name go with it.
 
@@ -66,67 +66,70 @@ def remove(engine: Engine, thing: Thing, grace: float, *, anonymous_volumes: boo
         CheckError: it is still there afterwards.
         BackendError: the engine went away.
     """
-    found = _inspect(engine, thing)
+    found = _inspect(engine, resource)
     if found is None:
         return
-    _require_same(thing, found)
+    _require_same(resource, found)
     try:
-        if thing.kind == "container":
-            _remove_container(engine, thing, found, grace, anonymous_volumes=anonymous_volumes)
-        elif thing.kind == "network":
-            _remove_network(engine, thing, found)
+        if resource.kind == "container":
+            _remove_container(engine, resource, found, grace, anonymous_volumes=anonymous_volumes)
+        elif resource.kind == "network":
+            _remove_network(engine, resource, found)
         else:
-            _remove_volume(engine, thing)
+            _remove_volume(engine, resource)
     except NotFoundError:
         return
     deadline = time.monotonic() + REMOVAL_SECONDS
-    while _inspect(engine, thing) is not None:
+    while _inspect(engine, resource) is not None:
         if time.monotonic() > deadline:
-            raise CheckError(f"{thing.kind} {thing.name} is still there after its removal")
+            raise CheckError(f"{resource.kind} {resource.name} is still there after its removal")
         time.sleep(POLL_SECONDS)
 
 
-def _inspect(engine: Engine, thing: Thing) -> dict[str, Any] | None:
-    look = {"container": survey.container, "network": survey.network, "volume": survey.volume}[thing.kind]
-    return look(engine, thing.key)
+def _inspect(engine: Engine, resource: Resource) -> dict[str, Any] | None:
+    look = {"container": survey.container, "network": survey.network, "volume": survey.volume}[resource.kind]
+    return look(engine, resource.key)
 
 
-def _require_same(thing: Thing, found: Mapping[str, Any]) -> None:
-    labels = (found["Config"]["Labels"] if thing.kind == "container" else found["Labels"]) or {}
-    wanted = {LABEL_PROJECT: thing.project, LABEL_INSTANCE: str(thing.instance), LABEL_ROOT: thing.root}
+def _require_same(resource: Resource, found: Mapping[str, Any]) -> None:
+    labels = (found["Config"]["Labels"] if resource.kind == "container" else found["Labels"]) or {}
+    wanted = {LABEL_PROJECT: resource.project, LABEL_INSTANCE: str(resource.instance), LABEL_ROOT: resource.root}
     if any(labels.get(name) != value for name, value in wanted.items()):
         raise ChangedError("another has taken its name")
 
 
 def _remove_container(
-    engine: Engine, thing: Thing, found: Mapping[str, Any], grace: float, *, anonymous_volumes: bool
+    engine: Engine, resource: Resource, found: Mapping[str, Any], grace: float, *, anonymous_volumes: bool
 ) -> None:
     if found["State"]["Running"]:
-        with engine.talking(f"stop container {thing.name}"):
-            engine.api.stop(thing.key, timeout=math.ceil(grace))
+        with engine.talking(f"stop container {resource.name}"):
+            engine.api.stop(resource.key, timeout=math.ceil(grace))
     try:
-        with engine.talking(f"remove container {thing.name}"):
-            engine.api.remove_container(thing.key, force=True, v=anonymous_volumes)
+        with engine.talking(f"remove container {resource.name}"):
+            engine.api.remove_container(resource.key, force=True, v=anonymous_volumes)
     except ConflictError:
         return  # its removal is in progress already
 
 
-def _remove_network(engine: Engine, thing: Thing, found: Mapping[str, Any]) -> None:
+def _remove_network(engine: Engine, resource: Resource, found: Mapping[str, Any]) -> None:
     users = [str(user.get("Name", "")) for user in (found["Containers"] or {}).values()]
     if users:
-        raise ConflictError(f"network {thing.name} is in use by {', '.join(users)}", hint="disconnect or stop it first")
-    with engine.talking(f"remove network {thing.name}"):
-        engine.api.remove_network(thing.key)
+        raise ConflictError(
+            f"network {resource.name} is in use by {', '.join(users)}", hint="disconnect or stop it first"
+        )
+    with engine.talking(f"remove network {resource.name}"):
+        engine.api.remove_network(resource.key)
 
 
-def _remove_volume(engine: Engine, thing: Thing) -> None:
+def _remove_volume(engine: Engine, resource: Resource) -> None:
     try:
-        with engine.talking(f"remove volume {thing.name}"):
-            engine.api.remove_volume(thing.key)
+        with engine.talking(f"remove volume {resource.name}"):
+            engine.api.remove_volume(resource.key)
     except ConflictError as error:
         with engine.talking("list containers"):
-            found = engine.api.containers(all=True, filters={"volume": thing.key})
+            found = engine.api.containers(all=True, filters={"volume": resource.key})
         users = [container["Names"][0].lstrip("/") for container in found if container["Names"]]
         raise ConflictError(
-            f"volume {thing.name} is in use by {', '.join(users) or 'a container'}", hint="remove that container first"
+            f"volume {resource.name} is in use by {', '.join(users) or 'a container'}",
+            hint="remove that container first",
         ) from error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orienter_tasks.commands.cleanup.model import Thing
+from orienter_tasks.commands.cleanup.model import Resource
 from orienter_tasks.errors import CheckError
 from orienter_tasks.machine.directories import LINKED, is_direct, remove
 from orienter_tasks.machine.state import SCHEMA_VERSION
@@ -32,62 +32,62 @@ class ChangedError(Exception):
     """What was planned for is not as it was: it is left alone."""
 
 
-def directories(claim: Claim, place: Path) -> Iterator[Thing]:
+def directories(claim: Claim, place: Path) -> Iterator[Resource]:
     """Give the directories that are an instance's own."""
     for component, parent in PARENTS.items():
         path = place / parent / f"instance-{claim.id}"
         if os.path.lexists(path):
-            yield _thing("directory", claim, path, component=component, obstacle="" if _direct(path) else LINKED)
+            yield _resource("directory", claim, path, component=component, blocker="" if _direct(path) else LINKED)
 
 
-def logs(claim: Claim, place: Path) -> Iterator[Thing]:
+def logs(claim: Claim, place: Path) -> Iterator[Resource]:
     """Give an instance's logs that hold anything."""
     with contextlib.suppress(ChangedError), _opened(place, PARENTS["logs"], f"instance-{claim.id}") as directory:
         for name in sorted(os.listdir(directory)):  # noqa: PTH208 - the directory that was opened
             status = _status(name, directory)
             if status is None or stat.S_ISDIR(status.st_mode) or (stat.S_ISREG(status.st_mode) and not status.st_size):
                 continue
-            yield _thing(
+            yield _resource(
                 "log",
                 claim,
                 place / PARENTS["logs"] / f"instance-{claim.id}" / name,
                 component=name,
                 size=status.st_size,
                 written_at=status.st_mtime,
-                obstacle=_against_log(name, status),
+                blocker=_against_log(name, status),
             )
 
 
-def dead_records(claim: Claim, place: Path) -> Iterator[Thing]:
-    """Give the records of processes that are gone; what cannot be read as a record has an obstacle."""
+def dead_records(claim: Claim, place: Path) -> Iterator[Resource]:
+    """Give the records of processes that are gone; what cannot be read as a record has an blocker."""
     with contextlib.suppress(ChangedError), _opened(place, PARENTS["pids"], f"instance-{claim.id}") as directory:
         for name in sorted(os.listdir(directory)):  # noqa: PTH208 - the directory that was opened
             if not name.endswith(".json") or name.startswith("."):
                 continue
-            obstacle = ""
+            blocker = ""
             try:
                 record = msgspec.json.decode(_read(name, directory), type=Record)
             except (OSError, msgspec.DecodeError):
-                obstacle = "it cannot be read as a record"
+                blocker = "it cannot be read as a record"
             else:
                 if record.schema_version != SCHEMA_VERSION:
-                    obstacle = "another version of this program wrote it"
+                    blocker = "another version of this program wrote it"
                 elif (record.project, record.instance) != (claim.project, claim.id) or record.root not in claim.roots:
-                    obstacle = "it is another instance's record"
+                    blocker = "it is another instance's record"
                 elif record.alive():
                     continue
             path = place / PARENTS["pids"] / f"instance-{claim.id}" / name
-            yield _thing("record", claim, path, component=name.removesuffix(".json"), obstacle=obstacle)
+            yield _resource("record", claim, path, component=name.removesuffix(".json"), blocker=blocker)
 
 
-def truncate(thing: Thing) -> None:
+def truncate(resource: Resource) -> None:
     """Empty a log that is as it was when it was looked at; its file stays, and so does whoever has it open.
 
     Raises:
         ChangedError: it has been written to since, or is another file.
         CheckError: it cannot be done.
     """
-    path = Path(thing.key)
+    path = Path(resource.key)
     with _opened(path.parents[2], path.parts[-3], path.parts[-2]) as directory:
         try:
             file = os.open(path.name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
@@ -97,19 +97,22 @@ def truncate(thing: Thing) -> None:
             raise CheckError(f"{path} cannot be emptied: {error.strerror}") from error
         with os.fdopen(file, "wb"):
             status = os.fstat(file)
-            if _against_log(path.name, status) or (status.st_size, status.st_mtime) != (thing.size, thing.written_at):
+            if _against_log(path.name, status) or (status.st_size, status.st_mtime) != (
+                resource.size,
+                resource.written_at,
+            ):
                 raise ChangedError("it was written to just now")
             os.ftruncate(file, 0)
 
 
-def remove_record(thing: Thing) -> None:
+def remove_record(resource: Resource) -> None:
     """Remove the record of a process that is gone.
 
     Raises:
         ChangedError: there is a new one of that name, whose process lives.
         CheckError: it cannot be done.
     """
-    path = Path(thing.key)
+    path = Path(resource.key)
     with _opened(path.parents[2], path.parts[-3], path.parts[-2]) as directory:
         try:
             if msgspec.json.decode(_read(path.name, directory), type=Record).alive():
@@ -122,21 +125,21 @@ def remove_record(thing: Thing) -> None:
             raise CheckError(f"{path} cannot be removed: {error}") from error
 
 
-def remove_directory(thing: Thing) -> None:
+def remove_directory(resource: Resource) -> None:
     """Remove a directory of an instance with all that is in it.
 
     Raises:
         ChangedError: a symbolic link is in the way by now.
         CheckError: something in it cannot be removed.
     """
-    path = Path(thing.key)
+    path = Path(resource.key)
     if os.path.lexists(path) and not _direct(path):
         raise ChangedError(LINKED)
     remove(path)
 
 
-def _thing(kind: str, claim: Claim, path: Path, **facts: object) -> Thing:
-    return Thing(kind, str(path), str(path), claim.project, claim.id, claim.root, **facts)  # type: ignore[arg-type]
+def _resource(kind: str, claim: Claim, path: Path, **facts: object) -> Resource:
+    return Resource(kind, str(path), str(path), claim.project, claim.id, claim.root, **facts)  # type: ignore[arg-type]
 
 
 def _direct(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""What a clean-up deals with, as it was found: things, checkouts, and the whole reading of reality."""
+"""What a clean-up deals with, as it was found: resources, checkouts, and the whole reading of reality."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Holder:
     claim: Claim
     checkout: Checkout
 
-    def holds(self, thing: Thing) -> bool:
-        """Say whether a thing is labelled as this claim's, also from before its checkout was moved."""
+    def holds(self, resource: Resource) -> bool:
+        """Say whether a resource is labelled as this claim's, also from before its checkout was moved."""
         claim = self.claim
-        return thing.project == claim.project and thing.instance == claim.id and thing.root in claim.roots
+        return resource.project == claim.project and resource.instance == claim.id and resource.root in claim.roots
 
 
 @dataclass(frozen=True)
-class Thing:
+class Resource:
     """Something of ours that is there.
 
     Attributes:
@@ -43,7 +43,7 @@ class Thing:
         size: bytes; None where that is not told.
         running: a process or container runs, a record's process lives, a network has something attached.
         written_at: when a log was last written to; seconds since the epoch.
-        obstacle: why it may never go; "" when nothing speaks against it.
+        blocker: why it may never go; "" when nothing speaks against it.
     """
 
     kind: Kind
@@ -56,7 +56,7 @@ class Thing:
     size: int | None = None
     running: bool = False
     written_at: float | None = None
-    obstacle: str = ""
+    blocker: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,22 +65,22 @@ class Root:
 
     Attributes:
         exists: whether something lies there.
-        obstacle: why its things may not even go by name, such as that it is another user's.
+        blocker: why its resources may not even go by name, such as that it is another user's.
     """
 
     exists: bool
-    obstacle: str = ""
+    blocker: str = ""
 
 
 @dataclass(frozen=True)
-class Reality:
+class Snapshot:
     """Everything of one project that was found.
 
     Attributes:
         project: whose.
         holders: its claims, with their checkouts.
-        things: what is there; claims are not among them.
-        unclaimed: the roots that things name and no claim does.
+        resources: what is there; claims are not among them.
+        unclaimed: the roots that resources name and no claim does.
         taken_at: when it was read; seconds since the epoch.
         engine_seen: whether a Docker engine told what it has.
         unseen: what could not be seen, in words.
@@ -88,20 +88,20 @@ class Reality:
 
     project: str
     holders: Sequence[Holder]
-    things: Sequence[Thing]
+    resources: Sequence[Resource]
     unclaimed: Mapping[str, Root] = field(default_factory=dict)
     taken_at: float = 0.0
     engine_seen: bool = True
     unseen: Sequence[str] = ()
 
-    def holder_of(self, thing: Thing) -> Holder | None:
-        """Return the claim that a thing belongs to."""
-        return next((holder for holder in self.holders if holder.holds(thing)), None)
+    def holder_of(self, resource: Resource) -> Holder | None:
+        """Return the claim that a resource belongs to."""
+        return next((holder for holder in self.holders if holder.holds(resource)), None)
 
 
-def claim_as_thing(claim: Claim) -> Thing:
+def claim_as_resource(claim: Claim) -> Resource:
     """Describe a claim as something that may go."""
-    return Thing(
+    return Resource(
         kind="claim",
         name=f"id {claim.id}",
         key=claim.token,

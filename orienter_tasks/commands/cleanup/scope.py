@@ -1,4 +1,4 @@
-"""Which clean-up: what kinds of things each one may remove, and of which instances."""
+"""Which clean-up: what kinds of resources each one may remove, and of which instances."""
 
 from __future__ import annotations
 

@@ -3,162 +3,114 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.commands.doctor.finding import Finding
-from orienter_tasks.errors import BackendError, OrienterError
+from orienter_tasks.commands.doctor.context import asked_for, known, started_on
 from orienter_tasks.infra import choice
+from orienter_tasks.infra.all import component
+from orienter_tasks.output.checks import Check, caught, collect, failed
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from orienter_tasks.backends.docker.engine import Engine
-    from orienter_tasks.commands.doctor.context import Situation
+    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.output.checks import Verdict
     from orienter_tasks.settings.model import BackendName
 
 DEFAULT_NETWORKS = 31
 FEW_NETWORKS = 3
 
 
-def decided(situation: Situation) -> tuple[BackendName, str]:
+def decided(ctx: InstanceContext) -> tuple[BackendName, str]:
     """Say which backend this instance has, or would get, and why.
 
     Raises:
         BackendError: this machine has none.
     """
-    if situation.settings is None or situation.asked is None:
-        raise BackendError("the settings are wrong, so there is no backend")
-    identity = situation.identity
-    if identity is not None and identity.claim.backend:
-        return choice.named(identity.claim.backend), "this checkout's instance was started there before"
-    name = choice.choose(situation.asked, situation.settings)
-    if situation.asked != "auto":
-        where = "ORIENTER_BACKEND" if situation.environ.get("ORIENTER_BACKEND") else "orienter.backend"
+    asked, started = asked_for(ctx), started_on(ctx)
+    if started:
+        return choice.named(started), "this checkout's instance was started there before"
+    name = choice.choose(asked, ctx.settings)
+    if asked != "auto":
+        where = "ORIENTER_BACKEND" if os.environ.get("ORIENTER_BACKEND") else "orienter.backend"
         return name, f"{where} says so"
     return name, "an engine answers" if name == "docker" else "no Docker engine answers, and its programs are installed"
 
 
-def backend(situation: Situation) -> Iterator[Finding]:
+def backend(ctx: InstanceContext) -> Iterator[Check]:
     """Tell the backend and why it is that one; require that it can be used."""
-    if situation.settings is None or situation.asked is None:
-        return
-    try:
-        name, why = decided(situation)
-    except BackendError as error:
-        yield Finding("problem", "backend", str(error), error.hint)
-        return
-    if situation.asked not in ("auto", name):
-        yield Finding(
-            "warning",
-            "backend",
-            f"{situation.asked} is asked for, but this instance was started on {name}",
-            f"inv infra.down --volumes, then inv dev --backend {situation.asked}",
-        )
-    if situation.config is not None:
-        try:
-            choice.require(name, situation.config)
-        except BackendError as error:
-            yield Finding("problem", "backend", str(error), error.hint)
-            return
-    yield Finding("ok", "backend", f"{name}: {why}")
+    name, why = decided(ctx)
+    asked = asked_for(ctx)
+    if asked not in ("auto", name):
+        words = f"{asked} is asked for, but this instance was started on {name}"
+        yield Check("backend", "warning", words, f"inv infra.down --volumes, then inv dev --backend {asked}")
+    config = known(lambda: ctx.config)
+    if config is not None:
+        choice.require(name, config)
+    yield Check("backend", "ok", f"{name}: {why}")
 
 
-def engine(situation: Situation) -> Iterator[Finding]:
+def _uses(ctx: InstanceContext, name: BackendName) -> bool:
+    return known(lambda: decided(ctx)[0]) == name
+
+
+def engine(ctx: InstanceContext) -> Iterator[Check]:
     """Ask the Docker engine who it is; one that is not needed need not be there."""
     from orienter_tasks.backends.docker import engine as engines
 
-    shared = engines.shared()
+    shared, needed = engines.shared(), _uses(ctx, "docker")
     silent = shared.why_silent()
     if silent is not None:
-        needed = _uses(situation, "docker")
-        remedy = engines.JOIN_GROUP if "denied" in silent.lower() else engines.START_IT
         words = f"no Docker engine answers at {shared.endpoint}: {silent}"
         if needed:
-            yield Finding("problem", "engine", words, remedy)
+            remedy = engines.JOIN_GROUP if "denied" in silent.lower() else engines.START_IT
+            yield Check("engine", "problem", words, remedy)
         else:
-            yield Finding("ok", "engine", f"{words}; none is needed")
+            yield Check("engine", "ok", f"{words}; none is needed")
         return
     facts = shared.facts
-    yield Finding("ok", "engine", f"Docker {facts.version} on {facts.operating_system} at {shared.endpoint}")
-    if _uses(situation, "docker") and situation.settings is not None:
-        yield from _placement(shared, situation)
-        yield from _images(shared, situation)
-        yield from _networks(shared, situation)
+    yield Check("engine", "ok", f"Docker {facts.version} on {facts.operating_system} at {shared.endpoint}")
+    if needed:
+        yield from collect("engine", lambda: _placement(shared, ctx))
+        yield from _images(shared, ctx)
+        yield from _networks(shared, ctx)
 
 
-def embedded(situation: Situation) -> Iterator[Finding]:
-    """Find the embedded programs and let each say its version."""
-    from orienter_tasks.infra.all import component
-    from orienter_tasks.infra.embedded import installed
-
-    if situation.settings is None:
-        return
-    settings, needed = situation.settings, _uses(situation, "embedded")
-    try:
-        if not needed and not installed(settings):
-            yield Finding("ok", "embedded", "not installed, and not needed")
-            return
-        kinds = [component(name) for name in catalog.names()]
-        said = [kind.version(settings) for kind in kinds]
-        for kind in kinds:
-            if situation.config is not None:
-                kind.require_runnable(situation.config)
-    except OrienterError as error:
-        yield Finding("problem" if needed else "warning", "embedded", str(error), error.hint)
-        return
-    yield Finding("ok", "embedded", ", ".join(said))
-
-
-def _uses(situation: Situation, name: BackendName) -> bool:
-    try:
-        return decided(situation)[0] == name
-    except OrienterError:
-        return False
-
-
-def _placement(shared: Engine, situation: Situation) -> Iterator[Finding]:
+def _placement(shared: Engine, ctx: InstanceContext) -> Iterator[Check]:
     from orienter_tasks.backends.docker import placement
 
-    if situation.settings is None:
-        return
-    try:
-        place = placement.of(shared, situation.settings.nginx.network)
-    except OrienterError as error:
-        yield Finding("problem", "engine", str(error), error.hint)
-        return
+    network = ctx.settings.nginx.network
+    place = placement.of(shared, network)
     where = "on this machine's network" if place.on_host else f"bridged, services on {place.service_host}"
-    yield Finding("ok", "nginx", f"{where} (orienter.nginx.network: {situation.settings.nginx.network})")
+    yield Check("nginx", "ok", f"{where} (orienter.nginx.network: {network})")
 
 
-def _images(shared: Engine, situation: Situation) -> Iterator[Finding]:
+def _images(shared: Engine, ctx: InstanceContext) -> Iterator[Check]:
     from orienter_tasks.backends.docker import images
 
-    if situation.settings is None:
-        return
-    wanted = [situation.settings.docker.image(name) for name in catalog.names()]
+    wanted = [ctx.settings.docker.image(name) for name in catalog.names()]
     missing = [image for image in wanted if not images.is_here(shared, image)]
     for image in missing:
-        yield Finding("warning", "images", f"{image} is not here: the first start pulls it", f"docker pull {image}")
+        yield Check("images", "warning", f"{image} is not here: the first start pulls it", f"docker pull {image}")
     if not missing:
-        yield Finding("ok", "images", ", ".join(wanted))
+        yield Check("images", "ok", ", ".join(wanted))
 
 
-def _networks(shared: Engine, situation: Situation) -> Iterator[Finding]:
+def _networks(shared: Engine, ctx: InstanceContext) -> Iterator[Check]:
     with shared.talking("list networks"):
         found = shared.api.networks()
         info: Mapping[str, Any] = shared.api.info()
     used = sum(network["Driver"] == "bridge" for network in found)
     room = capacity(info.get("DefaultAddressPools") or ()) - used
-    own = situation.config.instance.network if situation.config is not None else ""
+    config = known(lambda: ctx.config)
+    there = config is not None and config.instance.network in {network["Name"] for network in found}
+    verdict: Verdict = "ok" if room >= FEW_NETWORKS else "warning" if room > 0 or there else "problem"
     words = f"{used} bridge networks, address ranges for about {max(0, room)} more"
     remedy = "docker network prune, or more default-address-pools in the engine's daemon.json"
-    if room <= 0 and own not in {network["Name"] for network in found}:
-        yield Finding("problem", "networks", words, remedy)
-    else:
-        yield Finding(
-            "warning" if room < FEW_NETWORKS else "ok", "networks", words, remedy if room < FEW_NETWORKS else ""
-        )
+    yield Check("networks", verdict, words, "" if verdict == "ok" else remedy)
 
 
 def capacity(pools: Sequence[Mapping[str, Any]]) -> int:
@@ -166,3 +118,25 @@ def capacity(pools: Sequence[Mapping[str, Any]]) -> int:
     if not pools:
         return DEFAULT_NETWORKS
     return sum(2 ** (int(pool["Size"]) - ipaddress.ip_network(pool["Base"], strict=False).prefixlen) for pool in pools)
+
+
+def embedded(ctx: InstanceContext) -> Iterable[Check]:
+    """Find the embedded programs and let each say its version."""
+    from orienter_tasks.infra.embedded import installed
+
+    needed = _uses(ctx, "embedded")
+    found: list[Check] = []
+    with caught(lambda error: found.append(failed("embedded", error, "problem" if needed else "warning"))):
+        if needed or installed(ctx.settings):
+            found.append(Check("embedded", "ok", ", ".join(_versions(ctx))))
+        else:
+            found.append(Check("embedded", "ok", "not installed, and not needed"))
+    return found
+
+
+def _versions(ctx: InstanceContext) -> Iterator[str]:
+    config = known(lambda: ctx.config)
+    for name in catalog.names():
+        yield component(name).version(ctx.settings)
+        if config is not None:
+            component(name).require_runnable(config)

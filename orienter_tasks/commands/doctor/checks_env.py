@@ -2,109 +2,92 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 import subprocess
 from typing import TYPE_CHECKING
 
-from orienter_tasks.commands.doctor.finding import Finding, Fix, drop_line
+from orienter_tasks.commands.doctor.context import started_on
+from orienter_tasks.commands.doctor.remedies import drop_line
 from orienter_tasks.instance.dotenv import create, needs_secret
 from orienter_tasks.instance.variables import masked, read_dotenv
 from orienter_tasks.machine import worktree
+from orienter_tasks.output.checks import Check, Fix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from orienter_tasks.commands.doctor.context import Situation
+    from orienter_tasks.lifecycle.context import InstanceContext
 
 PRIVATE = 0o600
 ASK_SECONDS = 10.0
 
 
-def present(situation: Situation) -> Iterator[Finding]:
+def present(ctx: InstanceContext) -> Iterator[Check]:
     """Require that there is one, that it is a file, and that it is private."""
-    path = situation.root / ".env"
+    path = ctx.root / ".env"
     if not path.is_file():
-        tree = situation.tree
-        made = Fix("make .env, as inv env.init does", lambda: _make(tree.root))
-        yield Finding("warning", ".env", "there is none: the defaults' known passwords are used", "inv env.init", made)
+        fix = Fix("make .env, as inv env.init does", lambda: create(worktree.read(ctx.root)))
+        yield Check(".env", "warning", "there is none: the defaults' known passwords are used", "inv env.init", fix)
         return
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         fix = Fix("take .env from other users: mode 0600", lambda: path.chmod(PRIVATE))
-        yield Finding("warning", ".env", f"its mode is {mode:04o}: other users may read it", "chmod 600 .env", fix)
+        yield Check(".env", "warning", f"its mode is {mode:04o}: other users may read it", "chmod 600 .env", fix)
     else:
-        yield Finding("ok", ".env", f"{len(situation.dotenv)} variables, mode {mode:04o}")
+        yield Check(".env", "ok", f"{len(ctx.dotenv)} variables, mode {mode:04o}")
 
 
-def lines(situation: Situation) -> Iterator[Finding]:
+def lines(ctx: InstanceContext) -> Iterator[Check]:
     """Name lines that are no variables, and variables that are not what `.env` says."""
-    if situation.broken:
-        numbers = ", ".join(map(str, situation.broken))
-        yield Finding("warning", ".env", f"no NAME=value in line {numbers}", f"sed -n '{situation.broken[0]}p' .env")
-    if situation.config is None:
-        return
-    for name, written in sorted(situation.config.variables.ignored.items()):
-        shown = masked(name, written)
-        real = masked(name, situation.config.variables[name])
-        yield Finding(
-            "warning",
-            ".env",
-            f"{name}={shown} is ignored: it follows from the instance's id and is {real}",
-            drop_line(name),
-        )
+    _, broken = read_dotenv(ctx.root / ".env")
+    if broken:
+        numbers = ", ".join(map(str, broken))
+        yield Check(".env", "warning", f"no NAME=value in line {numbers}", f"sed -n '{broken[0]}p' .env")
+    variables = ctx.config.variables
+    for name, written in sorted(variables.ignored.items()):
+        shown, real = masked(name, written), masked(name, variables[name])
+        words = f"{name}={shown} is ignored: it follows from the instance's id and is {real}"
+        yield Check(".env", "warning", words, drop_line(name))
 
 
-def keys(situation: Situation) -> Iterator[Finding]:
+def keys(ctx: InstanceContext) -> Iterator[Check]:
     """Compare with `.env.example`."""
-    example = situation.root / ".env.example"
-    if not (example.is_file() and (situation.root / ".env").is_file()):
+    example = ctx.root / ".env.example"
+    if not (example.is_file() and (ctx.root / ".env").is_file()):
         return
     wanted, _ = read_dotenv(example)
-    missing = [name for name in wanted if name not in situation.dotenv and name not in situation.environ]
+    missing = [name for name in wanted if name not in ctx.dotenv and name not in os.environ]
     if missing:
-        pattern = "|".join(missing)
-        yield Finding(
-            "warning",
-            ".env",
-            f"{', '.join(missing)} of .env.example is missing",
-            f"grep -E '^({pattern})=' .env.example >> .env",
-        )
+        remedy = f"grep -E '^({'|'.join(missing)})=' .env.example >> .env"
+        yield Check(".env", "warning", f"{', '.join(missing)} of .env.example is missing", remedy)
 
 
-def secrets(situation: Situation) -> Iterator[Finding]:
+def secrets(ctx: InstanceContext) -> Iterator[Check]:
     """Find secrets that were left as they stand in the example."""
-    left = [name for name, value in situation.dotenv.items() if value and needs_secret(name, value)]
+    left = [name for name, value in ctx.dotenv.items() if value and needs_secret(name, value)]
     if not left:
         return
-    started = situation.started
-    remedy = (
-        "choose new values in .env, then: inv infra.down --volumes (the data was made with the present ones)"
-        if started
-        else "rm .env && inv env.init"
-    )
-    yield Finding("warning", ".env", f"{', '.join(left)} still has the example's placeholder", remedy)
+    remedy = "rm .env && inv env.init"
+    if started_on(ctx):
+        remedy = "choose new values in .env, then: inv infra.down --volumes (the data was made with the present ones)"
+    yield Check(".env", "warning", f"{', '.join(left)} still has the example's placeholder", remedy)
 
 
-def ignored_by_git(situation: Situation) -> Iterator[Finding]:
+def ignored_by_git(ctx: InstanceContext) -> Iterator[Check]:
     """Require that git does not see it."""
-    program = shutil.which("git")
-    if program is None or situation.tree.git_dir is None or not (situation.root / ".env").is_file():
+    if worktree.read(ctx.root).git_dir is None or not (ctx.root / ".env").is_file() or shutil.which("git") is None:
         return
-    if _git(program, situation.root, "ls-files", "--error-unmatch", ".env"):
-        yield Finding("problem", ".env", "git tracks it, secrets and all", "git rm --cached .env")
-    elif not _git(program, situation.root, "check-ignore", "--quiet", ".env"):
-        yield Finding("warning", ".env", "git does not ignore it", "echo .env >> .gitignore")
+    if _git(ctx, "ls-files", "--error-unmatch", ".env"):
+        yield Check(".env", "problem", "git tracks it, secrets and all", "git rm --cached .env")
+    elif not _git(ctx, "check-ignore", "--quiet", ".env"):
+        yield Check(".env", "warning", "git does not ignore it", "echo .env >> .gitignore")
 
 
-def _git(program: str, root: Path, *words: str) -> bool:
+def _git(ctx: InstanceContext, *words: str) -> bool:
     try:
-        done = subprocess.run([program, "-C", str(root), *words], capture_output=True, timeout=ASK_SECONDS, check=False)
+        command = ["git", "-C", str(ctx.root), *words]
+        return subprocess.run(command, capture_output=True, timeout=ASK_SECONDS, check=False).returncode == 0
     except (OSError, subprocess.SubprocessError):
         return False
-    return done.returncode == 0
-
-
-def _make(root: Path) -> None:
-    create(worktree.read(root))

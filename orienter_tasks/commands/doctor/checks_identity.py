@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from orienter_tasks.commands.doctor.finding import Finding, drop_line
+from orienter_tasks.commands.doctor.remedies import drop_line
 from orienter_tasks.identity.allocation import preferred_id, worktree_name
+from orienter_tasks.identity.checkouts import CheckoutState, remedy
+from orienter_tasks.machine import worktree
+from orienter_tasks.output.checks import Check
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from orienter_tasks.commands.cleanup.model import Reality
-    from orienter_tasks.commands.doctor.context import Situation
+    from orienter_tasks.commands.cleanup.model import Snapshot
     from orienter_tasks.identity.claims import Claim
+    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.machine.worktree import Worktree
 
 FRESH_SHELL = "unset AI_INSTANCE_ID AI_INSTANCE_ROOT"
 SOURCES = {
@@ -26,109 +31,80 @@ SOURCES = {
 EXPORTED = ("DATABASE_URL", "POSTGRES_PORT", "POSTGRES_DB", "NGINX_PORT", "S3_BUCKET", "AWS_ENDPOINT_URL", "DATA_DIR")
 
 
-def provenance(situation: Situation) -> Iterator[Finding]:
+def provenance(ctx: InstanceContext) -> Iterator[Check]:
     """Say which instance this is, and where its id came from."""
-    if situation.identity is None:
-        return
-    identity = situation.identity
-    claim = identity.claim
-    words = f"instance {claim.id} of {claim.project}, from {SOURCES.get(identity.source, identity.source)}"
-    if identity.source == "environment" and not situation.environ.get("AI_INSTANCE_ROOT"):
-        yield Finding(
-            "warning",
+    claim, source = ctx.claim, ctx.identity.source
+    words = f"instance {claim.id} of {claim.project}, from {SOURCES.get(source, source)}"
+    tree = worktree.read(ctx.root)
+    if source == "environment" and not os.environ.get("AI_INSTANCE_ROOT"):
+        yield Check(
             "instance",
+            "warning",
             f"{words}: it was exported without AI_INSTANCE_ROOT and follows this shell into other checkouts",
             f"{FRESH_SHELL}; to keep the id: echo AI_INSTANCE_ID={claim.id} >> .env",
         )
-    elif situation.tree.linked and claim.id == 0:
-        yield Finding("warning", "instance", *_why_zero(situation, words))
+    elif tree.linked and claim.id == 0:
+        yield _zero(ctx, tree, words)
     else:
-        yield Finding("ok", "instance", words)
+        yield Check("instance", "ok", words)
 
 
-def inherited(situation: Situation) -> Iterator[Finding]:
+def _zero(ctx: InstanceContext, tree: Worktree, words: str) -> Check:
+    likes = preferred_id(tree, ctx.settings.instances.max)
+    if likes == 0:
+        words = f"{words}, although this is a linked worktree: orienter.instances.max is 0"
+        return Check("instance", "warning", words, "raise it in invoke.yaml")
+    words = f"{words}, although this is the linked worktree {worktree_name(tree)}, which would be {likes}"
+    cures = {"environment": FRESH_SHELL, ".env": drop_line("AI_INSTANCE_ID")}
+    cure = cures.get(ctx.identity.source, f"echo AI_INSTANCE_ID={likes} >> .env")
+    return Check("instance", "warning", words, cure)
+
+
+def inherited(ctx: InstanceContext) -> Iterator[Check]:
     """Find variables of another instance in this shell: programs started by hand would use them."""
-    if situation.config is None:
-        return
-    variables = situation.config.variables
-    foreign = [
-        name for name in EXPORTED if name in situation.environ and situation.environ[name] != variables.values.get(name)
-    ]
+    values = ctx.config.variables.values
+    foreign = [name for name in EXPORTED if name in os.environ and os.environ[name] != values.get(name)]
     if foreign:
-        yield Finding(
-            "warning",
-            "shell",
-            f"this shell has another {', '.join(foreign)} than this instance: what you start by hand goes elsewhere",
-            'eval "$(inv env.export)"',
-        )
+        words = f"this shell has another {', '.join(foreign)} than this instance: what you start by hand goes elsewhere"
+        yield Check("shell", "warning", words, 'eval "$(inv env.export)"')
 
 
-def doubles(situation: Situation) -> Iterator[Finding]:
-    """Find ids and ports that two claims hold."""
-    by_id: dict[tuple[str, int], list[Claim]] = defaultdict(list)
-    by_port: dict[int, list[Claim]] = defaultdict(list)
-    for claim in situation.claims:
-        by_id[claim.project, claim.id].append(claim)
+def doubles(ctx: InstanceContext) -> Iterator[Check]:
+    """Find ids and ports that two claims hold; two claims are told of once."""
+    by_id: dict[str, list[Claim]] = defaultdict(list)
+    by_port: dict[str, list[Claim]] = defaultdict(list)
+    for claim in ctx.claims.read():
+        by_id[f"id {claim.id} of {claim.project}"].append(claim)
         for port in claim.ports.values():
-            by_port[port].append(claim)
+            by_port[f"port {port}"].append(claim)
     told: set[frozenset[str]] = set()
-    for (project, number), held in by_id.items():
-        if len(held) > 1:
-            told.add(frozenset(claim.token for claim in held))
-            roots = " and ".join(claim.root for claim in held)
-            yield Finding("problem", "claims", f"id {number} of {project} is claimed by {roots}", _part(held))
-    for port, held in by_port.items():
+    for what, held in {**by_id, **by_port}.items():
         tokens = frozenset(claim.token for claim in held)
         if len(held) > 1 and tokens not in told:
             told.add(tokens)
-            names = " and ".join(f"instance {claim.id} of {claim.project} ({claim.root})" for claim in held)
-            yield Finding("problem", "claims", f"port {port} is claimed by {names}", _part(held))
+            names = [one.root if what in by_id else f"instance {one.id} of {one.project} ({one.root})" for one in held]
+            yield Check("claims", "problem", f"{what} is claimed by {' and '.join(names)}", _part(held))
 
 
-def checkouts(situation: Situation, reality: Reality) -> Iterator[Finding]:
+def _part(held: Sequence[Claim]) -> str:
+    last = max(held, key=lambda claim: claim.claimed_at)
+    return f"cd {last.root} && inv dev.stop, then take another id there: echo AI_INSTANCE_ID=N >> .env"
+
+
+def checkouts(ctx: InstanceContext, reality: Snapshot) -> Iterator[Check]:
     """Say what became of the checkouts that hold an id."""
-    from orienter_tasks.identity.checkouts import State, remedy
-
     fine = []
     for holder in reality.holders:
         claim, checkout = holder.claim, holder.checkout
-        if checkout.state is State.HERE:
+        if checkout.state is CheckoutState.HERE:
             fine.append(claim.id)
-            continue
-        words = f"instance {claim.id} of {claim.root}: {checkout.reason}"
-        yield Finding("warning", "claims", words, remedy(claim, checkout))
+        else:
+            words = f"instance {claim.id} of {claim.root}: {checkout.reason}"
+            yield Check("claims", "warning", words, remedy(claim, checkout))
     if fine:
-        yield Finding("ok", "claims", f"{', '.join(map(str, sorted(fine)))} of {reality.project} have their checkouts")
-    yield from _other_ids(situation)
-
-
-def _other_ids(situation: Situation) -> Iterator[Finding]:
-    if situation.identity is None:
-        return
-    claim = situation.identity.claim
-    for other in situation.claims:
-        if other.root == claim.root and other.project == claim.project and other.id != claim.id:
-            yield Finding(
-                "warning",
-                "claims",
-                f"this checkout also holds id {other.id}, which it had before",
-                f"inv cleanup.instance {other.id}",
-            )
-
-
-def _why_zero(situation: Situation, words: str) -> tuple[str, str]:
-    settings = situation.settings
-    likes = preferred_id(situation.tree, settings.instances.max if settings is not None else 0)
-    if likes == 0:
-        return f"{words}, although this is a linked worktree: orienter.instances.max is 0", "raise it in invoke.yaml"
-    name = worktree_name(situation.tree)
-    source = situation.identity.source if situation.identity is not None else ""
-    remedy = {"environment": FRESH_SHELL, ".env": drop_line("AI_INSTANCE_ID")}.get(
-        source, f"echo AI_INSTANCE_ID={likes} >> .env"
-    )
-    return f"{words}, although this is the linked worktree {name}, which would be {likes}", remedy
-
-
-def _part(held: list[Claim]) -> str:
-    last = max(held, key=lambda claim: claim.claimed_at)
-    return f"cd {last.root} && inv dev.stop, then take another id there: echo AI_INSTANCE_ID=N >> .env"
+        yield Check("claims", "ok", f"{', '.join(map(str, sorted(fine)))} of {reality.project} have their checkouts")
+    own = ctx.claim
+    for other in ctx.claims.read():
+        if other.root == own.root and other.project == own.project and other.id != own.id:
+            words = f"this checkout also holds id {other.id}, which it had before"
+            yield Check("claims", "warning", words, f"inv cleanup.instance {other.id}")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
-from orienter_tasks.commands.doctor.finding import Finding
-from orienter_tasks.errors import OrienterError
+from orienter_tasks.commands.doctor.context import known, started_on
 from orienter_tasks.infra import choice
 from orienter_tasks.instance.model import component_of_port, port_plan
 from orienter_tasks.machine import ports
-from orienter_tasks.processes import tree
+from orienter_tasks.output.checks import Check
+from orienter_tasks.processes import census
 from orienter_tasks.processes.describe import describe
 from orienter_tasks.processes.listeners import listeners, listening_addresses, listening_ports
 
@@ -18,103 +18,90 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from orienter_tasks.backends.protocol import InstanceConfig
-    from orienter_tasks.commands.doctor.context import Situation
+    from orienter_tasks.lifecycle.context import InstanceContext
 
 
-def held(situation: Situation) -> Iterator[Finding]:
+def held(ctx: InstanceContext) -> Iterator[Check]:
     """Say of each port of this instance whether it is free, its own, or a stranger's, who is named."""
-    config = situation.config
-    if config is None:
-        return
+    config = ctx.config
     names = {port: name for name, port in config.instance.ports.items()}
     busy = [port for port in names if not ports.is_free(port)]
-    own = _own(config, situation)
-    strange = [port for port in busy if port not in own]
+    strange = set(busy) - _own(ctx, config)
     if not strange:
         mine = f"{len(busy)} are this instance's own" if busy else "none is in use"
-        words = ", ".join(f"{name} {port}" for name, port in config.instance.ports.items())
-        yield Finding("ok", "ports", f"{words}: {mine}")
+        words = ", ".join(f"{name} {port}" for port, name in names.items())
+        yield Check("ports", "ok", f"{words}: {mine}")
         return
-    who = holders(strange, situation)
-    for port in strange:
-        needed = component_of_port(config.settings, names[port])
-        if not needed:
-            yield Finding("ok", "ports", f"{port} ({names[port]}) is held by {who[port]}; nothing here uses it")
-            continue
-        yield Finding(
-            "problem",
-            "ports",
-            f"{port} ({names[port]}) of {config.instance} is held by {who[port]}",
-            f"end that, or: {_elsewhere(situation, config)}",
-        )
+    who = _holders([port for port in busy if port in strange], ctx)
+    for port, holder in who.items():
+        if component_of_port(config.settings, names[port]):
+            words = f"{port} ({names[port]}) of {config.instance} is held by {holder}"
+            yield Check("ports", "problem", words, f"end that, or: {_elsewhere(ctx, config)}")
+        else:
+            yield Check("ports", "ok", f"{port} ({names[port]}) is held by {holder}; nothing here uses it")
 
 
-def exposed(situation: Situation) -> Iterator[Finding]:
-    """Name what of this instance listens on more than the loopback address."""
-    config = situation.config
-    if config is None:
-        return
-    allowed = {config.variables["SERVICE_HOST"]}
-    names = {port: name for name, port in config.instance.ports.items()}
-    members = {process.pid: process for process in tree.members(config.instance)}
-    own = _own(config, situation)
-    found: dict[tuple[int, str], str] = {}
-    for pid, process in members.items():
-        for address, port in listening_addresses([pid]):
-            found[port, address] = describe(process)
-    for listener in listeners(set(names) & own):
-        found.setdefault((listener.port, listener.address), listener.description)
-    wide = {key: who for key, who in found.items() if not _is_loopback(key[1]) and key[1] not in allowed}
-    for (port, address), who in sorted(wide.items()):
-        component = component_of_port(config.settings, names.get(port, "")) or names.get(port, "a port of its own")
-        key = f"orienter.services.{component}.command" if component in config.settings.services else "its configuration"
-        yield Finding(
-            "warning",
-            "exposed",
-            f"{component} listens on {address}, port {port}: other machines can reach it ({who})",
-            f"make it listen on ${{SERVICE_HOST}} in {key}, then: inv dev.restart -s {component}",
-        )
-    if found and not wide:
-        yield Finding("ok", "exposed", "everything of this instance listens on loopback only")
-
-
-def holders(wanted: Sequence[int], situation: Situation) -> Mapping[int, str]:
+def _holders(wanted: Sequence[int], ctx: InstanceContext) -> Mapping[int, str]:
     """Name who holds each port: an instance where it is one's, else the process."""
     found = dict.fromkeys(wanted, "somebody who cannot be seen")
-    for listener in listeners(wanted):
-        found[listener.port] = listener.description
-    for claim in situation.claims:
-        if situation.identity is not None and claim.token == situation.identity.claim.token:
-            continue
-        for port in set(claim.ports.values()) & set(wanted):
-            found[port] = f"instance {claim.id} of {claim.project} in {claim.root}: {found[port]}"
+    found |= {listener.port: listener.description for listener in listeners(wanted)}
+    for claim in ctx.claims.read():
+        if claim.token != ctx.claim.token:
+            for port in set(claim.ports.values()) & set(wanted):
+                found[port] = f"instance {claim.id} of {claim.project} in {claim.root}: {found[port]}"
     return found
 
 
-def free_id(situation: Situation, config: InstanceConfig) -> int | None:
-    """Return an id that nobody has claimed and all of whose ports are free."""
-    taken = {claim.id for claim in situation.claims if claim.project == config.instance.project}
-    claimed = {port for claim in situation.claims for port in claim.ports.values()}
+def _elsewhere(ctx: InstanceContext, config: InstanceConfig) -> str:
+    """Return the command that starts on an id that nobody has claimed and all of whose ports are free."""
+    claims = ctx.claims.read()
+    taken = {claim.id for claim in claims if claim.project == config.instance.project}
+    claimed = {port for claim in claims for port in claim.ports.values()}
     for number in range(1, config.settings.instances.max + 1):
         plan = set(port_plan(config.settings, number).values())
-        if number not in taken and not plan & claimed and all(ports.is_free(port) for port in plan):
-            return number
-    return None
+        if number not in taken and not plan & claimed and all(map(ports.is_free, plan)):
+            return f"AI_INSTANCE_ID={number} inv dev (another id has other data)"
+    return "inv instances"
 
 
-def _own(config: InstanceConfig, situation: Situation) -> set[int]:
-    own = listening_ports(tree.pids(config.instance))
-    if situation.started and situation.identity is not None:
-        try:
-            own |= set(choice.make(choice.named(situation.identity.claim.backend), config).ports_held())
-        except OrienterError:
-            return own
+def exposed(ctx: InstanceContext) -> Iterator[Check]:
+    """Name what of this instance listens on more than the loopback address."""
+    config = ctx.config
+    names = {port: name for name, port in config.instance.ports.items()}
+    found = _addresses(ctx, config)
+    wide = sorted(place for place in found if not _is_within(place[1], config))
+    for port, address in wide:
+        component = component_of_port(config.settings, names.get(port, "")) or names.get(port, "a port of its own")
+        key = f"orienter.services.{component}.command" if component in config.settings.services else "its configuration"
+        yield Check(
+            "exposed",
+            "warning",
+            f"{component} listens on {address}, port {port}: other machines can reach it ({found[port, address]})",
+            f"make it listen on ${{SERVICE_HOST}} in {key}, then: inv dev.restart -s {component}",
+        )
+    if found and not wide:
+        yield Check("exposed", "ok", "everything of this instance listens on loopback only")
+
+
+def _addresses(ctx: InstanceContext, config: InstanceConfig) -> Mapping[tuple[int, str], str]:
+    """Return the ports and addresses on which this instance listens, with who does."""
+    own = set(config.instance.ports.values()) & _own(ctx, config)
+    found = {(listener.port, listener.address): listener.description for listener in listeners(own)}
+    for pid in census.take().pids(config.instance):
+        found |= {(port, address): describe(pid) for address, port in listening_addresses([pid])}
+    return found
+
+
+def _is_within(address: str, config: InstanceConfig) -> bool:
+    return address == config.variables["SERVICE_HOST"] or _is_loopback(address)
+
+
+def _own(ctx: InstanceContext, config: InstanceConfig) -> set[int]:
+    own = listening_ports(census.take().pids(config.instance))
+    backend = started_on(ctx)
+    if backend:
+        own |= set(known(lambda: choice.make(choice.named(backend), config).ports_held()) or ())
     return own
-
-
-def _elsewhere(situation: Situation, config: InstanceConfig) -> str:
-    number = free_id(situation, config)
-    return "inv instances" if number is None else f"AI_INSTANCE_ID={number} inv dev (another id has other data)"
 
 
 def _is_loopback(address: str) -> bool:

@@ -1,87 +1,69 @@
-"""Run all checks at once, and tell their findings in one order."""
+"""Run all checks at once; their findings come in one order."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
-from orienter_tasks.commands.doctor import checks_services as programs
-from orienter_tasks.commands.doctor.checks_backend import backend, embedded, engine
-from orienter_tasks.commands.doctor.checks_env import ignored_by_git, keys, lines, present, secrets
-from orienter_tasks.commands.doctor.checks_identity import checkouts, doubles, inherited, provenance
-from orienter_tasks.commands.doctor.checks_machine import disk, git, python
-from orienter_tasks.commands.doctor.checks_ports import exposed, held
-from orienter_tasks.commands.doctor.checks_running import orphans, servers, stale_records, throwaways
-from orienter_tasks.commands.doctor.finding import Finding
-from orienter_tasks.errors import OrienterError
+from orienter_tasks.commands.doctor import (
+    checks_backend as backends,
+    checks_env as env,
+    checks_identity as identity,
+    checks_machine as machine,
+    checks_ports as ports,
+    checks_running as running,
+    checks_services as services,
+)
+from orienter_tasks.commands.doctor.context import read
+from orienter_tasks.output.checks import collect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
-    from orienter_tasks.commands.cleanup.model import Reality
-    from orienter_tasks.commands.doctor.context import Situation
+    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.output.checks import Check
+
+    Look = Callable[[InstanceContext], Iterable[Check]]
 
 THREADS = 6
-
-
-def examine(situation: Situation) -> list[Finding]:
-    """Return every finding."""
-    with ThreadPoolExecutor(max_workers=THREADS) as pool:
-        answers = pool.map(lambda check: _findings(check, situation), CHECKS)
-        return [finding for findings in answers for finding in findings]
-
-
-def _findings(check: Callable[[Situation], Iterable[Finding]], situation: Situation) -> list[Finding]:
-    found: list[Finding] = []
-    try:
-        found.extend(check(situation))
-    except OrienterError as error:
-        found.append(Finding("problem", check.__name__, str(error), error.hint))
-    return found
-
-
-def checkouts_and_orphans(situation: Situation) -> Iterator[Finding]:
-    """Compare the claims with the checkouts, and both with what there is; read once for all of them."""
-    reality = _reality(situation)
-    if reality is not None:
-        yield from checkouts(situation, reality)
-        yield from orphans(reality)
-
-
-def _reality(situation: Situation) -> Reality | None:
-    from orienter_tasks.backends.docker.engine import shared
-    from orienter_tasks.commands.cleanup.scope import Scope
-    from orienter_tasks.commands.cleanup.snapshot import Viewpoint, read
-
-    if situation.settings is None:
-        return None
-    view = Viewpoint(situation.settings.project, situation.book, situation.root, shared())
-    return read(view, Scope("weekly"))
-
-
-CHECKS: tuple[Callable[[Situation], Iterable[Finding]], ...] = (
-    python,
-    git,
-    disk,
-    provenance,
-    inherited,
-    doubles,
-    checkouts_and_orphans,
-    present,
-    lines,
-    keys,
-    secrets,
-    ignored_by_git,
-    backend,
-    engine,
-    embedded,
-    held,
-    exposed,
-    servers,
-    stale_records,
-    throwaways,
-    programs.found,
-    programs.node,
-    programs.skipped,
-    programs.leases,
+FIRST = ("python", "git", "disk", "settings", "instance", "shell", "claims", ".env", "variables", "backend")
+"""The order of the first topics; the others come as they are found."""
+CHECKS: tuple[tuple[str, Look], ...] = (
+    ("python", machine.python),
+    ("git", machine.git),
+    ("disk", machine.disk),
+    ("instance", identity.provenance),
+    ("shell", identity.inherited),
+    ("claims", identity.doubles),
+    ("orphans", running.checkouts_and_orphans),
+    (".env", env.present),
+    (".env", env.lines),
+    (".env", env.keys),
+    (".env", env.secrets),
+    (".env", env.ignored_by_git),
+    ("backend", backends.backend),
+    ("engine", backends.engine),
+    ("embedded", backends.embedded),
+    ("ports", ports.held),
+    ("exposed", ports.exposed),
+    ("servers", running.servers),
+    ("records", running.stale_records),
+    ("orphans", running.throwaways),
+    ("programs", services.found),
+    ("programs", services.node),
+    ("services", services.skipped),
+    ("services", services.leases),
 )
+"""Each check, and the topic of an error that ends it."""
+
+
+def examine(ctx: InstanceContext) -> list[Check]:
+    """Return what all checks find, in the order of topics; nothing is claimed or changed."""
+    about, found = read(ctx)
+    told = {check.text for check in found}
+    with ThreadPoolExecutor(max_workers=THREADS) as pool:
+        answers = pool.map(lambda check: collect(check[0], partial(check[1], about)), CHECKS)
+        found += [check for answer in answers for check in answer if check.text not in told]
+    order = {topic: number for number, topic in enumerate(dict.fromkeys([*FIRST, *(one.topic for one in found)]))}
+    return sorted(found, key=lambda check: order[check.topic])

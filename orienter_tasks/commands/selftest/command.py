@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.commands.selftest.outcome import Outcome, Premises
+from orienter_tasks.commands.selftest.host import HostConfig
 from orienter_tasks.errors import CheckError
 from orienter_tasks.identity.claims import held_by_root
 from orienter_tasks.infra import choice
-from orienter_tasks.output import checks
+from orienter_tasks.output.checks import documents, show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.output.checks import Check
     from orienter_tasks.settings.model import BackendName
-
-GROUPS = ("env", "templates", "integration")
 
 
 def run(ctx: InstanceContext, groups: Sequence[str], parse: Callable[[str], Any], *, as_json: bool) -> None:
@@ -25,7 +25,7 @@ def run(ctx: InstanceContext, groups: Sequence[str], parse: Callable[[str], Any]
 
     Args:
         ctx: the run.
-        groups: which of `GROUPS`.
+        groups: which of env, templates and integration.
         parse: reads YAML; ValueError for what is none.
         as_json: print one document instead of the lists.
 
@@ -33,35 +33,31 @@ def run(ctx: InstanceContext, groups: Sequence[str], parse: Callable[[str], Any]
         ConfigError: the settings are wrong, and name the key.
         CheckError: a check failed.
     """
-    found: dict[str, list[Outcome]] = {}
+    found: dict[str, list[Check]] = {}
     for group in groups:
         if group == "integration":
             ctx.report.note("starting two throwaway instances")
-        found[group] = list(_outcomes(ctx, group, parse))
+        found[group] = list(_checks(ctx, group, parse))
         if not as_json:
-            checks.show(ctx.report, [_line(outcome) for outcome in found[group]], title=f"test.{group}")
+            show(ctx.report, found[group], title=f"test.{group}")
+    failed = [f"test.{group}: {check.topic}" for group in groups for check in found[group] if not _is_ok(check)]
     if as_json:
-        ctx.report.json(_document(found))
-    failed = [f"test.{group}: {outcome.check}" for group in groups for outcome in found[group] if not outcome.ok]
+        ctx.report.json({"ok": not failed, "checks": _documents(found)})
     if failed:
         total = sum(map(len, found.values()))
         raise CheckError(f"{len(failed)} of {total} checks failed: {', '.join(failed)}", hint="see above")
 
 
-def _outcomes(ctx: InstanceContext, group: str, parse: Callable[[str], Any]) -> Iterator[Outcome]:
-    premises = Premises(ctx.settings, ctx.dotenv)
-
-    def backend() -> BackendName:
-        return backend_of(ctx)
-
+def _checks(ctx: InstanceContext, group: str, parse: Callable[[str], Any]) -> Iterator[Check]:
+    host, backend = HostConfig(ctx.settings, ctx.dotenv), partial(backend_of, ctx)
     if group == "env":
-        from orienter_tasks.commands.selftest import names as variables
+        from orienter_tasks.commands.selftest import names
 
-        return variables.checks(premises)
+        return names.checks(host)
     if group == "templates":
         from orienter_tasks.commands.selftest import templates
 
-        return templates.checks(ctx.root, premises, backend, parse)
+        return templates.checks(ctx.root, host, backend, parse)
     from orienter_tasks.commands.selftest import integration
 
     return integration.checks(ctx.root, ctx.settings, ctx.claims.read(), backend)
@@ -80,22 +76,13 @@ def backend_of(ctx: InstanceContext) -> BackendName:
     return choice.choose(asked, ctx.settings)
 
 
-def _line(outcome: Outcome) -> checks.Line:
-    return checks.Line("ok" if outcome.ok else "problem", outcome.check, outcome.detail, outcome.hint)
+def _is_ok(check: Check) -> bool:
+    return check.verdict == "ok"
 
 
-def _document(found: dict[str, list[Outcome]]) -> dict[str, object]:
-    return {
-        "ok": all(outcome.ok for outcomes in found.values() for outcome in outcomes),
-        "checks": [
-            {
-                "group": group,
-                "check": outcome.check,
-                "ok": outcome.ok,
-                "detail": outcome.detail,
-                "hint": outcome.hint,
-            }
-            for group, outcomes in found.items()
-            for outcome in outcomes
-        ],
-    }
+def _documents(found: Mapping[str, Sequence[Check]]) -> list[dict[str, object]]:
+    return [
+        {"group": group, **document}
+        for group, checks in found.items()
+        for document in documents(checks, check="topic", ok=_is_ok, detail="text", hint="remedy")
+    ]

@@ -24,9 +24,10 @@ def compare(parsed: Any, config: InstanceConfig, placed: Placement, where: str) 
     """
     if not isinstance(parsed, dict):
         raise CheckError(f"{where} is no mapping")
-    found, wanted = _flat(_undoubled(parsed)), _flat(_wanted(config, placed))
-    for key, value in wanted.items():
-        if found.get(key) != value:
+    found = _flat(parsed)
+    for key, value in _flat(_wanted(config, placed)).items():
+        written = value.replace("$", "$$") if isinstance(value, str) else value  # compose takes $$ for $
+        if found.get(key) != written:
             shown = ("a secret", "another") if is_secret(key) else (repr(value), repr(found.get(key)))
             raise CheckError(f"{where}: {key} should be {shown[0]}, and is {shown[1]}")
     services = set(parsed.get("services") or {})
@@ -80,12 +81,3 @@ def _flat(value: Any, key: str = "") -> dict[str, Any]:
     for name, inner in pairs:
         flat |= _flat(inner, name)
     return flat
-
-
-def _undoubled(value: Any) -> Any:
-    """Take compose's `$$` for the `$` that it stands for."""
-    if isinstance(value, dict):
-        return {name: _undoubled(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_undoubled(inner) for inner in value]
-    return value.replace("$$", "$") if isinstance(value, str) else value

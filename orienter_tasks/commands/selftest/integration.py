@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.clients import sessions as login
+from orienter_tasks.backends.clients import sessions
 from orienter_tasks.backends.nginx.configuration import apply
 from orienter_tasks.backends.nginx.health import probe
-from orienter_tasks.commands.selftest import sandbox as throwaway
-from orienter_tasks.commands.selftest.outcome import Outcome, prove
+from orienter_tasks.commands.selftest.sandbox import free_ids, open_sandbox
 from orienter_tasks.commands.verify.collect import look_at_all
 from orienter_tasks.commands.verify.rules import judge
 from orienter_tasks.errors import CheckError
 from orienter_tasks.lifecycle.stop import stop_instance
 from orienter_tasks.machine import ports
-from orienter_tasks.processes import tree
+from orienter_tasks.output.checks import prove
+from orienter_tasks.processes import census
 from orienter_tasks.processes.describe import describe
 from orienter_tasks.settings import catalog
 from orienter_tasks.stack.component import NotReadyError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.output.checks import Check
     from orienter_tasks.settings.model import BackendName, Settings
 
 NAMES = ("one", "two")
@@ -35,7 +36,7 @@ TABLE = "orienter_throwaway"
 
 def checks(
     root: Path, settings: Settings, claims: Sequence[Claim], backend: Callable[[], BackendName]
-) -> Iterator[Outcome]:
+) -> Iterator[Check]:
     """Start two instances, try whether they see each other, and take them away.
 
     Args:
@@ -45,13 +46,13 @@ def checks(
         backend: says on which backend.
     """
     configs: list[InstanceConfig] = []
-    outcomes: list[Outcome] = []
+    outcomes: list[Check] = []
 
     def run() -> str:
         name = backend()
-        with throwaway.ground(root, settings) as ground:
-            numbers = throwaway.free_ids(settings, claims, len(NAMES))
-            contexts = [ground.context(ground.checkout(*pair), name) for pair in zip(NAMES, numbers, strict=True)]
+        with open_sandbox(root, settings) as sandbox:
+            numbers = free_ids(settings, claims, len(NAMES))
+            contexts = [sandbox.context(sandbox.checkout(*pair), name) for pair in zip(NAMES, numbers, strict=True)]
             begun = time.monotonic()
             start_all(contexts)
             seconds = time.monotonic() - begun
@@ -86,7 +87,7 @@ def start_all(contexts: Sequence[InstanceContext]) -> None:
         raise
 
 
-def _proofs(contexts: Sequence[InstanceContext]) -> Iterator[Outcome]:
+def _proofs(contexts: Sequence[InstanceContext]) -> Iterator[Check]:
     configs = [ctx.config for ctx in contexts]
     yield prove("each page answers as its own", lambda: pages(configs))
     yield prove("a row is seen by its own only", lambda: rows(configs))
@@ -108,7 +109,7 @@ def pages(configs: Sequence[InstanceConfig]) -> str:
 def rows(configs: Sequence[InstanceConfig]) -> str:
     """Write a row into each database and read them all."""
     for config in configs:
-        with login.database(config) as database:
+        with sessions.database(config) as database:
             database.rows(f"CREATE TABLE {TABLE} (instance integer NOT NULL)")
             database.rows(f"INSERT INTO {TABLE} VALUES (:number)", number=config.instance.id)  # noqa: S608 - our own name
     for config in configs:
@@ -119,10 +120,10 @@ def rows(configs: Sequence[InstanceConfig]) -> str:
 def objects(configs: Sequence[InstanceConfig]) -> str:
     """Put an object into each bucket and list them all."""
     for config in configs:
-        with login.store(config) as store:
+        with sessions.store(config) as store:
             store.put(str(config.instance.id), str(config.instance.root).encode())
     for config in configs:
-        with login.store(config) as store:
+        with sessions.store(config) as store:
             _require_only_own(config, [int(name) for name in store.objects()], "object")
             if store.get(str(config.instance.id)) != str(config.instance.root).encode():
                 raise CheckError(f"the object of {config.instance} has changed")
@@ -135,9 +136,9 @@ def objects(configs: Sequence[InstanceConfig]) -> str:
 def nothing_shared(contexts: Sequence[InstanceContext]) -> str:
     """Let `infra.verify` look at them."""
     found = judge(look_at_all([(ctx.config, ctx.backend_name) for ctx in contexts]))
-    wrong = [check for check in found if check.verdict in ("shared", "unseen")]
+    wrong = [check for check in found if check.verdict in ("problem", "unseen")]
     if wrong:
-        raise CheckError(f"{wrong[0].topic}: {wrong[0].detail}")
+        raise CheckError(f"{wrong[0].topic}: {wrong[0].text}")
     return f"{sum(check.verdict == 'ok' for check in found)} checks of infra.verify"
 
 
@@ -156,7 +157,7 @@ def nothing_left(configs: Sequence[InstanceConfig]) -> str:
     """Require that no process, port, container, volume, network or directory of them is left."""
     left = []
     for config in configs:
-        left += [describe(process) for process in tree.members(config.instance)]
+        left += [describe(pid) for pid in census.take().pids(config.instance)]
         held = {name: config.instance.ports[name] for name in catalog.ports()}
         left += [f"port {port} ({name})" for name, port in held.items() if not ports.is_free(port)]
         left += [str(path) for path in (config.instance.root,) if path.exists()]
@@ -176,7 +177,7 @@ def _resources(config: InstanceConfig) -> list[str]:
 
 
 def _numbers(config: InstanceConfig) -> list[int]:
-    with login.database(config) as database:
+    with sessions.database(config) as database:
         return [int(number) for (number,) in database.rows(f"SELECT instance FROM {TABLE}")]  # noqa: S608 - our own name
 
 

@@ -30,7 +30,7 @@ from orienter_tasks.settings.defaults import SERVICES, ports as default_ports
 from orienter_tasks.settings.load import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.settings.model import BackendName, Settings
@@ -39,6 +39,7 @@ PREFIX = "test-"
 LONGEST_BASE = 28
 LOCK_SECONDS = 600.0
 GIT_SECONDS = 30.0
+STATE = "ORIENTER_STATE_DIR"
 UNSET = ("AI_INSTANCE_ID", "AI_INSTANCE_ROOT", "WHATSAPP_ENABLED")
 GIT_ENV = {
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -47,20 +48,18 @@ GIT_ENV = {
 }
 
 
-class Ground:
+class Sandbox:
     """A directory for throwaway checkouts, on which this process works for a while.
 
     Args:
         directory: where.
         host: the checkout whose configuration is checked.
         settings: its settings.
-        dotenv: its `.env`, as text; "" for none.
     """
 
-    def __init__(self, directory: Path, host: Path, settings: Settings, dotenv: str) -> None:
+    def __init__(self, directory: Path, host: Path, settings: Settings) -> None:
         self.directory = directory
         self._host = host
-        self._dotenv = dotenv
         project = f"{settings.project[:LONGEST_BASE]}-{directory.name}"
         self.settings = msgspec.structs.replace(settings, project=project)
 
@@ -84,7 +83,10 @@ class Ground:
     def _furnished(self, root: Path, instance_id: int) -> Path:
         if (self._host / "templates").is_dir():
             (root / "templates").symlink_to(self._host / "templates", target_is_directory=True)
-        write_private(root / ".env", f"{_without_id(self._dotenv)}AI_INSTANCE_ID={instance_id}\n")
+        dotenv = self._host / ".env"
+        text = dotenv.read_text(encoding="utf-8", errors="replace") if dotenv.is_file() else ""
+        kept = [line for line in text.splitlines() if not line.replace("export ", "").strip().startswith(UNSET)]
+        write_private(root / ".env", "".join(f"{line}\n" for line in [*kept, f"AI_INSTANCE_ID={instance_id}"]))
         return root
 
     def context(self, root: Path, backend: BackendName) -> InstanceContext:
@@ -118,18 +120,16 @@ class Ground:
 
 
 @contextmanager
-def ground(host: Path, settings: Settings) -> Iterator[Ground]:
-    """Give a new throwaway directory and work with its own state; clear it whatever happens.
+def open_sandbox(host: Path, settings: Settings) -> Iterator[Sandbox]:
+    """Give a new sandbox and work with its own state; clear it whatever happens.
 
     What a killed run left is cleared first: only one runs at a time in a checkout.
     """
-    dotenv = host / ".env"
-    text = dotenv.read_text(encoding="utf-8", errors="replace") if dotenv.is_file() else ""
     with ExitStack() as stack:
         stack.enter_context(locked(_lock_name(host), timeout=LOCK_SECONDS))
         for directory in _directories(host):
-            Ground(directory, host, settings, text).clear()
-        made = Ground(private_dir(_base(host) / f"{PREFIX}{secrets.token_hex(3)}"), host, settings, text)
+            Sandbox(directory, host, settings).clear()
+        made = Sandbox(private_dir(_base(host) / f"{PREFIX}{secrets.token_hex(3)}"), host, settings)
         stack.callback(made.clear)
         stack.enter_context(_own_state(private_dir(made.directory / "state")))
         yield made
@@ -198,26 +198,13 @@ def _remove(claim: Claim, settings: Settings) -> None:
 @contextmanager
 def _own_state(directory: Path) -> Iterator[None]:
     """Let this process keep claims, locks and caches in a directory of its own for a while, and forget who it is."""
-    changed: Mapping[str, str | None] = {"ORIENTER_STATE_DIR": str(directory), **dict.fromkeys(UNSET)}
-    former = {name: os.environ.get(name) for name in changed}
-    _set(changed)
+    former = {name: os.environ.pop(name) for name in (STATE, *UNSET) if name in os.environ}
+    os.environ[STATE] = str(directory)
     try:
         yield
     finally:
-        _set(former)
-
-
-def _set(values: Mapping[str, str | None]) -> None:
-    for name, value in values.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-
-
-def _without_id(text: str) -> str:
-    kept = [line for line in text.splitlines() if not line.replace("export ", "").strip().startswith(UNSET)]
-    return "".join(f"{line}\n" for line in kept)
+        del os.environ[STATE]
+        os.environ.update(former)
 
 
 def _git(directory: Path, *words: str) -> None:

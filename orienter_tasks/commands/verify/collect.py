@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.backends.clients import sessions as login
+from orienter_tasks.backends.clients import sessions
 from orienter_tasks.commands.verify import native
 from orienter_tasks.commands.verify.snapshot import Cluster, Evidence
-from orienter_tasks.errors import OrienterError
+from orienter_tasks.errors import CheckError
 from orienter_tasks.infra import choice
 from orienter_tasks.machine import ports
-from orienter_tasks.processes import tree
+from orienter_tasks.output.checks import caught
+from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import listeners, listening_ports
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from orienter_tasks.backends.protocol import Backend, InstanceConfig
+    from orienter_tasks.processes.table import Process
     from orienter_tasks.settings.model import BackendName
 
 CLUSTER = """
@@ -29,21 +32,22 @@ SELECT (SELECT system_identifier::text FROM pg_control_system()), pg_postmaster_
 
 @dataclass
 class _Notes:
-    """What is found out about one instance, topic by topic; one topic that fails leaves the others alone."""
+    """What is found out about one instance, topic by topic."""
 
     facts: dict[str, Any] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
     unseen: dict[str, str] = field(default_factory=dict)
 
-    def take(self, topic: str, look: Callable[[], Mapping[str, Any]]) -> None:
+    @contextmanager
+    def about(self, *topics: str) -> Iterator[None]:
+        """Call these topics unseen, and go on with the others, when the block fails."""
         import psutil
 
-        try:
-            self.facts.update(look())
-        except OrienterError as error:
-            self.unseen[topic] = error.line()
-        except (psutil.Error, OSError) as error:
-            self.unseen[topic] = " ".join(str(error).split()) or type(error).__name__
+        with caught(lambda error: self.unseen.update(dict.fromkeys(topics, error.line()))):
+            try:
+                yield
+            except (psutil.Error, OSError) as error:
+                raise CheckError(" ".join(str(error).split()) or type(error).__name__) from error
 
 
 def look_at_all(configs: Sequence[tuple[InstanceConfig, BackendName]]) -> list[Evidence]:
@@ -56,17 +60,21 @@ def look_at(config: InstanceConfig, name: BackendName) -> Evidence:
     """Gather the evidence of one running instance."""
     notes = _Notes()
     backend = choice.make(name, config)
-    processes = tree.members(config.instance)
-    running = _running(backend, notes)
-    _stores(config, running, notes)
+    processes = census.take().by_component(config.instance)
+    pids = [process.pid for each in processes.values() for process in each]
+    _servers(config, backend, notes)
     if name == "docker":
         _containers(config, processes, notes)
     else:
         notes.absent["networks"] = "native processes on loopback"
-        notes.take("data", lambda: {"places": native.places(config.instance)})
-        notes.take("processes", lambda: {"actors": native.actors(config, processes)})
-    notes.take("ports", lambda: _ports(config, backend, {process.pid for process in processes}))
-    notes.take("processes", lambda: {"calls": native.calls(processes)})
+        with notes.about("data"):
+            notes.facts["locations"] = native.locations(config.instance)
+        with notes.about("processes"):
+            notes.facts["workloads"] = native.workloads(config, processes)
+    with notes.about("ports"):
+        notes.facts |= _ports(config, backend, set(pids))
+    with notes.about("processes"):
+        notes.facts["calls"] = native.calls(pids)
     return Evidence(
         instance=config.instance,
         backend=name,
@@ -78,52 +86,45 @@ def look_at(config: InstanceConfig, name: BackendName) -> Evidence:
     )
 
 
-def _running(backend: Backend, notes: _Notes) -> set[str]:
-    try:
-        return {standing.component for standing in backend.standings() if standing.running}
-    except OrienterError as error:
-        notes.unseen["databases"] = notes.unseen["buckets"] = error.line()
-        return set()
-
-
-def _stores(config: InstanceConfig, running: set[str], notes: _Notes) -> None:
-    for topic, component, look in (("databases", "postgres", _cluster), ("buckets", "minio", _buckets)):
-        if component in running:
-            notes.take(topic, lambda look=look: look(config))  # type: ignore[misc]
-        elif topic not in notes.unseen:
-            notes.absent[topic] = f"{component} does not run"
+def _servers(config: InstanceConfig, backend: Backend, notes: _Notes) -> None:
+    with notes.about("databases", "buckets"):
+        running = {standing.component for standing in backend.standings() if standing.running}
+        for topic, component, look in (("databases", "postgres", _cluster), ("buckets", "minio", _buckets)):
+            if component not in running:
+                notes.absent[topic] = f"{component} does not run"
+                continue
+            with notes.about(topic):
+                notes.facts |= look(config)
 
 
 def _cluster(config: InstanceConfig) -> Mapping[str, Any]:
-    with login.database(config) as database:
+    with sessions.database(config) as database:
         identifier, started, directory, names = database.rows(CLUSTER)[0]
     return {"cluster": Cluster(str(identifier), str(started), str(directory), tuple(names))}
 
 
 def _buckets(config: InstanceConfig) -> Mapping[str, Any]:
-    with login.store(config) as store:
+    with sessions.store(config) as store:
         return {"buckets": tuple(store.buckets())}
 
 
-def _containers(config: InstanceConfig, processes: Sequence[Any], notes: _Notes) -> None:
+def _containers(config: InstanceConfig, processes: Mapping[str, Sequence[Process]], notes: _Notes) -> None:
     from orienter_tasks.commands.verify import containers
 
-    try:
+    with notes.about("networks", "data", "processes"):
         running = containers.running(config)
-    except OrienterError as error:
-        notes.unseen.update(dict.fromkeys(("networks", "data", "processes"), error.line()))
-        return
-    if running:
-        notes.take("networks", lambda: {"networks": containers.networks(config, running)})
-        notes.take("data", lambda: {"places": containers.places(config, running)})
-    else:
-        notes.absent.update(dict.fromkeys(("networks", "data"), "no container runs"))
-    notes.take(
-        "processes", lambda: {"actors": [*containers.actors(config, running), *native.actors(config, processes)]}
-    )
+        if not running:
+            notes.absent |= dict.fromkeys(("networks", "data"), "no container runs")
+        with notes.about("networks"):
+            notes.facts["networks"] = containers.networks(config, running)
+        with notes.about("data"):
+            notes.facts["locations"] = containers.locations(config, running)
+        with notes.about("processes"):
+            own = containers.workloads(config, running)
+            notes.facts["workloads"] = [*own, *native.workloads(config, processes)]
 
 
-def _ports(config: InstanceConfig, backend: Backend, pids: set[int]) -> Mapping[str, Any]:
+def _ports(config: InstanceConfig, backend: Backend, pids: set[int]) -> dict[str, Any]:
     """Say who listens on the instance's ports: its own, or somebody else."""
     own = set(backend.ports_held()) | listening_ports(pids)
     planned = set(config.instance.ports.values())

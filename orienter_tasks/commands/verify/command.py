@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,14 +21,11 @@ from orienter_tasks.settings.load import as_plain, load_settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from orienter_tasks.commands.verify.rules import Check, Verdict
     from orienter_tasks.commands.verify.snapshot import Evidence
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.lifecycle.context import InstanceContext
-    from orienter_tasks.output.checks import Line, Mark
+    from orienter_tasks.output.checks import Check
     from orienter_tasks.settings.model import Settings
-
-MARKS: dict[Verdict, Mark] = {"ok": "ok", "shared": "problem", "unseen": "unseen", "absent": "absent"}
 
 
 def verify(ctx: InstanceContext, raw_settings_of: Callable[[Path], object], *, as_json: bool) -> None:
@@ -54,7 +52,7 @@ def verify(ctx: InstanceContext, raw_settings_of: Callable[[Path], object], *, a
     if as_json:
         ctx.report.json(_document(evidence, found, taken.unseen))
     else:
-        checks.show(ctx.report, [_line(check) for check in found], title=_title(evidence))
+        checks.show(ctx.report, [_labelled(check) for check in found], title=_title(evidence))
     _raise_failures(found, taken.unseen)
 
 
@@ -84,24 +82,24 @@ def _title(evidence: Sequence[Evidence]) -> str:
     return f"{'instance' if len(evidence) == 1 else 'instances'} {names or 'unknown'}"
 
 
-def _line(check: Check) -> Line:
-    topic = check.topic if check.topic.startswith("between") else f"{check.instances[0]} {check.topic}"
-    return checks.Line(MARKS[check.verdict], topic, check.detail, check.remedy)
+def _labelled(check: Check) -> Check:
+    """Put the instance that a check is about before its topic."""
+    return check if check.topic.startswith("between") else replace(check, topic=f"{check.instances[0]} {check.topic}")
 
 
 def _raise_failures(found: Sequence[Check], unseen: Sequence[str]) -> None:
-    shared = [check for check in found if check.verdict == "shared"]
+    shared = [check for check in found if check.verdict == "problem"]
     if shared:
         first = shared[0]
         ids = " and ".join(map(str, first.instances))
         raise CheckError(
             f"isolation is broken in {len(shared)} of {len(found)} checks: {first.topic} of instance {ids}: "
-            f"{first.detail}",
+            f"{first.text}",
             hint=first.remedy,
         )
     missed = [check for check in found if check.verdict == "unseen"]
     if missed or unseen:
-        what = missed[0].detail if missed else unseen[0]
+        what = missed[0].text if missed else unseen[0]
         raise CheckError(f"isolation is not proved: {what}", hint="see: inv doctor")
 
 
@@ -109,17 +107,15 @@ def _document(evidence: Sequence[Evidence], found: Sequence[Check], unseen: Sequ
     return {
         "isolated": not unseen and all(check.verdict in ("ok", "absent") for check in found),
         "instances": [_seen(one) for one in evidence],
-        "checks": [
-            {
-                "instances": list(check.instances),
-                "topic": check.topic.removeprefix("between: "),
-                "between": check.topic.startswith("between"),
-                "verdict": check.verdict,
-                "detail": check.detail,
-                "remedy": check.remedy,
-            }
-            for check in found
-        ],
+        "checks": checks.documents(
+            found,
+            instances=lambda check: list(check.instances),
+            topic=lambda check: check.topic.removeprefix("between: "),
+            between=lambda check: check.topic.startswith("between"),
+            verdict=lambda check: "shared" if check.verdict == "problem" else check.verdict,
+            detail="text",
+            remedy="remedy",
+        ),
         "unseen": list(unseen),
     }
 
@@ -139,7 +135,7 @@ def _seen(one: Evidence) -> Mapping[str, object]:
         "bucket": one.bucket,
         "buckets": list(one.buckets) if one.buckets is not None else None,
         "networks": {network.name: list(network.members) for network in one.networks},
-        "data": {place.source: place.component for place in one.places},
+        "data": {location.source: location.component for location in one.locations},
         "ports": list(one.listening),
-        "processes": [{"component": actor.component, "what": actor.description} for actor in one.actors],
+        "processes": [{"component": workload.component, "what": workload.description} for workload in one.workloads],
     }

@@ -7,47 +7,35 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.commands.verify.snapshot import Actor, Place
-from orienter_tasks.processes.census import descendants, read
+from orienter_tasks.commands.verify.snapshot import DataLocation, Workload
 from orienter_tasks.processes.describe import describe
 from orienter_tasks.processes.record import COMPONENT_MARKER, load_all
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import psutil
+    from collections.abc import Iterable, Mapping, Sequence
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.instance.model import Instance
+    from orienter_tasks.processes.table import Process
 
 ROOT = "AI_INSTANCE_ROOT"
 NAMED = ("AI_INSTANCE_ID", ROOT)
 
 
-def actors(config: InstanceConfig, processes: Sequence[psutil.Process]) -> list[Actor]:
-    """Say of each process of an instance which of its variables are not the instance's."""
+def workloads(config: InstanceConfig, processes: Mapping[str, Sequence[Process]]) -> list[Workload]:
+    """Say of each process of an instance, by component, which of its variables are not the instance's."""
     import psutil
 
-    known = components(config.instance)
     found = []
-    for process in processes:
+    for component, process in ((component or "a process", it) for component, each in processes.items() for it in each):
         try:
-            environ = process.environ()
-            marker = environ.get(COMPONENT_MARKER, "")
-            component = marker or known.get(process.pid, "") or "a process"
-            wrong = _wrong(environ, component, config)
-            found.append(Actor(str(process.pid), component, describe(process), wrong))
+            environ = psutil.Process(process.pid).environ()
         except psutil.NoSuchProcess:
             continue
+        wrong = _wrong(environ, component, config)
+        found.append(Workload(str(process.pid), component, describe(process.pid), wrong))
     return found
-
-
-def components(instance: Instance) -> dict[int, str]:
-    """Say which component each process of the recorded trees is part of."""
-    seen = read()
-    alive = [record for record in load_all(instance) if record.alive()]
-    return {pid: record.component for record in alive for pid in descendants(seen, [record.pid])}
 
 
 def _wrong(environ: Mapping[str, str], component: str, config: InstanceConfig) -> tuple[str, ...]:
@@ -69,21 +57,21 @@ def _wrong(environ: Mapping[str, str], component: str, config: InstanceConfig) -
     )
 
 
-def places(instance: Instance, listed: Sequence[str] | None = None) -> list[Place]:
+def locations(instance: Instance) -> list[DataLocation]:
     """Find where the embedded servers that run really keep their files."""
     import psutil
 
     found = []
     for record in load_all(instance):
-        if record.component not in (catalog.with_data() if listed is None else listed) or not record.alive():
+        if record.component not in catalog.with_data() or not record.alive():
             continue
         cwd = psutil.Process(record.pid).cwd()
         source = os.path.join(cwd, catalog.entry_of(record.component).files).rstrip("/")  # noqa: PTH118 - as the system tells it
-        found.append(place(record.component, source, instance))
+        found.append(location(record.component, source, instance))
     return found
 
 
-def place(component: str, source: str, instance: Instance, *, data: bool = True) -> Place:
+def location(component: str, source: str, instance: Instance, *, data: bool = True) -> DataLocation:
     """Describe a directory of this machine; it is the instance's own when it lies below its DATA_DIR.
 
     A mount keeps the path at which the checkout lay when it was made.
@@ -95,22 +83,24 @@ def place(component: str, source: str, instance: Instance, *, data: bool = True)
         key = f"{status.st_dev}:{status.st_ino}"
     except OSError:
         key = real
-    return Place(component, source, key, own=any(os.path.commonpath([real, home]) == home for home in homes), data=data)
+    return DataLocation(
+        component, source, key, own=any(os.path.commonpath([real, home]) == home for home in homes), data=data
+    )
 
 
-def calls(processes: Sequence[psutil.Process]) -> dict[int, str]:
+def calls(pids: Iterable[int]) -> dict[int, str]:
     """Return the ports of this machine that processes are connected to, each with one of those that are."""
     import psutil
 
     found: dict[int, str] = {}
-    for process in processes:
+    for pid in pids:
         try:
-            connections = process.net_connections("tcp")
+            connections = psutil.Process(pid).net_connections("tcp")
         except psutil.Error:
             continue
         for connection in connections:
             if connection.status == psutil.CONN_ESTABLISHED and connection.raddr and _is_here(connection.raddr.ip):
-                found.setdefault(connection.raddr.port, describe(process))
+                found.setdefault(connection.raddr.port, describe(pid))
     return found
 
 

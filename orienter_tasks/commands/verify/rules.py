@@ -4,67 +4,43 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from orienter_tasks.instance.variables import base_name
+from orienter_tasks.output.checks import Check
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from orienter_tasks.commands.verify.snapshot import Evidence, Place
+    from orienter_tasks.commands.verify.snapshot import DataLocation, Evidence
 
-Verdict = Literal["ok", "shared", "unseen", "absent"]
+    Look = Callable[[Evidence], tuple[str, str, str]]
+    Common = Callable[[Evidence, Evidence], str]
+
 BUILT_IN = frozenset({"postgres", "template0", "template1"})
 SHOWN = 4
 
 
-@dataclass(frozen=True)
-class Check:
-    """One thing that was proved, or was not.
-
-    Attributes:
-        instances: the ids that it is about.
-        topic: what was looked at.
-        verdict: ok; shared with somebody; it could not be seen; there is nothing to see.
-        detail: what was found.
-        remedy: what to do, as a command.
-    """
-
-    instances: tuple[int, ...]
-    topic: str
-    verdict: Verdict
-    detail: str
-    remedy: str = ""
-
-
 def judge(evidence: Sequence[Evidence]) -> list[Check]:
-    """Return every check: first each instance's own, then what two could share."""
+    """Return every check: first each instance's own, then what two could share; what is shared is a problem."""
     if not evidence:
         return []
-    checks = [check for one in evidence for check in _alone(one)]
+    checks = [_alone(topic, look, one) for one in evidence for topic, look in ALONE.items()]
     return [*checks, *(_apart(topic, needs, common, evidence) for topic, (needs, common) in COMMON.items())]
 
 
-def _alone(one: Evidence) -> Iterator[Check]:
-    judges: dict[str, Callable[[Evidence], tuple[str, str, str]]] = {
-        "databases": _databases,
-        "buckets": _buckets,
-        "networks": _networks,
-        "data": _places,
-        "ports": _ports,
-        "processes": _actors,
-    }
-    for topic, look in judges.items():
-        ids = (one.instance.id,)
-        if topic in one.unseen:
-            yield Check(ids, topic, "unseen", one.unseen[topic], f"cd {one.instance.root} && inv infra.status")
-        elif topic in one.absent:
-            yield Check(ids, topic, "absent", one.absent[topic])
-        else:
-            wrong, found, remedy = look(one)
-            yield Check(ids, topic, "shared" if wrong else "ok", wrong or found, remedy if wrong else "")
+def _alone(topic: str, look: Look, one: Evidence) -> Check:
+    ids = (one.instance.id,)
+    if topic in one.unseen:
+        remedy = f"cd {one.instance.root} && inv infra.status"
+        return Check(topic, "unseen", one.unseen[topic], remedy, instances=ids)
+    if topic in one.absent:
+        return Check(topic, "absent", one.absent[topic], instances=ids)
+    wrong, found, remedy = look(one)
+    if wrong:
+        return Check(topic, "problem", wrong, remedy, instances=ids)
+    return Check(topic, "ok", found, instances=ids)
 
 
 def _databases(one: Evidence) -> tuple[str, str, str]:
@@ -89,28 +65,22 @@ def _of_another(name: str, own: str, separator: str) -> bool:
 
 
 def _networks(one: Evidence) -> tuple[str, str, str]:
-    for network in one.networks:
-        if not network.own:
-            return (
-                f"{', '.join(network.members)} is on network {network.name}, which is not its own",
-                "",
-                f"docker network disconnect {network.name} {network.members[0]}",
-            )
-        if network.strangers:
-            return (
-                f"{', '.join(network.strangers)} is on {network.name} too",
-                "",
-                f"docker network disconnect {network.name} {network.strangers[0]}",
-            )
     found = "; ".join(f"{network.name}: {', '.join(network.members)}" for network in one.networks)
+    for network in one.networks:
+        odd, words = network.strangers, f"{network.name} too"
+        if not network.own:
+            odd, words = network.members, f"network {network.name}, which is not its own"
+        if odd:
+            return f"{', '.join(odd)} is on {words}", found, f"docker network disconnect {network.name} {odd[0]}"
     return "", found or "none but this machine's own", ""
 
 
-def _places(one: Evidence) -> tuple[str, str, str]:
-    alien = [place for place in one.places if not place.own]
-    wrong = ", ".join(f"{place.component} uses {place.source}" for place in alien)
+def _locations(one: Evidence) -> tuple[str, str, str]:
+    alien = [location for location in one.locations if not location.own]
+    wrong = ", ".join(f"{location.component} uses {location.source}" for location in alien)
     remedy = f"cd {one.instance.root} && inv dev.stop && inv dev"
-    return wrong and f"{wrong}, which is not its own", _short([place.source for place in one.places], one), remedy
+    found = ", ".join(location.source.removeprefix(f"{one.instance.root}/") for location in one.locations)
+    return wrong and f"{wrong}, which is not its own", found, remedy
 
 
 def _ports(one: Evidence) -> tuple[str, str, str]:
@@ -118,33 +88,46 @@ def _ports(one: Evidence) -> tuple[str, str, str]:
     return wrong, ", ".join(map(str, sorted(one.listening))) or "none is open", "inv doctor"
 
 
-def _actors(one: Evidence) -> tuple[str, str, str]:
-    odd = [actor for actor in one.actors if actor.wrong]
-    wrong = "; ".join(f"{actor.component} {actor.description}: {', '.join(actor.wrong)}" for actor in odd[:SHOWN])
+def _workloads(one: Evidence) -> tuple[str, str, str]:
+    odd = [workload for workload in one.workloads if workload.wrong]
+    wrong = "; ".join(f"{each.component} {each.description}: {', '.join(each.wrong)}" for each in odd[:SHOWN])
     if len(odd) > SHOWN:
         wrong += f"; and {len(odd) - SHOWN} more"
-    found = f"{len(one.actors)} carry id {one.instance.id} and this root"
+    found = f"{len(one.workloads)} carry id {one.instance.id} and this root"
     remedy = f"cd {one.instance.root} && inv dev.restart -s {odd[0].component}" if odd else ""
     return wrong, found, remedy
 
 
-def _apart(topic: str, needs: str, common: Callable[[Evidence, Evidence], str], evidence: Sequence[Evidence]) -> Check:
+ALONE: dict[str, Look] = {
+    "databases": _databases,
+    "buckets": _buckets,
+    "networks": _networks,
+    "data": _locations,
+    "ports": _ports,
+    "processes": _workloads,
+}
+"""How to judge one instance: what is wrong or "", what was found, and what to do when something is wrong."""
+
+
+def _apart(topic: str, needs: str, common: Common, evidence: Sequence[Evidence]) -> Check:
     ids = tuple(one.instance.id for one in evidence)
     if len(evidence) < 2:  # noqa: PLR2004 - a pair
-        return Check(ids, topic, "absent", "only one instance runs")
+        return Check(topic, "absent", "only one instance runs", instances=ids)
     shared = {
         (one.instance.id, other.instance.id): found
         for one, other in combinations(evidence, 2)
         if (found := common(one, other))
     }
     if shared:
-        detail = "; ".join(f"{one} and {other}: {found}" for (one, other), found in shared.items())
-        return Check(next(iter(shared)), topic, "shared", detail, "inv dev.stop in one of them, then inv doctor")
+        words = "; ".join(f"{one} and {other}: {found}" for (one, other), found in shared.items())
+        remedy = "inv dev.stop in one of them, then inv doctor"
+        return Check(topic, "problem", words, remedy, instances=next(iter(shared)))
     blind = [str(one.instance.id) for one in evidence if needs in one.unseen]
     if blind:
-        return Check(ids, topic, "unseen", f"the {needs} of {', '.join(blind)} could not be seen")
+        return Check(topic, "unseen", f"the {needs} of {', '.join(blind)} could not be seen", instances=ids)
     pairs = len(evidence) * (len(evidence) - 1) // 2
-    return Check(ids, topic, "ok", f"nothing in common ({pairs} {'pair' if pairs == 1 else 'pairs'} compared)")
+    words = f"nothing in common ({pairs} {'pair' if pairs == 1 else 'pairs'} compared)"
+    return Check(topic, "ok", words, instances=ids)
 
 
 def _same_cluster(one: Evidence, other: Evidence) -> str:
@@ -153,16 +136,16 @@ def _same_cluster(one: Evidence, other: Evidence) -> str:
     return f"the same PostgreSQL server, {one.cluster.key}"
 
 
-def _same_places(one: Evidence, other: Evidence) -> str:
-    pairs = [(a, b) for a in one.places for b in other.places if a.data and b.data and _overlap(a, b)]
+def _same_locations(one: Evidence, other: Evidence) -> str:
+    pairs = [(a, b) for a in one.locations for b in other.locations if a.data and b.data and _overlap(a, b)]
     return ", ".join(f"{a.component} uses {a.source}" for a, _ in pairs)
 
 
-def _overlap(one: Place, other: Place) -> bool:
-    """Say whether two places hold the same files, or one lies within the other."""
+def _overlap(one: DataLocation, other: DataLocation) -> bool:
+    """Say whether two locations hold the same files, or one lies within the other."""
     if one.key == other.key:
         return True
-    if not all(place.source.startswith("/") for place in (one, other)):
+    if not all(location.source.startswith("/") for location in (one, other)):
         return False
     paths = [one.real, other.real]
     return any(os.path.commonpath(paths) == path for path in paths)
@@ -177,9 +160,9 @@ def _same_ports(one: Evidence, other: Evidence) -> str:
     return ", ".join(map(str, sorted(set(one.instance.ports.values()) & set(other.instance.ports.values()))))
 
 
-def _same_actors(one: Evidence, other: Evidence) -> str:
-    keys = {actor.key for actor in other.actors}
-    return ", ".join(actor.description for actor in one.actors if actor.key in keys)
+def _same_workloads(one: Evidence, other: Evidence) -> str:
+    keys = {workload.key for workload in other.workloads}
+    return ", ".join(workload.description for workload in one.workloads if workload.key in keys)
 
 
 def _calls(one: Evidence, other: Evidence) -> str:
@@ -194,17 +177,12 @@ def _calls(one: Evidence, other: Evidence) -> str:
     return ", ".join(found)
 
 
-COMMON: dict[str, tuple[str, Callable[[Evidence, Evidence], str]]] = {
+COMMON: dict[str, tuple[str, Common]] = {
     "between: servers": ("databases", _same_cluster),
-    "between: data": ("data", _same_places),
+    "between: data": ("data", _same_locations),
     "between: networks": ("networks", _same_networks),
     "between: ports": ("ports", _same_ports),
-    "between: processes": ("processes", _same_actors),
+    "between: processes": ("processes", _same_workloads),
     "between: connections": ("processes", _calls),
 }
 """What two instances could share: the topic that must have been seen of each, and how to find what is shared."""
-
-
-def _short(sources: Sequence[str], one: Evidence) -> str:
-    """Name directories relative to the checkout."""
-    return ", ".join(source.removeprefix(f"{one.instance.root}/") for source in sources)

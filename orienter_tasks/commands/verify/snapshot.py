@@ -17,16 +17,12 @@ if TYPE_CHECKING:
 class Cluster:
     """A PostgreSQL server, as it describes itself.
 
-    Attributes:
-        system_identifier: made by initdb; data directories that were copied from one template have the same.
-        started_at: when its postmaster started, to the microsecond.
-        data_directory: the path of its files as it sees them.
-        databases: all of its databases.
+    Data directories that were copied from one template have the same system identifier.
     """
 
     system_identifier: str
-    started_at: str
-    data_directory: str
+    started_at: str  # to the microsecond
+    data_directory: str  # as the server sees it
     databases: tuple[str, ...]
 
     @property
@@ -36,11 +32,10 @@ class Cluster:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where an instance keeps files.
+class DataLocation:
+    """Where a component of an instance keeps files.
 
     Attributes:
-        component: whose files.
         source: the directory's path or the volume's name.
         key: the same for the same files under whatever path: device and inode, or the volume's name.
         own: whether it is one that the instance is to have.
@@ -60,14 +55,10 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Actor:
-    """A process or container of an instance.
+class Workload:
+    """A process or container of an instance, by its pid or container id.
 
-    Attributes:
-        key: pid or container id.
-        component: what it is part of.
-        description: for people.
-        wrong: variables that it lacks or has differently: `POSTGRES_DB=whatsapp_bot_0`, `AI_INSTANCE_ID missing`.
+    `wrong` are variables that it lacks or has differently: `POSTGRES_DB=whatsapp_bot_0`, `AI_INSTANCE_ID missing`.
     """
 
     key: str
@@ -78,15 +69,7 @@ class Actor:
 
 @dataclass(frozen=True)
 class Network:
-    """A Docker network that containers of an instance are on.
-
-    Attributes:
-        id: the engine's id.
-        name: its name.
-        own: whether it is the instance's own.
-        members: the names of all containers on it.
-        strangers: those of them that are not the instance's.
-    """
+    """A Docker network that containers of an instance are on; its strangers are members that are not the instance's."""
 
     id: str
     name: str
@@ -100,17 +83,9 @@ class Evidence:
     """What was seen of one running instance.
 
     Attributes:
-        instance: which.
-        backend: docker or embedded.
-        database: the name of its own database.
-        bucket: the name of its own bucket.
-        cluster: its PostgreSQL; None: not running, or not seen.
-        buckets: what its S3 store has; None as above.
-        networks: the Docker networks of its containers.
-        places: where its data is.
+        cluster: None: not running, or not seen; so are `buckets`.
         listening: ports of its own that its own components listen on.
         taken: ports of its own that somebody else listens on, with who.
-        actors: its processes and containers.
         calls: ports of this machine that its processes are connected to, with the calling process.
         absent: topics with nothing to see, and why.
         unseen: topics that could not be seen, and why.
@@ -123,10 +98,10 @@ class Evidence:
     cluster: Cluster | None = None
     buckets: tuple[str, ...] | None = None
     networks: Sequence[Network] = ()
-    places: Sequence[Place] = ()
+    locations: Sequence[DataLocation] = ()
     listening: Sequence[int] = ()
     taken: Mapping[int, str] = field(default_factory=dict)
-    actors: Sequence[Actor] = ()
+    workloads: Sequence[Workload] = ()
     calls: Mapping[int, str] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
     unseen: Mapping[str, str] = field(default_factory=dict)

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.infra.embedded import EmbeddedBackend
-from orienter_tasks.processes import tree
+from orienter_tasks.processes import census
 from orienter_tasks.processes.record import load
 from tests import slot
 from tests.backends.contract import down, infra_ports, listens, make_config
@@ -50,7 +50,7 @@ class EmbeddedLab:
         """Stop everything; nothing may be left."""
         for config, backend in self._made:
             down(backend)
-            left: list[Any] = tree.members(config.instance)
+            left: list[Any] = census.take().of(config.instance)
             assert left == [], left
         for config, _ in self._made:
             assert not any(listens(port) for port in infra_ports(config).values())

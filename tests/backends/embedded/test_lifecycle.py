@@ -15,10 +15,10 @@ from orienter_tasks.backends.embedded.user import Account
 from orienter_tasks.backends.nginx.configuration import apply
 from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError, OrienterError
-from orienter_tasks.processes import tree
-from orienter_tasks.processes.ending import await_end
+from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import listening_addresses
 from orienter_tasks.processes.record import load, path_of
+from orienter_tasks.processes.stop import await_end, send
 from tests.backends.contract import COMPONENTS, component, down, get, listens, put, sql, standing, up
 from tests.backends.embedded.lab import kill
 
@@ -88,8 +88,8 @@ def test_repeated_kills_of_everything(lab: EmbeddedLab) -> None:
     sql(config, "CREATE TABLE counted (n int)")
     for turn in range(5):
         sql(config, f"INSERT INTO counted VALUES ({turn})")
-        processes = tree.members(config.instance)
-        tree.send(processes, signal.SIGKILL)
+        processes = census.take().of(config.instance)
+        send(processes, signal.SIGKILL)
         assert await_end(processes, 5) == []
         assert up(lab.backend(config), config) == sorted(COMPONENTS)
     assert sql(config, "SELECT count(*) FROM counted") == [[5]]
@@ -99,7 +99,7 @@ def test_every_port_is_on_loopback_only(lab: EmbeddedLab) -> None:
     config = lab.config()
     up(lab.backend(config), config)
 
-    pids = [process.pid for process in tree.members(config.instance)]
+    pids = census.take().pids(config.instance)
 
     wanted = {("127.0.0.1", config.instance.ports[name]) for name in ("nginx", "postgres", "minio_api")}
     assert listening_addresses(pids) == wanted
@@ -150,7 +150,7 @@ def test_no_secret_is_in_a_command_line_a_record_or_a_log(lab: EmbeddedLab) -> N
     config = lab.config(dotenv=secrets)
     up(lab.backend(config), config)
 
-    seen = [" ".join(process.cmdline()) for process in tree.members(config.instance)]
+    seen = [" ".join(psutil.Process(pid).cmdline()) for pid in census.take().pids(config.instance)]
     for directory in (config.instance.pid_dir, config.instance.log_dir):
         seen += [path.read_text(errors="replace") for path in directory.rglob("*") if path.is_file()]
 
@@ -240,7 +240,7 @@ def test_a_start_that_fails_leaves_nothing_running(lab: EmbeddedLab, monkeypatch
     config = lab.config(embedded={"nginx": str(broken)})
     with pytest.raises(OrienterError, match="cannot run here"):
         component(lab.backend(config), "minio").start(lambda text: None)
-    assert tree.members(config.instance) == []
+    assert census.take().of(config.instance) == []
 
 
 def test_a_program_that_cannot_run_is_told(lab: EmbeddedLab) -> None:
@@ -251,7 +251,7 @@ def test_a_program_that_cannot_run_is_told(lab: EmbeddedLab) -> None:
     config = lab.config(embedded={"nginx": str(broken)})
     with pytest.raises(OrienterError, match="cannot run here"):
         up(lab.backend(config), config, ["minio"])
-    assert tree.members(config.instance) == []
+    assert census.take().of(config.instance) == []
 
 
 def test_stopping_does_not_wait_for_clients(lab: EmbeddedLab) -> None:

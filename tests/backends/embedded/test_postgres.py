@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from orienter_tasks.backends.embedded import leftovers, postmaster
+from orienter_tasks.backends.embedded import postmaster
 from orienter_tasks.backends.embedded.programs import postgres_bin
 from orienter_tasks.backends.embedded.user import account_for
 from orienter_tasks.errors import CheckError, ConflictError
+from orienter_tasks.processes import census
 from orienter_tasks.processes.record import load, path_of
 from tests.backends.contract import component, down, sql, standing, up
 from tests.backends.embedded.lab import kill
@@ -87,14 +88,14 @@ def test_a_busy_backend_of_a_killed_server_is_ended(lab: EmbeddedLab) -> None:
     ):
         assert time.monotonic() < deadline
     kill(config, "postgres")
-    busy = leftovers.working_in(data_of(config), postmaster.NAMES)
+    busy = census.take().working_in(data_of(config), postmaster.NAMES)
     assert busy, "the case that this test is about"
 
     assert up(lab.backend(config), config, ["postgres"]) == ["postgres"]
 
     client.join(10)
     assert not client.is_alive()
-    assert not set(busy) & set(leftovers.working_in(data_of(config), postmaster.NAMES))
+    assert not set(busy) & set(census.take().working_in(data_of(config), postmaster.NAMES))
     assert sql(config, "SELECT 1") == [[1]]
 
 
@@ -107,7 +108,7 @@ def test_stopping_ends_the_backends_of_a_killed_server(lab: EmbeddedLab) -> None
     time.sleep(0.5)
     kill(config, "postgres")
     down(backend)
-    assert leftovers.working_in(data_of(config), postmaster.NAMES) == []
+    assert census.take().working_in(data_of(config), postmaster.NAMES) == []
     client.join(10)
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from orienter_tasks.backends.embedded.programs import store
 from orienter_tasks.errors import BackendError, CheckError, ConfigError
-from orienter_tasks.processes import tree
+from orienter_tasks.processes import census
 from orienter_tasks.processes.record import load
 from tests.backends.contract import component, down, get, put, s3, standing, up
 from tests.backends.embedded.lab import kill
@@ -210,7 +210,7 @@ def test_a_large_upload_streams_through(served: InstanceConfig, boto: Any) -> No
 
 
 def _memory(config: InstanceConfig) -> int:
-    return sum(process.memory_info().rss for process in tree.members(config.instance))
+    return sum(psutil.Process(pid).memory_info().rss for pid in census.take().pids(config.instance))
 
 
 def test_a_very_long_path_is_no_hindrance(lab: EmbeddedLab) -> None:
@@ -270,7 +270,7 @@ def test_credentials_that_rclone_cannot_take_are_named(lab: EmbeddedLab, secret:
     with pytest.raises(ConfigError, match="MINIO_ROOT_PASSWORD") as caught:
         component(lab.backend(config), "minio").start(lambda text: None)
     assert secret not in caught.value.line()
-    assert tree.members(config.instance) == []
+    assert census.take().of(config.instance) == []
 
 
 @pytest.mark.parametrize("secret", ['quo"te', "blank in it", "semi;colon#=", "x" * 200])
@@ -361,7 +361,7 @@ def test_a_program_that_cannot_run_is_told_as_that(lab: EmbeddedLab) -> None:
     config = lab.config(embedded={"rclone": str(broken)})
     with pytest.raises(BackendError, match=r"rclone cannot run here: .*GLIBC_2\.99"):
         up(lab.backend(config), config, ["minio"])
-    assert tree.members(config.instance) == []
+    assert census.take().of(config.instance) == []
 
 
 def test_the_public_port_is_the_fronts(served: InstanceConfig) -> None:

@@ -1,4 +1,4 @@
-"""A Docker engine to make things on: a hand-written one in memory, and the real one. The same tests run on both."""
+"""A Docker engine to make resources on: a hand-written one in memory, and the real one. The same tests run on both."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def labels(project: str, number: int | str, root: str, component: str = "") -> d
 
 
 class EngineLab(Protocol):
-    """Makes things on an engine, and tells what is there."""
+    """Makes resources on an engine, and tells what is there."""
 
     engine: Engine
 
@@ -45,7 +45,7 @@ class EngineLab(Protocol):
 
 @dataclass
 class Entry:
-    """One thing on the engine in memory."""
+    """One resource on the engine in memory."""
 
     kind: str
     id: str
@@ -181,7 +181,7 @@ class MemoryEngine(Engine):
 
 
 class MemoryLab:
-    """Makes things in memory."""
+    """Makes resources in memory."""
 
     def __init__(self) -> None:
         self.engine: Engine = MemoryEngine()
@@ -212,7 +212,7 @@ class MemoryLab:
 
 
 class RealLab:
-    """Makes things on the engine of this machine; `clean` removes exactly those."""
+    """Makes resources on the engine of this machine; `clean` removes exactly those."""
 
     def __init__(self) -> None:
         self.engine = Engine()

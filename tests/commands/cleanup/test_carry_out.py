@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orienter_tasks.commands.cleanup.execute import Manner, carry_out
-from orienter_tasks.commands.cleanup.plan import Plan, make
+from orienter_tasks.commands.cleanup.execute import ExecutionOptions, carry_out
+from orienter_tasks.commands.cleanup.plan import CleanupPlan, make
 from orienter_tasks.commands.cleanup.scope import Scope
 from orienter_tasks.commands.cleanup.snapshot import read
 from orienter_tasks.errors import BackendError, ConflictError
@@ -21,12 +21,12 @@ from tests.commands.cleanup.worlds import snapshot, view_of
 
 if TYPE_CHECKING:
     from orienter_tasks.commands.cleanup.execute import Outcome
-    from orienter_tasks.commands.cleanup.model import Reality
+    from orienter_tasks.commands.cleanup.model import Snapshot
     from orienter_tasks.identity.claims import Claim, Claims
     from tests.commands.cleanup.engines import EngineLab, MemoryLab
     from tests.commands.cleanup.worlds import World
 
-MANNER = Manner(grace=0.2, lock_seconds=0.2, on_wait=lambda _: None)
+OPTIONS = ExecutionOptions(grace=0.2, lock_seconds=0.2, on_wait=lambda _: None)
 
 
 class Cleaner:
@@ -36,12 +36,12 @@ class Cleaner:
         world.save(claims)
         self.view = view_of(world, claims, lab.engine)
 
-    def look(self, scope: Scope) -> tuple[Plan, Reality]:
+    def look(self, scope: Scope) -> tuple[CleanupPlan, Snapshot]:
         reality = read(self.view, scope)
         return make(scope, reality), reality
 
-    def act(self, plan: Plan, reality: Reality) -> Outcome:
-        return carry_out(plan, reality, self.view, MANNER)
+    def act(self, plan: CleanupPlan, reality: Snapshot) -> Outcome:
+        return carry_out(plan, reality, self.view, OPTIONS)
 
     def clean(self, scope: Scope) -> Outcome:
         return self.act(*self.look(scope))
@@ -100,12 +100,12 @@ def test_daily_then_weekly_beside_look_alikes(world: World, claims: Claims, lab:
     assert everything(lab) == before
     outcome = cleaner.act(plan, reality)
     assert not outcome.failed
-    assert not outcome.spared
+    assert not outcome.skipped
     assert ours(lab, 1) == ["volume"]
 
     outcome = cleaner.clean(Scope("weekly"))
     assert not outcome.failed
-    assert not outcome.spared
+    assert not outcome.skipped
     after = everything(lab)
     assert {kind: before[kind] - after[kind] for kind in ALL} == {
         "container": {f"{PROJECT}-postgres-1"},
@@ -137,10 +137,10 @@ def test_a_volume_in_use_stays_and_keeps_the_claim(world: World, claims: Claims,
     volume = f"{PROJECT}-postgres-data-1"
     lab.container(f"{PROJECT}-debugging", {}, volume=volume)
     outcome = Cleaner(world, claims, lab).clean(Scope("weekly"))
-    [(thing, error)] = outcome.failed
-    assert (thing.kind, thing.name) == ("volume", volume)
+    [(resource, error)] = outcome.failed
+    assert (resource.kind, resource.name) == ("volume", volume)
     assert f"in use by {PROJECT}-debugging" in str(error)
-    assert [thing.kind for thing, _ in outcome.spared] == ["claim"]
+    assert [resource.kind for resource, _ in outcome.skipped] == ["claim"]
     assert ours(lab, 1) == ["volume"]
     assert f"{PROJECT}-debugging" in lab.there("container")
     assert [claim.id for claim in claims.read()] == [1]
@@ -150,8 +150,8 @@ def test_a_network_in_use_by_a_stranger_stays(world: World, claims: Claims, lab:
     stack(lab, world.checkout(1, "removed", backend="docker"))
     lab.container(f"{PROJECT}-debugging", {}, network=f"{PROJECT}-network-1")
     outcome = Cleaner(world, claims, lab).clean(Scope("daily"))
-    [(thing, error)] = outcome.failed
-    assert thing.kind == "network"
+    [(resource, error)] = outcome.failed
+    assert resource.kind == "network"
     assert f"in use by {PROJECT}-debugging" in str(error)
     assert ours(lab, 1) == ["network", "volume"]
 
@@ -166,7 +166,7 @@ def test_weekly_removes_an_unused_network_of_a_live_checkout(world: World, claim
     assert (ours(lab, 1), ours(lab, 2)) == (["network"], ["network"])
     outcome = cleaner.clean(Scope("weekly"))
     assert (ours(lab, 1), ours(lab, 2)) == ([], ["network"])
-    assert [thing.name for thing, _ in outcome.failed] == [f"{PROJECT}-network-2"]
+    assert [resource.name for resource, _ in outcome.failed] == [f"{PROJECT}-network-2"]
 
 
 def test_what_another_has_made_under_the_same_name_since_is_left_alone(
@@ -180,7 +180,7 @@ def test_what_another_has_made_under_the_same_name_since_is_left_alone(
     lab.engine.api.remove_volume(volume)
     lab.volume(volume, {})
     outcome = cleaner.act(plan, reality)
-    assert ("volume", "another has taken its name") in [(thing.kind, why) for thing, why in outcome.spared]
+    assert ("volume", "another has taken its name") in [(resource.kind, why) for resource, why in outcome.skipped]
     assert volume in lab.there("volume")
 
 
@@ -250,8 +250,8 @@ def test_a_checkout_that_comes_back_between_look_and_act(world: World, claims: C
     (Path(claim.root) / ".git").write_text(f"gitdir: {claim.git_dir}\n")
     outcome = cleaner.act(plan, reality)
     assert memory.memory.calls == []
-    assert {reason for _, reason in outcome.spared} == {"its checkout exists"}
-    assert len(outcome.spared) == len(plan.goes)
+    assert {reason for _, reason in outcome.skipped} == {"its checkout exists"}
+    assert len(outcome.skipped) == len(plan.goes)
     assert claims.read() == [claim]
 
 
@@ -263,7 +263,7 @@ def test_a_claim_that_is_another_by_now(world: World, claims: Claims, memory: Me
     claims.update(claim.token, root=str(world.main))
     outcome = cleaner.act(plan, reality)
     assert memory.memory.calls == []
-    assert {reason for _, reason in outcome.spared} == {"its claim has changed"}
+    assert {reason for _, reason in outcome.skipped} == {"its claim has changed"}
 
 
 def test_an_instance_that_somebody_is_at_work_on(world: World, claims: Claims, memory: MemoryLab) -> None:
@@ -282,7 +282,7 @@ def test_an_instance_that_somebody_is_at_work_on(world: World, claims: Claims, m
     held.wait(10)
     try:
         outcome = cleaner.clean(Scope("weekly"))
-        assert {(thing.instance, type(error)) for thing, error in outcome.failed} == {(1, ConflictError)}
+        assert {(resource.instance, type(error)) for resource, error in outcome.failed} == {(1, ConflictError)}
         assert (ours(memory, 1), ours(memory, 2)) == (ALL, [])
         with pytest.raises(ConflictError, match=f"{PROJECT}-1"):
             cleaner.clean(Scope("instance", 1))
@@ -329,8 +329,8 @@ def test_something_that_cannot_be_removed_is_reported(
 
     monkeypatch.setattr(shutil, "rmtree", refuse)
     outcome = Cleaner(world, claims, memory).clean(Scope("instance", 1))
-    assert {thing.kind for thing, _ in outcome.failed} == {"directory"}
-    assert [thing.kind for thing, _ in outcome.spared if thing.kind == "claim"] == ["claim"]
+    assert {resource.kind for resource, _ in outcome.failed} == {"directory"}
+    assert [resource.kind for resource, _ in outcome.skipped if resource.kind == "claim"] == ["claim"]
     assert len(claims.read()) == 1
 
 

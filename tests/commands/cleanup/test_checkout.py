@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from orienter_tasks.identity.allocation import MARKER
-from orienter_tasks.identity.checkouts import Checkout, State, exists, judge, owner_obstacle
+from orienter_tasks.identity.checkouts import Checkout, CheckoutState, exists, judge, owner_blocker
 from orienter_tasks.identity.claims import new_token
 from orienter_tasks.machine import worktree
 from tests.commands.cleanup.worlds import FATES, GONE, HERE, World, claim_of
@@ -31,34 +31,34 @@ def tree(make_repo: MakeRepo, make_worktree: MakeWorktree) -> Path:
 
 def test_a_checkout_that_exists(tree: Path) -> None:
     found = judge(claim_of(tree))
-    assert (found.state, found.place) == (State.HERE, tree)
+    assert (found.state, found.place) == (CheckoutState.HERE, tree)
 
 
 def test_removed_by_git(tree: Path) -> None:
     claim = claim_of(tree)
     git(tree.parents[1] / "repo", "worktree", "remove", "--force", str(tree))
-    assert judge(claim).state is State.GONE
+    assert judge(claim).state is CheckoutState.GONE
 
 
 def test_deleted_and_prunable_then_pruned(tree: Path) -> None:
     claim = claim_of(tree)
     shutil.rmtree(tree)
     found = judge(claim)
-    assert found.state is State.GONE
+    assert found.state is CheckoutState.GONE
     assert "prunable" in found.reason
     git(Path(claim.main_root), "worktree", "prune")
     assert not Path(claim.git_dir).exists()
-    assert judge(claim).state is State.GONE
+    assert judge(claim).state is CheckoutState.GONE
 
 
 def test_locked_and_deleted(tree: Path) -> None:
     claim = claim_of(tree)
     git(tree, "worktree", "lock", "--reason", "on a stick", str(tree))
-    assert judge(claim).state is State.HERE
+    assert judge(claim).state is CheckoutState.HERE
     shutil.rmtree(tree)
-    assert judge(claim).state is State.LOCKED
+    assert judge(claim).state is CheckoutState.LOCKED
     git(Path(claim.main_root), "worktree", "unlock", str(tree))
-    assert judge(claim).state is State.GONE
+    assert judge(claim).state is CheckoutState.GONE
 
 
 @pytest.mark.parametrize("started", [True, False])
@@ -68,7 +68,7 @@ def test_moved_by_git(tree: Path, *, started: bool) -> None:
     target.parent.mkdir(parents=True)
     git(Path(claim.main_root), "worktree", "move", str(tree), str(target))
     found = judge(claim)
-    assert found.state is State.MOVED
+    assert found.state is CheckoutState.MOVED
     assert str(target) in found.reason
 
 
@@ -77,7 +77,7 @@ def test_moved_by_git_and_then_not_to_be_seen(tree: Path) -> None:
     target = tree.parent / "renamed"
     git(Path(claim.main_root), "worktree", "move", str(tree), str(target))
     shutil.rmtree(target)
-    assert judge(claim).state is State.UNCERTAIN
+    assert judge(claim).state is CheckoutState.UNCERTAIN
 
 
 @pytest.mark.parametrize("where", ["worktrees/renamed", "other/place", "renamed"])
@@ -91,7 +91,7 @@ def test_moved_by_hand_is_known_by_its_mark(tree: Path, where: str, *, pruned: b
         git(Path(claim.main_root), "worktree", "prune")
         assert not Path(claim.git_dir).exists()
     found = judge(claim)
-    assert (found.state, found.place) == (State.MOVED, target)
+    assert (found.state, found.place) == (CheckoutState.MOVED, target)
 
 
 def test_moved_far_away_is_found_where_one_is_told(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -99,8 +99,8 @@ def test_moved_far_away_is_found_where_one_is_told(tree: Path, tmp_path_factory:
     target = tmp_path_factory.mktemp("far") / "a" / "b" / "c" / "moved"
     target.parent.mkdir(parents=True)
     shutil.move(tree, target)
-    assert judge(claim).state is State.GONE
-    assert judge(claim, [target]) == Checkout(State.MOVED, f"its checkout was moved to {target}", target)
+    assert judge(claim).state is CheckoutState.GONE
+    assert judge(claim, [target]) == Checkout(CheckoutState.MOVED, f"its checkout was moved to {target}", target)
 
 
 def test_a_copy_of_the_mark_of_another_claim_is_no_move(tree: Path) -> None:
@@ -109,16 +109,16 @@ def test_a_copy_of_the_mark_of_another_claim_is_no_move(tree: Path) -> None:
     shutil.copytree(tree / ".dev-data", copy / ".dev-data")
     (copy / ".dev-data" / "instance-3" / MARKER).write_text(new_token() + "\n")
     shutil.rmtree(tree)
-    assert judge(claim).state is State.GONE
+    assert judge(claim).state is CheckoutState.GONE
 
 
 def test_a_disk_that_is_not_mounted(tree: Path) -> None:
     claim = msgspec.structs.replace(claim_of(tree), device=worktree.device_of(tree) + 1)
-    assert judge(claim).state is State.HERE
+    assert judge(claim).state is CheckoutState.HERE
     shutil.rmtree(tree)
-    assert judge(claim).state is State.UNMOUNTED
+    assert judge(claim).state is CheckoutState.UNMOUNTED
     tree.mkdir()  # an empty mount point
-    assert judge(claim).state is State.UNMOUNTED
+    assert judge(claim).state is CheckoutState.UNMOUNTED
 
 
 @pytest.mark.root
@@ -137,21 +137,21 @@ def test_a_real_mount_that_is_gone(make_repo: MakeRepo, tmp_path: Path) -> None:
     finally:
         subprocess.run(["umount", str(disk)], check=True)
     assert not Path(claim.root).exists()
-    assert judge(claim).state is State.UNMOUNTED
+    assert judge(claim).state is CheckoutState.UNMOUNTED
 
 
 def test_a_main_checkout_is_never_confirmed(make_repo: MakeRepo) -> None:
     repo = make_repo()
     claim = claim_of(repo)
     shutil.rmtree(repo)
-    assert judge(claim).state is State.UNCERTAIN
+    assert judge(claim).state is CheckoutState.UNCERTAIN
 
 
 def test_a_main_checkout_below_a_directory_called_worktrees(make_repo: MakeRepo, tmp_path: Path) -> None:
     repo = make_repo("worktrees", under=tmp_path / "x")
     claim = claim_of(repo)
     shutil.rmtree(repo)
-    assert judge(claim).state is State.UNCERTAIN
+    assert judge(claim).state is CheckoutState.UNCERTAIN
 
 
 def test_no_git_at_all(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_no_git_at_all(tmp_path: Path) -> None:
     root.mkdir()
     claim = claim_of(root)
     shutil.rmtree(root)
-    assert judge(claim).state is State.UNCERTAIN
+    assert judge(claim).state is CheckoutState.UNCERTAIN
 
 
 def test_the_main_checkout_cannot_be_seen(tree: Path) -> None:
@@ -167,7 +167,7 @@ def test_the_main_checkout_cannot_be_seen(tree: Path) -> None:
     shutil.rmtree(tree)
     Path(claim.main_root).rename(tree.parents[1] / "repo-elsewhere")
     found = judge(claim)
-    assert found.state is State.UNCERTAIN
+    assert found.state is CheckoutState.UNCERTAIN
     assert "repository" in found.reason
 
 
@@ -176,21 +176,23 @@ def test_a_worktree_of_a_bare_repository(make_repo: MakeRepo, tmp_path: Path) ->
     root = tmp_path / "trees" / "feature"
     git(tmp_path / "bare.git", "worktree", "add", "--quiet", "-b", "feature", str(root))
     claim = claim_of(root)
-    assert judge(claim).state is State.HERE
+    assert judge(claim).state is CheckoutState.HERE
     shutil.rmtree(root)
-    assert judge(claim).state is State.GONE
+    assert judge(claim).state is CheckoutState.GONE
 
 
 @pytest.mark.parametrize(
     ("change", "state"),
     [
-        pytest.param(lambda root: None, State.GONE, id="nothing but ours"),
-        pytest.param(lambda root: (root / "notes.txt").write_text("mine"), State.HERE, id="a file"),
-        pytest.param(lambda root: (root / "logs" / "mine.txt").write_text("mine"), State.HERE, id="a file in logs"),
-        pytest.param(lambda root: (root / ".dev-data").symlink_to("/"), State.HERE, id="a link"),
+        pytest.param(lambda root: None, CheckoutState.GONE, id="nothing but ours"),
+        pytest.param(lambda root: (root / "notes.txt").write_text("mine"), CheckoutState.HERE, id="a file"),
+        pytest.param(
+            lambda root: (root / "logs" / "mine.txt").write_text("mine"), CheckoutState.HERE, id="a file in logs"
+        ),
+        pytest.param(lambda root: (root / ".dev-data").symlink_to("/"), CheckoutState.HERE, id="a link"),
     ],
 )
-def test_what_a_service_wrote_after_the_end(tree: Path, change: Callable[[Path], object], state: State) -> None:
+def test_what_a_service_wrote_after_the_end(tree: Path, change: Callable[[Path], object], state: CheckoutState) -> None:
     claim = claim_of(tree, started=False)
     git(Path(claim.main_root), "worktree", "remove", "--force", str(tree))
     (tree / "logs" / "instance-3").mkdir(parents=True)
@@ -204,7 +206,7 @@ def test_made_anew_at_the_same_place(tree: Path) -> None:
     repo = Path(claim.main_root)
     git(repo, "worktree", "remove", "--force", str(tree))
     git(repo, "worktree", "add", "--quiet", "-b", "again", str(tree))
-    assert judge(claim).state is State.HERE
+    assert judge(claim).state is CheckoutState.HERE
 
 
 def test_its_name_was_given_to_a_worktree_elsewhere(tree: Path) -> None:
@@ -213,23 +215,23 @@ def test_its_name_was_given_to_a_worktree_elsewhere(tree: Path) -> None:
     git(repo, "worktree", "remove", "--force", str(tree))
     git(repo, "worktree", "add", "--quiet", "-b", "again", str(tree.parents[1] / "other" / "feature"))
     assert Path(claim.git_dir).exists()
-    assert judge(claim).state is State.MOVED
+    assert judge(claim).state is CheckoutState.MOVED
 
 
 def test_relative_paths_of_newer_git(tree: Path) -> None:
     claim = claim_of(tree)
     relative = os.path.relpath(tree / ".git", claim.git_dir)
     (Path(claim.git_dir) / "gitdir").write_text(relative + "\n")
-    assert judge(claim).state is State.HERE
+    assert judge(claim).state is CheckoutState.HERE
     shutil.rmtree(tree)
-    assert judge(claim).state is State.GONE
+    assert judge(claim).state is CheckoutState.GONE
 
 
 def test_a_link_that_leads_nowhere(tree: Path) -> None:
     claim = claim_of(tree)
     shutil.rmtree(tree)
     tree.symlink_to(tree.with_name("not-there"))
-    assert judge(claim).state is State.UNCERTAIN
+    assert judge(claim).state is CheckoutState.UNCERTAIN
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"nonsense", b"/\xff\xfe/x", b"/a\0b/.git"])
@@ -237,7 +239,7 @@ def test_a_damaged_pointer_confirms_nothing(tree: Path, content: bytes) -> None:
     claim = claim_of(tree)
     shutil.rmtree(tree)
     (Path(claim.git_dir) / "gitdir").write_bytes(content)
-    assert judge(claim).state is State.UNCERTAIN
+    assert judge(claim).state is CheckoutState.UNCERTAIN
 
 
 def test_permission_denied_is_not_gone(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,9 +252,9 @@ def test_permission_denied_is_not_gone(tree: Path, monkeypatch: pytest.MonkeyPat
         return original(path)
 
     monkeypatch.setattr(os, "lstat", lstat)
-    assert judge(claim).state is State.UNCERTAIN
+    assert judge(claim).state is CheckoutState.UNCERTAIN
     assert exists(tree)
-    assert "cannot be seen" in owner_obstacle(tree)
+    assert "cannot be seen" in owner_blocker(tree)
 
 
 @pytest.mark.root
@@ -260,18 +262,18 @@ def test_what_lies_below_another_users_directory_is_that_users(tmp_path: Path) -
     home = tmp_path / "home"
     home.mkdir()
     os.chown(home, 1234, 1234)
-    assert "another user" in owner_obstacle(home / "code" / "gone")
-    assert owner_obstacle(tmp_path / "gone") == ""
+    assert "another user" in owner_blocker(home / "code" / "gone")
+    assert owner_blocker(tmp_path / "gone") == ""
 
 
 @pytest.mark.parametrize("root", ["a\0b", "relative", "", "/" + "x" * 5000, "/\udcff"])
 def test_a_root_that_is_none_is_no_crash(root: str) -> None:
     exists(Path(root))
-    owner_obstacle(Path(root))
+    owner_blocker(Path(root))
 
 
 @pytest.mark.parametrize("fate", FATES)
 def test_the_made_worlds_are_as_git_makes_them(world: World, fate: Fate) -> None:
     found = judge(world.checkout(4, fate))
-    assert (found.state is State.GONE) == (fate in GONE)
-    assert (found.state is State.HERE) == (fate in HERE)
+    assert (found.state is CheckoutState.GONE) == (fate in GONE)
+    assert (found.state is CheckoutState.HERE) == (fate in HERE)

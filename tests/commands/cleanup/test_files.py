@@ -20,7 +20,7 @@ from orienter_tasks.processes.record import start_mark
 from tests.commands.cleanup.worlds import age, dead_record, snapshot
 
 if TYPE_CHECKING:
-    from orienter_tasks.commands.cleanup.model import Thing
+    from orienter_tasks.commands.cleanup.model import Resource
     from orienter_tasks.identity.claims import Claim
     from tests.commands.cleanup.worlds import World
 
@@ -35,8 +35,8 @@ def log_dir(claim: Claim) -> Path:
     return Path(claim.root) / "logs" / "instance-1"
 
 
-def logs(claim: Claim) -> dict[str, Thing]:
-    return {thing.component: thing for thing in files.logs(claim, Path(claim.root))}
+def logs(claim: Claim) -> dict[str, Resource]:
+    return {resource.component: resource for resource in files.logs(claim, Path(claim.root))}
 
 
 class TestLogs:
@@ -48,10 +48,10 @@ class TestLogs:
         (log_dir / "directory.log").mkdir()
         os.mkfifo(log_dir / "fifo.log")
         found = logs(claim)
-        assert {name for name, thing in found.items() if not thing.obstacle} == {
+        assert {name for name, resource in found.items() if not resource.blocker} == {
             *("api.log", "api.log.1", "api.log.12", "old.log", "new.log"),
         }
-        assert {name for name, thing in found.items() if thing.obstacle} == {"session.json", "fifo.log"}
+        assert {name for name, resource in found.items() if resource.blocker} == {"session.json", "fifo.log"}
 
     def test_it_is_emptied_and_keeps_its_file_and_mode(self, claim: Claim, log_dir: Path) -> None:
         path = log_dir / "old.log"
@@ -99,8 +99,8 @@ class TestLogs:
         (log_dir / "link.log").symlink_to(outside)
         os.link(outside, log_dir / "hard.log")
         found = logs(claim)
-        assert found["link.log"].obstacle == "it is a symbolic link"
-        assert found["hard.log"].obstacle == "it has another name elsewhere"
+        assert found["link.log"].blocker == "it is a symbolic link"
+        assert found["hard.log"].blocker == "it has another name elsewhere"
         seen = found["old.log"]
         (log_dir / "old.log").unlink()
         (log_dir / "old.log").symlink_to(outside)
@@ -123,8 +123,8 @@ class TestLogs:
 
 
 class TestRecords:
-    def records(self, claim: Claim) -> dict[str, Thing]:
-        return {thing.component: thing for thing in files.dead_records(claim, Path(claim.root))}
+    def records(self, claim: Claim) -> dict[str, Resource]:
+        return {resource.component: resource for resource in files.dead_records(claim, Path(claim.root))}
 
     def test_dead_ones_are_found_and_removed(self, claim: Claim) -> None:
         pids = Path(claim.root) / ".dev-pids" / "instance-1"
@@ -137,8 +137,8 @@ class TestRecords:
         (pids / "link.json").symlink_to(pids / "api.json")
         (pids / "notes.txt").write_text("mine")
         found = self.records(claim)
-        assert {name for name, thing in found.items() if not thing.obstacle} == {"api", "reused"}
-        assert {name for name, thing in found.items() if thing.obstacle} == {"broken", "newer", "other", "link"}
+        assert {name for name, resource in found.items() if not resource.blocker} == {"api", "reused"}
+        assert {name for name, resource in found.items() if resource.blocker} == {"broken", "newer", "other", "link"}
         files.remove_record(found["api"])
         files.remove_record(found["api"])
         assert not (pids / "api.json").exists()
@@ -166,10 +166,10 @@ class TestDirectories:
         outside = root / "precious"
         outside.write_text("precious")
         (root / ".dev-data" / "instance-1" / "link").symlink_to(root)
-        for thing in files.directories(claim, root):
-            assert thing.obstacle == ""
-            files.remove_directory(thing)
-            files.remove_directory(thing)
+        for resource in files.directories(claim, root):
+            assert resource.blocker == ""
+            files.remove_directory(resource)
+            files.remove_directory(resource)
         for parent in (".dev-data", "logs", ".dev-pids"):
             assert sorted(path.name for path in (root / parent).iterdir()) == ["instance-11", "mine"]
         assert outside.read_text() == "precious"
@@ -177,12 +177,12 @@ class TestDirectories:
     @pytest.mark.parametrize("which", [".dev-data", ".dev-data/instance-1"])
     def test_a_link_is_not_removed_through(self, claim: Claim, tmp_path: Path, which: str) -> None:
         root = Path(claim.root)
-        seen = next(thing for thing in files.directories(claim, root) if thing.component == "data")
+        seen = next(resource for resource in files.directories(claim, root) if resource.component == "data")
         (root / which).rename(tmp_path / "big-disk")
         (root / which).symlink_to(tmp_path / "big-disk")
         before = snapshot(tmp_path / "big-disk")
-        found = next(thing for thing in files.directories(claim, root) if thing.component == "data")
-        assert found.obstacle == LINKED
+        found = next(resource for resource in files.directories(claim, root) if resource.component == "data")
+        assert found.blocker == LINKED
         with pytest.raises(ChangedError):
             files.remove_directory(seen)
         assert snapshot(tmp_path / "big-disk") == before

@@ -5,16 +5,16 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from orienter_tasks.commands.cleanup.model import Holder, Kind, Reality, Root, Thing
-from orienter_tasks.commands.cleanup.plan import Plan, make
+from orienter_tasks.commands.cleanup.model import Holder, Kind, Resource, Root, Snapshot
+from orienter_tasks.commands.cleanup.plan import CleanupPlan, make
 from orienter_tasks.commands.cleanup.render import as_text
 from orienter_tasks.commands.cleanup.scope import Scope, of_instance
 from orienter_tasks.errors import ConfigError
-from orienter_tasks.identity.checkouts import Checkout, State
+from orienter_tasks.identity.checkouts import Checkout, CheckoutState
 from orienter_tasks.identity.claims import Claim
 
 NOW = 1_000_000_000.0
-WHY = {state: state.value for state in State} | {State.HERE: "its checkout exists"}
+WHY = {state: state.value for state in CheckoutState} | {CheckoutState.HERE: "its checkout exists"}
 
 
 def claim(number: int, **changes: object) -> Claim:
@@ -33,33 +33,34 @@ def claim(number: int, **changes: object) -> Claim:
     return msgspec.structs.replace(made, **changes)
 
 
-def thing(kind: Kind, number: int, root: str = "", **facts: object) -> Thing:
-    return Thing(kind, f"{kind}-{number}", f"{kind}:{number}", "orienter", number, root or f"/trees/{number}", **facts)  # type: ignore[arg-type]
+def resource(kind: Kind, number: int, root: str = "", **facts: object) -> Resource:
+    name, root = f"{kind}-{number}", root or f"/trees/{number}"
+    return Resource(kind, name, f"{kind}:{number}", "orienter", number, root, **facts)  # type: ignore[arg-type]
 
 
-def everything(number: int) -> list[Thing]:
+def everything(number: int) -> list[Resource]:
     return [
-        thing("process", number, running=True),
-        thing("container", number, running=True),
-        thing("network", number),
-        thing("volume", number),
-        thing("directory", number, component="data"),
-        thing("directory", number, component="logs"),
+        resource("process", number, running=True),
+        resource("container", number, running=True),
+        resource("network", number),
+        resource("volume", number),
+        resource("directory", number, component="data"),
+        resource("directory", number, component="logs"),
     ]
 
 
-def reality(*holders: tuple[Claim, State], things: list[Thing], **facts: object) -> Reality:
-    return Reality(
+def reality(*holders: tuple[Claim, CheckoutState], resources: list[Resource], **facts: object) -> Snapshot:
+    return Snapshot(
         project="orienter",
         holders=[Holder(one, Checkout(state, WHY[state])) for one, state in holders],
-        things=things,
+        resources=resources,
         taken_at=NOW,
         **facts,  # type: ignore[arg-type]
     )
 
 
-def going(plan: Plan) -> list[str]:
-    return [f"{d.thing.kind} {d.thing.instance}" for d in plan.goes]
+def going(plan: CleanupPlan) -> list[str]:
+    return [f"{d.resource.kind} {d.resource.instance}" for d in plan.goes]
 
 
 @pytest.mark.parametrize(
@@ -72,60 +73,67 @@ def going(plan: Plan) -> list[str]:
     ],
 )
 def test_of_a_gone_checkout(name: str, kinds: list[str]) -> None:
-    seen = reality((claim(1), State.GONE), (claim(2), State.HERE), things=[*everything(1), *everything(2)])
+    seen = reality(
+        (claim(1), CheckoutState.GONE), (claim(2), CheckoutState.HERE), resources=[*everything(1), *everything(2)]
+    )
     plan = make(Scope(name), seen)  # type: ignore[arg-type]
     assert going(plan) == [f"{kind} 1" for kind in kinds]
-    stays = {(d.thing.kind, d.thing.instance) for d in plan.stays}
+    stays = {(d.resource.kind, d.resource.instance) for d in plan.stays}
     assert stays >= {(one.kind, 2) for one in everything(2) if one.kind != "directory" or name != "logs"}
     assert all(decision.reason for decision in plan.decisions)
 
 
-@pytest.mark.parametrize("state", [State.HERE, State.MOVED, State.UNMOUNTED, State.LOCKED, State.UNCERTAIN])
+@pytest.mark.parametrize(
+    "state",
+    [CheckoutState.HERE, CheckoutState.MOVED, CheckoutState.UNMOUNTED, CheckoutState.LOCKED, CheckoutState.UNCERTAIN],
+)
 @pytest.mark.parametrize("name", ["orphans", "daily", "weekly", "logs"])
-def test_everything_of_any_other_checkout_stays(name: str, state: State) -> None:
-    things = [*everything(1), thing("volume", 1, root="/old")]
-    plan = make(Scope(name), reality((claim(1, former_roots=("/old",)), state), things=things))  # type: ignore[arg-type]
+def test_everything_of_any_other_checkout_stays(name: str, state: CheckoutState) -> None:
+    resources = [*everything(1), resource("volume", 1, root="/old")]
+    plan = make(Scope(name), reality((claim(1, former_roots=("/old",)), state), resources=resources))  # type: ignore[arg-type]
     assert going(plan) == []
     assert all(d.reason.startswith(WHY[state]) for d in plan.stays)
     assert len({d.reason for d in plan.stays}) == 1
 
 
 def test_what_is_named_goes_whatever_became_of_its_checkout() -> None:
-    for state in State:
-        seen = reality((claim(1), state), (claim(2), State.GONE), things=[*everything(1), *everything(2)])
+    for state in CheckoutState:
+        seen = reality((claim(1), state), (claim(2), CheckoutState.GONE), resources=[*everything(1), *everything(2)])
         plan = make(Scope("instance", 1), seen)
-        assert {d.thing.instance for d in plan.decisions} == {1}
+        assert {d.resource.instance for d in plan.decisions} == {1}
         assert plan.stays == []
-        assert [d.thing.kind for d in plan.goes][-1] == "claim"
+        assert [d.resource.kind for d in plan.goes][-1] == "claim"
         assert any("running" in note for note in plan.notes)
 
 
 def test_a_main_checkout_that_is_named_is_said_to_be_one() -> None:
-    seen = reality((claim(0, main_root="/trees/0"), State.HERE), things=everything(0))
+    seen = reality((claim(0, main_root="/trees/0"), CheckoutState.HERE), resources=everything(0))
     assert any("main checkout: /trees/0" in note for note in make(Scope("instance", 0), seen).notes)
 
 
 def test_what_cannot_be_seen_keeps_claim_and_directories() -> None:
-    seen = reality((claim(1), State.GONE), things=everything(1)[4:], engine_seen=False, unseen=["no engine"])
+    seen = reality((claim(1), CheckoutState.GONE), resources=everything(1)[4:], engine_seen=False, unseen=["no engine"])
     plan = make(Scope("weekly"), seen)
     assert going(plan) == []
     assert plan.blind
-    embedded = reality((claim(1, backend="embedded"), State.GONE), things=everything(1)[4:], engine_seen=False)
+    embedded = reality(
+        (claim(1, backend="embedded"), CheckoutState.GONE), resources=everything(1)[4:], engine_seen=False
+    )
     assert going(make(Scope("weekly"), embedded)) == ["directory 1", "directory 1", "claim 1"]
-    live = reality((claim(1), State.HERE), things=[], engine_seen=False)
+    live = reality((claim(1), CheckoutState.HERE), resources=[], engine_seen=False)
     assert not make(Scope("weekly"), live).blind
 
 
 def test_a_claim_outlives_what_stays_of_it() -> None:
-    things = [*everything(1), thing("process", 1, obstacle="this very command was started by it")]
-    plan = make(Scope("instance", 1), reality((claim(1), State.HERE), things=things))
-    assert {d.thing.kind for d in plan.stays} == {"process", "directory", "claim"}
+    resources = [*everything(1), resource("process", 1, blocker="this very command was started by it")]
+    plan = make(Scope("instance", 1), reality((claim(1), CheckoutState.HERE), resources=resources))
+    assert {d.resource.kind for d in plan.stays} == {"process", "directory", "claim"}
 
 
 def test_a_linked_log_directory_does_not_keep_the_claim_but_linked_data_does() -> None:
     for component, kept in (("logs", False), ("data", True)):
-        things = [thing("directory", 1, component=component, obstacle="linked")]
-        plan = make(Scope("instance", 1), reality((claim(1), State.HERE), things=things))
+        resources = [resource("directory", 1, component=component, blocker="linked")]
+        plan = make(Scope("instance", 1), reality((claim(1), CheckoutState.HERE), resources=resources))
         assert ("claim 1" in going(plan)) is not kept
 
 
@@ -133,38 +141,38 @@ def test_a_linked_log_directory_does_not_keep_the_claim_but_linked_data_does() -
     ("days", "goes"), [(6.9, False), (7.0, False), (7.1, True), (-1, False)], ids=["6.9", "7", "7.1", "future"]
 )
 def test_logs_go_after_seven_days(days: float, *, goes: bool) -> None:
-    log = thing("log", 1, written_at=NOW - days * 86400, size=10)
+    log = resource("log", 1, written_at=NOW - days * 86400, size=10)
     for name in ("logs", "weekly"):
-        plan = make(Scope(name), reality((claim(1), State.HERE), things=[log]))
+        plan = make(Scope(name), reality((claim(1), CheckoutState.HERE), resources=[log]))
         assert ("log 1" in going(plan)) is goes
-    assert going(make(Scope("daily"), reality((claim(1), State.HERE), things=[log]))) == []
+    assert going(make(Scope("daily"), reality((claim(1), CheckoutState.HERE), resources=[log]))) == []
 
 
 def test_dead_records_stay_while_anything_of_their_instance_runs() -> None:
-    record = thing("record", 1)
-    seen = reality((claim(1), State.HERE), things=[record])
+    record = resource("record", 1)
+    seen = reality((claim(1), CheckoutState.HERE), resources=[record])
     assert going(make(Scope("daily"), seen)) == ["record 1"]
     assert going(make(Scope("orphans"), seen)) == []
     for kind in ("process", "container"):
-        other = thing(kind, 1, running=True)
-        assert going(make(Scope("daily"), reality((claim(1), State.HERE), things=[record, other]))) == []
+        other = resource(kind, 1, running=True)
+        assert going(make(Scope("daily"), reality((claim(1), CheckoutState.HERE), resources=[record, other]))) == []
 
 
 def test_an_unused_network_of_an_existing_checkout_is_weeklys() -> None:
-    seen = reality((claim(1), State.HERE), things=[thing("network", 1)])
+    seen = reality((claim(1), CheckoutState.HERE), resources=[resource("network", 1)])
     assert going(make(Scope("weekly"), seen)) == ["network 1"]
     assert going(make(Scope("daily"), seen)) == []
-    stopped = reality((claim(1), State.HERE), things=[thing("network", 1), thing("container", 1)])
+    stopped = reality((claim(1), CheckoutState.HERE), resources=[resource("network", 1), resource("container", 1)])
     assert going(make(Scope("weekly"), stopped)) == []
 
 
 class TestWithoutAClaim:
     """Things of this project that no claim of this user names."""
 
-    def plan(self, scope: Scope, root: Root, *, held: bool = False) -> Plan:
-        things = [thing("volume", 3, root="/other")]
-        holders = [(claim(3), State.HERE)] if held else []
-        return make(scope, reality(*holders, things=things, unclaimed={"/other": root}))
+    def plan(self, scope: Scope, root: Root, *, held: bool = False) -> CleanupPlan:
+        resources = [resource("volume", 3, root="/other")]
+        holders = [(claim(3), CheckoutState.HERE)] if held else []
+        return make(scope, reality(*holders, resources=resources, unclaimed={"/other": root}))
 
     @pytest.mark.parametrize("name", ["orphans", "daily", "weekly"])
     def test_nothing_is_confirmed(self, name: str) -> None:
@@ -183,22 +191,22 @@ class TestWithoutAClaim:
 
     def test_another_users_never_goes(self) -> None:
         for scope in (Scope("instance", 3), Scope("all"), Scope("weekly")):
-            plan = self.plan(scope, Root(exists=False, obstacle="it is another user's"))
+            plan = self.plan(scope, Root(exists=False, blocker="it is another user's"))
             assert going(plan) == []
             assert plan.stays[0].reason == "it is another user's"
 
 
 def test_a_claim_holds_what_is_of_its_project_id_and_roots() -> None:
-    holder = Holder(claim(1, former_roots=("/old",)), Checkout(State.GONE, "gone"))
-    assert holder.holds(thing("volume", 1))
-    assert holder.holds(thing("volume", 1, root="/old"))
-    assert not holder.holds(thing("volume", 11, root="/trees/1"))
-    assert not holder.holds(thing("volume", 1, root="/trees/1/sub"))
-    assert not holder.holds(Thing("volume", "v", "v", "orienter-2", 1, "/trees/1"))
+    holder = Holder(claim(1, former_roots=("/old",)), Checkout(CheckoutState.GONE, "gone"))
+    assert holder.holds(resource("volume", 1))
+    assert holder.holds(resource("volume", 1, root="/old"))
+    assert not holder.holds(resource("volume", 11, root="/trees/1"))
+    assert not holder.holds(resource("volume", 1, root="/trees/1/sub"))
+    assert not holder.holds(Resource("volume", "v", "v", "orienter-2", 1, "/trees/1"))
 
 
 def test_another_projects_things_are_not_even_mentioned() -> None:
-    seen = reality(things=[Thing("volume", "v", "v", "orienter-2", 1, "/trees/1")])
+    seen = reality(resources=[Resource("volume", "v", "v", "orienter-2", 1, "/trees/1")])
     for scope in (Scope("all"), Scope("weekly"), Scope("instance", 1)):
         assert make(scope, seen).decisions == []
 
@@ -216,12 +224,12 @@ def test_what_is_an_id() -> None:
 
 
 def test_what_people_read() -> None:
-    things = [*everything(1), thing("volume", 2), thing("volume", 3, root="/x/\x1b[2Jevil\n")]
+    resources = [*everything(1), resource("volume", 2), resource("volume", 3, root="/x/\x1b[2Jevil\n")]
     seen = reality(
-        (claim(1), State.GONE),
-        (claim(2), State.UNMOUNTED),
-        things=things,
-        unclaimed={things[-1].root: Root(exists=False)},
+        (claim(1), CheckoutState.GONE),
+        (claim(2), CheckoutState.UNMOUNTED),
+        resources=resources,
+        unclaimed={resources[-1].root: Root(exists=False)},
     )
     text = as_text(make(Scope("weekly"), seen), seen.holders)
     assert "7 things go, 0 MB:" in text

@@ -16,10 +16,12 @@ import psutil
 import pytest
 
 from orienter_tasks.commands.cleanup import processes
-from orienter_tasks.commands.cleanup.execute import Manner, carry_out
-from orienter_tasks.commands.cleanup.plan import Plan, make
+from orienter_tasks.commands.cleanup.execute import ExecutionOptions, carry_out
+from orienter_tasks.commands.cleanup.plan import CleanupPlan, make
 from orienter_tasks.commands.cleanup.scope import Scope
 from orienter_tasks.commands.cleanup.snapshot import read
+from orienter_tasks.processes import census
+from orienter_tasks.processes.census import Census
 from orienter_tasks.settings.load import load_settings
 from tests.commands.cleanup.conftest import PROJECT
 from tests.commands.cleanup.worlds import view_of
@@ -92,16 +94,18 @@ def markers(claim: Claim, component: str = "api") -> dict[str, str]:
     }
 
 
-def clean(world: World, claims: Claims, memory: MemoryLab, scope: Scope, grace: float = 0.3) -> tuple[Plan, Outcome]:
+def clean(
+    world: World, claims: Claims, memory: MemoryLab, scope: Scope, grace: float = 0.3
+) -> tuple[CleanupPlan, Outcome]:
     world.save(claims)
     view = view_of(world, claims, memory.engine)
     reality = read(view, scope)
     plan = make(scope, reality)
-    return plan, carry_out(plan, reality, view, Manner(grace, 1.0, lambda _: None))
+    return plan, carry_out(plan, reality, view, ExecutionOptions(grace, 1.0, lambda _: None))
 
 
-def going(plan: Plan) -> set[int]:
-    return {int(d.thing.key.split(":")[0]) for d in plan.goes if d.thing.kind == "process"}
+def going(plan: CleanupPlan) -> set[int]:
+    return {int(d.resource.key.split(":")[0]) for d in plan.goes if d.resource.kind == "process"}
 
 
 def ended(children: Sequence[subprocess.Popen[str]]) -> list[bool]:
@@ -116,7 +120,7 @@ def test_an_orphan_is_ended(world: World, claims: Claims, memory: MemoryLab, zoo
     assert going(plan) == {orphan.pid}
     assert not outcome.failed
     assert ended([orphan]) == [True]
-    assert [found for found in processes.read() if found.root == claim.root] == []
+    assert [found for found in census.take().owned() if found.root == claim.root] == []
 
 
 def test_descendants_without_markers_are_ended_too(world: World, claims: Claims, memory: MemoryLab, zoo: Zoo) -> None:
@@ -173,7 +177,7 @@ def test_a_pid_that_is_somebody_elses_by_now_is_let_be(
     reality = read(view, Scope("daily"))
     stranger = zoo.start(SLEEP, {})
     plan = make(Scope("daily"), reality)
-    old = plan.goes[0].thing
+    old = plan.goes[0].resource
     stale = replace(old, key=f"{stranger.pid}:{old.key.partition(':')[2]}")
     processes.stop([stale], 0.1, lambda: [stale])
     assert ended([stranger, orphan]) == [False, False]
@@ -184,14 +188,14 @@ def test_the_command_spares_those_that_started_it(
 ) -> None:
     claim = world.checkout(1, "here")
     agent = zoo.start(SLEEP, markers(claim, "opencode"))
-    original = psutil.Process.parents
+    original = census.take().ancestry
     # as if this very test had been started by the agent
-    monkeypatch.setattr(psutil.Process, "parents", lambda self: [psutil.Process(agent.pid), *original(self)])
+    monkeypatch.setattr(Census, "ancestry", original | {agent.pid})
     plan, outcome = clean(world, claims, memory, Scope("instance", 1))
     assert going(plan) == set()
     assert not outcome.failed
     assert ended([agent]) == [False]
-    stays = {(d.thing.kind, d.reason) for d in plan.stays}
+    stays = {(d.resource.kind, d.reason) for d in plan.stays}
     assert ("process", processes.ANCESTOR) in stays
     assert [claim.id for claim in claims.read()] == [1]
 
@@ -253,7 +257,7 @@ def test_an_nginx_whose_checkout_is_gone(
         plan, outcome = clean(world, claims, memory, Scope("daily"), grace=5.0)
         assert going(plan) == expected
         assert not outcome.failed
-        assert [found for found in processes.read() if found.root == claim.root] == []
+        assert [found for found in census.take().owned() if found.root == claim.root] == []
     finally:
         for process in workers:
             if process.is_running():

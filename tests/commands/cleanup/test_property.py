@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import given, settings, strategies as st
 
-from orienter_tasks.commands.cleanup.execute import Manner, carry_out
+from orienter_tasks.commands.cleanup.execute import ExecutionOptions, carry_out
 from orienter_tasks.commands.cleanup.plan import make
 from orienter_tasks.commands.cleanup.scope import Scope
 from orienter_tasks.commands.cleanup.snapshot import read
@@ -110,10 +110,10 @@ def test_only_what_is_permitted_goes(cases: list[Case], scope: Scope, *, former:
         plan = make(scope, reality)
         assert snapshot(base / "home") == before, "looking has changed something"
         assert lab.memory.calls == []
-        outcome = carry_out(plan, reality, view, Manner(0.1, 1.0, lambda _: None))
+        outcome = carry_out(plan, reality, view, ExecutionOptions(0.1, 1.0, lambda _: None))
 
         assert not outcome.failed
-        assert not outcome.spared
+        assert not outcome.skipped
         left = {entry.name for entry in lab.memory.entries.values()}
         for number, (case, names) in enumerate(zip(cases, mine, strict=True)):
             for kind, name in names:

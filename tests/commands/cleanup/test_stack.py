@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orienter_tasks.commands.cleanup import processes
 from orienter_tasks.identity.claims import Claims
 from orienter_tasks.machine import ports
+from orienter_tasks.processes import census
 from tests.commands.cleanup.conftest import PROJECT
 from tests.integration.conftest import BACKENDS
 from tests.integration.left import docker_of
@@ -34,7 +34,7 @@ def host(request: pytest.FixtureRequest, tmp_path: Path, clusters: Path) -> Iter
 
 def still_up(checkout: Checkout, plan: dict[str, int]) -> list[str]:
     """Return what of a checkout's instance still runs."""
-    found = [str(one.process) for one in processes.read() if one.root == str(checkout.path)]
+    found = [str(one.process) for one in census.take().owned() if one.root == str(checkout.path)]
     return [*found, *(name for name, port in plan.items() if not ports.is_free(port))]
 
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from orienter_tasks.commands.doctor.context import read
 from orienter_tasks.lifecycle.context import InstanceContext, RunOptions
-from orienter_tasks.processes import tree
+from orienter_tasks.output.checks import collect
 from orienter_tasks.processes.program import Program
 from orienter_tasks.processes.spawn import spawn
+from orienter_tasks.processes.stop import stop_component
 from tests.configurations import OWN_PORTS, OWN_PROJECT, TEST_IMAGES, OwnHost, ShopHost, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from orienter_tasks.commands.doctor.context import Situation
-    from orienter_tasks.commands.doctor.finding import Finding
+    from orienter_tasks.output.checks import Check
     from orienter_tasks.processes.spawn import Handle
     from tests.conftest import MakeRepo
 
@@ -38,7 +39,7 @@ class Patient:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.settings = dict(SETTINGS)
-        self._handles: list[tuple[Situation, Handle]] = []
+        self._handles: list[tuple[InstanceContext, Handle]] = []
 
     def configure(self, **orienter: Any) -> None:
         """Merge keys below `orienter:`, one section deep."""
@@ -49,21 +50,20 @@ class Patient:
     def context(self) -> InstanceContext:
         return InstanceContext(self.root, self.settings, options=RunOptions())
 
-    def situation(self) -> Situation:
+    def situation(self) -> InstanceContext:
         """What is known of it; nothing may be wrong with that."""
         about, findings = read(self.context())
-        assert not [finding for finding in findings if finding.level == "problem"], findings
+        assert not [finding for finding in findings if finding.verdict == "problem"], findings
         return about
 
-    def ask(self, check: Callable[[Situation], Iterable[Finding]]) -> list[Finding]:
-        return list(check(self.situation()))
+    def ask(self, check: Callable[[InstanceContext], Iterable[Check]]) -> list[Check]:
+        return collect("asked", lambda: check(self.situation()))
 
     def start(self, component: str, *command: str) -> Handle:
         """Start a program as a component of its instance."""
         about = self.situation()
-        assert about.config is not None
         config = about.config
-        env = {**about.environ, **config.variables.values}
+        env = {**os.environ, **config.variables.values}
         program = Program(component, command, self.root, env, config.instance.log_dir / f"{component}.log")
         handle = spawn(config.instance, program)
         self._handles.append((about, handle))
@@ -71,9 +71,8 @@ class Patient:
 
     def end(self) -> None:
         for about, handle in self._handles:
-            assert about.config is not None
             assert handle.child is not None
-            tree.stop(about.config.instance, handle.record.component, 1.0)
+            stop_component(about.config.instance, handle.record.component, 1.0)
             handle.child.wait(10)
 
 
@@ -117,11 +116,11 @@ def shop_host(set_up: Path) -> Iterator[ShopHost]:
         made.clean_up()
 
 
-def levels(findings: Iterable[Finding]) -> list[str]:
-    return [finding.level for finding in findings]
+def levels(findings: Iterable[Check]) -> list[str]:
+    return [finding.verdict for finding in findings]
 
 
-def only(findings: Iterable[Finding], level: str) -> Finding:
+def only(findings: Iterable[Check], level: str) -> Check:
     """Return the one finding of that level."""
-    (found,) = [finding for finding in findings if finding.level == level]
+    (found,) = [finding for finding in findings if finding.verdict == level]
     return found

@@ -36,7 +36,7 @@ def test_none_at_all_and_its_fix(patient: Patient) -> None:
 def test_a_mode_that_others_can_read_and_its_fix(patient: Patient) -> None:
     path = write(patient, "A=1\n", 0o644)
     found = only(patient.ask(present), "warning")
-    assert "0644" in found.what
+    assert "0644" in found.text
     assert found.remedy == "chmod 600 .env"
     assert found.fix is not None
     found.fix.apply()
@@ -52,22 +52,21 @@ def test_a_stricter_mode_is_fine(patient: Patient) -> None:
 def test_lines_that_are_none(patient: Patient) -> None:
     write(patient, "A=1\n# a comment\nno variable\nB=2\n")
     found = only(patient.ask(lines), "warning")
-    assert "line 3" in found.what
+    assert "line 3" in found.text
     assert found.remedy == "sed -n '3p' .env"
 
 
 def test_derived_variables_that_it_sets_are_named_without_their_secrets(patient: Patient) -> None:
     write(patient, "DASHBOARD_PORT=4098\nDATABASE_URL=postgresql://me:hunter2@localhost/x\nNODE_ENV=test\n")
     found = patient.ask(lines)
-    assert [one.what.partition("=")[0] for one in found] == ["DASHBOARD_PORT", "DATABASE_URL"]
-    assert "4098 is ignored" in found[0].what
+    assert [one.text.partition("=")[0] for one in found] == ["DASHBOARD_PORT", "DATABASE_URL"]
+    assert "4098 is ignored" in found[0].text
     assert found[0].remedy == "sed -i.bak '/^DASHBOARD_PORT=/d' .env && rm .env.bak"
-    assert "hunter2" not in found[1].what
+    assert "hunter2" not in found[1].text
 
 
 def test_what_follows_the_formula_anyway_is_no_finding(patient: Patient) -> None:
     about = patient.situation()
-    assert about.config is not None
     write(patient, f"NGINX_PORT={about.config.instance.ports['nginx']}\nAI_INSTANCE_ID=0\n")
     assert patient.ask(lines) == []
 
@@ -76,7 +75,7 @@ def test_missing_keys(patient: Patient) -> None:
     (patient.root / ".env.example").write_text("A=\nB=2\nC=3\n")
     write(patient, "B=other\n")
     found = only(patient.ask(keys), "warning")
-    assert found.what == "A, C of .env.example is missing"
+    assert found.text == "A, C of .env.example is missing"
     assert found.remedy == "grep -E '^(A|C)=' .env.example >> .env"
     write(patient, "A=\nB=\nC=\n")
     assert patient.ask(keys) == []
@@ -85,7 +84,7 @@ def test_missing_keys(patient: Patient) -> None:
 def test_placeholders(patient: Patient) -> None:
     write(patient, "POSTGRES_PASSWORD=change-me\nMINIO_ROOT_PASSWORD=k2jh34kjh\nSLACK_BOT_TOKEN=\nMODE=example\n")
     found = only(patient.ask(secrets), "warning")
-    assert found.what == "POSTGRES_PASSWORD still has the example's placeholder"
+    assert found.text == "POSTGRES_PASSWORD still has the example's placeholder"
     assert found.remedy == "rm .env && inv env.init"
 
 

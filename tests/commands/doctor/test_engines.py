@@ -34,27 +34,27 @@ def test_the_backend_that_has_the_data_wins(patient: Patient) -> None:
     patient.configure(backend="docker")
     found = patient.ask(engines.backend)
     assert levels(found) == ["warning", "ok"]
-    assert "docker is asked for, but this instance was started on embedded" in found[0].what
+    assert "docker is asked for, but this instance was started on embedded" in found[0].text
     assert found[0].remedy == "inv infra.down --volumes, then inv dev --backend docker"
 
 
 def test_an_engine_that_is_needed_and_does_not_answer(patient: Patient) -> None:
     patient.configure(backend="docker")
-    assert "no engine answers" in only(patient.ask(engines.backend), "problem").what
+    assert "no engine answers" in only(patient.ask(engines.backend), "problem").text
     found = only(patient.ask(engines.engine), "problem")
-    assert "unix:///nowhere/docker.sock" in found.what
+    assert "unix:///nowhere/docker.sock" in found.text
     assert "start it" in found.remedy
 
 
 def test_an_engine_that_is_not_needed_may_be_silent(patient: Patient) -> None:
-    assert "none is needed" in only(patient.ask(engines.engine), "ok").what
+    assert "none is needed" in only(patient.ask(engines.engine), "ok").text
 
 
 def test_neither_backend(patient: Patient, tmp_path: Path) -> None:
     patient.configure(backend="auto", embedded={"nginx": str(tmp_path / "missing")})
-    found = [finding for finding in examination.examine(patient.situation()) if finding.topic == "backend"]
+    found = [finding for finding in examination.examine(patient.context()) if finding.topic == "backend"]
     assert levels(found) == ["problem"]
-    assert "orienter.embedded.nginx" in found[0].what
+    assert "orienter.embedded.nginx" in found[0].text
 
 
 def test_an_unknown_backend(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,14 +62,14 @@ def test_an_unknown_backend(patient: Patient, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setenv("ORIENTER_BACKEND", "podman")
     _, findings = read(patient.context())
-    assert {one.remedy for one in findings if one.level == "problem"} == {"use auto, docker or embedded"}
+    assert {one.remedy for one in findings if one.verdict == "problem"} == {"use auto, docker or embedded"}
 
 
 @pytest.mark.embedded
 def test_the_embedded_programs_say_what_they_are(patient: Patient) -> None:
     found = only(patient.ask(engines.embedded), "ok")
-    assert "PostgreSQL" in found.what
-    assert "nginx/" in found.what
+    assert "PostgreSQL" in found.text
+    assert "nginx/" in found.text
 
 
 @pytest.mark.embedded
@@ -79,7 +79,7 @@ def test_an_embedded_program_of_another_system(patient: Patient, tmp_path: Path)
     alien.chmod(0o755)
     patient.configure(embedded={"nginx": str(alien)})
     found = only(patient.ask(engines.embedded), "problem")
-    assert f"{alien} cannot run here" in found.what
+    assert f"{alien} cannot run here" in found.text
     assert "built for another system" in found.remedy
 
 
@@ -88,8 +88,8 @@ def test_the_engine_says_what_it_is(patient: Patient) -> None:
     patient.configure(backend="docker")
     found = {finding.topic: finding for finding in patient.ask(engines.engine)}
     assert set(found) == {"engine", "nginx", "images", "networks"}
-    assert {finding.level for finding in found.values()} == {"ok"}
-    assert found["engine"].what.startswith("Docker ")
+    assert {finding.verdict for finding in found.values()} == {"ok"}
+    assert found["engine"].text.startswith("Docker ")
 
 
 @pytest.mark.docker
@@ -129,6 +129,6 @@ def test_an_engine_that_goes_away_in_the_middle_is_a_finding(patient: Patient, m
     def gone(_: object) -> list[Any]:
         raise OrienterError("the engine went away", hint="start it")
 
-    monkeypatch.setattr(examination, "CHECKS", (gone,))
-    (found,) = examination.examine(patient.situation())
-    assert (found.level, found.what, found.remedy) == ("problem", "the engine went away", "start it")
+    monkeypatch.setattr(examination, "CHECKS", (("engine", gone),))
+    (found,) = examination.examine(patient.context())
+    assert (found.verdict, found.text, found.remedy) == ("problem", "the engine went away", "start it")

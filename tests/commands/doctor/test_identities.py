@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from orienter_tasks.commands.doctor import checks_identity as identities
+from orienter_tasks.commands.doctor import checks_identity as identities, runner
+from orienter_tasks.commands.doctor.checks_running import checkouts_and_orphans
 from orienter_tasks.commands.doctor.context import read
-from orienter_tasks.commands.doctor.runner import checkouts_and_orphans
 from orienter_tasks.identity.claims import Claims
-from tests.commands.doctor.conftest import Patient, levels, only
+from tests.commands.doctor.conftest import Patient, only
 from tests.configurations import OWN_PROJECT
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def provenance(patient: Patient) -> str:
-    return only(patient.ask(identities.provenance), "ok").what
+    return only(patient.ask(identities.provenance), "ok").text
 
 
 def test_each_source_is_named(patient: Patient, make_worktree: MakeWorktree, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +51,7 @@ def test_to_look_claims_nothing(patient: Patient, isolated: Path) -> None:
 def test_an_id_that_sticks_to_the_shell(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AI_INSTANCE_ID", "4")
     found = only(patient.ask(identities.provenance), "warning")
-    assert "follows this shell" in found.what
+    assert "follows this shell" in found.text
     assert found.remedy == "unset AI_INSTANCE_ID AI_INSTANCE_ROOT; to keep the id: echo AI_INSTANCE_ID=4 >> .env"
 
 
@@ -62,7 +62,7 @@ def test_an_id_of_another_checkout_is_refused_with_its_cure(
     monkeypatch.setenv("AI_INSTANCE_ROOT", str(tmp_path / "elsewhere"))
     _, findings = read(patient.context())
     found = only(findings, "problem")
-    assert "was exported for" in found.what
+    assert "was exported for" in found.text
     assert "unset AI_INSTANCE_ID AI_INSTANCE_ROOT" in found.remedy
 
 
@@ -70,14 +70,14 @@ def test_an_id_of_another_checkout_is_refused_with_its_cure(
 def test_an_id_that_is_none(patient: Patient, written: str) -> None:
     (patient.root / ".env").write_text(f"AI_INSTANCE_ID={written}\n")
     _, findings = read(patient.context())
-    assert written in only(findings, "problem").what
+    assert written in only(findings, "problem").text
 
 
 def test_a_worktree_that_is_told_to_be_zero(patient: Patient, make_worktree: MakeWorktree) -> None:
     linked = Patient(make_worktree(patient.root, "feature-a-1"))
     (linked.root / ".env").write_text("AI_INSTANCE_ID=0\n")
     found = only(linked.ask(identities.provenance), "warning")
-    assert "although this is the linked worktree feature-a-1, which would be 5" in found.what
+    assert "although this is the linked worktree feature-a-1, which would be 5" in found.text
     assert found.remedy == "sed -i.bak '/^AI_INSTANCE_ID=/d' .env && rm .env.bak"
 
 
@@ -92,23 +92,21 @@ def test_an_id_that_is_taken_is_told_before_it_is_met(patient: Patient, make_wor
     first.context().claim  # noqa: B018 - this claims
     second = Patient(make_worktree(patient.root, "feature-d-4"))  # the same hash
     about, findings = read(second.context())
-    assert about.identity is not None
     assert about.identity.claim.id == 6
-    assert str(first.root) in only(findings, "warning").what
+    assert str(first.root) in only(findings, "warning").text
     assert len(Claims().read()) == 1
 
 
 def test_variables_of_another_shell(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     assert patient.ask(identities.inherited) == []
     about = patient.situation()
-    assert about.config is not None
     monkeypatch.setenv("POSTGRES_PORT", about.config.variables["POSTGRES_PORT"])
     assert patient.ask(identities.inherited) == []
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:secret@localhost:6432/whatsapp_bot_1")
     found = only(patient.ask(identities.inherited), "warning")
-    assert "another DATABASE_URL" in found.what
+    assert "another DATABASE_URL" in found.text
     assert found.remedy == 'eval "$(inv env.export)"'
-    assert "secret" not in found.what
+    assert "secret" not in found.text
 
 
 def test_two_claims_of_one_id_or_one_port(patient: Patient, tmp_path: Path) -> None:
@@ -118,19 +116,19 @@ def test_two_claims_of_one_id_or_one_port(patient: Patient, tmp_path: Path) -> N
     with Claims().changing() as book:
         book.append(twin)
     found = only(patient.ask(identities.doubles), "problem")
-    assert found.what == f"id 0 of {OWN_PROJECT} is claimed by {patient.root} and {tmp_path / 'twin'}"
+    assert found.text == f"id 0 of {OWN_PROJECT} is claimed by {patient.root} and {tmp_path / 'twin'}"
     assert found.remedy.startswith(f"cd {tmp_path / 'twin'} && inv dev.stop")
 
     with Claims().changing() as book:
         book[:] = [claim, msgspec.structs.replace(twin, id=4, ports={"nginx": claim.ports["vite"]})]
     found = only(patient.ask(identities.doubles), "problem")
-    assert found.what.startswith(f"port {claim.ports['vite']} is claimed by instance")
+    assert found.text.startswith(f"port {claim.ports['vite']} is claimed by instance")
 
 
 def claims_of(patient: Patient) -> dict[str, tuple[str, str]]:
     """Return what the doctor says about claims: level and remedy by what."""
     found = patient.ask(checkouts_and_orphans)
-    return {one.what: (one.level, one.remedy) for one in found if one.topic == "claims"}
+    return {one.text: (one.verdict, one.remedy) for one in found if one.topic == "claims"}
 
 
 def test_what_became_of_the_checkouts(
@@ -176,19 +174,22 @@ def test_an_id_that_was_had_before(patient: Patient) -> None:
     )
 
 
-def test_a_claims_file_that_cannot_be_read(patient: Patient, isolated: Path) -> None:
+def test_a_claims_file_that_cannot_be_read(patient: Patient, isolated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     isolated.mkdir()
     (isolated / "claims.json").write_text("{")
-    about, findings = read(patient.context())
-    assert "claims file is damaged" in only(findings, "problem").what
-    assert about.identity is None
+    _, findings = read(patient.context())
+    assert "claims file is damaged" in only(findings, "problem").text
+    checks = (("instance", identities.provenance), ("claims", identities.doubles), ("claims", checkouts_and_orphans))
+    monkeypatch.setattr(runner, "CHECKS", checks)
+    assert runner.examine(patient.context()) == findings  # said once
     assert (isolated / "claims.json").read_text() == "{"
 
 
 def test_settings_that_are_wrong(patient: Patient) -> None:
     patient.configure(ports={"nginx": 5432})
     patient.configure(ports={"postgres": 5432})
-    about, findings = read(patient.context())
-    assert "meet" in only(findings, "problem").what
-    assert about.settings is None
-    assert levels(identities.provenance(about)) == []
+    _, findings = read(patient.context())
+    assert "meet" in only(findings, "problem").text
+    found = runner.examine(patient.context())
+    assert only(found, "problem") == only(findings, "problem")  # said once
+    assert not [check for check in found if check.topic == "instance"]

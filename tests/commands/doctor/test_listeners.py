@@ -55,8 +55,8 @@ def wait_for(*wanted: int) -> None:
 
 def test_all_free(patient: Patient) -> None:
     found = only(patient.ask(held), "ok")
-    assert f"dashboard {OWN_PORTS['dashboard']}" in found.what
-    assert found.what.endswith("none is in use")
+    assert f"dashboard {OWN_PORTS['dashboard']}" in found.text
+    assert found.text.endswith("none is in use")
 
 
 def test_a_stranger_is_named_and_a_free_id_offered(patient: Patient, tmp_path: Path) -> None:
@@ -64,9 +64,9 @@ def test_a_stranger_is_named_and_a_free_id_offered(patient: Patient, tmp_path: P
     (tmp_path / "its directory").mkdir()
     with stranger(port, tmp_path / "its directory") as pid, stranger(port + 1000, tmp_path) as _:
         found = only(patient.ask(held), "problem")
-        assert f"{port} (postgres) of instance 0" in found.what
-        assert f"pid {pid} (" in found.what
-        assert f"in {tmp_path / 'its directory'})" in found.what
+        assert f"{port} (postgres) of instance 0" in found.text
+        assert f"pid {pid} (" in found.text
+        assert f"in {tmp_path / 'its directory'})" in found.text
         # id 1 is not offered: its PostgreSQL would meet the other one
         assert found.remedy == "end that, or: AI_INSTANCE_ID=2 inv dev (another id has other data)"
 
@@ -92,7 +92,7 @@ def test_another_instance_on_the_port_is_named_as_such(patient: Patient, make_re
     Claims().update(claim.token, ports={"nginx": OWN_PORTS["nginx"]})
     with stranger(OWN_PORTS["nginx"], other.root):
         found = only(patient.ask(held), "problem")
-    assert f"instance {claim.id} of {OWN_PROJECT}-b in {other.root}" in found.what
+    assert f"instance {claim.id} of {OWN_PROJECT}-b in {other.root}" in found.text
 
 
 def test_its_own_are_its_own(patient: Patient) -> None:
@@ -100,7 +100,7 @@ def test_its_own_are_its_own(patient: Patient) -> None:
     port = OWN_PORTS["dashboard"]
     patient.start("dashboard", sys.executable, "-c", LISTEN, f"127.0.0.1:{port}")
     wait_for(port)
-    assert "1 are this instance's own" in only(patient.ask(held), "ok").what
+    assert "1 are this instance's own" in only(patient.ask(held), "ok").text
     assert levels(patient.ask(exposed)) == ["ok"]
 
 
@@ -111,9 +111,9 @@ def test_a_service_that_other_machines_can_reach(patient: Patient) -> None:
     wait_for(port, debug)
     found = patient.ask(exposed)
     assert levels(found) == ["warning", "warning"]
-    assert found[0].what.startswith(f"dashboard listens on 0.0.0.0, port {port}: other machines can reach it (pid ")
+    assert found[0].text.startswith(f"dashboard listens on 0.0.0.0, port {port}: other machines can reach it (pid ")
     assert "${SERVICE_HOST} in orienter.services.dashboard.command" in found[0].remedy
-    assert f"port {debug}" in found[1].what
+    assert f"port {debug}" in found[1].text
 
 
 def test_loopback_in_its_forms() -> None:

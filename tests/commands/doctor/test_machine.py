@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 def test_the_interpreter_is_named(patient: Patient) -> None:
     (found,) = patient.ask(machine.python)
-    assert found.level == "ok"
-    assert "Python 3." in found.what
-    assert "invoke" in found.what
+    assert found.verdict == "ok"
+    assert "Python 3." in found.text
+    assert "invoke" in found.text
 
 
 def test_an_old_interpreter_is_a_problem(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,21 +28,21 @@ def test_an_old_interpreter_is_a_problem(patient: Patient, monkeypatch: pytest.M
 
 
 def test_a_main_checkout_and_a_worktree_are_told_apart(patient: Patient, make_worktree: MakeWorktree) -> None:
-    assert f"{patient.root} is a main checkout" in only(patient.ask(machine.git), "ok").what
+    assert f"{patient.root} is a main checkout" in only(patient.ask(machine.git), "ok").text
     linked = Patient(make_worktree(patient.root, "side"))
-    assert f"is a linked worktree of {patient.root}" in only(linked.ask(machine.git), "ok").what
+    assert f"is a linked worktree of {patient.root}" in only(linked.ask(machine.git), "ok").text
 
 
 def test_no_checkout_at_all(patient: Patient, tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
     found = only(Patient(tmp_path / "plain").ask(machine.git), "warning")
-    assert "is no git checkout" in found.what
+    assert "is no git checkout" in found.text
 
 
 def test_no_git(patient: Patient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     found = only(patient.ask(machine.git), "problem")
-    assert found.what == "git is not on PATH"
+    assert found.text == "git is not on PATH"
     assert "git" in found.remedy
 
 
@@ -51,7 +51,7 @@ def test_a_git_that_cannot_run(patient: Patient, monkeypatch: pytest.MonkeyPatch
     program.write_text("#!/nowhere/sh\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "cannot run" in only(patient.ask(machine.git), "problem").what
+    assert "cannot run" in only(patient.ask(machine.git), "problem").text
 
 
 def test_room_on_the_disk(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,13 +37,13 @@ def put(path: Path, *names: str) -> None:
 def test_orients_own_services_need_node_and_its_friends(patient: Patient, empty_path: Path) -> None:
     patient.settings["services"] = {}
     (patient.root / ".env").write_text("".join(f"{name}={value}\n" for name, value in ALL.items()))
-    found = {one.what.split(" ")[0]: one for one in patient.ask(programs.found) if one.level == "problem"}
+    found = {one.text.split(" ")[0]: one for one in patient.ask(programs.found) if one.verdict == "problem"}
     assert set(found) == {"pnpm", "opencode", "npx"}
-    assert "orienter.services.frontend, orienter.services.dashboard need it" in found["pnpm"].what
+    assert "orienter.services.frontend, orienter.services.dashboard need it" in found["pnpm"].text
     assert found["pnpm"].remedy.startswith("corepack enable pnpm")
     assert found["opencode"].remedy == "npm install --global opencode-ai"
     assert "node" in found["npx"].remedy
-    assert "node is not on PATH, and npx, pnpm needs it" in only(patient.ask(programs.node), "problem").what
+    assert "node is not on PATH, and npx, pnpm needs it" in only(patient.ask(programs.node), "problem").text
 
     put(empty_path, "pnpm", "npx", "opencode", "node")
     assert levels(patient.ask(programs.found)) == ["ok"]
@@ -53,7 +53,7 @@ def test_orients_own_services_need_node_and_its_friends(patient: Patient, empty_
 def test_what_is_not_started_needs_nothing(patient: Patient, empty_path: Path) -> None:
     patient.settings["services"] = {name: None for name in defaults.SERVICES if name != "slack"}
     assert patient.ask(programs.found) == []
-    assert "slack is not started: SLACK_BOT_TOKEN" in only(patient.ask(programs.skipped), "ok").what
+    assert "slack is not started: SLACK_BOT_TOKEN" in only(patient.ask(programs.skipped), "ok").text
 
 
 def test_a_service_that_needs_no_node_is_not_asked_for_it(patient: Patient, empty_path: Path) -> None:
@@ -64,9 +64,9 @@ def test_a_service_that_needs_no_node_is_not_asked_for_it(patient: Patient, empt
 
 def test_a_program_and_a_directory_of_the_checkouts_own(patient: Patient) -> None:
     patient.configure(services={"api": {"command": ["./run", "${DASHBOARD_PORT}"], "cwd": "services/api"}})
-    found = [one for one in patient.ask(programs.found) if one.level == "problem"]
+    found = [one for one in patient.ask(programs.found) if one.verdict == "problem"]
     assert found[0].remedy == f"mkdir -p {patient.root}/services/api"
-    assert found[1].what == "./run is not there, and orienter.services.api needs it"
+    assert found[1].text == "./run is not there, and orienter.services.api needs it"
     place = patient.root / "services" / "api"
     place.mkdir(parents=True)
     shutil.copy(sys.executable, place / "run")
@@ -76,7 +76,7 @@ def test_a_program_and_a_directory_of_the_checkouts_own(patient: Patient) -> Non
 def test_a_hook_and_a_variable_that_nobody_sets(patient: Patient) -> None:
     patient.configure(hooks={"before_services": [{"name": "migrate", "command": ["${MIGRATE}", "up"]}]})
     found = only(patient.ask(programs.found), "problem")
-    assert "hook migrate.command: ${MIGRATE} is not set" in found.what
+    assert "hook migrate.command: ${MIGRATE} is not set" in found.text
     assert found.remedy == "see: inv env.show"
 
 
@@ -94,11 +94,10 @@ def test_packages_that_were_not_installed(patient: Patient, empty_path: Path) ->
 def test_a_lease_that_another_instance_holds(patient: Patient, tmp_path: Path) -> None:
     patient.configure(services={"whatsapp": {"command": [sys.executable], "lease": "whatsapp"}})
     about = patient.situation()
-    assert about.config is not None
     assert list(programs.leases(about)) == []
     lease.take("whatsapp", dataclasses.replace(about.config.instance, id=3, root=tmp_path / "other"), "whatsapp")
     found = only(patient.ask(programs.leases), "problem")
-    assert f"whatsapp runs in instance 3 ({tmp_path / 'other'}" in found.what
+    assert f"whatsapp runs in instance 3 ({tmp_path / 'other'}" in found.text
     assert found.remedy.endswith("inv dev --no-whatsapp")
     patient.configure(services={"whatsapp": {"command": [sys.executable], "lease": "whatsapp", "enabled_by": "NEVER"}})
     assert levels(patient.ask(programs.leases)) == ["ok"]

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orienter_tasks.commands.doctor.checks_running import servers, stale_records
-from orienter_tasks.commands.doctor.context import read
-from orienter_tasks.commands.doctor.runner import checkouts_and_orphans
+from orienter_tasks.commands.doctor.checks_running import checkouts_and_orphans, servers, stale_records
+from orienter_tasks.commands.doctor.runner import examine
 from orienter_tasks.processes.record import load_all
 from tests.commands.doctor.conftest import Patient, only
 from tests.configurations import settled
 
 if TYPE_CHECKING:
-    from orienter_tasks.commands.doctor.finding import Finding
+    from orienter_tasks.output.checks import Check
     from tests.configurations import OwnHost
     from tests.conftest import MakeWorktree
     from tests.integration.checkouts import Checkout
@@ -35,13 +34,12 @@ def test_a_record_of_a_process_that_died_and_its_fix(patient: Patient) -> None:
     os.kill(dead.record.pid, signal.SIGKILL)
     dead.child.wait()
     found = only(patient.ask(stale_records), "warning")
-    assert f"dead of instance 0 (checkout) (pid {dead.record.pid}) died" in found.what
+    assert f"dead of instance 0 (checkout) (pid {dead.record.pid}) died" in found.text
     assert found.fix is not None
     found.fix.apply()
     found.fix.apply()
     assert patient.ask(stale_records) == []
     about = patient.situation()
-    assert about.config is not None
     assert [record.pid for record in load_all(about.config.instance)] == [alive.record.pid]
 
 
@@ -55,11 +53,10 @@ def test_a_fix_that_comes_too_late_removes_no_living_record(patient: Patient) ->
     again = patient.start("web", *SLEEP)
     found.fix.apply()
     about = patient.situation()
-    assert about.config is not None
     assert [record.pid for record in load_all(about.config.instance)] == [again.record.pid]
 
 
-def orphans(patient: Patient) -> list[Finding]:
+def orphans(patient: Patient) -> list[Check]:
     return [one for one in patient.ask(checkouts_and_orphans) if one.topic == "orphans"]
 
 
@@ -67,11 +64,11 @@ def test_processes_of_a_checkout_that_is_gone(patient: Patient, make_worktree: M
     gone = Patient(make_worktree(patient.root, "gone"))
     gone.context().claim  # noqa: B018 - this claims
     handle = gone.start("web", *SLEEP)
-    assert [one.what.startswith("not seen") for one in orphans(patient)] == [True, False]
+    assert [one.text.startswith("not seen") for one in orphans(patient)] == [True, False]
     shutil.rmtree(gone.root)
     try:
         found = only(orphans(patient), "warning")
-        assert f"left of checkouts that are gone: process pid {handle.record.pid}" in found.what
+        assert f"left of checkouts that are gone: process pid {handle.record.pid}" in found.text
         assert found.remedy == "inv cleanup.daily"
     finally:
         assert handle.child is not None
@@ -84,7 +81,7 @@ def test_processes_that_nobody_has_claimed(patient: Patient, make_worktree: Make
     handle = stray.start("web", *SLEEP)
     try:
         found = only(orphans(patient), "warning")
-        assert f"of {stray.root}, which nobody has claimed: process pid {handle.record.pid}" in found.what
+        assert f"of {stray.root}, which nobody has claimed: process pid {handle.record.pid}" in found.text
         assert found.remedy == f"cd {stray.root} && inv dev.status"
     finally:
         stray.end()
@@ -92,8 +89,7 @@ def test_processes_that_nobody_has_claimed(patient: Patient, make_worktree: Make
 
 def test_no_settings_no_orphans(patient: Patient) -> None:
     patient.configure(project="Not A Name")
-    about, _ = read(patient.context())
-    assert list(checkouts_and_orphans(about)) == []
+    assert not [check for check in examine(patient.context()) if check.topic == "orphans"]
 
 
 def test_what_was_never_started_has_no_servers(patient: Patient) -> None:

@@ -1,4 +1,4 @@
-"""The two configurations, as premises and as hosts."""
+"""The two configurations, as settings and as hosts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from invoke.config import Config
 
-from orienter_tasks.commands.selftest.outcome import Premises
+from orienter_tasks.commands.selftest.host import HostConfig
 from orienter_tasks.settings.load import as_plain, load_settings
 from tests.configurations import OwnHost, ShopHost, shop
 from tests.integration.checkouts import REPOSITORY
@@ -26,10 +26,10 @@ def own_settings() -> object:
 
 
 @pytest.fixture(params=["own", "shop"])
-def premises(request: pytest.FixtureRequest) -> Premises:
+def host_config(request: pytest.FixtureRequest) -> HostConfig:
     """Both configurations."""
     raw = own_settings() if request.param == "own" else shop()
-    return Premises(load_settings(raw), {"POSTGRES_PASSWORD": "a 'quoted' $word", "EXTRA": "1"})
+    return HostConfig(load_settings(raw), {"POSTGRES_PASSWORD": "a 'quoted' $word", "EXTRA": "1"})
 
 
 @pytest.fixture(params=["own", "shop"])

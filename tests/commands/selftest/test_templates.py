@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from orienter_tasks.commands.selftest.outcome import Premises
+    from orienter_tasks.commands.selftest.host import HostConfig
     from orienter_tasks.settings.model import BackendName
 
 
@@ -32,29 +32,29 @@ def root(tmp_path: Path) -> Path:
     return made
 
 
-def test_the_templates_render_for_every_id(root: Path, premises: Premises) -> None:
-    assert f"for {premises.settings.instances.max + 1} ids" in templates.nginx_renders(root, premises)
-    assert f"for {premises.settings.instances.max + 1} ids" in templates.compose_agrees(root, premises, parse)
+def test_the_templates_render_for_every_id(root: Path, host_config: HostConfig) -> None:
+    assert f"for {host_config.settings.instances.max + 1} ids" in templates.nginx_renders(root, host_config)
+    assert f"for {host_config.settings.instances.max + 1} ids" in templates.compose_agrees(root, host_config, parse)
     assert not (root / ".dev-data").exists()
 
 
 @pytest.mark.embedded
-def test_nginx_takes_them(root: Path, premises: Premises) -> None:
-    outcomes = list(templates.checks(root, premises, embedded, parse))
-    assert [outcome.detail for outcome in outcomes if not outcome.ok] == []
+def test_nginx_takes_them(root: Path, host_config: HostConfig) -> None:
+    outcomes = list(templates.checks(root, host_config, embedded, parse))
+    assert [outcome.text for outcome in outcomes if outcome.verdict != "ok"] == []
     assert list((root / ".dev-data").iterdir()) == []
 
 
 @pytest.mark.docker
 def test_nginx_in_a_container_takes_them(root: Path) -> None:
-    from orienter_tasks.commands.selftest.outcome import Premises
+    from orienter_tasks.commands.selftest.host import HostConfig
     from orienter_tasks.settings.load import load_settings
     from tests.configurations import shop
 
     small = {**shop(), "instances": {"max": 2}}
-    assert "for 3 ids, on docker" in templates.nginx_accepts(root, Premises(load_settings(small), {}), "docker")
+    assert "for 3 ids, on docker" in templates.nginx_accepts(root, HostConfig(load_settings(small), {}), "docker")
     bridged = {**small, "nginx": {"template": "shop.conf.j2", "network": "bridge"}}
-    assert "for 3 ids" in templates.nginx_accepts(root, Premises(load_settings(bridged), {}), "docker")
+    assert "for 3 ids" in templates.nginx_accepts(root, HostConfig(load_settings(bridged), {}), "docker")
     import docker
 
     client = docker.from_env()
@@ -77,42 +77,42 @@ def own_template(root: Path, text: str) -> None:
     (root / "templates" / "shop.conf.j2").write_text(text)
 
 
-def test_a_template_that_does_not_render(root: Path, premises: Premises) -> None:
+def test_a_template_that_does_not_render(root: Path, host_config: HostConfig) -> None:
     own_template(root, "server { listen {{ lissen }}; }")
     with pytest.raises(CheckError, match="'lissen' is undefined"):
-        templates.nginx_renders(root, premises)
+        templates.nginx_renders(root, host_config)
 
 
-def test_a_template_that_renders_for_some_ids_only(root: Path, premises: Premises) -> None:
+def test_a_template_that_renders_for_some_ids_only(root: Path, host_config: HostConfig) -> None:
     own_template(root, "{{ 7 // (instance_id - 3) }} {{ token }}")
     with pytest.raises(CheckError, match="does not render"):
-        templates.nginx_renders(root, premises)
+        templates.nginx_renders(root, host_config)
 
 
-def test_a_template_that_does_not_say_who_it_is(root: Path, premises: Premises) -> None:
+def test_a_template_that_does_not_say_who_it_is(root: Path, host_config: HostConfig) -> None:
     own_template(root, "server { listen {{ listen }}; }")
     with pytest.raises(CheckError, match="does not answer /health with its token"):
-        templates.nginx_renders(root, premises)
+        templates.nginx_renders(root, host_config)
 
 
 @pytest.mark.embedded
-def test_a_template_that_nginx_refuses(root: Path, premises: Premises) -> None:
+def test_a_template_that_nginx_refuses(root: Path, host_config: HostConfig) -> None:
     own_template(root, "server { listen {{ listen }}; # {{ token }}\n lissen; }")
-    outcomes = {outcome.check: outcome for outcome in templates.checks(root, premises, embedded, parse)}
+    outcomes = {outcome.topic: outcome for outcome in templates.checks(root, host_config, embedded, parse)}
     refused = outcomes.pop("nginx accepts them")
-    assert not refused.ok
-    assert 'unknown directive "lissen"' in refused.detail
-    assert all(outcome.ok for outcome in outcomes.values())
+    assert refused.verdict == "problem"
+    assert 'unknown directive "lissen"' in refused.text
+    assert all(outcome.verdict == "ok" for outcome in outcomes.values())
     assert list((root / ".dev-data").iterdir()) == []
 
 
-def test_a_compose_template_that_is_no_yaml(root: Path, premises: Premises) -> None:
+def test_a_compose_template_that_is_no_yaml(root: Path, host_config: HostConfig) -> None:
     (root / "templates" / compose.TEMPLATE).write_text("services: [")
     with pytest.raises(CheckError, match="of instance 0, on the machine's network, is no YAML"):
-        templates.compose_agrees(root, premises, parse)
+        templates.compose_agrees(root, host_config, parse)
     (root / "templates" / compose.TEMPLATE).write_text("just words")
     with pytest.raises(CheckError, match="is no mapping"):
-        templates.compose_agrees(root, premises, parse)
+        templates.compose_agrees(root, host_config, parse)
 
 
 def publish_everywhere(document: dict[str, Any]) -> None:
@@ -151,9 +151,9 @@ def one_more(document: dict[str, Any]) -> None:
     ],
 )
 def test_a_compose_file_that_says_something_else(
-    root: Path, premises: Premises, change: Callable[[dict[str, Any]], None], key: str
+    root: Path, host_config: HostConfig, change: Callable[[dict[str, Any]], None], key: str
 ) -> None:
-    config = templates._config(root, premises, 3)
+    config = host_config.instance(3, root)
     document = parse(compose.render(config, placement.ON_HOST).content)
     compare(document, config, placement.ON_HOST, "it")
     change(document)
@@ -163,15 +163,15 @@ def test_a_compose_file_that_says_something_else(
     assert "hunter2" not in str(found.value)
 
 
-def test_no_backend_is_a_failed_check(root: Path, premises: Premises) -> None:
+def test_no_backend_is_a_failed_check(root: Path, host_config: HostConfig) -> None:
     from orienter_tasks.errors import BackendError
 
     def none() -> BackendName:
         raise BackendError("no engine answers", hint="start it")
 
-    outcomes = {outcome.check: outcome for outcome in templates.checks(root, premises, none, parse)}
-    assert outcomes["nginx accepts them"].detail == "no engine answers"
-    assert outcomes["nginx accepts them"].hint == "start it"
+    outcomes = {outcome.topic: outcome for outcome in templates.checks(root, host_config, none, parse)}
+    assert outcomes["nginx accepts them"].text == "no engine answers"
+    assert outcomes["nginx accepts them"].remedy == "start it"
 
 
 def test_this_repositorys_own_templates_are_found() -> None:

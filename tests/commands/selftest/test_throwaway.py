@@ -19,7 +19,7 @@ from tests.configurations import OWN_PORTS, OWN_PROJECT, TEST_IMAGES, shop
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orienter_tasks.commands.selftest.outcome import Premises
+    from orienter_tasks.commands.selftest.host import HostConfig
     from orienter_tasks.settings.model import Settings
     from tests.conftest import MakeRepo
 
@@ -52,20 +52,20 @@ def test_the_ground_is_its_own(make_repo: MakeRepo, settings: Settings, monkeypa
     monkeypatch.setenv("AI_INSTANCE_ID", "5")
     monkeypatch.setenv("AI_INSTANCE_ROOT", str(host))
     before = dict(os.environ)
-    with throwaway.ground(host, settings) as ground:
-        assert state_dir() == ground.directory / "state"
+    with throwaway.open_sandbox(host, settings) as sandbox:
+        assert state_dir() == sandbox.directory / "state"
         assert "AI_INSTANCE_ID" not in os.environ
-        root = ground.checkout("one", 4)
+        root = sandbox.checkout("one", 4)
         assert worktree.read(root).linked
-        assert worktree.read(root).main_root == ground.directory / "repository"
+        assert worktree.read(root).main_root == sandbox.directory / "repository"
         assert (root / ".env").read_text() == "POSTGRES_PASSWORD=p\nAI_INSTANCE_ID=4\n"
         assert (root / ".env").stat().st_mode & 0o777 == 0o600
         assert (root / "templates").resolve() == host / "templates"
-        ctx = ground.context(root, "embedded")
+        ctx = sandbox.context(root, "embedded")
         assert ctx.instance.id == 4
         assert ctx.instance.project.startswith(f"{OWN_PROJECT}-test-")
         assert ctx.instance.ports["nginx"] == OWN_PORTS["nginx"] + 4000
-        assert [claim.id for claim in ground.claims()] == [4]
+        assert [claim.id for claim in sandbox.claims()] == [4]
     assert dict(os.environ) == before
     assert list((host / ".dev-data").iterdir()) == []
     assert Claims().read() == []
@@ -76,8 +76,8 @@ def test_it_goes_away_when_something_fails(make_repo: MakeRepo, settings: Settin
     host = make_repo("host")
 
     def interrupted() -> None:
-        with throwaway.ground(host, settings) as ground:
-            ground.folder("x")
+        with throwaway.open_sandbox(host, settings) as sandbox:
+            sandbox.folder("x")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -96,8 +96,8 @@ def test_a_hosts_hooks_do_not_run(make_repo: MakeRepo, settings: Settings, monke
     config.write_text(f"[core]\n\thooksPath = {hooks}\n[commit]\n\tgpgsign = true\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
     monkeypatch.setenv("GIT_DIR", str(host / ".git"))
-    with throwaway.ground(host, settings) as ground:
-        assert ground.checkout("one", 1).is_dir()
+    with throwaway.open_sandbox(host, settings) as sandbox:
+        assert sandbox.checkout("one", 1).is_dir()
 
 
 def test_no_git(make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -105,10 +105,10 @@ def test_no_git(make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.Mon
 
     host = make_repo("host")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with throwaway.ground(host, settings) as ground:
-        ground.folder("for templates only")
+    with throwaway.open_sandbox(host, settings) as sandbox:
+        sandbox.folder("for templates only")
         with pytest.raises(NotFoundError, match="git is not on PATH"):
-            ground.checkout("one", 1)
+            sandbox.checkout("one", 1)
 
 
 def test_ids_whose_ports_nobody_has(settings: Settings) -> None:
@@ -130,7 +130,7 @@ def test_ids_that_are_claimed_are_left_alone(
     assert throwaway.free_ids(settings, [claim], 2) == [6, 5]
 
 
-def test_too_few_ids(premises: Premises) -> None:
+def test_too_few_ids(host_config: HostConfig) -> None:
     settings = load_settings({"ports": OWN_PORTS, "instances": {"max": 0}})
     with pytest.raises(CheckError, match="need 2 ids whose ports are free, and there are 1"):
         throwaway.free_ids(settings, [], 2)

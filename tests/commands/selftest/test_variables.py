@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from orienter_tasks.commands.selftest import names as variables
-from orienter_tasks.commands.selftest.outcome import Premises
-from orienter_tasks.errors import CheckError
+from orienter_tasks.commands.selftest import host, names as variables
+from orienter_tasks.commands.selftest.host import HostConfig
+from orienter_tasks.errors import CheckError, ConfigError
 from orienter_tasks.instance import variables as environment
 from orienter_tasks.settings.load import load_settings
 
@@ -17,33 +17,33 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def test_both_configurations_pass(premises: Premises) -> None:
-    outcomes = list(variables.checks(premises))
-    assert [outcome.detail for outcome in outcomes if not outcome.ok] == []
+def test_both_configurations_pass(host_config: HostConfig) -> None:
+    outcomes = list(variables.checks(host_config))
+    assert [outcome.text for outcome in outcomes if outcome.verdict != "ok"] == []
     assert len(outcomes) == 7
-    assert all(outcome.detail for outcome in outcomes)
+    assert all(outcome.text for outcome in outcomes)
 
 
-def test_every_id_is_looked_at(premises: Premises) -> None:
-    highest = premises.settings.instances.max
-    count = len(premises.settings.ports) * (highest + 1)
-    assert variables.ports_never_meet(premises).startswith(f"{count} ports of {highest + 1} ids")
+def test_every_id_is_looked_at(host_config: HostConfig) -> None:
+    highest = host_config.settings.instances.max
+    count = len(host_config.settings.ports) * (highest + 1)
+    assert variables.ports_never_meet(host_config).startswith(f"{count} ports of {highest + 1} ids")
 
 
-def with_ports(**ports: int) -> Premises:
-    """Settings that the validation would refuse: the proof does not rely on it."""
+def with_ports(**ports: int) -> HostConfig:
+    """Settings that are refused when they are loaded: the proof does not rely on that."""
     settings = load_settings(None)
-    return Premises(msgspec.structs.replace(settings, ports={**settings.ports, **ports}), {})
+    return HostConfig(msgspec.structs.replace(settings, ports={**settings.ports, **ports}), {})
 
 
 def test_two_ports_that_meet() -> None:
-    with pytest.raises(CheckError, match="9432 is extra of 0 and postgres of 4"):
+    with pytest.raises(ConfigError, match=r"postgres \(5432\) and extra \(9432\) meet"):
         variables.ports_never_meet(with_ports(extra=9432))
 
 
 @pytest.mark.parametrize("base", [0, 57000])
 def test_a_port_that_is_none(base: int) -> None:
-    with pytest.raises(CheckError, match=r"extra of \d would be"):
+    with pytest.raises(ConfigError, match=rf"extra: base {base} gives instance 9 port"):
         variables.ports_never_meet(with_ports(extra=base))
 
 
@@ -57,13 +57,13 @@ def test_a_port_that_is_none(base: int) -> None:
 )
 def test_names_that_are_not_accepted(dotenv: dict[str, str], named: str) -> None:
     with pytest.raises(CheckError, match=named):
-        variables.names_are_accepted(Premises(load_settings(None), dotenv))
+        variables.names_are_accepted(HostConfig(load_settings(None), dotenv))
 
 
-def test_two_names_that_meet(premises: Premises, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(variables, "_names", lambda premises, number: [f"db_{number % 2}"])
+def test_two_names_that_meet(host_config: HostConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(variables, "_names", lambda config: [f"db_{config.instance.id % 2}"])
     with pytest.raises(CheckError, match="db_0 is instance 0's and instance 2's"):
-        variables.names_never_meet(premises)
+        variables.names_never_meet(host_config)
 
 
 def faulty(change: Callable[[dict[str, str], Any], None]) -> Any:
@@ -78,46 +78,46 @@ def faulty(change: Callable[[dict[str, str], Any], None]) -> Any:
     return derive
 
 
-def test_a_suffix_that_grows_is_found(premises: Premises, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_suffix_that_grows_is_found(host_config: HostConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     def grow(values: dict[str, str], environ: Any) -> None:
         values["S3_BUCKET"] = f"{environ.get('S3_BUCKET', 'orienter-data')}-{values['AI_INSTANCE_ID']}"
 
-    monkeypatch.setattr(variables, "derive", faulty(grow))
+    monkeypatch.setattr(host, "derive", faulty(grow))
     with pytest.raises(CheckError, match="S3_BUCKET of instance 0 is orienter-data-0, and orienter-data-0-0"):
-        variables.same_twice(premises)
+        variables.same_twice(host_config)
 
 
-def test_what_sticks_to_the_shell_is_found(premises: Premises, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_sticks_to_the_shell_is_found(host_config: HostConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     def stick(values: dict[str, str], environ: Any) -> None:
         values["POSTGRES_PORT"] = environ.get("POSTGRES_PORT", values["POSTGRES_PORT"])
 
-    monkeypatch.setattr(variables, "derive", faulty(stick))
-    variables.same_twice(premises)
+    monkeypatch.setattr(host, "derive", faulty(stick))
+    variables.same_twice(host_config)
     with pytest.raises(CheckError, match=r"POSTGRES_PORT of instance 0 is .* in another instance's shell"):
-        variables.same_in_another_shell(premises)
+        variables.same_in_another_shell(host_config)
 
 
-def test_secrets_are_not_told(premises: Premises, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_not_told(host_config: HostConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     def forget(values: dict[str, str], environ: Any) -> None:
         values["POSTGRES_PASSWORD"] = "hunter2" if environ else "hunter3"
 
-    monkeypatch.setattr(variables, "derive", faulty(forget))
+    monkeypatch.setattr(host, "derive", faulty(forget))
     with pytest.raises(CheckError) as found:
-        variables.same_twice(premises)
+        variables.same_twice(host_config)
     assert "hunter" not in str(found.value)
 
 
 def test_a_word_that_nobody_sets() -> None:
     raw: dict[str, Any] = {"services": {"api": {"command": ["api", "--key", "${API_KEY}"]}}}
     with pytest.raises(CheckError, match=r"orienter.services.api: \$\{API_KEY\} is not set in instance 0"):
-        variables.commands_are_known(Premises(load_settings(raw), {}))
-    variables.commands_are_known(Premises(load_settings(raw), {"API_KEY": "x"}))
+        variables.commands_are_known(HostConfig(load_settings(raw), {}))
+    variables.commands_are_known(HostConfig(load_settings(raw), {"API_KEY": "x"}))
     raw["hooks"] = {"before_services": [{"name": "keys", "command": ["keys"], "exports": True}]}
-    assert "keys must export" in variables.commands_are_known(Premises(load_settings(raw), {}))
+    assert "keys must export" in variables.commands_are_known(HostConfig(load_settings(raw), {}))
 
 
-def test_a_dotenv_that_contradicts_itself_is_an_outcome(premises: Premises) -> None:
-    wrong = Premises(premises.settings, {"WHATSAPP_ENABLED": "perhaps"})
-    failed = [outcome for outcome in variables.checks(wrong) if not outcome.ok]
+def test_a_dotenv_that_contradicts_itself_is_an_outcome(host_config: HostConfig) -> None:
+    wrong = HostConfig(host_config.settings, {"WHATSAPP_ENABLED": "perhaps"})
+    failed = [outcome for outcome in variables.checks(wrong) if outcome.verdict != "ok"]
     assert failed
-    assert all("'perhaps' is neither true nor false" in outcome.detail for outcome in failed)
+    assert all("'perhaps' is neither true nor false" in outcome.text for outcome in failed)

@@ -12,7 +12,7 @@ import pytest
 from orienter_tasks.backends.protocol import InstanceConfig
 from orienter_tasks.commands.verify import native
 from orienter_tasks.commands.verify.rules import judge
-from orienter_tasks.commands.verify.snapshot import Actor, Cluster, Evidence, Network, Place
+from orienter_tasks.commands.verify.snapshot import Cluster, DataLocation, Evidence, Network, Workload
 from orienter_tasks.instance.model import Instance, make_instance
 from orienter_tasks.instance.variables import derive
 from orienter_tasks.settings.load import load_settings
@@ -21,7 +21,7 @@ from tests.configurations import OWN_PORTS, OwnHost, prepare, settled
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from orienter_tasks.commands.verify.rules import Check
+    from orienter_tasks.output.checks import Check
     from tests.integration.checkouts import Checkout
 
 PORTS = {"nginx": 80, "vite": 5173, "postgres": 5432, "minio_api": 9000}
@@ -40,15 +40,15 @@ def seen(number: int, **changes: Any) -> Evidence:
         cluster=Cluster("77", f"2026-01-0{number + 1}", "/data", ("postgres", "template1", f"whatsapp_bot_{number}")),
         buckets=(f"orienter-data-{number}",),
         networks=(Network(f"id{number}", network, own=True, members=(f"orienter-postgres-{number}",)),),
-        places=(Place("postgres", f"postgres-data-{number}", f"volume postgres-data-{number}", own=True),),
+        locations=(DataLocation("postgres", f"postgres-data-{number}", f"volume postgres-data-{number}", own=True),),
         listening=tuple(instance.ports.values()),
-        actors=(Actor(f"pid{number}", "dashboard", f"pid {number}"),),
+        workloads=(Workload(f"pid{number}", "dashboard", f"pid {number}"),),
     )
     return replace(evidence, **changes)
 
 
 def broken(evidence: Sequence[Evidence]) -> dict[str, Check]:
-    return {check.topic: check for check in judge(evidence) if check.verdict == "shared"}
+    return {check.topic: check for check in judge(evidence) if check.verdict == "problem"}
 
 
 def test_instances_that_share_nothing_pass_although_one_template_made_their_clusters() -> None:
@@ -70,21 +70,29 @@ def stranger_on_the_network(one: Evidence) -> tuple[Network, ...]:
         ("buckets", {"buckets": ("orienter-data-0", "orienter-data-1")}, "orienter-data-0"),
         ("networks", {"networks": stranger_on_the_network(seen(1))}, "web"),
         ("networks", {"networks": (Network("x", "elsewhere", own=False, members=("c",)),)}, "elsewhere"),
-        ("data", {"places": (Place("postgres", "postgres-data-9", "volume 9", own=False),)}, "postgres-data-9"),
+        (
+            "data",
+            {"locations": (DataLocation("postgres", "postgres-data-9", "volume 9", own=False),)},
+            "postgres-data-9",
+        ),
         ("ports", {"taken": {6173: "pid 9 (vite)"}}, "6173 is held by pid 9"),
-        ("processes", {"actors": (Actor("7", "web", "pid 7", ("POSTGRES_DB=whatsapp_bot_0",)),)}, "whatsapp_bot_0"),
+        (
+            "processes",
+            {"workloads": (Workload("7", "web", "pid 7", ("POSTGRES_DB=whatsapp_bot_0",)),)},
+            "whatsapp_bot_0",
+        ),
         ("between: servers", {"cluster": seen(0).cluster}, "the same PostgreSQL server"),
-        ("between: data", {"places": seen(0).places}, "postgres-data-0"),
+        ("between: data", {"locations": seen(0).locations}, "postgres-data-0"),
         ("between: networks", {"networks": seen(0).networks}, "orienter-network-0"),
         ("between: ports", {"instance": replace(seen(1).instance, ports={"nginx": 80})}, "80"),
-        ("between: processes", {"actors": seen(0).actors}, "pid 0"),
+        ("between: processes", {"workloads": seen(0).workloads}, "pid 0"),
         ("between: connections", {"calls": {5432: "pid 7 (node)"}}, "pid 7 (node) of 1 is connected to postgres of 0"),
     ],
 )
 def test_whatever_is_shared_is_named(topic: str, changes: dict[str, Any], named: str) -> None:
     found = broken([seen(0), seen(1, **changes)])
     assert topic in found, found
-    assert named in found[topic].detail
+    assert named in found[topic].text
     assert found[topic].remedy
 
 
@@ -92,9 +100,9 @@ def test_a_directory_within_another_instances_is_shared(tmp_path: Path) -> None:
     outer, inner = tmp_path / "data", tmp_path / "data" / "deep"
     inner.mkdir(parents=True)
     beside = tmp_path / "data-2"
-    places = {path: (Place("minio", str(path), str(path), own=True),) for path in (outer, inner, beside)}
-    assert "between: data" in broken([seen(0, places=places[outer]), seen(1, places=places[inner])])
-    assert not broken([seen(0, places=places[outer]), seen(1, places=places[beside])])
+    locations = {path: (DataLocation("minio", str(path), str(path), own=True),) for path in (outer, inner, beside)}
+    assert "between: data" in broken([seen(0, locations=locations[outer]), seen(1, locations=locations[inner])])
+    assert not broken([seen(0, locations=locations[outer]), seen(1, locations=locations[beside])])
 
 
 def test_a_database_of_the_users_own_is_no_fault() -> None:
@@ -133,9 +141,9 @@ def test_what_runs_since_before_a_checkout_was_moved(tmp_path: Path) -> None:
     assert native._wrong(carried, "web", config) == ("POSTGRES_DB missing",)
     assert native._wrong(carried, "postgres", config) == ()
     former_data = former / ".dev-data" / "instance-3" / "postgres"
-    assert native.place("postgres", str(data), instance).own
-    assert native.place("postgres", str(former_data), instance).own
-    assert not native.place("postgres", str(data.parents[1] / "instance-4"), instance).own
+    assert native.location("postgres", str(data), instance).own
+    assert native.location("postgres", str(former_data), instance).own
+    assert not native.location("postgres", str(data.parents[1] / "instance-4"), instance).own
 
 
 # real instances from here on

@@ -16,9 +16,10 @@ import pytest
 
 from orienter_tasks.errors import CheckError
 from orienter_tasks.instance.model import make_instance as build_instance
-from orienter_tasks.processes import tree
+from orienter_tasks.processes import census, stop
 from orienter_tasks.processes.describe import describe
 from orienter_tasks.processes.record import forget, load, save, start_mark
+from orienter_tasks.processes.stop import stop_component
 from tests.processes.conftest import FOREVER, eventually, lives, pids_of
 
 if TYPE_CHECKING:
@@ -40,36 +41,36 @@ def test_nothing_of_a_family_is_left(lab: Lab) -> None:
     assert len(set(family.values())) == 6
     assert os.getsid(family["session"]) != os.getsid(family["leader"])
     assert psutil.Process(family["daemon"]).ppid() != family["leader"]
-    found = tree.members(lab.instance, "dashboard")
+    found = census.take().of(lab.instance, "dashboard")
     assert {process.pid for process in found} == set(family.values())
     assert found[0].pid == family["leader"]  # a leader that is killed last may start its children anew
     begun = time.monotonic()
-    tree.stop(lab.instance, "dashboard", GRACE)
+    stop_component(lab.instance, "dashboard", GRACE)
     assert time.monotonic() - begun < GRACE
     assert not [role for role, pid in family.items() if lives(pid)]
     assert load(lab.instance, "dashboard") is None
     assert handle.exit_code() is not None
-    assert tree.members(lab.instance) == []
+    assert census.take().of(lab.instance) == []
 
 
 def test_who_ignores_the_signal_is_killed_after_the_grace(lab: Lab) -> None:
     _, family = lab.family("dashboard", "stubborn", *EVERY_ROLE)
     begun = time.monotonic()
-    tree.stop(lab.instance, "dashboard", 0.4)
+    stop_component(lab.instance, "dashboard", 0.4)
     assert 0.4 <= time.monotonic() - begun < 4
     assert not [role for role, pid in family.items() if lives(pid)]
 
 
 def test_who_ends_by_itself_may(lab: Lab) -> None:
     handle, _ = lab.family("dashboard", "polite")
-    tree.stop(lab.instance, "dashboard", GRACE)
+    stop_component(lab.instance, "dashboard", GRACE)
     assert (lab.directory / "dashboard" / "goodbye").read_text(encoding="ascii") == "15"
     assert handle.exit_code() == 0
 
 
 def test_the_graceful_signal_is_the_recorded_one(lab: Lab) -> None:
     handle, _ = lab.family("dashboard", "polite", stop_signal=signal.SIGINT)
-    tree.stop(lab.instance, "dashboard", GRACE)
+    stop_component(lab.instance, "dashboard", GRACE)
     assert (lab.directory / "dashboard" / "goodbye").read_text(encoding="ascii") == "2"
     assert handle.exit_code() == 0
 
@@ -81,15 +82,15 @@ def test_a_server_ends_its_own_children(lab: Lab) -> None:
     master = f"sh -c \"{worker}\" & trap 'sleep 0.3; kill -9 $!; exit 0' INT; {forever}"
     handle = lab.spawn("postgres", ["sh", "-c", master], group=False, stop_signal=signal.SIGINT)
     eventually(lambda: told.exists() and told.read_text(encoding="ascii") == "\n\n")
-    tree.stop(lab.instance, "postgres", GRACE)
+    stop_component(lab.instance, "postgres", GRACE)
     assert handle.exit_code() == 0
     assert told.read_text(encoding="ascii") == "\n\n"  # only the master was told
-    assert tree.members(lab.instance) == []
+    assert census.take().of(lab.instance) == []
 
 
 def test_what_a_process_starts_while_it_ends_is_found(lab: Lab) -> None:
     lab.family("dashboard", "heir")
-    tree.stop(lab.instance, "dashboard", GRACE)
+    stop_component(lab.instance, "dashboard", GRACE)
     heir = int((lab.directory / "dashboard" / "heir").read_text(encoding="ascii"))
     assert not lives(heir)
 
@@ -104,7 +105,7 @@ def test_what_a_killed_leader_left_is_found(lab: Lab, reaped: bool) -> None:
     eventually(lambda: not lives(family["leader"]))
     rest = set(family.values()) - {family["leader"]}
     assert pids_of(lab.instance, "nginx") == rest
-    tree.stop(lab.instance, "nginx", GRACE)
+    stop_component(lab.instance, "nginx", GRACE)
     assert not [pid for pid in rest if lives(pid)]
 
 
@@ -112,7 +113,7 @@ def test_what_a_leader_that_left_at_once_started_is_found(lab: Lab) -> None:
     handle, family = lab.family("nginx", "worker", "daemon", "leaves")
     eventually(lambda: not lives(family["leader"]))
     assert not handle.record.alive()
-    tree.stop(lab.instance, "nginx", GRACE)
+    stop_component(lab.instance, "nginx", GRACE)
     assert not [pid for pid in family.values() if lives(pid)]
 
 
@@ -120,16 +121,16 @@ def test_without_a_record_the_marker_finds_it(lab: Lab) -> None:
     _, family = lab.family("dashboard", "child", "daemon", "cleared")
     forget(lab.instance, "dashboard")
     assert pids_of(lab.instance, "dashboard") == set(family.values())
-    tree.stop(lab.instance, "dashboard", GRACE)
+    stop_component(lab.instance, "dashboard", GRACE)
     assert not [pid for pid in family.values() if lives(pid)]
 
 
 def test_stopping_what_does_not_run_is_no_fault(lab: Lab) -> None:
-    tree.stop(lab.instance, "dashboard", GRACE)
+    stop_component(lab.instance, "dashboard", GRACE)
     handle = lab.spawn("dashboard", ["true"])
     eventually(lambda: handle.exit_code() is not None)
-    tree.stop(lab.instance, "dashboard", GRACE)
-    tree.stop(lab.instance, "dashboard", GRACE)
+    stop_component(lab.instance, "dashboard", GRACE)
+    stop_component(lab.instance, "dashboard", GRACE)
     assert load(lab.instance, "dashboard") is None
 
 
@@ -137,17 +138,17 @@ def test_one_component_is_stopped_and_the_other_stays(lab: Lab) -> None:
     _, first = lab.family("dashboard", "child", "daemon")
     _, second = lab.family("frontend", "child", "daemon")
     assert pids_of(lab.instance) == {*first.values(), *second.values()}
-    assert tree.names(lab.instance) == {"dashboard", "frontend"}
-    tree.stop(lab.instance, "dashboard", GRACE)
+    assert census.take().names(lab.instance) == {"dashboard", "frontend"}
+    stop_component(lab.instance, "dashboard", GRACE)
     assert pids_of(lab.instance) == set(second.values())
     assert all(lives(pid) for pid in second.values())
-    assert tree.names(lab.instance) == {"frontend"}
+    assert census.take().names(lab.instance) == {"frontend"}
 
 
 def test_a_zombie_is_no_member(lab: Lab) -> None:
     handle = lab.spawn("dashboard", ["sleep", "0.05"])
     eventually(lambda: not lives(handle.record.pid))
-    assert tree.members(lab.instance) == []
+    assert census.take().of(lab.instance) == []
 
 
 def test_what_ran_before_the_checkout_was_moved_is_its_own(lab: Lab, settings: Settings, tmp_path: Path) -> None:
@@ -156,16 +157,16 @@ def test_what_ran_before_the_checkout_was_moved_is_its_own(lab: Lab, settings: S
     lab.instance.root.rename(here)
     instance = build_instance(settings, 3, here, former_roots=(str(lab.instance.root),))
     assert pids_of(instance) == set(family.values())
-    tree.stop(instance, "dashboard", GRACE)
+    stop_component(instance, "dashboard", GRACE)
     assert not [pid for pid in family.values() if lives(pid)]
 
 
 def test_who_survives_is_named(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     handle = lab.spawn("dashboard", FOREVER)
-    monkeypatch.setattr(tree, "KILL_SECONDS", 0.2)
-    monkeypatch.setattr(tree, "send", lambda processes, number: None)
+    monkeypatch.setattr(stop, "KILL_SECONDS", 0.2)
+    monkeypatch.setattr(stop, "send", lambda processes, number: None)
     with pytest.raises(CheckError, match=rf"dashboard of instance 3 .* survives SIGKILL: pid {handle.record.pid} "):
-        tree.stop(lab.instance, "dashboard", 0.05)
+        stop_component(lab.instance, "dashboard", 0.05)
     assert load(lab.instance, "dashboard") == handle.record
 
 
@@ -180,8 +181,8 @@ def test_a_stale_record_never_harms_who_has_its_pid_now(lab: Lab) -> None:
     child = lab.stranger(["sh", "-c", "sleep 60 & wait"])
     for pid in (stranger.pid, child.pid):
         save(lab.instance, msgspec.structs.replace(handle.record, pid=pid))
-        assert tree.members(lab.instance) == []
-        tree.stop(lab.instance, "dashboard", GRACE)
+        assert census.take().of(lab.instance) == []
+        stop_component(lab.instance, "dashboard", GRACE)
         assert load(lab.instance, "dashboard") is None
     assert lives(stranger.pid)
     assert lives(child.pid)
@@ -215,8 +216,8 @@ def test_a_record_of_before_the_restart_harms_nobody(lab: Lab) -> None:
     assert os.getsid(orphan) == stranger.pid
     before = msgspec.structs.replace(handle.record, pid=stranger.pid, mark="an-earlier-boot:123", started_at=1.0)
     save(lab.instance, before)
-    assert tree.members(lab.instance) == []
-    tree.stop(lab.instance, "dashboard", GRACE)
+    assert census.take().of(lab.instance) == []
+    stop_component(lab.instance, "dashboard", GRACE)
     assert lives(orphan)
 
 
@@ -224,7 +225,7 @@ def test_a_users_own_shell_with_our_variables_is_spared(lab: Lab) -> None:
     shell = lab.stranger(AI_INSTANCE_ID="3", AI_INSTANCE_ROOT=str(lab.instance.root))
     _, family = lab.family("dashboard", "child")
     assert pids_of(lab.instance) == set(family.values())
-    tree.stop(lab.instance, "dashboard", GRACE)
+    stop_component(lab.instance, "dashboard", GRACE)
     assert lives(shell.pid)
 
 
@@ -238,7 +239,7 @@ def test_another_instance_is_spared(lab: Lab, make_instance: MakeInstance, tmp_p
     ]
     _, family = lab.family("dashboard", "daemon")
     assert pids_of(lab.instance) == set(family.values())
-    tree.stop(lab.instance, "dashboard", GRACE)
+    stop_component(lab.instance, "dashboard", GRACE)
     assert all(lives(other.record.pid) for other in others)
     assert pids_of(same_id) == {others[1].record.pid}
 
@@ -260,7 +261,7 @@ def test_a_component_that_another_component_started_is_its_own(lab: Lab) -> None
     lab.pids |= {dashboard, elsewhere, own}
     assert pids_of(lab.instance, "opencode") == {handle.record.pid, own}
     assert pids_of(lab.instance) == {handle.record.pid, own, dashboard}
-    tree.stop(lab.instance, "opencode", GRACE)
+    stop_component(lab.instance, "opencode", GRACE)
     assert (lives(dashboard), lives(elsewhere), lives(own)) == (True, True, False)
 
 
@@ -269,15 +270,16 @@ import sys
 from pathlib import Path
 from orienter_tasks.errors import CheckError
 from orienter_tasks.instance.model import make_instance
-from orienter_tasks.processes import tree
+from orienter_tasks.processes import census
+from orienter_tasks.processes.stop import stop_component
 from orienter_tasks.settings.load import load_settings
 instance = make_instance(load_settings(None), 3, Path(sys.argv[1]))
-assert tree.members(instance, "opencode") == [], "own ancestors are spared"
+assert census.take().of(instance, "opencode") == [], "own ancestors are spared"
 try:
-    tree.stop(instance, "opencode", 1.0)
+    stop_component(instance, "opencode", 1.0)
 except CheckError as error:
     print("refused:", error.line(), flush=True)
-tree.stop(instance, "dashboard", 1.0)
+stop_component(instance, "dashboard", 1.0)
 print("still here", flush=True)
 sys.stdin.read()
 """
@@ -293,18 +295,18 @@ def test_who_stops_from_inside_a_component_does_not_end_itself(lab: Lab) -> None
     assert lives(agent.record.pid)
     assert load(lab.instance, "opencode") == agent.record
     assert not lives(dashboard.record.pid)
-    tree.stop(lab.instance, "opencode", GRACE)
+    stop_component(lab.instance, "opencode", GRACE)
     assert not lives(agent.record.pid)
 
 
 def test_this_process_is_never_a_member(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     own = msgspec.structs.replace(lab.spawn("dashboard", FOREVER).record, pid=os.getpid(), mark=start_mark(os.getpid()))
-    tree.stop(lab.instance, "dashboard", GRACE)
+    stop_component(lab.instance, "dashboard", GRACE)
     save(lab.instance, own)
     assert own.alive()
     assert os.getpid() not in pids_of(lab.instance)
     with pytest.raises(CheckError, match="runs this very command"):
-        tree.stop(lab.instance, "dashboard", GRACE)
+        stop_component(lab.instance, "dashboard", GRACE)
     assert load(lab.instance, "dashboard") == own
 
 
@@ -343,14 +345,14 @@ def test_a_port_is_free_again(lab: Lab) -> None:
     port = free_port()
     lab.spawn("dashboard", [sys.executable, "-I", "-S", "-c", LISTEN, str(port)], port=port)
     eventually(lambda: answers(port))
-    tree.stop(lab.instance, "dashboard", GRACE)
+    stop_component(lab.instance, "dashboard", GRACE)
     assert not answers(port)
 
 
 def test_who_hides_from_everything_but_keeps_the_port_is_named_and_spared(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tree, "PORT_SECONDS", 0.1)
+    monkeypatch.setattr(stop, "PORT_SECONDS", 0.1)
     port = free_port()
     note = lab.directory / "pid"
     command = [sys.executable, "-I", "-S", "-c", LISTEN, str(port), "hide", str(note)]
@@ -368,7 +370,7 @@ def test_who_hides_from_everything_but_keeps_the_port_is_named_and_spared(
 
     eventually(lambda: handle.exit_code() == 0 and hides() and answers(port))
     with pytest.raises(CheckError, match=rf"port {port} is held by .*{hidden}"):
-        tree.stop(lab.instance, "dashboard", GRACE)
+        stop_component(lab.instance, "dashboard", GRACE)
     assert lives(hidden)
 
 
@@ -377,19 +379,18 @@ def test_who_hides_from_everything_but_keeps_the_port_is_named_and_spared(
 
 def test_a_process_is_described_without_what_is_secret(lab: Lab) -> None:
     child = lab.stranger(["sleep", "60"])
-    described = describe(psutil.Process(child.pid))
+    described = describe(child.pid)
     assert described == f"pid {child.pid} (sleep 60, in {lab.instance.root})"
     script = [sys.executable, "-c", "import time; time.sleep(60)", "postgresql://u:hunter2@h/d", "--password=hunter2"]
-    assert "hunter2" not in describe(psutil.Process(lab.stranger(script).pid))
+    assert "hunter2" not in describe(lab.stranger(script).pid)
     url = lab.stranger(["sh", "-c", "sleep 60; : postgresql://u:hunter2@h/d\n\n"])
-    described = describe(psutil.Process(url.pid))
+    described = describe(url.pid)
     assert "hunter2" not in described
     assert "\n" not in described
 
 
 def test_a_process_that_is_gone_is_still_described(lab: Lab) -> None:
     child = lab.stranger()
-    process = psutil.Process(child.pid)
     child.kill()
     child.wait()
-    assert describe(process) == f"pid {child.pid}"
+    assert describe(child.pid) == f"pid {child.pid}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from orienter_tasks.processes.ending import await_end
+from orienter_tasks.processes.record import start_mark
+from orienter_tasks.processes.stop import await_end, send
+from orienter_tasks.processes.table import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,7 +23,7 @@ LONG = ["sleep", "600"]
 
 
 @pytest.fixture(params=["told", "seen", "refused"])
-def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., psutil.Process]]:
+def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Process]]:
     """Start processes that are ended after the test; the kernel tells of them, or has no such call, or refuses it."""
 
     def refuse(pid: int) -> int:
@@ -34,9 +37,10 @@ def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
         monkeypatch.setattr(os, "pidfd_open", refuse, raising=False)
     started: list[subprocess.Popen[bytes]] = []
 
-    def make(command: list[str]) -> psutil.Process:
+    def make(command: list[str]) -> Process:
         started.append(subprocess.Popen(command))
-        return psutil.Process(started[-1].pid)
+        pid = started[-1].pid
+        return Process(pid, start_mark(pid) or "gone before it was looked at")
 
     yield make
     for child in started:
@@ -48,37 +52,35 @@ def test_nothing_to_wait_for() -> None:
     assert await_end([], 60) == []
 
 
-def test_who_runs_on_is_returned_in_time(start: Callable[..., psutil.Process]) -> None:
+def test_who_runs_on_is_returned_in_time(start: Callable[..., Process]) -> None:
     one, other = start(LONG), start(LONG)
-    one.kill()
+    send([one], signal.SIGKILL)
     begun = time.monotonic()
     assert await_end([one, other], 0.3) == [other]
     assert time.monotonic() - begun >= 0.3
     assert await_end([other], 0) == [other]
 
 
-def test_a_zombie_has_ended(start: Callable[..., psutil.Process]) -> None:
+def test_a_zombie_has_ended(start: Callable[..., Process]) -> None:
     process = start(["true"])
     assert await_end([process], 60) == []
-    assert process.status() == psutil.STATUS_ZOMBIE
+    assert psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE
     assert await_end([process], 60) == []
 
 
-def test_an_end_is_noticed(start: Callable[..., psutil.Process]) -> None:
+def test_an_end_is_noticed(start: Callable[..., Process]) -> None:
     process = start(LONG)
-    threading.Timer(0.2, process.kill).start()
+    threading.Timer(0.2, send, ([process], signal.SIGKILL)).start()
     assert await_end([process], 60) == []
 
 
-def test_a_pid_that_is_anothers_by_now_is_not_waited_for(start: Callable[..., psutil.Process]) -> None:
+def test_a_pid_that_is_anothers_by_now_is_not_waited_for(start: Callable[..., Process]) -> None:
     process = start(LONG)
-    former = psutil.Process(process.pid)
-    former._create_time = 1.0  # type: ignore[attr-defined]
-    former._ident = (former.pid, 1.0)  # type: ignore[attr-defined]  # as of one that had this pid before
+    former = Process(process.pid, "1.0")  # one that had this pid before
     assert await_end([former], 60) == []
 
 
-def test_no_descriptor_is_left_open(start: Callable[..., psutil.Process]) -> None:
+def test_no_descriptor_is_left_open(start: Callable[..., Process]) -> None:
     process = start(LONG)
     before = psutil.Process().num_fds()
     assert await_end([process], 0.05) == [process]

@@ -1,0 +1,219 @@
+"""Every process of the machine, read once: its parent, session and start mark, and for whom it was started.
+
+Starts and stops look often, so on Linux the kernel's files are read directly; elsewhere psutil is asked.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from orienter_tasks.processes.record import (
+    COMPONENT_MARKER,
+    ENDED,
+    began,
+    linux_mark,
+    linux_stat,
+    start_mark,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import psutil
+
+PARENT, SESSION, FLAGS = 1, 3, 6  # of what follows the name in /proc/PID/stat, see proc(5)
+KERNEL_THREAD = 0x00200000
+CHUNK = 1 << 16
+_MARKER = f"{COMPONENT_MARKER}=".encode()
+_COMPOSE_PROJECT = re.compile(r"(.+)-instance-(\d+)")
+
+
+@dataclass(frozen=True)
+class Owner:
+    """For whom a process was started, as its environment says; `project` is "" where it does not say."""
+
+    component: str
+    root: str
+    instance: str
+    project: str = ""
+
+
+@dataclass(frozen=True)
+class Process:
+    """A living process; a zombie is not one. Pid and start mark together identify it.
+
+    Attributes:
+        parent, session: the pids of its parent and of its session's leader; -1 where unknown.
+        name: its program, as the kernel names it.
+        owner: None where its environment names nobody, or may not be read by this user.
+        retitled: whether it has written its title over its environment.
+    """
+
+    pid: int
+    mark: str
+    parent: int = field(default=-1, compare=False)
+    session: int = field(default=-1, compare=False)
+    name: str = field(default="", compare=False)
+    owner: Owner | None = field(default=None, compare=False)
+    retitled: bool = field(default=False, compare=False)
+
+    def alive(self) -> bool:
+        """Say whether this very process still runs."""
+        return start_mark(self.pid) == self.mark
+
+    @property
+    def age(self) -> tuple[float, int]:
+        """What sorts processes so that the oldest comes first."""
+        return began(self.mark), self.pid
+
+
+class CoalescedReader:
+    """Reads for several threads at once: each gets a reading that began after it had asked, and may share it."""
+
+    def __init__(self) -> None:
+        self._one_at_a_time = threading.Lock()
+        self._begun = self._done = 0
+        self._latest: Mapping[int, Process] = {}
+
+    def read(self) -> Mapping[int, Process]:
+        wanted = self._begun + 1  # the one that is going on may be past what has just changed
+        with self._one_at_a_time:
+            if self._done < wanted:
+                self._begun += 1
+                self._latest = read_proc() if platform.system() == "Linux" else read_psutil()
+                self._done = self._begun
+            return self._latest
+
+
+read = CoalescedReader().read
+"""Every living process of the machine by its pid, without the kernel's own."""
+
+
+def read_proc() -> dict[int, Process]:
+    """Read /proc."""
+    found = (_of_proc(name) for name in os.listdir("/proc") if name.isdecimal())  # noqa: PTH208 - no Path for each
+    return {process.pid: process for process in found if process is not None}
+
+
+def read_psutil() -> dict[int, Process]:
+    """Ask psutil."""
+    import psutil
+
+    found = {}
+    for process in psutil.process_iter():
+        try:
+            with process.oneshot():
+                if process.status() in ENDED:
+                    continue
+                parent, name, mark = process.ppid(), process.name(), f"{process.create_time():.2f}"
+        except psutil.Error:
+            continue
+        found[process.pid] = Process(process.pid, mark, parent, _session(process.pid), name, *_told_by_psutil(process))
+    return found
+
+
+def directory_of(pid: int) -> str:
+    """Return the working directory of a process, even where it was removed; "" where that cannot be seen."""
+    if platform.system() == "Linux":
+        try:
+            return os.readlink(f"/proc/{pid}/cwd").removesuffix(" (deleted)")  # noqa: PTH115 - many processes
+        except OSError:
+            return ""
+    import psutil
+
+    try:
+        return str(psutil.Process(pid).cwd())
+    except (psutil.Error, OSError):
+        return ""
+
+
+def is_of_this_user(pid: int) -> bool:
+    """Say whether a process runs as the user who asks."""
+    if platform.system() == "Linux":
+        lines = _read(f"/proc/{pid}/status").splitlines()
+        return any(line.startswith(b"Uid:") and int(line.split()[1]) == os.getuid() for line in lines)
+    import psutil
+
+    try:
+        return bool(psutil.Process(pid).uids().real == os.getuid())
+    except psutil.Error:
+        return False
+
+
+def memory(pid: int) -> int | None:
+    """Return a process's share of memory in bytes (PSS, or RSS where the system has none); None when not to be read."""
+    for line in _read(f"/proc/{pid}/smaps_rollup").splitlines():
+        if line.startswith(b"Pss:"):
+            return int(line.split()[1]) * 1024
+    import psutil
+
+    try:
+        full = psutil.Process(pid).memory_full_info()
+    except psutil.Error:
+        return None
+    return getattr(full, "pss", full.rss)
+
+
+def _of_proc(directory: str) -> Process | None:
+    pid = int(directory)
+    name, fields = linux_stat(pid)
+    if not fields or fields[0] in ENDED or int(fields[FLAGS]) & KERNEL_THREAD:
+        return None
+    return Process(pid, linux_mark(fields), int(fields[PARENT]), int(fields[SESSION]), name, *_told_in_proc(directory))
+
+
+def _told_in_proc(directory: str) -> tuple[Owner | None, bool]:
+    """Return for whom a process was started, and whether its title has overwritten what would tell."""
+    content = _read(f"/proc/{directory}/environ")
+    if _MARKER not in content:
+        return None, content.endswith(b"\0\0")  # titles are padded with these
+    pairs = (line.partition(b"=") for line in content.split(b"\0"))
+    return _owner({os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}), False
+
+
+def _told_by_psutil(process: psutil.Process) -> tuple[Owner | None, bool]:
+    import psutil
+
+    try:
+        environ = process.environ()
+    except (psutil.Error, OSError):
+        return None, False
+    return _owner(environ), not environ
+
+
+def _owner(environ: Mapping[str, str]) -> Owner | None:
+    if COMPONENT_MARKER not in environ:  # it may have been part of another variable's value
+        return None
+    number = environ.get("AI_INSTANCE_ID", "")
+    compose = _COMPOSE_PROJECT.fullmatch(environ.get("COMPOSE_PROJECT_NAME", ""))
+    project = compose[1] if compose is not None and compose[2] == number else ""
+    return Owner(environ[COMPONENT_MARKER], environ.get("AI_INSTANCE_ROOT", ""), number, project)
+
+
+def _read(path: str) -> bytes:
+    """Read a file whole; nothing when it is another user's, or its process has ended."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError:
+        return b""
+    parts = []
+    try:
+        while part := os.read(file, CHUNK):
+            parts.append(part)
+    except OSError:
+        return b""
+    finally:
+        os.close(file)
+    return b"".join(parts)
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return -1
