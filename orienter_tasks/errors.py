@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 class OrienterError(Exception):
-    """A foreseeable fault, told in one line.
+    """A foreseeable fault.
 
     Args:
-        message: what is wrong, and in which instance.
-        hint: what to do next; printed after the message.
-        details: lines that are printed below, such as a table or the last lines of a log.
+        message: what is wrong, and in which instance; printed as one line.
+        hint: the command to run next, or what else to do; printed last, on a line of its own.
+        details: lines between the two, such as a table or the last lines of a log.
     """
 
     exit_code = 1
@@ -25,7 +25,7 @@ class OrienterError(Exception):
         self.details = tuple(details)
 
     def line(self) -> str:
-        """Return message and hint as the single line that is printed."""
+        """Return message and hint as one line, to be part of another text."""
         text = f"{self} → {self.hint}" if self.hint else str(self)
         return " ".join(text.split())
 

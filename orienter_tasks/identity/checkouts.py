@@ -121,7 +121,10 @@ def _ask_git(claim: Claim, root: Path) -> Checkout:
         return Checkout(CheckoutState.GONE, "its checkout is gone, and git has no such worktree any more")
     if _there(git_dir / "locked"):
         return Checkout(CheckoutState.LOCKED, "its checkout is not there, but git worktree lock keeps it")
-    return _ask_pointer(claim, _pointer(git_dir))
+    remembered = worktree.pointer(git_dir / "gitdir")
+    if remembered is None or remembered.name != ".git":
+        return Checkout(CheckoutState.UNCERTAIN, f"{git_dir}/gitdir does not name a worktree")
+    return _ask_pointer(claim, remembered)
 
 
 def _ask_pointer(claim: Claim, pointer: Path) -> Checkout:
@@ -135,18 +138,6 @@ def _ask_pointer(claim: Claim, pointer: Path) -> Checkout:
     if there:
         return Checkout(CheckoutState.MOVED, where)
     return Checkout(CheckoutState.UNCERTAIN, f"{where}, which is not there")
-
-
-def _pointer(git_dir: Path) -> Path:
-    """Return the path of the worktree's `.git` file as git remembers it; it may be relative to git's directory."""
-    try:
-        text = (git_dir / "gitdir").read_bytes().rstrip(b"\n")
-    except OSError as error:
-        raise HiddenError(f"{git_dir}/gitdir cannot be read: {error.strerror}") from error
-    path = Path(os.path.normpath(git_dir / os.fsdecode(text)))
-    if not text or path.name != ".git":
-        raise HiddenError(f"{git_dir}/gitdir does not name a worktree")
-    return path
 
 
 def _there(path: Path) -> bool:

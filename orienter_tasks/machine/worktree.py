@@ -1,12 +1,10 @@
-"""What git says about a checkout, read from its files: no process is started, so this is free to ask."""
+"""What git says about a checkout, read from its files (gitrepository-layout(5)); no process is started."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -15,7 +13,6 @@ class Worktree:
 
     Attributes:
         root: its real path.
-        linked: whether git says that it is a linked worktree.
         git_dir: its own git directory (`…/.git/worktrees/NAME` when linked); None without git.
         main_root: the main checkout that it is linked to; its own root when it is one itself.
     """
@@ -38,7 +35,7 @@ def read(root: Path) -> Worktree:
     dot_git = root / ".git"
     if dot_git.is_dir():
         return Worktree(root, linked=False, git_dir=dot_git, main_root=root)
-    git_dir = _pointer(dot_git)
+    git_dir = _git_dir_of(dot_git)
     if git_dir is None or not _is_of_a_worktree(git_dir):
         return Worktree(root, linked=False, git_dir=git_dir, main_root=root)
     common = git_dir.parent.parent
@@ -82,13 +79,24 @@ def is_gone(root: Path, device: int) -> bool:
     return False
 
 
-def _pointer(dot_git: Path) -> Path | None:
+def pointer(file: Path, prefix: bytes = b"") -> Path | None:
+    """Return the path that a file of git's holds behind a prefix; None where there is none.
+
+    It may be relative to the file's directory. Links in it are not followed, so it may also be of what is not there.
+    """
     try:
-        text = dot_git.read_text(encoding="utf-8", errors="surrogateescape").strip()
-        if not text.startswith("gitdir:"):
-            return None
-        return (dot_git.parent / text.removeprefix("gitdir:").strip()).resolve()
-    except (OSError, ValueError, RuntimeError):  # unreadable, no path at all, a loop of links
+        text = file.read_bytes()
+    except OSError:
+        return None
+    path = text.removeprefix(prefix).lstrip().rstrip(b"\n")
+    return Path(os.path.normpath(file.parent / os.fsdecode(path))) if path and text.startswith(prefix) else None
+
+
+def _git_dir_of(dot_git: Path) -> Path | None:
+    found = pointer(dot_git, b"gitdir:")
+    try:
+        return found.resolve() if found is not None else None
+    except (OSError, ValueError, RuntimeError):  # no path at all, a loop of links
         return None
 
 

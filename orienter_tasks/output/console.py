@@ -98,10 +98,12 @@ class Report:
         self._aside(f"note: {text}", "yellow")
 
     def error(self, error: OrienterError) -> None:
-        """Print an error's line and its details, on stderr."""
-        self._aside(f"error: {error.line()}", "red")
+        """Print an error's message, its details and its hint, on stderr."""
+        self._aside(f"error: {one_line(str(error))}", "red")
         for line in error.details:
             self._aside(line, "")
+        if error.hint:
+            self._aside(f"hint: {one_line(error.hint)}", "cyan")
 
     def confirm(
         self,
@@ -169,3 +171,7 @@ class Report:
             else:
                 sys.stderr.write(text + "\n")
                 sys.stderr.flush()
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())

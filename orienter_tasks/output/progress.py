@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orienter_tasks.machine.signals import deferred
-from orienter_tasks.output.console import fancy
+from orienter_tasks.output.console import fancy, one_line
 from orienter_tasks.stack.component import Event, State
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Progress:
             return
         took = event.at - row.since
         seconds = f" in {took:.1f} s" if event.state is State.READY and took > WORTH_SAYING else ""
-        detail = f" ({_one_line(event.detail)})" if event.detail else ""
+        detail = f" ({one_line(event.detail)})" if event.detail else ""
         self._report.note(f"{event.component}: {event.state.value}{seconds}{detail}")
 
     def _draw(self) -> RenderableType:
@@ -105,12 +105,8 @@ class Progress:
                 mark, style = MARKS[row.state]
                 idle = row.state in (State.WAITING, State.SKIPPED)
                 seconds = "" if idle else f"{(row.until or now) - row.since:.1f} s"
-                detail = f"for {row.detail}" if row.state is State.WAITING and row.detail else _one_line(row.detail)
+                detail = f"for {row.detail}" if row.state is State.WAITING and row.detail else one_line(row.detail)
                 grid.add_row(
                     Text(mark, style), name, Text(row.state.value, style), Text(seconds, "dim"), Text(detail, "dim")
                 )
         return grid
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

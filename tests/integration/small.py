@@ -197,12 +197,15 @@ def within(checkout: Checkout, environ: Mapping[str, str]) -> Checkout:
 
 
 def complaint(answer: Answer) -> str:
-    """Return the one error that a run ended with: a single line that says what to do."""
-    lines = [line for line in answer.err.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1, str(answer)
+    """Return the one error that a run ended with, and what to do about it: «message → hint»."""
+    lines = answer.err.splitlines()
+    errors = [line for line in lines if line.startswith("error: ")]
+    hints = [line.removeprefix("hint: ") for line in lines if line.startswith("hint: ")]
+    assert len(errors) == 1, str(answer)
+    assert len(hints) <= 1, str(answer)
     assert "Traceback" not in answer.err + answer.out, str(answer)
-    assert len(lines[0]) < 500, lines[0]
-    return lines[0]
+    assert len(errors[0]) < 500, errors[0]
+    return " → ".join([*errors, *hints])
 
 
 def states(checkout: Checkout) -> dict[str, bool]:

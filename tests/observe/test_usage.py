@@ -157,7 +157,7 @@ def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OwnHost]:
 
 def test_of_a_running_instance(host: OwnHost) -> None:
     answer = host.main.inv("infra.stats", code=3)
-    assert "is not running → start it with: inv dev" in answer.err
+    assert "is not running\nhint: start it with: inv dev" in answer.err
 
     host.main.inv("infra.up")
     document = host.main.inv("infra.stats", "--json").json

@@ -1,4 +1,4 @@
-"""The one question that tasks ask."""
+"""What people are told, and the one question that tasks ask."""
 
 from __future__ import annotations
 
@@ -48,3 +48,9 @@ def test_where_nobody_can_be_asked_nothing_is_shown(
     assert refused.value.line() == "this would go → add --yes to do it unasked"
     assert shown == []
     assert capsys.readouterr() == ("", "")
+
+
+def test_an_error_is_a_line_its_details_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    Report(quiet=True).error(ConfigError("two\nlines", hint="run:\n inv doctor", details=["  one", "  two"]))
+    Report().error(ConfigError("alone"))
+    assert capsys.readouterr() == ("", "error: two lines\n  one\n  two\nhint: run: inv doctor\nerror: alone\n")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orienter_tasks.commands.cleanup import snapshot as collect
 from orienter_tasks.commands.cleanup.execute import ExecutionOptions, Outcome, carry_out
+from orienter_tasks.commands.cleanup.kinds import KINDS
 from orienter_tasks.commands.cleanup.plan import make
-from orienter_tasks.commands.cleanup.render import as_document, as_notes, as_text, told
+from orienter_tasks.commands.cleanup.render import as_document, as_notes, as_text
+from orienter_tasks.commands.cleanup.snapshot import Viewpoint, measure, read
 from orienter_tasks.errors import BackendError, CheckError, ConfigError, NotFoundError
 from orienter_tasks.machine.state import locked
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from orienter_tasks.commands.cleanup.model import Resource, Snapshot
     from orienter_tasks.commands.cleanup.plan import CleanupPlan
     from orienter_tasks.commands.cleanup.scope import Scope
-    from orienter_tasks.commands.cleanup.snapshot import Viewpoint
     from orienter_tasks.lifecycle.context import InstanceContext
 
 LOCK = "cleanup"
@@ -43,12 +43,12 @@ def clean_up(ctx: InstanceContext, scope: Scope, *, dry_run: bool, yes: bool, as
 
     seconds = ctx.settings.timeouts.lock
     with locked(LOCK, timeout=seconds, on_wait=waiting):
-        plan, reality = _look(view, scope)
+        plan, snapshot = _look(view, scope)
         if not as_json:
-            _show(ctx, plan, reality, as_json=False)
+            _show(ctx, plan, snapshot, as_json=False)
         if plan.goes and not yes:
             _ask(ctx, plan)
-        outcome = carry_out(plan, reality, view, ExecutionOptions(ctx.grace, seconds, waiting))
+        outcome = carry_out(plan, snapshot, view, ExecutionOptions(ctx.grace, seconds, waiting))
         left = _look_again(view, plan, outcome)
     if as_json:
         ctx.report.json(as_document(plan, outcome, left))
@@ -60,24 +60,24 @@ def clean_up(ctx: InstanceContext, scope: Scope, *, dry_run: bool, yes: bool, as
 def _viewpoint(ctx: InstanceContext) -> Viewpoint:
     from orienter_tasks.backends.docker import engine
 
-    return collect.Viewpoint(ctx.settings.project, ctx.claims, ctx.root, engine.shared())
+    return Viewpoint(ctx.settings.project, ctx.claims, ctx.root, engine.shared(), KINDS)
 
 
 def _look(view: Viewpoint, scope: Scope) -> tuple[CleanupPlan, Snapshot]:
-    reality = collect.read(view, scope)
-    plan = make(scope, reality)
+    snapshot = read(view, scope)
+    plan = make(scope, snapshot)
     if scope.instance is not None and not plan.decisions:
-        unseen = f" ({reality.unseen[0]})" if reality.unseen else ""
+        unseen = f" ({snapshot.unseen[0]})" if snapshot.unseen else ""
         raise NotFoundError(f"{view.project} has no instance {scope.instance}{unseen}", hint="see: inv instances")
-    return collect.measure(plan, view.engine), reality
+    return measure(plan, view), snapshot
 
 
-def _show(ctx: InstanceContext, plan: CleanupPlan, reality: Snapshot, *, as_json: bool) -> None:
+def _show(ctx: InstanceContext, plan: CleanupPlan, snapshot: Snapshot, *, as_json: bool) -> None:
     if as_json:
-        ctx.report.json(as_document(plan, None, ()))
+        ctx.report.json(as_document(plan))
         return
     if plan.decisions:
-        ctx.report.answer(as_text(plan, reality.holders))
+        ctx.report.answer(as_text(plan, snapshot.holders))
     for note in plan.notes:
         ctx.report.warn(note)
     for unseen in plan.unseen if plan.blind else ():
@@ -95,18 +95,21 @@ def _ask(ctx: InstanceContext, plan: CleanupPlan) -> None:
 
 
 def _look_again(view: Viewpoint, plan: CleanupPlan, outcome: Outcome) -> list[tuple[Resource, str]]:
-    """Return what did not go, with the reason: what failed, and what is there all the same."""
-    reality = collect.read(view, plan.scope)
-    left = {(resource.kind, resource.key): (resource, error.line()) for resource, error in outcome.failed}
-    spared = {(resource.kind, resource.key) for resource, _ in outcome.skipped}
-    planned = {(decision.resource.kind, decision.resource.key) for decision in plan.goes}
-    still = {(resource.kind, resource.key): resource for resource in reality.resources}
-    due = {(d.resource.kind, d.resource.key): d.resource for d in make(plan.scope, reality).goes}
-    for key, resource in {**{key: still[key] for key in planned if key in still}, **due}.items():
-        emptied = resource.kind == "log" and not resource.size
-        if key not in spared and not emptied:
-            left.setdefault(key, (resource, "it is still there"))
+    """Return what did not go, with the reason: what failed, and what is still there, or there again."""
+    snapshot = read(view, plan.scope)
+    left = {_id(resource): (resource, error.line()) for resource, error in outcome.failed}
+    planned = {_id(decision.resource) for decision in plan.goes}
+    still = [resource for resource in snapshot.resources if _id(resource) in planned]
+    due = [decision.resource for decision in make(plan.scope, snapshot).goes]
+    skipped = {_id(resource) for resource, _ in outcome.skipped}
+    for resource in (*still, *due):
+        if _id(resource) not in skipped:
+            left.setdefault(_id(resource), (resource, "it is still there"))
     return list(left.values())
+
+
+def _id(resource: Resource) -> tuple[str, str]:
+    return resource.kind.name, resource.key
 
 
 def _conclude(ctx: InstanceContext, plan: CleanupPlan, left: list[tuple[Resource, str]]) -> None:
@@ -114,7 +117,7 @@ def _conclude(ctx: InstanceContext, plan: CleanupPlan, left: list[tuple[Resource
         raise CheckError(
             f"{len(left)} of {len(plan.goes)} things of {plan.project} did not go",
             hint="deal with the reasons below, then run this again",
-            details=[f"  {told(resource)}: {reason}" for resource, reason in left],
+            details=[f"  {resource}: {reason}" for resource, reason in left],
         )
     if plan.blind:
         raise BackendError(

@@ -1,64 +1,55 @@
-"""What a Docker engine has of a project, and how one resource of it is removed: by its id, its labels read again."""
+"""Containers, networks and volumes: found by label, removed by their id after their labels were read again."""
 
 from __future__ import annotations
 
 import math
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.backends.docker import survey
-from orienter_tasks.commands.cleanup.files import ChangedError
-from orienter_tasks.commands.cleanup.model import Resource
+from orienter_tasks.backends.docker.resources import remove_volume, volume_sizes
+from orienter_tasks.commands.cleanup.execute import ChangedError, at_once, one_by_one
+from orienter_tasks.commands.cleanup.model import EXISTS, Kind, Resource, Verdict
+from orienter_tasks.commands.cleanup.scope import THOROUGH
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError
 from orienter_tasks.instance.model import LABEL_INSTANCE, LABEL_PROJECT, LABEL_ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from orienter_tasks.backends.docker.engine import Engine
+    from orienter_tasks.commands.cleanup.execute import Removal
+    from orienter_tasks.commands.cleanup.model import Snapshot
+    from orienter_tasks.commands.cleanup.scope import Scope
+    from orienter_tasks.commands.cleanup.snapshot import Reading
 
 REMOVAL_SECONDS = 10.0
 POLL_SECONDS = 0.05
-SIZES_SECONDS = 5.0
 
 
-def read(engine: Engine, project: str) -> list[Resource]:
-    """Read everything that carries this project's labels.
-
-    Raises:
-        BackendError: no engine answers.
-    """
-    found = survey.read(engine, project=project)
-    return [
-        Resource(
-            kind=resource.kind,
-            name=resource.name if resource.kind != "container" else f"{resource.name} ({resource.state})",
-            key=resource.id,
-            project=resource.project,
-            instance=resource.instance,
-            root=resource.root,
-            component=resource.component,
-            running=resource.running,
-        )
-        for resource in found
-    ]
+def _find(name: str, reading: Reading) -> Iterator[Resource]:
+    for found in reading.on_engine:
+        if found.kind == name:
+            yield Resource(
+                kind=KINDS[name],
+                name=f"{found.name} ({found.state})" if found.state else found.name,
+                key=found.id,
+                project=found.project,
+                instance=found.instance,
+                root=found.root,
+                component=found.component,
+                running=found.running,
+            )
 
 
-def sizes(engine: Engine) -> Mapping[str, int]:
-    """Return the sizes of all volumes in bytes; nothing when the engine takes too long to count them."""
-    from orienter_tasks.backends.docker.resources import volume_sizes
-
-    return volume_sizes(engine)
-
-
-def remove(engine: Engine, resource: Resource, grace: float, *, anonymous_volumes: bool) -> None:
-    """Remove a container, network or volume that is still what was planned for; no word when it is gone already.
-
-    Args:
-        engine: where it is.
-        resource: what.
-        grace: seconds before a container is killed.
-        anonymous_volumes: whether a container's volumes without a name go with it.
+def _remove(
+    inspect: Callable[[Engine, str], dict[str, Any] | None],
+    act: Callable[[Removal, Resource, Mapping[str, Any]], None],
+    removal: Removal,
+    resource: Resource,
+) -> None:
+    """Remove what is still what was planned for, and wait until it has gone; it may be gone already.
 
     Raises:
         ChangedError: it carries other labels by now.
@@ -66,44 +57,30 @@ def remove(engine: Engine, resource: Resource, grace: float, *, anonymous_volume
         CheckError: it is still there afterwards.
         BackendError: the engine went away.
     """
-    found = _inspect(engine, resource)
+    engine = removal.view.engine
+    found = inspect(engine, resource.key)
     if found is None:
         return
-    _require_same(resource, found)
+    labels = found.get("Config", found)["Labels"] or {}
+    wanted = {LABEL_PROJECT: resource.project, LABEL_INSTANCE: str(resource.instance), LABEL_ROOT: resource.root}
+    if not wanted.items() <= labels.items():
+        raise ChangedError("another has taken its name")
     try:
-        if resource.kind == "container":
-            _remove_container(engine, resource, found, grace, anonymous_volumes=anonymous_volumes)
-        elif resource.kind == "network":
-            _remove_network(engine, resource, found)
-        else:
-            _remove_volume(engine, resource)
+        act(removal, resource, found)
     except NotFoundError:
         return
     deadline = time.monotonic() + REMOVAL_SECONDS
-    while _inspect(engine, resource) is not None:
+    while inspect(engine, resource.key) is not None:
         if time.monotonic() > deadline:
-            raise CheckError(f"{resource.kind} {resource.name} is still there after its removal")
+            raise CheckError(f"{resource} is still there after its removal")
         time.sleep(POLL_SECONDS)
 
 
-def _inspect(engine: Engine, resource: Resource) -> dict[str, Any] | None:
-    look = {"container": survey.container, "network": survey.network, "volume": survey.volume}[resource.kind]
-    return look(engine, resource.key)
-
-
-def _require_same(resource: Resource, found: Mapping[str, Any]) -> None:
-    labels = (found["Config"]["Labels"] if resource.kind == "container" else found["Labels"]) or {}
-    wanted = {LABEL_PROJECT: resource.project, LABEL_INSTANCE: str(resource.instance), LABEL_ROOT: resource.root}
-    if any(labels.get(name) != value for name, value in wanted.items()):
-        raise ChangedError("another has taken its name")
-
-
-def _remove_container(
-    engine: Engine, resource: Resource, found: Mapping[str, Any], grace: float, *, anonymous_volumes: bool
-) -> None:
+def _remove_container(removal: Removal, resource: Resource, found: Mapping[str, Any]) -> None:
+    engine, anonymous_volumes = removal.view.engine, removal.plan.scope.takes_data
     if found["State"]["Running"]:
         with engine.talking(f"stop container {resource.name}"):
-            engine.api.stop(resource.key, timeout=math.ceil(grace))
+            engine.api.stop(resource.key, timeout=math.ceil(removal.options.grace))
     try:
         with engine.talking(f"remove container {resource.name}"):
             engine.api.remove_container(resource.key, force=True, v=anonymous_volumes)
@@ -111,25 +88,48 @@ def _remove_container(
         return  # its removal is in progress already
 
 
-def _remove_network(engine: Engine, resource: Resource, found: Mapping[str, Any]) -> None:
+def _remove_network(removal: Removal, resource: Resource, found: Mapping[str, Any]) -> None:
     users = [str(user.get("Name", "")) for user in (found["Containers"] or {}).values()]
     if users:
-        raise ConflictError(
-            f"network {resource.name} is in use by {', '.join(users)}", hint="disconnect or stop it first"
-        )
-    with engine.talking(f"remove network {resource.name}"):
-        engine.api.remove_network(resource.key)
+        raise ConflictError(f"{resource} is in use by {', '.join(users)}", hint="disconnect or stop it first")
+    with removal.view.engine.talking(f"remove {resource}"):
+        removal.view.engine.api.remove_network(resource.key)
 
 
-def _remove_volume(engine: Engine, resource: Resource) -> None:
-    try:
-        with engine.talking(f"remove volume {resource.name}"):
-            engine.api.remove_volume(resource.key)
-    except ConflictError as error:
-        with engine.talking("list containers"):
-            found = engine.api.containers(all=True, filters={"volume": resource.key})
-        users = [container["Names"][0].lstrip("/") for container in found if container["Names"]]
-        raise ConflictError(
-            f"volume {resource.name} is in use by {', '.join(users) or 'a container'}",
-            hint="remove that container first",
-        ) from error
+def _remove_volume(removal: Removal, resource: Resource, _: Mapping[str, Any]) -> None:
+    remove_volume(removal.view.engine, resource.key, remedy="remove that container first")
+
+
+def _unused(scope: Scope, snapshot: Snapshot, resource: Resource) -> Verdict:
+    others = (each for each in snapshot.resources if each.instance == resource.instance)
+    if not scope.takes_data or resource.running or any(each.kind is CONTAINER for each in others):
+        return Verdict(goes=False, reason=EXISTS)
+    return Verdict(goes=True, reason="nothing uses it; the next start makes it anew")
+
+
+CONTAINER = Kind(
+    name="container",
+    order=20,
+    scopes=("orphans", "daily", *THOROUGH),
+    find=partial(_find, "container"),
+    remove=at_once(partial(_remove, survey.container, _remove_container)),
+)
+NETWORK = Kind(
+    name="network",
+    order=30,
+    scopes=("orphans", "daily", *THOROUGH),
+    find=partial(_find, "network"),
+    remove=one_by_one(partial(_remove, survey.network, _remove_network)),
+    unneeded=_unused,
+)
+VOLUME = Kind(
+    name="volume",
+    order=40,
+    scopes=THOROUGH,
+    mentioned=("orphans", "daily"),
+    find=partial(_find, "volume"),
+    remove=one_by_one(partial(_remove, survey.volume, _remove_volume)),
+    sizes=lambda view, _: volume_sizes(view.engine),
+    is_data=True,
+)
+KINDS = {kind.name: kind for kind in (CONTAINER, NETWORK, VOLUME)}

@@ -4,34 +4,35 @@ from __future__ import annotations
 
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-from orienter_tasks.commands.cleanup import files
-from orienter_tasks.commands.cleanup.files import ChangedError
-from orienter_tasks.commands.cleanup.model import DOCKER_KINDS, KINDS
-from orienter_tasks.commands.cleanup.snapshot import judge, processes_of
-from orienter_tasks.errors import ConflictError, OrienterError
+from orienter_tasks.commands.cleanup.snapshot import judge
+from orienter_tasks.errors import ConflictError, InterruptError, OrienterError
 from orienter_tasks.machine.state import locked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from orienter_tasks.commands.cleanup.model import Holder, Resource, Snapshot
     from orienter_tasks.commands.cleanup.plan import CleanupPlan
     from orienter_tasks.commands.cleanup.snapshot import Viewpoint
 
 
+class ChangedError(Exception):
+    """A resource is not what was planned for any more: it is left alone."""
+
+
 @dataclass(frozen=True)
 class ExecutionOptions:
-    """How a plan is carried out.
+    """How to carry a plan out.
 
     Attributes:
         grace: seconds before a process or container is killed.
-        lock_seconds: how long to wait for whoever is at work on an instance.
-        on_wait: told who that is.
+        lock_seconds: how long to wait for another command that works on an instance.
+        on_wait: called with what that is.
     """
 
     grace: float
@@ -47,141 +48,104 @@ class Outcome:
     skipped: list[tuple[Resource, str]] = field(default_factory=list)
     failed: list[tuple[Resource, OrienterError]] = field(default_factory=list)
 
-    def troubled(self, resource: Resource) -> bool:
-        """Say whether something of a resource's instance did not go."""
-        others = [*(one for one, _ in self.skipped), *(one for one, _ in self.failed)]
-        return any(other.instance == resource.instance and other.kind != "log" for other in others)
+    def troubled(self, instance: int) -> bool:
+        """Say whether something of an instance did not go."""
+        return any(each.instance == instance for each, _ in (*self.skipped, *self.failed))
 
-    @contextmanager
-    def noting(self, resources: Sequence[Resource]) -> Iterator[None]:
-        """Note what became of resources that go together."""
+
+@dataclass(frozen=True)
+class Removal:
+    """What kinds remove their resources with."""
+
+    plan: CleanupPlan
+    snapshot: Snapshot
+    view: Viewpoint
+    options: ExecutionOptions
+    outcome: Outcome
+
+    def attempt(self, resources: Sequence[Resource], act: Callable[[], None]) -> None:
+        """Remove resources that go together, and note what became of them."""
         try:
-            yield
+            self._require_rest_gone(resources)
+            act()
         except ChangedError as reason:
-            self.skipped += [(resource, str(reason)) for resource in resources]
+            self.outcome.skipped += [(resource, str(reason)) for resource in resources]
+        except InterruptError:
+            raise
         except OrienterError as error:
-            self.failed += [(resource, error) for resource in resources]
+            self.outcome.failed += [(resource, error) for resource in resources]
         else:
-            self.gone += resources
+            self.outcome.gone += resources
+
+    def _require_rest_gone(self, resources: Sequence[Resource]) -> None:
+        if any(resource.kind.last and self.outcome.troubled(resource.instance) for resource in resources):
+            raise ChangedError("something of its instance is left")
 
 
-def carry_out(plan: CleanupPlan, reality: Snapshot, view: Viewpoint, options: ExecutionOptions) -> Outcome:
+def one_by_one(remove: Callable[[Removal, Resource], None]) -> Callable[[Removal, Sequence[Resource]], None]:
+    """Make a kind's `remove` of a function that removes one resource; what carries the claim's mark goes last."""
+
+    def remove_all(removal: Removal, resources: Sequence[Resource]) -> None:
+        for resource in sorted(resources, key=lambda resource: resource.kind.holds_claim(resource)):
+            removal.attempt([resource], partial(remove, removal, resource))
+
+    return remove_all
+
+
+def at_once(remove: Callable[[Removal, Resource], None]) -> Callable[[Removal, Sequence[Resource]], None]:
+    """Make a kind's `remove` of a function that removes one resource, for what takes its time to go."""
+
+    def remove_all(removal: Removal, resources: Sequence[Resource]) -> None:
+        with ThreadPoolExecutor(max_workers=len(resources)) as pool:
+            list(pool.map(lambda resource: removal.attempt([resource], partial(remove, removal, resource)), resources))
+
+    return remove_all
+
+
+def carry_out(plan: CleanupPlan, snapshot: Snapshot, view: Viewpoint, options: ExecutionOptions) -> Outcome:
     """Do what a plan says.
 
     Raises:
-        ConflictError: another command is at work on the one instance that was named.
+        ConflictError: another command works on the one instance that was named.
     """
-    outcome = Outcome()
+    removal = Removal(plan, snapshot, view, options, Outcome())
     by_instance: dict[int, list[Resource]] = defaultdict(list)
     for decision in plan.goes:
         by_instance[decision.resource.instance].append(decision.resource)
     for number, resources in sorted(by_instance.items()):
         try:
             with locked(f"{plan.project}-{number}", timeout=options.lock_seconds, on_wait=options.on_wait):
-                _Instance(plan, reality, view, options, outcome).clean(resources)
+                for kind, chosen in groupby(_unchanged(removal, resources), key=lambda resource: resource.kind):
+                    kind.remove(removal, list(chosen))
         except ConflictError as error:
             if plan.scope.instance is not None:
                 raise
-            outcome.failed += [(resource, error) for resource in resources]
-    return outcome
+            removal.outcome.failed += [(resource, error) for resource in resources]
+    return removal.outcome
 
 
-class _Instance:
-    """Cleans up what goes of one id, while its lock is held."""
+def _unchanged(removal: Removal, resources: Sequence[Resource]) -> list[Resource]:
+    """Leave out what belongs to a claim that has changed since, or whose checkout came back."""
+    kept = []
+    reasons: dict[str, str] = {}
+    for resource in resources:
+        holder = removal.snapshot.holder_of(resource)
+        if holder is not None and holder.claim.token not in reasons:
+            reasons[holder.claim.token] = _change(removal, holder)
+        reason = reasons[holder.claim.token] if holder is not None else ""
+        if reason:
+            removal.outcome.skipped.append((resource, reason))
+        else:
+            kept.append(resource)
+    return kept
 
-    def __init__(
-        self, plan: CleanupPlan, reality: Snapshot, view: Viewpoint, options: ExecutionOptions, outcome: Outcome
-    ) -> None:
-        self._plan = plan
-        self._reality = reality
-        self._view = view
-        self._options = options
-        self._outcome = outcome
 
-    def clean(self, resources: Sequence[Resource]) -> None:
-        """Let each kind go before the one that holds it."""
-        resources = self._unchanged(resources)
-        for kind in KINDS:
-            chosen = [resource for resource in resources if resource.kind == kind]
-            if kind == "process":
-                self._stop(chosen)
-            elif kind == "container":
-                with ThreadPoolExecutor(max_workers=max(1, len(chosen))) as pool:
-                    list(pool.map(self._remove, chosen))
-            else:
-                # the directory with the claim's mark goes last
-                for resource in sorted(chosen, key=lambda resource: resource.component == "data"):
-                    self._remove(resource)
-
-    def _unchanged(self, resources: Sequence[Resource]) -> list[Resource]:
-        """Leave out what belongs to a claim that changed since, or whose checkout came back."""
-        kept = []
-        reasons: dict[str, str] = {}
-        for resource in resources:
-            holder = self._holder(resource)
-            if holder is not None and holder.claim.token not in reasons:
-                reasons[holder.claim.token] = self._changed(holder)
-            reason = reasons[holder.claim.token] if holder is not None else ""
-            if reason:
-                self._outcome.skipped.append((resource, reason))
-            else:
-                kept.append(resource)
-        return kept
-
-    def _changed(self, holder: Holder) -> str:
-        claims = self._view.claims.read()
-        claim = next((claim for claim in claims if claim.token == holder.claim.token), None)
-        if claim is None or (claim.id, claim.roots) != (holder.claim.id, holder.claim.roots):
-            return "its claim has changed"
-        if self._plan.scope.named:
-            return ""
-        now = judge(self._view, claim, claims)
-        return "" if now.state is holder.checkout.state else now.reason
-
-    def _stop(self, resources: Sequence[Resource]) -> None:
-        from orienter_tasks.commands.cleanup import processes
-
-        holders = {
-            holder.claim.token: holder for resource in resources if (holder := self._holder(resource)) is not None
-        }
-        for holder in holders.values():
-            mine = [resource for resource in resources if holder.holds(resource)]
-            with self._outcome.noting(mine):
-                processes.stop(mine, self._options.grace, partial(processes_of, self._view.project, holder))
-        nobodys = [resource for resource in resources if self._holder(resource) is None]
-        with self._outcome.noting(nobodys):
-            processes.stop(nobodys, self._options.grace, lambda: nobodys)
-
-    def _remove(self, resource: Resource) -> None:
-        with self._outcome.noting([resource]):
-            if resource.kind in DOCKER_KINDS:
-                self._remove_docker(resource)
-            elif resource.kind == "record":
-                files.remove_record(resource)
-            elif resource.kind == "log":
-                files.truncate(resource)
-            elif self._outcome.troubled(resource):  # claim and directories outlive what did not go
-                raise ChangedError("something of its instance is left")
-            elif resource.kind == "directory":
-                files.remove_directory(resource)
-            else:
-                self._release(resource)
-
-    def _remove_docker(self, resource: Resource) -> None:
-        from orienter_tasks.commands.cleanup import engine
-
-        anonymous = self._plan.scope.takes_data
-        engine.remove(self._view.engine, resource, self._options.grace, anonymous_volumes=anonymous)
-
-    def _release(self, resource: Resource) -> None:
-        with self._view.claims.changing() as book:
-            book[:] = [
-                claim
-                for claim in book
-                if (claim.token, claim.project, claim.root) != (resource.key, resource.project, resource.root)
-            ]
-
-    def _holder(self, resource: Resource) -> Holder | None:
-        if resource.kind == "claim":
-            return next((holder for holder in self._reality.holders if holder.claim.token == resource.key), None)
-        return self._reality.holder_of(resource)
+def _change(removal: Removal, holder: Holder) -> str:
+    claims = removal.view.claims.read()
+    claim = next((claim for claim in claims if claim.token == holder.claim.token), None)
+    if claim is None or (claim.id, claim.roots) != (holder.claim.id, holder.claim.roots):
+        return "its claim has changed"
+    if removal.plan.scope.named:
+        return ""
+    now = judge(removal.view, claim, claims)
+    return "" if now.state is holder.checkout.state else now.reason

@@ -7,50 +7,56 @@ import os
 import re
 import stat
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from orienter_tasks.commands.cleanup.model import Resource
+from orienter_tasks.commands.cleanup.execute import ChangedError, one_by_one
+from orienter_tasks.commands.cleanup.model import EXISTS, Kind, Resource, Verdict
+from orienter_tasks.commands.cleanup.scope import THOROUGH
 from orienter_tasks.errors import CheckError
-from orienter_tasks.machine.directories import LINKED, is_direct, remove
+from orienter_tasks.identity.checkouts import CheckoutState
+from orienter_tasks.machine.directories import LINKED, is_direct, remove, size_of
 from orienter_tasks.machine.state import SCHEMA_VERSION
 from orienter_tasks.processes.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from orienter_tasks.commands.cleanup.model import Snapshot
+    from orienter_tasks.commands.cleanup.scope import Scope
+    from orienter_tasks.commands.cleanup.snapshot import Reading
     from orienter_tasks.identity.claims import Claim
 
 PARENTS = {"data": ".dev-data", "logs": "logs", "pids": ".dev-pids"}
 LOG_NAME = re.compile(r".+\.log(\.\d+)?")
+LOG_DAYS = 7
+DAY = 86400.0
 RECORD_BYTES = 100_000
-
-
-class ChangedError(Exception):
-    """What was planned for is not as it was: it is left alone."""
 
 
 def directories(claim: Claim, place: Path) -> Iterator[Resource]:
     """Give the directories that are an instance's own."""
-    for component, parent in PARENTS.items():
-        path = place / parent / f"instance-{claim.id}"
+    for component in PARENTS:
+        path = _directory(claim, place, component)
         if os.path.lexists(path):
-            yield _resource("directory", claim, path, component=component, blocker="" if _direct(path) else LINKED)
+            yield _resource(DIRECTORY, claim, path, component=component, blocker="" if _is_own(path) else LINKED)
 
 
 def logs(claim: Claim, place: Path) -> Iterator[Resource]:
     """Give an instance's logs that hold anything."""
-    with contextlib.suppress(ChangedError), _opened(place, PARENTS["logs"], f"instance-{claim.id}") as directory:
+    path = _directory(claim, place, "logs")
+    with contextlib.suppress(ChangedError), _opened(path) as directory:
         for name in sorted(os.listdir(directory)):  # noqa: PTH208 - the directory that was opened
             status = _status(name, directory)
             if status is None or stat.S_ISDIR(status.st_mode) or (stat.S_ISREG(status.st_mode) and not status.st_size):
                 continue
             yield _resource(
-                "log",
+                LOG,
                 claim,
-                place / PARENTS["logs"] / f"instance-{claim.id}" / name,
+                path / name,
                 component=name,
                 size=status.st_size,
                 written_at=status.st_mtime,
@@ -59,8 +65,9 @@ def logs(claim: Claim, place: Path) -> Iterator[Resource]:
 
 
 def dead_records(claim: Claim, place: Path) -> Iterator[Resource]:
-    """Give the records of processes that are gone; what cannot be read as a record has an blocker."""
-    with contextlib.suppress(ChangedError), _opened(place, PARENTS["pids"], f"instance-{claim.id}") as directory:
+    """Give the records of processes that are gone; what cannot be read as a record has a blocker."""
+    path = _directory(claim, place, "pids")
+    with contextlib.suppress(ChangedError), _opened(path) as directory:
         for name in sorted(os.listdir(directory)):  # noqa: PTH208 - the directory that was opened
             if not name.endswith(".json") or name.startswith("."):
                 continue
@@ -76,19 +83,18 @@ def dead_records(claim: Claim, place: Path) -> Iterator[Resource]:
                     blocker = "it is another instance's record"
                 elif record.alive():
                     continue
-            path = place / PARENTS["pids"] / f"instance-{claim.id}" / name
-            yield _resource("record", claim, path, component=name.removesuffix(".json"), blocker=blocker)
+            yield _resource(RECORD, claim, path / name, component=name.removesuffix(".json"), blocker=blocker)
 
 
 def truncate(resource: Resource) -> None:
-    """Empty a log that is as it was when it was looked at; its file stays, and so does whoever has it open.
+    """Empty a log that is as it was when it was looked at; its file stays, also for those that have it open.
 
     Raises:
         ChangedError: it has been written to since, or is another file.
         CheckError: it cannot be done.
     """
     path = Path(resource.key)
-    with _opened(path.parents[2], path.parts[-3], path.parts[-2]) as directory:
+    with _opened(path.parent) as directory:
         try:
             file = os.open(path.name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
         except FileNotFoundError:
@@ -97,10 +103,8 @@ def truncate(resource: Resource) -> None:
             raise CheckError(f"{path} cannot be emptied: {error.strerror}") from error
         with os.fdopen(file, "wb"):
             status = os.fstat(file)
-            if _against_log(path.name, status) or (status.st_size, status.st_mtime) != (
-                resource.size,
-                resource.written_at,
-            ):
+            as_seen = (status.st_size, status.st_mtime) == (resource.size, resource.written_at)
+            if _against_log(path.name, status) or not as_seen:
                 raise ChangedError("it was written to just now")
             os.ftruncate(file, 0)
 
@@ -113,7 +117,7 @@ def remove_record(resource: Resource) -> None:
         CheckError: it cannot be done.
     """
     path = Path(resource.key)
-    with _opened(path.parents[2], path.parts[-3], path.parts[-2]) as directory:
+    with _opened(path.parent) as directory:
         try:
             if msgspec.json.decode(_read(path.name, directory), type=Record).alive():
                 raise ChangedError("its component was started just now")
@@ -126,23 +130,54 @@ def remove_record(resource: Resource) -> None:
 
 
 def remove_directory(resource: Resource) -> None:
-    """Remove a directory of an instance with all that is in it.
+    """Remove a directory of an instance with everything in it.
 
     Raises:
         ChangedError: a symbolic link is in the way by now.
         CheckError: something in it cannot be removed.
     """
     path = Path(resource.key)
-    if os.path.lexists(path) and not _direct(path):
+    if os.path.lexists(path) and not _is_own(path):
         raise ChangedError(LINKED)
     remove(path)
 
 
-def _resource(kind: str, claim: Claim, path: Path, **facts: object) -> Resource:
-    return Resource(kind, str(path), str(path), claim.project, claim.id, claim.root, **facts)  # type: ignore[arg-type]
+def _find_directories(reading: Reading) -> Iterator[Resource]:
+    for holder in reading.holders:
+        if reading.scope.covers(holder.claim.id) and holder.place:
+            yield from directories(holder.claim, Path(holder.place))
 
 
-def _direct(path: Path) -> bool:
+def _find(find: Callable[[Claim, Path], Iterator[Resource]], reading: Reading) -> Iterator[Resource]:
+    """Find files of checkouts that exist."""
+    for holder in reading.holders:
+        if holder.checkout.state is CheckoutState.HERE and os.path.realpath(holder.place) == holder.place:
+            yield from find(holder.claim, Path(holder.place))
+
+
+def _is_old(_: Scope, snapshot: Snapshot, resource: Resource) -> Verdict:
+    days = (snapshot.taken_at - (resource.written_at or snapshot.taken_at)) / DAY
+    words = f"last written to {days:.0f} days ago" if days >= 1 else "written to within a day"
+    return Verdict(days > LOG_DAYS, words)
+
+
+def _is_dead(_: Scope, snapshot: Snapshot, resource: Resource) -> Verdict:
+    if resource.running:
+        return Verdict(goes=False, reason=EXISTS)
+    if any(other.running and other.instance == resource.instance for other in snapshot.resources):
+        return Verdict(goes=False, reason="its process is gone, but others of its instance run")
+    return Verdict(goes=True, reason="its process is gone")
+
+
+def _directory(claim: Claim, place: Path, component: str) -> Path:
+    return place / PARENTS[component] / f"instance-{claim.id}"
+
+
+def _resource(kind: Kind, claim: Claim, path: Path, **facts: Any) -> Resource:
+    return Resource(kind, str(path), str(path), claim.project, claim.id, claim.root, **facts)
+
+
+def _is_own(path: Path) -> bool:
     """Whether a directory is where its path says: no link on the way, and none itself."""
     return is_direct(path) and path.is_dir() and not path.is_symlink()
 
@@ -158,15 +193,15 @@ def _against_log(name: str, status: os.stat_result) -> str:
 
 
 @contextmanager
-def _opened(place: Path, parent: str, leaf: str) -> Iterator[int]:
-    """Open a directory below a checkout, following no link.
+def _opened(directory: Path) -> Iterator[int]:
+    """Open an instance's directory, following no link below its checkout.
 
     Raises:
         ChangedError: there is none of that kind.
     """
     held: list[int] = []
     try:
-        for step in (str(place), parent, leaf):
+        for step in (str(directory.parent.parent), directory.parent.name, directory.name):
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             try:
                 held.append(os.open(step, flags, dir_fd=held[-1] if held else None))
@@ -189,3 +224,34 @@ def _read(name: str, directory: int) -> bytes:
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     with os.fdopen(descriptor, "rb") as file:
         return file.read(RECORD_BYTES)
+
+
+RECORD = Kind(
+    name="record",
+    order=50,
+    scopes=("daily", "weekly"),
+    find=partial(_find, dead_records),
+    remove=one_by_one(lambda _, resource: remove_record(resource)),
+    unneeded=_is_dead,
+)
+LOG = Kind(
+    name="log",
+    order=60,
+    scopes=("logs", "weekly"),
+    find=partial(_find, logs),
+    remove=one_by_one(lambda _, resource: truncate(resource)),
+    unneeded=_is_old,
+    verbs=("empties", "emptied"),
+)
+DIRECTORY = Kind(
+    name="directory",
+    order=70,
+    scopes=THOROUGH,
+    find=_find_directories,
+    remove=one_by_one(lambda _, resource: remove_directory(resource)),
+    sizes=lambda _, going: {resource.key: size_of(Path(resource.key)) for resource in going},
+    is_data=True,
+    last=True,
+    holds_claim=lambda resource: resource.component == "data",  # which has the mark that a moved checkout is known by
+    plural="directories",
+)

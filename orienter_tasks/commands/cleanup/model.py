@@ -1,20 +1,69 @@
-"""What a clean-up deals with, as it was found: resources, checkouts, and the whole reading of reality."""
+"""What a clean-up deals with: kinds of resources, what was found of each, and whose it is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
+
+from orienter_tasks.identity.checkouts import CheckoutState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from orienter_tasks.commands.cleanup.scope import Scope, ScopeName
     from orienter_tasks.identity.checkouts import Checkout
     from orienter_tasks.identity.claims import Claim
 
-Kind = Literal["process", "container", "network", "volume", "record", "log", "directory", "claim"]
-KINDS: tuple[Kind, ...] = ("process", "container", "network", "volume", "record", "log", "directory", "claim")
-"""In the order in which they go."""
-DOCKER_KINDS: tuple[Kind, ...] = ("container", "network", "volume")
+EXISTS = "its checkout exists"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a resource goes, and why."""
+
+    goes: bool
+    reason: str
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Kind:
+    """A kind of resource: everything that a clean-up has to know about it.
+
+    Attributes:
+        order: a kind with a lower one goes first.
+        scopes: the clean-ups that remove it.
+        mentioned: the clean-ups that look for it only to say that it stays.
+        find: finds it, given a `snapshot.Reading`.
+        remove: removes those of one instance, given an `execute.Removal`, through that one's `attempt`.
+        unneeded: judges one whose checkout exists.
+        sizes: returns bytes by key, given a `snapshot.Viewpoint` and what goes; None: `find` knows.
+        is_data: whether a user could miss it.
+        last: whether it goes only after everything else of its instance, if nothing of that stays or is unseen.
+        holds_claim: whether the claim stays while one is there.
+        verbs: what is done to it, and was done.
+        plural: "" where it is the name with an s.
+    """
+
+    name: str
+    order: int
+    scopes: Sequence[ScopeName]
+    mentioned: Sequence[ScopeName] = ()
+    find: Callable[[Any], Iterable[Resource]]
+    remove: Callable[[Any, Sequence[Resource]], None]
+    unneeded: Callable[[Scope, Snapshot, Resource], Verdict] = lambda *_: Verdict(goes=False, reason=EXISTS)
+    sizes: Callable[[Any, Sequence[Resource]], Mapping[str, int | None]] | None = None
+    is_data: bool = False
+    last: bool = False
+    holds_claim: Callable[[Resource], bool] = lambda _: True
+    verbs: tuple[str, str] = ("removes", "removed")
+    plural: str = ""
+
+    def count(self, number: int) -> str:
+        """Put a number of them into words."""
+        return f"{number} {self.name if number == 1 else self.plural or f'{self.name}s'}"
+
+    def __str__(self) -> str:
+        return self.name
 
 
 @dataclass(frozen=True)
@@ -23,6 +72,12 @@ class Holder:
 
     claim: Claim
     checkout: Checkout
+
+    @property
+    def place(self) -> str:
+        """Where its files are, or what is left of them; "" where that is not known."""
+        gone = self.checkout.state is CheckoutState.GONE
+        return self.claim.root if gone else str(self.checkout.place or "")
 
     def holds(self, resource: Resource) -> bool:
         """Say whether a resource is labelled as this claim's, also from before its checkout was moved."""
@@ -35,13 +90,12 @@ class Resource:
     """Something of ours that is there.
 
     Attributes:
-        kind: what it is.
         name: for people.
         key: what it is acted on by: an engine's id, a path, a claim's token, `pid:mark` of a process.
         project, instance, root: whose it says that it is.
         component: of what; a directory is `data`, `logs` or `pids`.
-        size: bytes; None where that is not told.
-        running: a process or container runs, a record's process lives, a network has something attached.
+        size: bytes; None where that is not known.
+        running: a process or container runs, a network has something attached.
         written_at: when a log was last written to; seconds since the epoch.
         blocker: why it may never go; "" when nothing speaks against it.
     """
@@ -58,10 +112,13 @@ class Resource:
     written_at: float | None = None
     blocker: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.kind} {printable(self.name)}"
+
 
 @dataclass(frozen=True)
 class Root:
-    """What is known of a checkout that no claim of this user names.
+    """A checkout that no claim of this user names.
 
     Attributes:
         exists: whether something lies there.
@@ -77,12 +134,10 @@ class Snapshot:
     """Everything of one project that was found.
 
     Attributes:
-        project: whose.
         holders: its claims, with their checkouts.
-        resources: what is there; claims are not among them.
         unclaimed: the roots that resources name and no claim does.
-        taken_at: when it was read; seconds since the epoch.
-        engine_seen: whether a Docker engine told what it has.
+        taken_at: seconds since the epoch.
+        engine_seen: whether a Docker engine said what it has.
         unseen: what could not be seen, in words.
     """
 
@@ -95,17 +150,9 @@ class Snapshot:
     unseen: Sequence[str] = ()
 
     def holder_of(self, resource: Resource) -> Holder | None:
-        """Return the claim that a resource belongs to."""
         return next((holder for holder in self.holders if holder.holds(resource)), None)
 
 
-def claim_as_resource(claim: Claim) -> Resource:
-    """Describe a claim as something that may go."""
-    return Resource(
-        kind="claim",
-        name=f"id {claim.id}",
-        key=claim.token,
-        project=claim.project,
-        instance=claim.id,
-        root=claim.root,
-    )
+def printable(text: str) -> str:
+    """Keep a label or a path from moving a terminal's cursor."""
+    return "".join(character if character.isprintable() else "?" for character in text)

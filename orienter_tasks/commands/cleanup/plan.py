@@ -1,11 +1,11 @@
-"""Decide what goes and what stays. Pure: the same reading of reality gives the same plan."""
+"""Decide what goes and what stays. Pure: the same snapshot gives the same plan."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orienter_tasks.commands.cleanup.model import KINDS, claim_as_resource
+from orienter_tasks.commands.cleanup.model import EXISTS, Verdict
 from orienter_tasks.identity.checkouts import CheckoutState
 
 if TYPE_CHECKING:
@@ -14,18 +14,22 @@ if TYPE_CHECKING:
     from orienter_tasks.commands.cleanup.model import Holder, Resource, Snapshot
     from orienter_tasks.commands.cleanup.scope import Scope
 
-LOG_DAYS = 7
-DAY = 86400.0
 LEFT = "something of it stays"
+UNSEEN = "what Docker has of it cannot be seen"
+KEPT = {
+    CheckoutState.MOVED: "{reason}: run inv there, and it is found again",
+    CheckoutState.UNMOUNTED: "{reason}; if it is gone for good: inv cleanup.instance {id}",
+    CheckoutState.LOCKED: "{reason}; if it is gone for good: inv cleanup.instance {id}",
+    CheckoutState.UNCERTAIN: "{reason}; if it is gone for good: inv cleanup.instance {id}",
+}
+"""Why everything of a checkout stays that git does not confirm to be gone, and what to do about it."""
 
 
 @dataclass(frozen=True)
-class Decision:
+class Decision(Verdict):
     """What is to become of a resource, and why."""
 
     resource: Resource
-    goes: bool
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,6 @@ class CleanupPlan:
     """What a clean-up is going to do.
 
     Attributes:
-        scope: which clean-up.
-        project: whose resources.
         decisions: what goes, in the order in which it goes, and what stays.
         notes: what the user should know before.
         unseen: what could not be seen.
@@ -50,12 +52,10 @@ class CleanupPlan:
 
     @property
     def goes(self) -> list[Decision]:
-        """What goes."""
         return [decision for decision in self.decisions if decision.goes]
 
     @property
     def stays(self) -> list[Decision]:
-        """What stays."""
         return [decision for decision in self.decisions if not decision.goes]
 
     @property
@@ -64,154 +64,97 @@ class CleanupPlan:
         return sum(decision.resource.size or 0 for decision in self.goes)
 
 
-def make(scope: Scope, reality: Snapshot) -> CleanupPlan:
+def make(scope: Scope, snapshot: Snapshot) -> CleanupPlan:
     """Plan a clean-up."""
-    resources = [
-        resource
-        for resource in reality.resources
-        if resource.project == reality.project and scope.covers(resource.instance)
-    ]
-    decisions = [_decide(scope, reality, resource) for resource in resources if resource.kind != "directory"]
-    holders = [holder for holder in reality.holders if scope.covers(holder.claim.id)]
-    if scope.name != "logs":
-        for holder in holders:
-            decisions += _decide_last(scope, reality, holder, decisions)
-    decisions.sort(
-        key=lambda decision: (KINDS.index(decision.resource.kind), decision.resource.instance, decision.resource.name)
-    )
+    mine = [each for each in snapshot.resources if each.project == snapshot.project and scope.covers(each.instance)]
+    mine.sort(key=lambda resource: (resource.kind.order, resource.instance, resource.name))
+    decisions: list[Decision] = []
+    for resource in mine:
+        holder = snapshot.holder_of(resource)
+        verdict = _verdict(scope, snapshot, resource, holder)
+        if verdict.goes and resource.kind.last and holder is not None:
+            verdict = _verdict_on_last(snapshot, holder, verdict, resource, decisions)
+        decisions.append(Decision(verdict.goes, verdict.reason, resource))
+    holders = [holder for holder in snapshot.holders if scope.covers(holder.claim.id)]
     return CleanupPlan(
         scope=scope,
-        project=reality.project,
+        project=snapshot.project,
         decisions=decisions,
-        notes=tuple(_notes(scope, reality, holders)),
-        unseen=tuple(reality.unseen),
-        blind=any(_may_go(scope, holder) and _unseen(reality, holder) for holder in holders),
+        notes=tuple(_notes(scope, snapshot, holders)),
+        unseen=tuple(snapshot.unseen),
+        blind=any(_may_go(scope, holder) and _is_unseen(snapshot, holder) for holder in holders),
     )
 
 
-def _decide(scope: Scope, reality: Snapshot, resource: Resource) -> Decision:
-    holder = reality.holder_of(resource)
+def _verdict(scope: Scope, snapshot: Snapshot, resource: Resource, holder: Holder | None) -> Verdict:
     if resource.blocker:
-        return Decision(resource, goes=False, reason=resource.blocker)
-    if scope.named:
-        reason = _against_name(scope, reality, resource) if holder is None else ""
-        return Decision(resource, goes=not reason, reason=reason or _name_of(scope))
+        return _stays(resource.blocker)
     if holder is None:
-        return Decision(resource, goes=False, reason=_unclaimed(reality, resource))
-    if holder.checkout.state is CheckoutState.HERE:
-        return _of_existing(scope, reality, resource)
-    if holder.checkout.state is not CheckoutState.GONE:
-        return Decision(resource, goes=False, reason=_kept(holder))
-    goes = resource.kind in scope.kinds
-    return Decision(resource, goes=goes, reason=holder.checkout.reason if goes else _later(resource))
+        return _verdict_on_unclaimed(scope, resource, snapshot)
+    state, reason, kind = holder.checkout.state, holder.checkout.reason, resource.kind
+    if scope.named:
+        return _goes(_name_of(scope))
+    if state in KEPT:
+        return _stays(KEPT[state].format(reason=reason, id=holder.claim.id))
+    takes = scope.name in kind.scopes
+    if state is CheckoutState.HERE:
+        return kind.unneeded(scope, snapshot, resource) if takes else _stays(EXISTS)
+    later = f"inv cleanup.weekly {kind.verbs[0]} it"
+    return _goes(reason) if takes else _stays(f"it is data: {later}" if kind.is_data else later)
 
 
-def _of_existing(scope: Scope, reality: Snapshot, resource: Resource) -> Decision:
-    """Of a checkout that exists, only what nobody misses goes: old logs, dead records, a network without use."""
-    if resource.kind not in scope.kinds:
-        return Decision(resource, goes=False, reason="its checkout exists")
-    if resource.kind == "log":
-        days = (reality.taken_at - (resource.written_at or reality.taken_at)) / DAY
-        words = f"last written to {days:.0f} days ago" if days >= 1 else "written to within a day"
-        return Decision(resource, goes=days > LOG_DAYS, reason=words)
-    if resource.kind == "record" and not resource.running:
-        if _runs(reality, resource):
-            return Decision(resource, goes=False, reason="its process is gone, but others of its instance run")
-        return Decision(resource, goes=True, reason="its process is gone")
-    if resource.kind == "network" and scope.takes_data and not (resource.running or _has_containers(reality, resource)):
-        return Decision(resource, goes=True, reason="nothing uses it; the next start makes it anew")
-    return Decision(resource, goes=False, reason="its checkout exists")
+def _verdict_on_last(
+    snapshot: Snapshot, holder: Holder, verdict: Verdict, resource: Resource, decisions: Iterable[Decision]
+) -> Verdict:
+    """Keep what outlives the rest of its instance while anything of that stays, or cannot be seen."""
+    if _is_unseen(snapshot, holder):
+        return _stays(UNSEEN)
+    staying = (each.resource for each in decisions if not each.goes and each.resource.kind is not resource.kind)
+    left = any(holder.holds(each) and each.kind.holds_claim(each) for each in staying)
+    return _stays(LEFT) if left else verdict
 
 
-def _decide_last(scope: Scope, reality: Snapshot, holder: Holder, decisions: Iterable[Decision]) -> list[Decision]:
-    """Decide on a claim and on its directories, which outlive all else that is held by them."""
-    mine = [resource for resource in reality.resources if resource.kind == "directory" and holder.holds(resource)]
-    against = _against_release(scope, reality, holder, [d for d in decisions if holder.holds(d.resource)])
-    why = _name_of(scope) if scope.named else holder.checkout.reason
-    result = [
-        Decision(resource, goes=not (resource.blocker or against), reason=resource.blocker or against or why)
-        for resource in mine
-    ]
-    if any(resource.blocker for resource in mine if resource.component == "data"):
-        against = against or LEFT
-    return [*result, Decision(claim_as_resource(holder.claim), goes=not against, reason=against or why)]
-
-
-def _against_release(scope: Scope, reality: Snapshot, holder: Holder, decisions: Sequence[Decision]) -> str:
-    if not _may_go(scope, holder):
-        return _kept(holder)
-    if "claim" not in scope.kinds:
-        return "inv cleanup.weekly releases it"
-    if _unseen(reality, holder):
-        return "what Docker has of it cannot be seen"
-    if any(not decision.goes for decision in decisions):
-        return LEFT
-    return ""
-
-
-def _against_name(scope: Scope, reality: Snapshot, resource: Resource) -> str:
-    """Say why a resource that no claim names stays although the user named its instance, or everything."""
-    root = reality.unclaimed[resource.root]
+def _verdict_on_unclaimed(scope: Scope, resource: Resource, snapshot: Snapshot) -> Verdict:
+    root = snapshot.unclaimed[resource.root]
     if root.blocker:
-        return root.blocker
+        return _stays(root.blocker)
+    if not scope.named:
+        remedy = f"inv cleanup.instance {resource.instance}"
+        return _stays(EXISTS if root.exists else f"no claim says what its checkout was; remove it with: {remedy}")
     if scope.instance is not None and root.exists:
-        return f"it belongs to {resource.root}, which exists and is not the checkout that holds id {resource.instance}"
-    return ""
+        owner = f"{resource.root}, which exists and is not the checkout that holds id {resource.instance}"
+        return _stays(f"it belongs to {owner}")
+    return _goes(_name_of(scope))
 
 
-def _unclaimed(reality: Snapshot, resource: Resource) -> str:
-    root = reality.unclaimed[resource.root]
-    if root.blocker:
-        return root.blocker
-    if root.exists:
-        return "its checkout exists"
-    return f"no claim says what its checkout was; remove it with: inv cleanup.instance {resource.instance}"
-
-
-def _notes(scope: Scope, reality: Snapshot, holders: Sequence[Holder]) -> Iterable[str]:
+def _notes(scope: Scope, snapshot: Snapshot, holders: Sequence[Holder]) -> Iterable[str]:
     if not scope.named:
         return
     for holder in holders:
         claim, name = holder.claim, f"instance {holder.claim.id} ({holder.claim.worktree})"
-        mine = [resource for resource in reality.resources if holder.holds(resource)]
         if claim.main_root == claim.root:
             yield f"{name} is a main checkout: {claim.root}"
-        if any(resource.running for resource in mine if resource.kind in ("process", "container")):
+        if any(resource.running and holder.holds(resource) for resource in snapshot.resources):
             yield f"{name} is running: it is stopped first"
         if holder.checkout.state not in (CheckoutState.HERE, CheckoutState.GONE):
             yield f"{name}: {holder.checkout.reason}; it goes because it was named"
-
-
-def _kept(holder: Holder) -> str:
-    """Say why everything of a checkout stays that git does not confirm to be gone, and what to do about it."""
-    reason = holder.checkout.reason
-    if holder.checkout.state is CheckoutState.MOVED:
-        return f"{reason}: run inv there, and it is found again"
-    if holder.checkout.state in (CheckoutState.UNMOUNTED, CheckoutState.UNCERTAIN, CheckoutState.LOCKED):
-        return f"{reason}; if it is gone for good: inv cleanup.instance {holder.claim.id}"
-    return reason
 
 
 def _may_go(scope: Scope, holder: Holder) -> bool:
     return scope.named or holder.checkout.state is CheckoutState.GONE
 
 
-def _unseen(reality: Snapshot, holder: Holder) -> bool:
-    return holder.claim.backend == "docker" and not reality.engine_seen
-
-
-def _runs(reality: Snapshot, resource: Resource) -> bool:
-    return any(other.running and other.instance == resource.instance for other in reality.resources)
-
-
-def _has_containers(reality: Snapshot, resource: Resource) -> bool:
-    return any(other.kind == "container" and other.instance == resource.instance for other in reality.resources)
-
-
-def _later(resource: Resource) -> str:
-    data = resource.kind in ("volume", "directory")
-    return "it is data: inv cleanup.weekly removes it" if data else "inv cleanup.weekly removes it"
+def _is_unseen(snapshot: Snapshot, holder: Holder) -> bool:
+    return holder.claim.backend == "docker" and not snapshot.engine_seen
 
 
 def _name_of(scope: Scope) -> str:
     return f"instance {scope.instance} was named" if scope.instance is not None else "everything was named"
+
+
+def _goes(reason: str) -> Verdict:
+    return Verdict(goes=True, reason=reason)
+
+
+def _stays(reason: str) -> Verdict:
+    return Verdict(goes=False, reason=reason)

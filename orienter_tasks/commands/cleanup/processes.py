@@ -1,44 +1,67 @@
-"""Processes of ours as resources that may go, whoever's checkout they belong to."""
+"""Processes of ours, whoever's checkout they belong to: found by the census, stopped services first."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.commands.cleanup.model import Resource
+from orienter_tasks.commands.cleanup.model import Kind, Resource
+from orienter_tasks.commands.cleanup.scope import THOROUGH
 from orienter_tasks.errors import CheckError
+from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.instance.model import Instance
 from orienter_tasks.processes import census
 from orienter_tasks.processes.describe import describe
 from orienter_tasks.processes.record import load
 from orienter_tasks.processes.stop import end, orders
-from orienter_tasks.processes.table import Process
+from orienter_tasks.processes.table import Process, is_of_this_user
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from orienter_tasks.commands.cleanup.execute import Removal
+    from orienter_tasks.commands.cleanup.model import Holder
+    from orienter_tasks.commands.cleanup.snapshot import Reading
     from orienter_tasks.processes.census import OwnedProcess
 
 ANCESTOR = "this very command was started by it"
+NOT_MINE = "it is another user's"
 
 
-def as_resource(found: OwnedProcess, project: str, root: str) -> Resource:
-    """Describe a process as something that may go."""
-    process = found.process
-    return Resource(
-        kind="process",
-        name=describe(process.pid),
-        key=f"{process.pid}:{process.mark}",
-        project=project,
-        instance=found.instance,
-        root=root,
-        component=found.component,
-        running=True,
-        blocker=ANCESTOR if found.ancestor else "",
-    )
+def _find(reading: Reading) -> Iterator[Resource]:
+    return _described(reading.view.project, reading.processes, reading.holders)
+
+
+def _described(project: str, found: Iterable[OwnedProcess], holders: Sequence[Holder]) -> Iterator[Resource]:
+    """Describe processes as their claim's; without one, only those that say that they are this project's."""
+    for owned in found:
+        holder = next((holder for holder in holders if _is_of(owned, holder)), None)
+        if holder is None and project_of(owned) != project:
+            continue
+        process, blocker = owned.process, ANCESTOR if owned.ancestor else ""
+        if holder is None and not is_of_this_user(process.pid):
+            blocker = NOT_MINE
+        yield Resource(
+            kind=PROCESS,
+            name=describe(process.pid),
+            key=f"{process.pid}:{process.mark}",
+            project=project,
+            instance=owned.instance,
+            root=owned.root if holder is None else holder.claim.root,
+            component=owned.component,
+            running=True,
+            blocker=blocker,
+        )
+
+
+def _is_of(owned: OwnedProcess, holder: Holder) -> bool:
+    claim, place = holder.claim, holder.checkout.place
+    known = owned.root in claim.roots or (place is not None and owned.root == str(place))
+    return known and owned.instance == claim.id and owned.project in ("", claim.project)
 
 
 def project_of(found: OwnedProcess) -> str:
@@ -58,19 +81,32 @@ def project_of(found: OwnedProcess) -> str:
     return project if record is not None and record.alive() else ""
 
 
-def stop(resources: Sequence[Resource], grace: float, late: Callable[[], Sequence[Resource]]) -> None:
-    """End processes: services first, then servers, then whatever of theirs has come up meanwhile.
+def _remove(removal: Removal, resources: Sequence[Resource]) -> None:
+    """Stop the processes of a claim together, also what it has started since."""
+    groups: dict[str, list[Resource]] = defaultdict(list)
+    for resource in resources:
+        holder = removal.snapshot.holder_of(resource)
+        groups[holder.claim.token if holder is not None else ""].append(resource)
+    for mine in groups.values():
+        late = partial(_running, removal.snapshot.holder_of(mine[0]), mine)
+        removal.attempt(mine, partial(stop, mine, removal.options.grace, late))
 
-    Args:
-        resources: exactly those that go.
-        grace: seconds before one is killed.
-        late: finds the processes that are there now and should not be.
+
+def _running(holder: Holder | None, known: Sequence[Resource]) -> Sequence[Resource]:
+    """Find the processes of a claim that are there now, except for those that started this very command."""
+    if holder is None:
+        return known
+    claim = holder.claim
+    found = _described(claim.project, census.take().owned([of_claim(claim)]), [holder])
+    return [resource for resource in found if holder.holds(resource) and not resource.blocker]
+
+
+def stop(resources: Sequence[Resource], grace: float, late: Callable[[], Sequence[Resource]]) -> None:
+    """End exactly these processes: services first, then servers, then what `late` finds that has come up meanwhile.
 
     Raises:
-        CheckError: naming who survives.
+        CheckError: naming what survives.
     """
-    if not resources:
-        return
     servers = [resource for resource in resources if catalog.component_of(resource.component)]
     with suppress(CheckError):  # what survives is found again at the end
         end(_orders([resource for resource in resources if resource not in servers]), grace)
@@ -95,3 +131,14 @@ def _orders(resources: Sequence[Resource]) -> dict[Process, int]:
 def _process(resource: Resource) -> Process:
     pid, _, mark = resource.key.partition(":")
     return Process(int(pid), mark)
+
+
+PROCESS = Kind(
+    name="process",
+    order=10,
+    scopes=("orphans", "daily", *THOROUGH),
+    find=_find,
+    remove=_remove,
+    verbs=("stops", "stopped"),
+    plural="processes",
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from orienter_tasks.commands.cleanup.model import printable
 from orienter_tasks.observe import inventory
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from orienter_tasks.output.console import Report
 
 MEGABYTE = 1_000_000
-_PLURALS = {"process": "processes", "directory": "directories"}
-_VERBS = {"log": "emptied", "process": "stopped", "claim": "released"}
 
 
 def as_text(plan: CleanupPlan, holders: Sequence[Holder]) -> str:
@@ -25,22 +24,25 @@ def as_text(plan: CleanupPlan, holders: Sequence[Holder]) -> str:
     names = {(holder.claim.id, root): holder.claim.worktree for holder in holders for root in holder.claim.roots}
     lines = []
     if plan.goes:
-        lines.append(f"{_count(len(plan.goes), 'thing')} go{'es' if len(plan.goes) == 1 else ''}, {_size(plan.size)}:")
+        count = len(plan.goes)
+        lines.append(f"{count} thing{'' if count == 1 else 's'} go{'es' if count == 1 else ''}, {_size(plan.size)}:")
     for (instance, reason), resources in _grouped(plan.goes, names):
         lines.append(f"  {instance}: {reason}")
         for resource in resources:
             size = f"  {_size(resource.size)}" if resource.size is not None else ""
-            lines.append(f"    {resource.kind.ljust(9)}  {_printable(resource.name)}{size}")
+            lines.append(f"    {resource.kind.name.ljust(9)}  {printable(resource.name)}{size}")
     if plan.stays:
         lines.append("stays:")
     for (instance, reason), resources in _grouped(plan.stays, names):
         counts = Counter(resource.kind for resource in resources)
-        kinds = ", ".join(_count(count, kind) for kind, count in counts.items())
+        kinds = ", ".join(kind.count(number) for kind, number in counts.items())
         lines.append(f"  {instance}: {kinds}: {reason}")
     return "\n".join(lines)
 
 
-def as_document(plan: CleanupPlan, outcome: Outcome | None, left: Sequence[tuple[Resource, str]]) -> dict[str, Any]:
+def as_document(
+    plan: CleanupPlan, outcome: Outcome | None = None, left: Sequence[tuple[Resource, str]] = ()
+) -> dict[str, Any]:
     """Describe a plan, and what came of it, for machines."""
     document: dict[str, Any] = {
         "clean_up": plan.scope.name,
@@ -63,14 +65,9 @@ def as_document(plan: CleanupPlan, outcome: Outcome | None, left: Sequence[tuple
 def as_notes(report: Report, outcome: Outcome) -> None:
     """Say what went, and what was left alone because it had changed."""
     for resource in outcome.gone:
-        report.note(f"{_VERBS.get(resource.kind, 'removed')} {told(resource)}")
+        report.note(f"{resource.kind.verbs[1]} {resource}")
     for resource, reason in outcome.skipped:
-        report.warn(f"{told(resource)} is left alone: {reason}")
-
-
-def told(resource: Resource) -> str:
-    """Name a resource in an error or a note."""
-    return f"{resource.kind} {_printable(resource.name)}"
+        report.warn(f"{resource} is left alone: {reason}")
 
 
 def _grouped(
@@ -80,20 +77,10 @@ def _grouped(
     groups: dict[tuple[str, str], list[Resource]] = {}
     for decision in sorted(decisions, key=lambda decision: decision.resource.instance):
         resource = decision.resource
-        name = (
-            f"instance {resource.instance} ({_printable(names.get((resource.instance, resource.root), resource.root))})"
-        )
+        whose = names.get((resource.instance, resource.root), resource.root)
+        name = f"instance {resource.instance} ({printable(whose)})"
         groups.setdefault((name, decision.reason), []).append(resource)
     return groups.items()
-
-
-def _printable(text: str) -> str:
-    """Keep what stands in a label or a path from moving a terminal's cursor."""
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
-def _count(count: int, kind: str) -> str:
-    return f"{count} {kind}" if count == 1 else f"{count} {_PLURALS.get(kind, kind + 's')}"
 
 
 def _size(size: int) -> str:
@@ -102,7 +89,7 @@ def _size(size: int) -> str:
 
 def _described(resource: Resource, reason: str) -> dict[str, Any]:
     return {
-        "kind": resource.kind,
+        "kind": resource.kind.name,
         "name": resource.name,
         "component": resource.component,
         "instance": resource.instance,

@@ -1,61 +1,36 @@
-"""Which clean-up: what kinds of resources each one may remove, and of which instances."""
+"""Which clean-up: how much it may remove, and of which instances."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from orienter_tasks.commands.cleanup.model import KINDS
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.settings.model import HIGHEST_ID
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from orienter_tasks.commands.cleanup.model import Kind
-
 ScopeName = Literal["orphans", "logs", "daily", "weekly", "instance", "all"]
-
-_ORPHANS: tuple[Kind, ...] = ("process", "container", "network")
-_KINDS: Mapping[ScopeName, tuple[Kind, ...]] = {
-    "orphans": _ORPHANS,
-    "logs": ("log",),
-    "daily": (*_ORPHANS, "record"),
-    "weekly": KINDS,
-    "instance": KINDS,
-    "all": KINDS,
-}
+NAMED: tuple[ScopeName, ...] = ("instance", "all")
+THOROUGH: tuple[ScopeName, ...] = ("weekly", *NAMED)
+"""Those that remove data."""
 
 
 @dataclass(frozen=True)
 class Scope:
-    """A clean-up.
-
-    Attributes:
-        name: which.
-        instance: the id that the user named, for `instance`.
-    """
+    """A clean-up; `instance` is the id that the user named."""
 
     name: ScopeName
     instance: int | None = None
 
     @property
-    def kinds(self) -> tuple[Kind, ...]:
-        """What it may remove."""
-        return _KINDS[self.name]
-
-    @property
     def named(self) -> bool:
-        """Whether the user says what goes, and not git."""
-        return self.name in ("instance", "all")
+        """Whether the user says what goes, instead of git."""
+        return self.name in NAMED
 
     @property
     def takes_data(self) -> bool:
-        """Whether it may remove data."""
-        return "volume" in self.kinds
+        return self.name in THOROUGH
 
     def covers(self, instance: int) -> bool:
-        """Say whether it looks at an instance at all."""
         return self.instance in (None, instance)
 
     def __str__(self) -> str:
@@ -63,10 +38,10 @@ class Scope:
 
 
 def of_instance(text: str) -> Scope:
-    """Build the scope of one instance from what the command line says.
+    """Build the scope of one instance from the command line's word, which may be anything, also a flag.
 
     Raises:
-        ConfigError: unless it is an id; Invoke hands on whatever stands there, also a flag.
+        ConfigError: unless it is an id.
     """
     if not text.isascii() or not text.isdigit() or len(text) > 2 or int(text) > HIGHEST_ID:  # noqa: PLR2004 - 56
         hint = "see: inv --help cleanup.instance" if text.startswith("-") else "see: inv instances"

@@ -1,166 +1,126 @@
-"""Read reality for a clean-up: claims and their checkouts, processes, what the engine has, and files."""
+"""Read what a clean-up has to know: claims and their checkouts, and the resources of every kind."""
 
 from __future__ import annotations
 
-import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.commands.cleanup import files
-from orienter_tasks.commands.cleanup.model import Holder, Resource, Root, Snapshot
-from orienter_tasks.errors import OrienterError
-from orienter_tasks.identity import checkouts as checkout
-from orienter_tasks.identity.checkouts import CheckoutState
+from orienter_tasks.commands.cleanup.model import Holder, Root, Snapshot
+from orienter_tasks.errors import InterruptError, OrienterError
+from orienter_tasks.identity import checkouts
 from orienter_tasks.identity.claims import of_claim
-from orienter_tasks.machine.directories import size_of
 from orienter_tasks.processes import census
-from orienter_tasks.processes.table import directory_of, is_of_this_user
+from orienter_tasks.processes.table import directory_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from orienter_tasks.backends.docker.engine import Engine
+    from orienter_tasks.backends.docker.survey import DockerResource
+    from orienter_tasks.commands.cleanup.model import Kind
     from orienter_tasks.commands.cleanup.plan import CleanupPlan
     from orienter_tasks.commands.cleanup.scope import Scope
     from orienter_tasks.identity.checkouts import Checkout
     from orienter_tasks.identity.claims import Claim, Claims
     from orienter_tasks.processes.census import OwnedProcess
 
-NOT_MINE = "it is another user's"
+DOCKER = "containers, volumes and networks"
 
 
 @dataclass(frozen=True)
 class Viewpoint:
-    """From where reality is read.
+    """From where to look.
 
     Attributes:
         project: whose resources.
         claims: the claims of this user.
         here: the checkout that the command runs in.
-        engine: the Docker engine.
+        kinds: what to look for.
     """
 
     project: str
     claims: Claims
     here: Path
     engine: Engine
+    kinds: Sequence[Kind]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What kinds find their resources in; the engine is asked once for all of them."""
+
+    view: Viewpoint
+    scope: Scope
+    holders: Sequence[Holder]
+    processes: Sequence[OwnedProcess]
+    unseen: list[str] = field(default_factory=list)
+
+    @cached_property
+    def on_engine(self) -> Sequence[DockerResource]:
+        """What the engine has of the project; nothing where it does not answer, which `unseen` then says."""
+        from orienter_tasks.backends.docker import survey
+
+        engine = self.view.engine
+        silent = engine.why_silent()
+        if silent is not None:
+            self.unseen.append(f"{DOCKER}: no engine answers at {engine.endpoint}: {silent}")
+            return ()
+        try:
+            return survey.read(engine, project=self.view.project)
+        except InterruptError:
+            raise
+        except OrienterError as error:
+            self.unseen.append(f"{DOCKER}: {error}")
+            return ()
 
 
 def read(view: Viewpoint, scope: Scope) -> Snapshot:
-    """Read what a clean-up has to know.
+    """Read what there is.
 
     Raises:
         ConfigError: the claims cannot be read; a newer version's are left alone.
     """
     claims = [claim for claim in view.claims.read() if claim.project == view.project]
-    processes = [] if scope.name == "logs" else census.take().owned(map(of_claim, claims))
-    docker, unseen = _docker(view, scope)
+    processes = census.take().owned(map(of_claim, claims)) if scope.name != "logs" else []
     holders = [Holder(claim, judge(view, claim, claims, processes)) for claim in claims]
-    resources = [
-        *_claimed_or_not(view.project, processes, holders),
-        *docker,
-        *(resource for holder in holders if scope.covers(holder.claim.id) for resource in _files(scope, holder)),
-    ]
+    reading = Reading(view, scope, holders, processes)
+    wanted = [kind for kind in view.kinds if scope.name in (*kind.scopes, *kind.mentioned)]
+    resources = [resource for kind in wanted for resource in kind.find(reading)]
+    roots = {each.root for each in resources if not any(holder.holds(each) for holder in holders)}
     return Snapshot(
         project=view.project,
         holders=holders,
         resources=resources,
-        unclaimed={
-            resource.root: Root(checkout.exists(Path(resource.root)), checkout.owner_blocker(Path(resource.root)))
-            for resource in resources
-            if not any(holder.holds(resource) for holder in holders)
-        },
+        unclaimed={root: Root(checkouts.exists(Path(root)), checkouts.owner_blocker(Path(root))) for root in roots},
         taken_at=time.time(),
-        engine_seen=not unseen,
-        unseen=unseen,
+        engine_seen=not reading.unseen,
+        unseen=reading.unseen,
     )
 
 
 def judge(view: Viewpoint, claim: Claim, claims: Sequence[Claim], processes: Sequence[OwnedProcess] = ()) -> Checkout:
     """Say what became of a claim's checkout, looking also where other checkouts and its own processes are."""
-    return checkout.judge(claim, _hints(view, claim, claims, processes))
+    return checkouts.judge(claim, _hints(view, claim, claims, processes))
 
 
-def processes_of(project: str, holder: Holder) -> list[Resource]:
-    """Find the processes of a claim that are there now, but for the one that started this very command."""
-    found = _claimed_or_not(project, census.take().owned([of_claim(holder.claim)]), [holder])
-    return [resource for resource in found if holder.holds(resource) and not resource.blocker]
-
-
-def measure(plan: CleanupPlan, engine: Engine) -> CleanupPlan:
-    """Add the sizes of the volumes and directories that go."""
-    kinds = {decision.resource.kind for decision in plan.goes}
-    known: dict[str, int | None] = {}
-    if "volume" in kinds:
-        from orienter_tasks.commands.cleanup.engine import sizes
-
-        known.update(sizes(engine))
-    for decision in plan.goes:
-        if decision.resource.kind == "directory":
-            known[decision.resource.key] = size_of(Path(decision.resource.key))
-    return replace(
-        plan,
-        decisions=tuple(
-            replace(decision, resource=replace(decision.resource, size=known.get(decision.resource.key)))
-            if decision.resource.kind in ("volume", "directory")
-            else decision
-            for decision in plan.decisions
-        ),
-    )
-
-
-def _docker(view: Viewpoint, scope: Scope) -> tuple[list[Resource], list[str]]:
-    """Read what the engine has, and what could not be seen; logs alone need nothing of it."""
-    if scope.name == "logs":
-        return [], []
-    from orienter_tasks.commands.cleanup import engine as engines
-
-    silent = view.engine.why_silent()
-    unseen = f"containers, volumes and networks: no engine answers at {view.engine.endpoint}: {silent}"
-    if silent is not None:
-        return [], [unseen]
-    try:
-        return engines.read(view.engine, view.project), []
-    except OrienterError as error:
-        return [], [f"containers, volumes and networks: {error}"]
-
-
-def _claimed_or_not(project: str, found: Sequence[OwnedProcess], holders: Sequence[Holder]) -> Iterator[Resource]:
-    """Describe processes as their claim's; without one, only those that say that they are this project's."""
-    from orienter_tasks.commands.cleanup import processes
-
-    for ours in found:
-        holder = next((one for one in holders if _is_of(ours, one)), None)
-        if holder is not None:
-            yield processes.as_resource(ours, project, holder.claim.root)
-        elif processes.project_of(ours) == project:
-            resource = processes.as_resource(ours, project, ours.root)
-            yield resource if is_of_this_user(ours.process.pid) else replace(resource, blocker=NOT_MINE)
-
-
-def _is_of(found: OwnedProcess, holder: Holder) -> bool:
-    claim, place = holder.claim, holder.checkout.place
-    known = found.root in claim.roots or (place is not None and found.root == str(place))
-    return known and found.instance == claim.id and found.project in ("", claim.project)
-
-
-def _files(scope: Scope, holder: Holder) -> Iterator[Resource]:
-    """Give an instance's own files, where its checkout is or what is left of it."""
-    claim, place = holder.claim, holder.checkout.place
-    if holder.checkout.state is CheckoutState.GONE:
-        place = Path(claim.root)
-    if place is None:
-        return
-    if scope.takes_data:
-        yield from files.directories(claim, place)
-    if scope.named or os.path.realpath(place) != str(place):
-        return
-    if "log" in scope.kinds and holder.checkout.state is CheckoutState.HERE:
-        yield from files.logs(claim, place)
-    if "record" in scope.kinds and holder.checkout.state is CheckoutState.HERE:
-        yield from files.dead_records(claim, place)
+def measure(plan: CleanupPlan, view: Viewpoint) -> CleanupPlan:
+    """Add the sizes that only their kinds can tell, of the kinds of which something goes."""
+    going = [decision.resource for decision in plan.goes]
+    decisions = list(plan.decisions)
+    for kind in {resource.kind for resource in going}:
+        if kind.sizes is None:
+            continue
+        known = kind.sizes(view, [resource for resource in going if resource.kind is kind])
+        decisions = [
+            replace(each, resource=replace(each.resource, size=known.get(each.resource.key)))
+            if each.resource.kind is kind
+            else each
+            for each in decisions
+        ]
+    return replace(plan, decisions=decisions)
 
 
 def _hints(view: Viewpoint, claim: Claim, claims: Sequence[Claim], processes: Sequence[OwnedProcess]) -> Iterator[Path]:

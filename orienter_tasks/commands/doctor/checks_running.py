@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.docker.engine import shared
+from orienter_tasks.commands.cleanup.kinds import KINDS
 from orienter_tasks.commands.cleanup.plan import make
 from orienter_tasks.commands.cleanup.scope import Scope
 from orienter_tasks.commands.cleanup.snapshot import Viewpoint, read
@@ -89,7 +90,7 @@ def throwaways(ctx: InstanceContext) -> Iterator[Check]:
 
 def checkouts_and_orphans(ctx: InstanceContext) -> Iterator[Check]:
     """Compare the claims with the checkouts, and both with what there is; read once for all of them."""
-    reality = read(Viewpoint(ctx.settings.project, ctx.claims, ctx.root, shared()), Scope("weekly"))
+    reality = read(Viewpoint(ctx.settings.project, ctx.claims, ctx.root, shared(), KINDS), Scope("weekly"))
     yield from collect("claims", lambda: checkouts(ctx, reality))
     yield from orphans(reality)
 
@@ -118,7 +119,7 @@ def orphans(reality: Snapshot) -> Iterator[Check]:
 def _going(reality: Snapshot, name: ScopeName) -> list[Resource]:
     """What a clean-up would remove, but for what is only written down or empty without the rest."""
     things = [decision.resource for decision in make(Scope(name), reality).goes]
-    return [thing for thing in things if thing.kind not in ("log", "record", "claim", "directory")]
+    return [thing for thing in things if thing.kind.name not in ("log", "record", "claim", "directory")]
 
 
 def _listed(things: Sequence[Resource]) -> str:

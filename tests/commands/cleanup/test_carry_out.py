@@ -138,9 +138,9 @@ def test_a_volume_in_use_stays_and_keeps_the_claim(world: World, claims: Claims,
     lab.container(f"{PROJECT}-debugging", {}, volume=volume)
     outcome = Cleaner(world, claims, lab).clean(Scope("weekly"))
     [(resource, error)] = outcome.failed
-    assert (resource.kind, resource.name) == ("volume", volume)
+    assert (resource.kind.name, resource.name) == ("volume", volume)
     assert f"in use by {PROJECT}-debugging" in str(error)
-    assert [resource.kind for resource, _ in outcome.skipped] == ["claim"]
+    assert [resource.kind.name for resource, _ in outcome.skipped] == ["claim"]
     assert ours(lab, 1) == ["volume"]
     assert f"{PROJECT}-debugging" in lab.there("container")
     assert [claim.id for claim in claims.read()] == [1]
@@ -151,7 +151,7 @@ def test_a_network_in_use_by_a_stranger_stays(world: World, claims: Claims, lab:
     lab.container(f"{PROJECT}-debugging", {}, network=f"{PROJECT}-network-1")
     outcome = Cleaner(world, claims, lab).clean(Scope("daily"))
     [(resource, error)] = outcome.failed
-    assert resource.kind == "network"
+    assert resource.kind.name == "network"
     assert f"in use by {PROJECT}-debugging" in str(error)
     assert ours(lab, 1) == ["network", "volume"]
 
@@ -180,7 +180,7 @@ def test_what_another_has_made_under_the_same_name_since_is_left_alone(
     lab.engine.api.remove_volume(volume)
     lab.volume(volume, {})
     outcome = cleaner.act(plan, reality)
-    assert ("volume", "another has taken its name") in [(resource.kind, why) for resource, why in outcome.skipped]
+    assert ("volume", "another has taken its name") in [(resource.kind.name, why) for resource, why in outcome.skipped]
     assert volume in lab.there("volume")
 
 
@@ -329,8 +329,8 @@ def test_something_that_cannot_be_removed_is_reported(
 
     monkeypatch.setattr(shutil, "rmtree", refuse)
     outcome = Cleaner(world, claims, memory).clean(Scope("instance", 1))
-    assert {resource.kind for resource, _ in outcome.failed} == {"directory"}
-    assert [resource.kind for resource, _ in outcome.skipped if resource.kind == "claim"] == ["claim"]
+    assert {resource.kind.name for resource, _ in outcome.failed} == {"directory"}
+    assert [resource.kind.name for resource, _ in outcome.skipped if resource.kind.name == "claim"] == ["claim"]
     assert len(claims.read()) == 1
 
 

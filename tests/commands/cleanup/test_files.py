@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orienter_tasks.commands.cleanup import files
-from orienter_tasks.commands.cleanup.files import ChangedError
+from orienter_tasks.commands.cleanup.execute import ChangedError
 from orienter_tasks.errors import CheckError
 from orienter_tasks.machine.directories import LINKED
 from orienter_tasks.processes.record import start_mark

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import msgspec
 import pytest
 
-from orienter_tasks.commands.cleanup.model import Holder, Kind, Resource, Root, Snapshot
+from orienter_tasks.commands.cleanup.kinds import KINDS
+from orienter_tasks.commands.cleanup.model import Holder, Resource, Root, Snapshot
 from orienter_tasks.commands.cleanup.plan import CleanupPlan, make
 from orienter_tasks.commands.cleanup.render import as_text
 from orienter_tasks.commands.cleanup.scope import Scope, of_instance
@@ -13,6 +17,7 @@ from orienter_tasks.errors import ConfigError
 from orienter_tasks.identity.checkouts import Checkout, CheckoutState
 from orienter_tasks.identity.claims import Claim
 
+NAMED = {kind.name: kind for kind in KINDS}
 NOW = 1_000_000_000.0
 WHY = {state: state.value for state in CheckoutState} | {CheckoutState.HERE: "its checkout exists"}
 
@@ -33,9 +38,9 @@ def claim(number: int, **changes: object) -> Claim:
     return msgspec.structs.replace(made, **changes)
 
 
-def resource(kind: Kind, number: int, root: str = "", **facts: object) -> Resource:
+def resource(kind: str, number: int, root: str = "", **facts: Any) -> Resource:
     name, root = f"{kind}-{number}", root or f"/trees/{number}"
-    return Resource(kind, name, f"{kind}:{number}", "orienter", number, root, **facts)  # type: ignore[arg-type]
+    return Resource(NAMED[kind], name, f"{kind}:{number}", "orienter", number, root, **facts)
 
 
 def everything(number: int) -> list[Resource]:
@@ -53,7 +58,7 @@ def reality(*holders: tuple[Claim, CheckoutState], resources: list[Resource], **
     return Snapshot(
         project="orienter",
         holders=[Holder(one, Checkout(state, WHY[state])) for one, state in holders],
-        resources=resources,
+        resources=[*resources, *(resource("claim", one.id, one.root) for one, _ in holders)],
         taken_at=NOW,
         **facts,  # type: ignore[arg-type]
     )
@@ -61,6 +66,38 @@ def reality(*holders: tuple[Claim, CheckoutState], resources: list[Resource], **
 
 def going(plan: CleanupPlan) -> list[str]:
     return [f"{d.resource.kind} {d.resource.instance}" for d in plan.goes]
+
+
+ALL, DAILY, WEEKLY = {"orphans", "daily", "weekly"}, {"daily", "weekly"}, {"weekly"}
+GOES: dict[str, tuple[set[str], set[str]]] = {
+    # of a checkout that is gone, and of one that exists
+    "process": (ALL, set()),
+    "container": (ALL, set()),
+    "network": (ALL, WEEKLY),
+    "volume": (WEEKLY, set()),
+    "record": (DAILY, DAILY),
+    "log": ({"logs", "weekly"}, {"logs", "weekly"}),
+    "directory": (WEEKLY, set()),
+    "claim": (WEEKLY, set()),
+}
+"""The clean-ups that take a kind, where nothing else is there; those of a name take all."""
+
+
+@pytest.mark.parametrize("state", CheckoutState)
+@pytest.mark.parametrize("name", ["orphans", "logs", "daily", "weekly", "instance", "all"])
+@pytest.mark.parametrize("kind", GOES)
+def test_what_goes_by_kind_and_checkout(kind: str, name: str, state: CheckoutState) -> None:
+    gone, here = GOES[kind]
+    takes = {CheckoutState.GONE: gone, CheckoutState.HERE: here}.get(state, set())
+    old = resource(kind, 1, component="data", written_at=NOW - 8 * 86400)
+    found = replace(reality((claim(1), state), resources=[]), resources=[old])
+    plan = make(Scope(name, 1 if name == "instance" else None), found)  # type: ignore[arg-type]
+    assert [decision.goes for decision in plan.decisions] == [name in (*takes, "instance", "all")]
+    assert plan.decisions[0].reason
+
+
+def test_every_kind_is_in_that_table() -> None:
+    assert list(GOES) == [kind.name for kind in sorted(KINDS, key=lambda kind: kind.order)]
 
 
 @pytest.mark.parametrize(
@@ -78,8 +115,8 @@ def test_of_a_gone_checkout(name: str, kinds: list[str]) -> None:
     )
     plan = make(Scope(name), seen)  # type: ignore[arg-type]
     assert going(plan) == [f"{kind} 1" for kind in kinds]
-    stays = {(d.resource.kind, d.resource.instance) for d in plan.stays}
-    assert stays >= {(one.kind, 2) for one in everything(2) if one.kind != "directory" or name != "logs"}
+    stays = {(d.resource.kind.name, d.resource.instance) for d in plan.stays}
+    assert stays >= {(one.kind.name, 2) for one in everything(2) if one.kind.name != "directory" or name != "logs"}
     assert all(decision.reason for decision in plan.decisions)
 
 
@@ -102,7 +139,7 @@ def test_what_is_named_goes_whatever_became_of_its_checkout() -> None:
         plan = make(Scope("instance", 1), seen)
         assert {d.resource.instance for d in plan.decisions} == {1}
         assert plan.stays == []
-        assert [d.resource.kind for d in plan.goes][-1] == "claim"
+        assert [d.resource.kind.name for d in plan.goes][-1] == "claim"
         assert any("running" in note for note in plan.notes)
 
 
@@ -127,7 +164,7 @@ def test_what_cannot_be_seen_keeps_claim_and_directories() -> None:
 def test_a_claim_outlives_what_stays_of_it() -> None:
     resources = [*everything(1), resource("process", 1, blocker="this very command was started by it")]
     plan = make(Scope("instance", 1), reality((claim(1), CheckoutState.HERE), resources=resources))
-    assert {d.resource.kind for d in plan.stays} == {"process", "directory", "claim"}
+    assert {d.resource.kind.name for d in plan.stays} == {"process", "directory", "claim"}
 
 
 def test_a_linked_log_directory_does_not_keep_the_claim_but_linked_data_does() -> None:
@@ -202,11 +239,11 @@ def test_a_claim_holds_what_is_of_its_project_id_and_roots() -> None:
     assert holder.holds(resource("volume", 1, root="/old"))
     assert not holder.holds(resource("volume", 11, root="/trees/1"))
     assert not holder.holds(resource("volume", 1, root="/trees/1/sub"))
-    assert not holder.holds(Resource("volume", "v", "v", "orienter-2", 1, "/trees/1"))
+    assert not holder.holds(Resource(NAMED["volume"], "v", "v", "orienter-2", 1, "/trees/1"))
 
 
 def test_another_projects_things_are_not_even_mentioned() -> None:
-    seen = reality(resources=[Resource("volume", "v", "v", "orienter-2", 1, "/trees/1")])
+    seen = reality(resources=[Resource(NAMED["volume"], "v", "v", "orienter-2", 1, "/trees/1")])
     for scope in (Scope("all"), Scope("weekly"), Scope("instance", 1)):
         assert make(scope, seen).decisions == []
 

@@ -105,7 +105,7 @@ def clean(
 
 
 def going(plan: CleanupPlan) -> set[int]:
-    return {int(d.resource.key.split(":")[0]) for d in plan.goes if d.resource.kind == "process"}
+    return {int(d.resource.key.split(":")[0]) for d in plan.goes if d.resource.kind.name == "process"}
 
 
 def ended(children: Sequence[subprocess.Popen[str]]) -> list[bool]:
@@ -195,7 +195,7 @@ def test_the_command_spares_those_that_started_it(
     assert going(plan) == set()
     assert not outcome.failed
     assert ended([agent]) == [False]
-    stays = {(d.resource.kind, d.reason) for d in plan.stays}
+    stays = {(d.resource.kind.name, d.reason) for d in plan.stays}
     assert ("process", processes.ANCESTOR) in stays
     assert [claim.id for claim in claims.read()] == [1]
 

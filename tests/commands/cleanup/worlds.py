@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from orienter_tasks.commands.cleanup.kinds import KINDS
 from orienter_tasks.commands.cleanup.snapshot import Viewpoint
 from orienter_tasks.identity.allocation import MARKER
 from orienter_tasks.identity.claims import Claim, new_token
@@ -159,7 +160,7 @@ def claim_of(
 
 def view_of(world: World, claims: Claims, engine: Engine) -> Viewpoint:
     """Look at a world from its main checkout."""
-    return Viewpoint(world.project, claims, world.main, engine)
+    return Viewpoint(world.project, claims, world.main, engine, KINDS)
 
 
 def dead_record(claim: Claim, component: str = "api", **changes: object) -> bytes:

@@ -67,7 +67,7 @@ def test_its_answer_for_machines(host: OwnHost) -> None:
 def test_a_pipe_is_not_asked(host: OwnHost) -> None:
     for more in ([], ["--json"]):
         answer = host.main.inv("doctor", "--fix", *more, code=2)
-        assert "--fix would: make .env, as inv env.init does → add --yes" in answer.err
+        assert "--fix would: make .env, as inv env.init does\nhint: add --yes" in answer.err
         assert answer.out == ""
     assert not (host.main.path / ".env").exists()
 

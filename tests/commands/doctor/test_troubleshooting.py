@@ -62,7 +62,7 @@ class TestPortConflicts:
         answer = own_host.main.inv("dev", "--detach", code=4)
         assert f"port {OWN_PORTS['postgres']} is taken" in answer.err
         assert f"pid {stranger.pid} (" in answer.err  # whom, and
-        assert "→ end the holder, or use another id: AI_INSTANCE_ID=N inv dev" in answer.err  # what to do
+        assert "hint: end the holder, or use another id: AI_INSTANCE_ID=N inv dev" in answer.err  # what to do
         stranger.kill()
         stranger.wait()
         own_host.main.inv("infra.up")
@@ -96,7 +96,7 @@ class TestDatabaseConnection:
         own_host.main.inv("env.init")
         answer = own_host.main.inv("services.start", "-s", "dashboard", code=3)
         assert "postgres" in answer.err
-        assert "→ start it with: inv infra.up" in answer.err
+        assert "hint: start it with: inv infra.up" in answer.err
         own_host.main.inv("infra.up")
         own_host.main.inv("services.start", "-s", "dashboard")
 
@@ -136,7 +136,7 @@ class TestIsolation:
         other.inv("services.start", "-s", "frontend")
         answer = main.inv("infra.verify", code=1)
         assert "POSTGRES_DB=whatsapp_bot_0" in answer.err
-        remedy = answer.err.partition("→ ")[2].strip()
+        remedy = answer.err.partition("hint: ")[2].strip()
         assert remedy == f"cd {other.path} && inv dev.restart -s frontend"
         own_host.configure(other, services={"frontend": {**demo("frontend"), "env": {}}})
         path, _, command = remedy.removeprefix("cd ").partition(" && inv ")
@@ -181,7 +181,7 @@ class TestDetection:
         number, root = exported["AI_INSTANCE_ID"], exported["AI_INSTANCE_ROOT"]
         answer = other.inv("env.show", code=4, AI_INSTANCE_ID=number, AI_INSTANCE_ROOT=root)
         assert f"was exported for {main.path}, but this checkout is {other.path}" in answer.err
-        assert "→ run: unset AI_INSTANCE_ID AI_INSTANCE_ROOT" in answer.err
+        assert "hint: run: unset AI_INSTANCE_ID AI_INSTANCE_ROOT" in answer.err
         answer = other.inv("doctor", code=1, AI_INSTANCE_ID=number, AI_INSTANCE_ROOT=root)
         assert "unset AI_INSTANCE_ID AI_INSTANCE_ROOT" in answer.err
         assert other.inv("env.show", "--json").json["id"] == 5

@@ -311,7 +311,7 @@ def test_nothing_runs(tmp_path: Path) -> None:
     host = OwnHost(tmp_path / "home", "embedded")
     answer = host.main.inv("infra.verify", "--json", code=3)
     assert answer.out == ""
-    assert "is running → start one with: inv dev" in answer.err
+    assert "is running\nhint: start one with: inv dev" in answer.err
 
 
 @pytest.mark.docker
