@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from orienter_tasks.backends.docker.placement import Placement
     from orienter_tasks.backends.docker.spec import ContainerSpec
     from orienter_tasks.backends.embedded.component import NativeComponent
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.errors import OrienterError
+    from orienter_tasks.instance.variables import Variables
     from orienter_tasks.settings.model import Settings
+
+
+@dataclass(frozen=True)
+class ServerContents:
+    """What a server holds, and which server it is.
+
+    Attributes:
+        names: of everything it holds.
+        built_in: those that every such server has.
+        remedy: how to remove another instance's, whose `{name}` and checkout (`{root}`) are filled in.
+        key: names this server as no other can be named; "" where it does not tell.
+        facts: what else it says of itself, by the names in the component's `facts`.
+    """
+
+    names: tuple[str, ...]
+    remedy: str
+    built_in: frozenset[str] = frozenset()
+    key: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 class InfraComponent(Protocol):
@@ -20,6 +41,8 @@ class InfraComponent(Protocol):
 
     Subclass it: a kind that has nothing to say to one of the later questions inherits the answer.
     """
+
+    facts: Sequence[str] = ()
 
     def container(self, config: InstanceConfig, placed: Callable[[], Placement]) -> ContainerSpec:
         """Describe its container; `placed` says where nginx runs, which may have to ask the engine."""
@@ -70,6 +93,23 @@ class InfraComponent(Protocol):
         """
         del config
         return ""
+
+    def contents(self, config: InstanceConfig) -> ServerContents:
+        """Tell what the running server holds; asked only of a component whose entry says what it `holds`.
+
+        Raises:
+            OrienterError: it does not answer.
+        """
+        del config
+        return ServerContents((), "")
+
+    def require_valid(self, variables: Variables) -> None:
+        """Require that its server takes the names in an instance's variables.
+
+        Raises:
+            CheckError: naming the one that it does not take.
+        """
+        del variables
 
     def address(self, config: InstanceConfig) -> tuple[str, str] | None:
         """Return what to call it and where it is, for people."""

@@ -11,7 +11,7 @@ from orienter_tasks.backends.clients.postgres import ensure_database
 from orienter_tasks.backends.embedded.component import NativeComponent
 from orienter_tasks.backends.embedded.server import Launch, Server
 from orienter_tasks.errors import CheckError
-from orienter_tasks.infra.component import InfraComponent
+from orienter_tasks.infra.component import InfraComponent, ServerContents
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.stack.component import NotReadyError
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.spec import ContainerSpec
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.errors import OrienterError
+    from orienter_tasks.instance.variables import Variables
     from orienter_tasks.settings.model import Settings
     from orienter_tasks.stack.component import Note
 
@@ -32,6 +33,11 @@ MAJOR = re.compile(r"initialized by PostgreSQL version (\d+)")
 RETRY_SECONDS = 5.0
 STILL_IN_USE = "pre-existing shared memory block"
 IO_METHODS_SINCE = 18
+LONGEST_NAME = 63  # bytes: NAMEDATALEN - 1
+CONTENTS = """
+SELECT (SELECT system_identifier::text FROM pg_control_system()), pg_postmaster_start_time()::text,
+       current_setting('data_directory'), (SELECT array_agg(datname::text ORDER BY datname) FROM pg_database)
+"""
 
 # fsync=off survives every end of the processes, though not of the machine; synchronous_commit must stay on for that
 TUNING = {
@@ -47,6 +53,8 @@ TUNING = {
 
 class PostgresComponent(InfraComponent):
     """PostgreSQL."""
+
+    facts = ("system_identifier", "postgres_started_at", "data_directory")
 
     def container(self, config: InstanceConfig, placed: Callable[[], Placement]) -> ContainerSpec:
         del placed
@@ -110,6 +118,25 @@ class PostgresComponent(InfraComponent):
         with database(config) as session:
             session.rows("SELECT 1")
         return f"PostgreSQL answers on {config.instance.ports['postgres']}: {config.variables['POSTGRES_DB']}"
+
+    def contents(self, config: InstanceConfig) -> ServerContents:
+        from orienter_tasks.backends.clients.sessions import database
+
+        with database(config) as session:
+            identifier, started, directory, names = session.rows(CONTENTS)[0]
+        return ServerContents(
+            names=tuple(names),
+            remedy="cd {root} && inv env.exec -- psql -c 'DROP DATABASE \"{name}\"'",
+            built_in=frozenset({"postgres", "template0", "template1"}),
+            # directories that were copied from one template have the same identifier
+            key=f"PostgreSQL server, {identifier} started {started}",
+            facts=dict(zip(self.facts, (identifier, started, directory), strict=True)),
+        )
+
+    def require_valid(self, variables: Variables) -> None:
+        if len(variables["POSTGRES_DB"].encode()) > LONGEST_NAME:
+            hint = "shorten POSTGRES_DB in .env"
+            raise CheckError(f"PostgreSQL would cut {variables['POSTGRES_DB']} short", hint=hint)
 
     def address(self, config: InstanceConfig) -> tuple[str, str]:
         where = f"localhost:{config.instance.ports['postgres']}"

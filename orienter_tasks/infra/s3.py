@@ -14,11 +14,11 @@ import os
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.clients.s3 import ensure_bucket
+from orienter_tasks.backends.clients.s3 import ensure_bucket, is_name
 from orienter_tasks.backends.embedded.component import NativeComponent
 from orienter_tasks.backends.embedded.server import Launch, Server
 from orienter_tasks.errors import CheckError, ConfigError
-from orienter_tasks.infra.component import InfraComponent
+from orienter_tasks.infra.component import InfraComponent, ServerContents
 from orienter_tasks.infra.nginx import nginx_launch, worker_user
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.machine.state import private_dir, write_private
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.spec import ContainerSpec
     from orienter_tasks.backends.embedded.programs import StoreKind
     from orienter_tasks.backends.protocol import InstanceConfig, Standing
+    from orienter_tasks.instance.variables import Variables
     from orienter_tasks.settings.model import Settings
     from orienter_tasks.stack.component import Note
 
@@ -147,6 +148,17 @@ class StorageComponent(InfraComponent):
             if bucket not in session.buckets():
                 raise CheckError(f"{words} is not in it", hint="inv infra.up")
         return words
+
+    def contents(self, config: InstanceConfig) -> ServerContents:
+        from orienter_tasks.backends.clients.sessions import store
+
+        with store(config) as session:
+            names = tuple(session.buckets())
+        return ServerContents(names, remedy="look into it at {root}, then remove bucket {name}")
+
+    def require_valid(self, variables: Variables) -> None:
+        if not is_name(variables["S3_BUCKET"]):
+            raise CheckError(f"{variables['S3_BUCKET']} is no bucket name", hint="change S3_BUCKET in .env")
 
     def address(self, config: InstanceConfig) -> tuple[str, str]:
         return "s3", f"localhost:{config.instance.ports['minio_api']}, bucket {config.variables['S3_BUCKET']}"

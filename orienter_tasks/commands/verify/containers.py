@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.backends.docker import labels, survey
 from orienter_tasks.backends.docker.engine import shared
-from orienter_tasks.commands.verify.native import location
+from orienter_tasks.commands.verify.native import location, numbered
 from orienter_tasks.commands.verify.snapshot import DataLocation, Network, Workload
 from orienter_tasks.instance.model import LABEL_COMPONENT
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
 
 HOST_NETWORK = "host"
-CARRIED = ("POSTGRES_DB",)
 
 
 def running(config: InstanceConfig) -> list[dict[str, Any]]:
@@ -67,9 +66,8 @@ def workloads(config: InstanceConfig, containers: Sequence[Mapping[str, Any]]) -
 def _workload(config: InstanceConfig, container: Mapping[str, Any]) -> Workload:
     component = container["Config"]["Labels"].get(LABEL_COMPONENT, "")
     environ = dict(word.partition("=")[::2] for word in container["Config"]["Env"] or ())
-    wrong = tuple(
-        f"{name}={environ[name]}" for name in CARRIED if name in environ and environ[name] != config.variables[name]
-    )
+    carried = {name: environ[name] for name in numbered(config) if name in environ}
+    wrong = tuple(f"{name}={value}" for name, value in carried.items() if value != config.variables[name])
     return Workload(container["Id"], component, f"container {_name(container)}", wrong)
 
 
