@@ -37,9 +37,9 @@ PATIENCE = 60.0
 def starts(host: BenchHost) -> dict[str, float]:
     """Start the stopped main checkout's components one after the other; return each one's seconds until ready."""
     with _begun(host) as ctx:
-        from orienter_tasks.commands.start import bring_nginx_up_to_date
+        from orienter_tasks.commands.nginx import bring_up_to_date
 
-        bring_nginx_up_to_date(ctx)
+        bring_up_to_date(ctx)
         return {part.name: _start(part) for part in _in_order(ctx)}
 
 
@@ -49,9 +49,9 @@ def side_by_side(host: BenchHost) -> float:
     Nothing else is done: no claim, lock, rendering or look at what runs. No start on this machine is much quicker.
     """
     with _begun(host) as ctx:
-        from orienter_tasks.commands.start import bring_nginx_up_to_date
+        from orienter_tasks.commands.nginx import bring_up_to_date
 
-        bring_nginx_up_to_date(ctx)
+        bring_up_to_date(ctx)
         parts = _in_order(ctx)
         started: dict[str, Future[float]] = {}
 
@@ -144,11 +144,11 @@ def _begun(host: BenchHost) -> Iterator[InstanceContext]:
     os.environ.update(host.environ)
     try:
         ctx = InstanceContext(host.main.path, host.settings(), options=RunOptions(quiet=True))
-        ctx.begin()
+        start = ctx.begin()
         try:
             yield ctx
         finally:
-            ctx.finish()
+            start.finish()
     finally:
         os.environ.clear()
         os.environ.update(own)
@@ -156,7 +156,8 @@ def _begun(host: BenchHost) -> Iterator[InstanceContext]:
 
 def _in_order(ctx: InstanceContext) -> Sequence[Component]:
     """Sort the components so that each stands after what it needs."""
-    left = {part.name: part for part in (*ctx.plan.infra, *ctx.plan.hooks, *ctx.plan.services)}
+    plan = ctx.current.plan
+    left = {part.name: part for part in (*plan.infra, *plan.hooks, *plan.services)}
     ordered: list[Component] = []
     while left:
         free = [part for part in left.values() if not set(part.needs) & left.keys()]

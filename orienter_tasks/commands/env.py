@@ -1,47 +1,91 @@
-"""Show an instance's id, names and variables."""
+"""Show, print and use the variables of this instance."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+from orienter_tasks.errors import ConfigError, NotFoundError
 from orienter_tasks.instance.variables import masked
 from orienter_tasks.machine import worktree
 from orienter_tasks.output.tables import Column
 
 if TYPE_CHECKING:
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from collections.abc import Mapping
+
+    from orienter_tasks.lifecycle.context import CurrentInstance, InstanceContext
+
+
+def init(ctx: InstanceContext) -> None:
+    """Make `.env` if there is none."""
+    from orienter_tasks.instance.dotenv import create
+
+    new = create(worktree.read(ctx.root))
+    if new is not None:
+        made = f", with generated {', '.join(new.generated)}" if new.generated else ""
+        ctx.report.note(f".env: {new.source}{made}")
 
 
 def show(ctx: InstanceContext, *, as_json: bool, reveal: bool) -> None:
-    """Show this instance; secrets are masked unless they are to be revealed."""
-    variables, instance = ctx.variables, ctx.instance
-    shown = {name: value if reveal else masked(name, value) for name, value in sorted(variables.values.items())}
-    branch = worktree.branch(instance.root)
+    """Show where this instance's id comes from, its facts and its variables."""
+    source, current = ctx.source_of_id, ctx.current
+    values = sorted(current.config.variables.values.items())
+    shown = {name: value if reveal else masked(name, value) for name, value in values}
     if as_json:
-        ctx.report.json(
-            {
-                "id": instance.id,
-                "source": ctx.identity.source,
-                "project": instance.project,
-                "worktree": instance.worktree,
-                "root": str(instance.root),
-                "branch": branch,
-                "url": instance.url,
-                "backend": ctx.claim.backend,
-                "variables": shown,
-                "origins": dict(variables.origins),
-                "ignored": sorted(variables.ignored),
-            }
-        )
-        return
+        ctx.report.json(_document(current, source, shown))
+    else:
+        _print(ctx, source, shown)
+
+
+def export(ctx: InstanceContext, shell: str) -> None:
+    """Print the variables as commands of a shell, or in another format."""
+    from orienter_tasks.instance.export import FORMATS, render
+    from orienter_tasks.settings.rules import nearest
+
+    known = next((known for known in FORMATS if known == shell), None)
+    if known is None:
+        raise ConfigError(f"--format: {shell!r} is no format", hint=nearest(shell, FORMATS))
+    ctx.report.answer(render(ctx.current.config.variables.values, known))
+
+
+def execute(ctx: InstanceContext, command: list[str]) -> None:
+    """Become a command that has this instance's variables."""
+    if not command:
+        raise ConfigError("there is no command", hint="write it behind two dashes: inv env.exec -- psql")
+    environ = ctx.current.config.variables.over(os.environ)
+    try:
+        os.execvpe(command[0], command, environ)  # noqa: S606 - the user's own command, without a shell
+    except OSError as error:
+        raise NotFoundError(f"{command[0]!r} cannot be run: {error.strerror}") from error
+
+
+def _document(current: CurrentInstance, source: str, shown: Mapping[str, str]) -> dict[str, object]:
+    instance, variables = current.instance, current.config.variables
+    return {
+        "id": instance.id,
+        "source": source,
+        "project": instance.project,
+        "worktree": instance.worktree,
+        "root": str(instance.root),
+        "branch": worktree.branch(instance.root),
+        "url": instance.url,
+        "backend": current.claim.backend,
+        "variables": shown,
+        "origins": dict(variables.origins),
+        "ignored": sorted(variables.ignored),
+    }
+
+
+def _print(ctx: InstanceContext, source: str, shown: Mapping[str, str]) -> None:
+    instance, variables = ctx.current.instance, ctx.current.config.variables
     ctx.report.box(
         f"instance {instance.id}",
         [
             ("page", instance.url),
             ("checkout", str(instance.root)),
-            ("id from", ctx.identity.source),
-            ("branch", branch or "–"),
-            ("backend", ctx.claim.backend or "not started yet"),
+            ("id from", source),
+            ("branch", worktree.branch(instance.root) or "–"),
+            ("backend", ctx.current.claim.backend or "not started yet"),
         ],
     )
     columns: tuple[Column[str], ...] = (

@@ -26,7 +26,8 @@ def logs(
     from orienter_tasks.output.logstream import LogStream
 
     chosen = known_components(ctx, names)
-    everything: list[Component] = [*ctx.plan.infra, *ctx.plan.hooks, *ctx.plan.services]
+    plan = ctx.current.plan
+    everything: list[Component] = [*plan.infra, *plan.hooks, *plan.services]
     components = [part for part in everything if not chosen or part.name in chosen]
     after = time.time() - since if since is not None else None
     stream = LogStream(components, lines=lines, since=after, grep=grep)
@@ -43,7 +44,8 @@ def attach(ctx: InstanceContext) -> None:
     """Follow the logs until Ctrl-C or a failure, then stop the instance."""
     from orienter_tasks.commands.attach import Attachment
 
-    attachment = Attachment(ctx.config, ctx.backend, ctx.plan.services, ctx.report.warn)
+    current = ctx.current
+    attachment = Attachment(current.config, current.backend, current.plan.services, ctx.report.warn)
     ctx.report.note("following the logs; Ctrl-C stops this instance")
     _follow(ctx, attachment)
 
@@ -52,9 +54,9 @@ def _follow(ctx: InstanceContext, attachment: Attachment) -> None:
     try:
         attachment.run()
     except BaseException as error:
-        ctx.end()
+        ctx.start.end()
         if isinstance(error, KeyboardInterrupt):
             raise InterruptError("stopped by Ctrl-C", expected=True) from None
         raise
-    ctx.follows = False
-    ctx.report.note(f"{ctx.instance} was stopped by another command")
+    ctx.start.foreground = False
+    ctx.report.note(f"{ctx.current.instance} was stopped by another command")

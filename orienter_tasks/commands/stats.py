@@ -68,11 +68,11 @@ def show(ctx: InstanceContext, *, as_json: bool) -> None:
     Raises:
         NotFoundError: nothing of it runs.
     """
-    meter = Meter(ctx.instance, lambda: _containers(ctx))
+    meter = Meter(ctx.current.instance, lambda: _containers(ctx))
     try:
         first = meter.read()
         if not first:
-            raise NotFoundError(f"{ctx.instance} is not running", hint="start it with: inv dev")
+            raise NotFoundError(f"{ctx.current.instance} is not running", hint="start it with: inv dev")
         if fancy(sys.stdout) and not as_json:
             readings = live.every(INTERVAL, meter.read, first=first)
             live.follow(ctx.report, (_drawn(ctx, usages) for usages in readings))
@@ -82,31 +82,31 @@ def show(ctx: InstanceContext, *, as_json: bool) -> None:
     finally:
         meter.close()
     if as_json:
-        ctx.report.json(_document(ctx.instance, usages))
+        ctx.report.json(_document(ctx.current.instance, usages))
     else:
-        ctx.report.table(COLUMNS, _with_sum(usages), title=str(ctx.instance))
+        ctx.report.table(COLUMNS, _with_sum(usages), title=str(ctx.current.instance))
 
 
 def _containers(ctx: InstanceContext) -> dict[str, str]:
     """Return the running containers of this instance: component to id."""
-    if ctx.claim.backend != "docker":
+    if ctx.current.claim.backend != "docker":
         return {}
     from orienter_tasks.backends.docker import survey
     from orienter_tasks.backends.docker.engine import shared
 
-    instance = ctx.instance
+    instance = ctx.current.instance
     try:
         found = survey.containers(shared(), project=instance.project, instance=str(instance.id))
     except BackendError as error:
         ctx.report.warn(f"not seen: {error.line()}")
         return {}
-    return {one.component: one.id for one in found if one.running and one.root in ctx.claim.roots}
+    return {one.component: one.id for one in found if one.running and one.root in ctx.current.claim.roots}
 
 
 def _drawn(ctx: InstanceContext, usages: Sequence[Usage]) -> Table:
     width = ctx.report.console(sys.stdout).width
     table = tables.drawn(COLUMNS, _with_sum(usages), width)
-    table.title, table.title_justify = f"{ctx.instance}  Ctrl-C ends", "left"
+    table.title, table.title_justify = f"{ctx.current.instance}  Ctrl-C ends", "left"
     return table
 
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from orienter_tasks.lifecycle.context import InstanceContext
     from orienter_tasks.observe.parts import Part
 
-NO_CONSOLE = "no console"
-
 
 @dataclass(frozen=True)
 class Row:
@@ -42,7 +40,7 @@ COLUMNS: tuple[Column[Row], ...] = (
 
 def status(ctx: InstanceContext, names: Sequence[str], *, as_json: bool) -> bool:
     """Show the components of this instance; say whether all that should run does."""
-    taken = inventory.take([ctx.claim], with_listeners=True)
+    taken = inventory.take([ctx.current.claim], with_listeners=True)
     found = taken.instances[0]
     for unseen in taken.unseen:
         ctx.report.warn(f"not seen: {unseen}")
@@ -53,7 +51,7 @@ def status(ctx: InstanceContext, names: Sequence[str], *, as_json: bool) -> bool
         ]
         ctx.report.json({**document, "unseen": list(taken.unseen)})
         return found.state == "running"
-    title = f"{ctx.instance}  {found.state}  {ctx.instance.url}"
+    title = f"{ctx.current.instance}  {found.state}  {ctx.current.instance.url}"
     ctx.report.table(COLUMNS, _rows(ctx, found, names), title=title)
     for line in inventory.last_words(found):
         ctx.report.answer(line)
@@ -62,20 +60,20 @@ def status(ctx: InstanceContext, names: Sequence[str], *, as_json: bool) -> bool
 
 def announce(ctx: InstanceContext) -> None:
     """Print where everything is."""
-    instance = ctx.instance
+    instance = ctx.current.instance
     facts = [("page", instance.url)]
     for name, service in ctx.settings.services.items():
-        if service.port and any(name == running.name for running in ctx.plan.services):
+        if service.port and any(name == running.name for running in ctx.current.plan.services):
             facts.append((name, f"http://localhost:{instance.ports[service.port]}"))
-    addresses = (component(name).address(ctx.config) for name in catalog.names())
+    addresses = (component(name).address(ctx.current.config) for name in catalog.names())
     facts += [address for address in addresses if address is not None]
-    facts += [("backend", ctx.claim.backend), ("logs", str(instance.log_dir))]
+    facts += [("backend", ctx.current.claim.backend), ("logs", str(instance.log_dir))]
     ctx.report.box(f"instance {instance.id} · {instance.worktree}", facts)
 
 
 def _rows(ctx: InstanceContext, found: inventory.Found, names: Sequence[str]) -> list[Row]:
     parts = {part.name: part for part in found.parts}
-    skipped = dict(ctx.plan.skipped) if ctx.claim.backend else {}
+    skipped = dict(ctx.current.plan.skipped) if ctx.current.claim.backend else {}
     rows = []
     for name in dict.fromkeys([*catalog.names(), *ctx.settings.services, *parts]):
         if names and name not in names:
@@ -84,18 +82,17 @@ def _rows(ctx: InstanceContext, found: inventory.Found, names: Sequence[str]) ->
         if part is None:
             rows.append(Row(name, "skipped" if name in skipped else "stopped", port, skipped.get(name, "")))
             continue
-        what = f"{part.what}, {NO_CONSOLE}" if part.running and name == "minio" and not _console(ctx) else part.what
-        rows.append(Row(name, part.state, port, what, part))
+        rows.append(Row(name, part.state, port, ", ".join(filter(None, (part.what, _lacks(ctx, part)))), part))
     return rows
 
 
-def _console(ctx: InstanceContext) -> bool:
-    """Whether the S3 store has a web console: the embedded rclone has none."""
-    return not any(NO_CONSOLE in standing.detail for standing in ctx.backend.standings())
+def _lacks(ctx: InstanceContext, part: Part) -> str:
+    native = part.running and part.kind == "process" and part.name in catalog.names()
+    return component(part.name).lacks(ctx.current.config) if native else ""
 
 
 def _port(ctx: InstanceContext, name: str) -> int | None:
     if name in catalog.names():
-        return ctx.instance.ports[catalog.entry_of(name).port]
+        return ctx.current.instance.ports[catalog.entry_of(name).port]
     service = ctx.settings.services.get(name)
-    return ctx.instance.ports[service.port] if service is not None and service.port else None
+    return ctx.current.instance.ports[service.port] if service is not None and service.port else None

@@ -17,16 +17,15 @@ if TYPE_CHECKING:
 
 def stop_services(ctx: InstanceContext, names: Sequence[str]) -> None:
     """Stop the named services, or all."""
-    from orienter_tasks.lifecycle import stop as shutdown
+    from orienter_tasks.lifecycle import stop as lifecycle
 
     wanted = known_services(ctx, names)
-    stopped = []
+    instance, stopped = ctx.current.instance, []
     if _anything_runs(ctx):
-        ctx.lock_for_stopping()
-        stopped = shutdown.stop_services(ctx.instance, wanted, ctx.grace, ctx.progress().show)
-        ctx.finish()
+        with ctx.start.stopping() as start:
+            stopped = lifecycle.stop_services(instance, wanted, ctx.grace, start.show)
     if not stopped:
-        ctx.report.note(f"{ctx.instance}: no such service was running")
+        ctx.report.note(f"{instance}: no such service was running")
 
 
 def stop_this(ctx: InstanceContext, *, volumes: bool = False, yes: bool = False, services: bool = True) -> None:
@@ -36,25 +35,23 @@ def stop_this(ctx: InstanceContext, *, volumes: bool = False, yes: bool = False,
         ConflictError: when services still run that need the infrastructure, and only that was to stop.
         ConfigError: when data was to go, and nobody can be asked or the answer is no.
     """
-    if not ctx.claim.backend and not _anything_runs(ctx):
-        ctx.report.note(f"{ctx.instance} is not running")
+    current = ctx.current
+    instance = current.instance
+    if not current.claim.backend and not _anything_runs(ctx):
+        ctx.report.note(f"{instance} is not running")
         return
     if not services:
         busy = [part.name for part in _services_up(ctx)]
         if busy:
-            raise ConflictError(
-                f"{', '.join(busy)} of {ctx.instance} still run", hint="stop everything with: inv dev.stop"
-            )
-    doomed = list(ctx.backend.holdings(sizes=not yes)) if volumes and ctx.claim.backend else []
+            raise ConflictError(f"{', '.join(busy)} of {instance} still run", hint="stop everything with: inv dev.stop")
+    doomed = list(current.backend.holdings(sizes=not yes)) if volumes and current.claim.backend else []
     if doomed and not yes:
         _ask(ctx, doomed)
-    ctx.lock_for_stopping()
-    ctx.progress()
-    ran = ctx.stop()
-    removed = ctx.backend.remove_data() if doomed else []
-    ctx.finish()
-    ctx.touch()
-    ctx.report.note(f"{ctx.instance} is stopped" if ran else f"{ctx.instance} was not running")
+    with ctx.start.stopping() as start:
+        ran = start.stop()
+        removed = current.backend.remove_data() if doomed else []
+    ctx.claims.mark_used(current.claim.token)
+    ctx.report.note(f"{instance} is stopped" if ran else f"{instance} was not running")
     for name in removed:
         ctx.report.note(f"removed {name}")
 
@@ -86,7 +83,7 @@ def _ask(ctx: InstanceContext, doomed: Sequence[Holding]) -> None:
     from orienter_tasks.observe.inventory import megabytes
 
     sizes = ", ".join(f"{holding.name} ({megabytes(holding.size)})" for holding in doomed)
-    loss = f"this removes the data of {ctx.instance}: {sizes}"
+    loss = f"this removes the data of {ctx.current.instance}: {sizes}"
     if not ctx.report.confirm("remove it?", refusal=loss, before=lambda: ctx.report.warn(loss)):
         raise ConfigError("nothing was stopped or removed")
 
@@ -94,11 +91,11 @@ def _ask(ctx: InstanceContext, doomed: Sequence[Holding]) -> None:
 def _services_up(ctx: InstanceContext) -> list[Part]:
     from orienter_tasks.observe import inventory
 
-    found = inventory.take([ctx.claim], with_memory=False).instances[0]
+    found = inventory.take([ctx.current.claim], with_memory=False).instances[0]
     return [part for part in found.services if part.running]
 
 
 def _anything_runs(ctx: InstanceContext) -> bool:
     from orienter_tasks.processes import census
 
-    return bool(census.take().names(ctx.instance))
+    return bool(census.take().names(ctx.current.instance))

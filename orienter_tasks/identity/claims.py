@@ -137,6 +137,15 @@ class Claims:
                     return claims[index]
         return None
 
+    def mark_used(self, token: str) -> None:
+        """Note that an instance was started, stopped or changed just now."""
+        self.update(token, used_at=time.time())
+
+    def record_expected(self, claim: Claim, services: tuple[str, ...]) -> None:
+        """Note which services are to run from now on: tables say how many of them do."""
+        if services != claim.services:
+            self.update(claim.token, services=services)
+
     def release(self, token: str) -> None:
         """Forget a claim."""
         with self.changing() as claims:

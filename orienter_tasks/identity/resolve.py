@@ -1,4 +1,4 @@
-"""Which instance is this checkout: the first of environment, `.env`, claim, linked worktree, main checkout.
+"""Which instance a checkout is: the first of environment, `.env`, claim, linked worktree, main checkout.
 
 The hash of a worktree's name is only a preference. Ids are claimed, so that no two checkouts share one.
 """
@@ -7,36 +7,28 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import ConfigError, ConflictError
-from orienter_tasks.identity import allocation as claiming
+from orienter_tasks.identity import allocation
 from orienter_tasks.identity.claims import held_by_root
+from orienter_tasks.machine import worktree
 
 if TYPE_CHECKING:
-    from orienter_tasks.identity.allocation import Question
+    from collections.abc import Callable
+
+    from orienter_tasks.identity.allocation import IdRequest
     from orienter_tasks.identity.claims import Claim, Claims
 
-
 _ID = re.compile(r"0|[1-9][0-9]{0,3}")
-
-
-@dataclass(frozen=True)
-class Identity:
-    """The answer: the claim that this checkout holds, where its id came from, and what the user should be told."""
-
-    claim: Claim
-    source: str
-    notes: tuple[str, ...] = ()
 
 
 def parse_id(text: str, highest: int, where: str) -> int:
     """Validate an explicit id.
 
     Raises:
-        ConfigError: unless it is an integer in 0 to `highest`, written plainly: what reads `03` as octal, or not at
-            all, would have another instance in mind.
+        ConfigError: unless it is an integer from 0 to `highest`, written plainly: a program that takes `03` for octal,
+            or does not understand it, would use another instance.
     """
     if not _ID.fullmatch(text) or int(text) > highest:
         raise ConfigError(
@@ -45,61 +37,84 @@ def parse_id(text: str, highest: int, where: str) -> int:
     return int(text)
 
 
-def explicit_id(question: Question) -> tuple[int, str] | None:
+def explicit_id(request: IdRequest) -> tuple[int, str] | None:
     """Return the id that the environment or `.env` asks for, and which of the two.
 
     Raises:
         ConflictError: for an id that was exported for another checkout.
     """
-    highest = question.settings.instances.max
-    inherited = question.environ.get("AI_INSTANCE_ID", "")
+    highest = request.settings.instances.max
+    inherited = request.environ.get("AI_INSTANCE_ID", "")
     if inherited:
         number = parse_id(inherited, highest, "AI_INSTANCE_ID in the environment")
-        origin = question.environ.get("AI_INSTANCE_ROOT", "")
-        if origin and os.path.realpath(origin) != str(question.root):
+        origin = request.environ.get("AI_INSTANCE_ROOT", "")
+        if origin and os.path.realpath(origin) != str(request.root):
             raise ConflictError(
-                f"AI_INSTANCE_ID={inherited} was exported for {origin}, but this checkout is {question.root}",
+                f"AI_INSTANCE_ID={inherited} was exported for {origin}, but this checkout is {request.root}",
                 hint="run: unset AI_INSTANCE_ID AI_INSTANCE_ROOT, or use a fresh shell",
             )
         return number, "environment"
-    written = question.dotenv.get("AI_INSTANCE_ID", "")
+    written = request.dotenv.get("AI_INSTANCE_ID", "")
     return (parse_id(written, highest, "AI_INSTANCE_ID in .env"), ".env") if written else None
 
 
-def resolve(question: Question, claims: Claims) -> Identity:
-    """Say which instance a checkout is, claiming its id when it holds none yet.
+def source_of_id(request: IdRequest, book: list[Claim]) -> str:
+    """Say what decides on a checkout's id, as long as nothing has been claimed since `book` was read."""
+    asked = explicit_id(request)
+    if asked is not None:
+        return asked[1]
+    if _held(request, book, None) or allocation.moved_here(request, book, None):
+        return "claim"
+    return "worktree" if allocation.worktree_name(worktree.read(request.root)) is not None else "main checkout"
+
+
+def resolve(request: IdRequest, claims: Claims) -> Claim:
+    """Return a checkout's claim; it claims an id when it has none yet.
 
     Raises:
-        ConfigError: for an id that is none.
+        ConfigError: for an invalid id.
         ConflictError: for an id that is another checkout's, or when all ids are taken.
     """
-    asked = explicit_id(question)
+    asked = explicit_id(request)
     known = claims.read()
-    held = _held(question, known, asked)
-    if held is not None and claiming.refreshed(question, held, known, quiet=True) == held:
-        return Identity(held, asked[1] if asked else "claim", tuple(question.notes))
+    held = _held(request, known, asked)
+    if held is not None and allocation.revalidated(request, held, known) == held:
+        return held
     with claims.changing() as book:
-        held = _held(question, book, asked)
-        if held is not None:
-            claim, source = claiming.refreshed(question, held, book), asked[1] if asked else "claim"
-            book[book.index(held)] = claim
-        else:
-            claim, source = claiming.claim_new(question, book, asked)
+        held = _held(request, book, asked)
+        if held is None:
+            claim = allocation.claim_new(request, book, asked)
             book.append(claim)
-    return Identity(claim, source, tuple(question.notes))
+            return claim
+        claim = allocation.revalidated(request, held, book)
+        allocation.tell_moved(request, held.moved, claim.moved)
+        book[book.index(held)] = claim
+        return claim
 
 
-def settle_backend(question: Question, claims: Claims, claim: Claim, backend: str) -> Claim:
-    """Remember which backend an instance has, and the ports that follow from it; note its use."""
+def acquire(request: IdRequest, claims: Claims, decide: Callable[[Claim], str]) -> Claim:
+    """Return a checkout's claim with a backend, settled before anything is made there.
+
+    Args:
+        request: the checkout.
+        claims: the claims.
+        decide: returns the backend for a claim, or raises. It may have to ask a Docker engine: no lock is held.
+    """
+    claim = resolve(request, claims)
+    backend = decide(claim)
     with claims.changing() as book:
-        settled = claiming.settled(question, claim, book, backend)
-        book[:] = [*(other for other in book if other.token != claim.token), settled]
-    return settled
+        held = next((other for other in book if other.token == claim.token), claim)
+        if held.backend == claim.backend:
+            settled = allocation.with_backend(request, held, book, backend)
+            allocation.tell_moved(request, held.moved, settled.moved)
+            book[:] = [*(other for other in book if other.token != claim.token), settled]
+            return settled
+    return acquire(request, claims, decide)  # another start has settled it in the meantime
 
 
-def _held(question: Question, book: list[Claim], asked: tuple[int, str] | None) -> Claim | None:
-    project = question.settings.project
+def _held(request: IdRequest, book: list[Claim], asked: tuple[int, str] | None) -> Claim | None:
+    project = request.settings.project
     if asked is None:
-        return held_by_root(book, question.root, project)
+        return held_by_root(book, request.root, project)
     mine = [claim for claim in book if claim.project == project and claim.id == asked[0]]
-    return next((claim for claim in mine if claim.root == str(question.root)), None)
+    return next((claim for claim in mine if claim.root == str(request.root)), None)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orienter_tasks.errors import BackendError, ConflictError
-from orienter_tasks.machine.ports import LOOPBACK
+from orienter_tasks.errors import BackendError, ConflictError, OrienterError
+from orienter_tasks.machine import ports
 from orienter_tasks.settings.load import backend_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orienter_tasks.backends.protocol import Backend, InstanceConfig
+    from orienter_tasks.instance.model import Instance
     from orienter_tasks.settings.model import BackendChoice, BackendName, Settings
 
 REMEDIES = "start a Docker engine, or run: pip install 'orienter-tasks[embedded]'"
@@ -62,55 +63,72 @@ def choose(choice: BackendChoice, settings: Settings) -> BackendName:
     raise BackendError("no Docker engine answers and the embedded backend is not installed", hint=REMEDIES)
 
 
-def require(name: BackendName, config: InstanceConfig) -> None:
+def require(name: BackendName, settings: Settings, instance: Instance) -> None:
     """Require that a backend can be used now.
 
     Raises:
         BackendError: saying what to do.
     """
-    if available(name, config.settings):
+    if available(name, settings):
         return
     if name == "docker":
         raise BackendError(
-            f"{config.instance} uses Docker, and no engine answers",
+            f"{instance} uses Docker, and no engine answers",
             hint="start it (systemctl start docker, or Docker Desktop); without one: "
             "pip install 'orienter-tasks[embedded]' and inv dev --backend embedded",
         )
     raise BackendError(
-        f"{config.instance} uses the embedded backend, which is not installed",
-        hint="pip install 'orienter-tasks[embedded]'",
+        f"{instance} uses the embedded backend, which is not installed", hint="pip install 'orienter-tasks[embedded]'"
     )
 
 
-def may_move(current: Backend, target: BackendName, config: InstanceConfig) -> None:
+def may_move(current: Backend, target: BackendName, instance: Instance) -> None:
     """Require that an instance leaves no data behind when it changes its backend.
 
     Raises:
         ConflictError: naming the data.
-        BackendError: where the present backend cannot be asked.
+        BackendError: the present backend cannot be asked.
     """
     holdings = current.holdings()
     running = [standing.component for standing in current.standings() if standing.running]
     if holdings or running:
         kept = ", ".join([holding.name for holding in holdings] or running)
         raise ConflictError(
-            f"{config.instance} has data on the {current.name} backend ({kept}) and is not moved to {target}",
+            f"{instance} has data on the {current.name} backend ({kept}) and is not moved to {target}",
             hint=f"stay with --backend {current.name}, or give that data up with: inv infra.down --volumes",
         )
+
+
+def unbindable(port: int, backend: str, settings: Settings, environ: Mapping[str, str], told: str) -> bool:
+    """Say whether nginx may not bind a port, on a backend or ("") the one that this machine would choose.
+
+    Only the embedded nginx has this user's privileges; Docker's engine has its own.
+    """
+    if ports.may_bind(port):
+        return False
+    if not backend:
+        try:
+            backend = choose(wanted(settings, environ, told), settings)
+        except OrienterError:
+            return False
+    return backend == "embedded"
 
 
 def service_host(name: str, settings: Settings) -> str:
     """Return the address on which services listen: loopback, unless a bridged nginx on Linux could not reach it."""
     if name != "docker" or settings.nginx.network != "bridge":
-        return LOOPBACK
+        return ports.LOOPBACK
     from orienter_tasks.backends.docker import engine, placement
 
-    return placement.service_host(engine.shared(), settings.nginx.network)
+    try:
+        return placement.service_host(engine.shared(), settings.nginx.network)
+    except BackendError:  # a command that only reads needs no engine; a start has just had its answer
+        return ports.LOOPBACK
 
 
-def make(name: BackendName, config: InstanceConfig) -> Backend:
-    """Build the backend of an instance."""
-    if name == "docker":
+def make(name: str, config: InstanceConfig) -> Backend:
+    """Build the backend of an instance; that asks no engine."""
+    if named(name) == "docker":
         from orienter_tasks.infra.docker import DockerBackend
 
         return DockerBackend(config)

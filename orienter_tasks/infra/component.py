@@ -111,6 +111,11 @@ class InfraComponent(Protocol):
         """
         del variables
 
+    def lacks(self, config: InstanceConfig) -> str:
+        """Say in a few words what its native server lacks that its container has; "" for nothing."""
+        del config
+        return ""
+
     def address(self, config: InstanceConfig) -> tuple[str, str] | None:
         """Return what to call it and where it is, for people."""
         del config

@@ -160,6 +160,9 @@ class StorageComponent(InfraComponent):
         if not is_name(variables["S3_BUCKET"]):
             raise CheckError(f"{variables['S3_BUCKET']} is no bucket name", hint="change S3_BUCKET in .env")
 
+    def lacks(self, config: InstanceConfig) -> str:
+        return "no console" if NativeStore(config).kind == "rclone" else ""
+
     def address(self, config: InstanceConfig) -> tuple[str, str]:
         return "s3", f"localhost:{config.instance.ports['minio_api']}, bucket {config.variables['S3_BUCKET']}"
 
@@ -178,11 +181,15 @@ class NativeStore(NativeComponent):
     @property
     def serving(self) -> Sequence[Server]:
         """The server, and the nginx in front of rclone."""
-        kind = written_by(self.directory / "data") or self._kind
-        return self.servers if kind == "rclone" else (self.server,)
+        return self.servers if self.kind == "rclone" else (self.server,)
+
+    @property
+    def kind(self) -> StoreKind:
+        """Which server serves, or would."""
+        return written_by(self.directory / "data") or self._installed
 
     @cached_property
-    def _kind(self) -> StoreKind:
+    def _installed(self) -> StoreKind:
         from orienter_tasks.backends.embedded import programs
 
         return programs.store(self.config.settings).kind

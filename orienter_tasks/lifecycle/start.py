@@ -1,174 +1,226 @@
-"""One start of an instance: lock, look before anything starts, run the graph, and take everything back on failure."""
+"""What one run does to its instance, under the instance's lock: preflight checks, the start, its undo, and the end."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import ConflictError, OrienterError
+from orienter_tasks.identity.allocation import MARKER
 from orienter_tasks.instance.model import component_of_port
-from orienter_tasks.machine import ports
-from orienter_tasks.machine.state import locked, private_dir
+from orienter_tasks.lifecycle.stop import stop_instance
+from orienter_tasks.machine import directories, ports
+from orienter_tasks.machine.signals import run_or_hurry
+from orienter_tasks.machine.state import locked, private_dir, write_private
+from orienter_tasks.output.progress import Progress
 from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import clients, listeners, listening_ports
+from orienter_tasks.processes.record import load_all
 from orienter_tasks.services import lease
-from orienter_tasks.services.hook import HookComponent
-from orienter_tasks.services.service import ServiceComponent, why_skipped
-from orienter_tasks.settings import catalog
 from orienter_tasks.stack.runner import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from orienter_tasks.backends.protocol import Backend, InstanceConfig
-    from orienter_tasks.stack.component import Component, Event
+    from orienter_tasks.output.console import Report
+    from orienter_tasks.stack.component import Event
 
-CLIENT_SECONDS = 3.0  # that a client of somebody may talk from a port of ours before that is a conflict
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The components of an instance.
-
-    Attributes:
-        infra: its servers.
-        hooks: what runs before the services.
-        services: the services that are to run.
-        skipped: the others, with the reason.
-    """
-
-    infra: Sequence[Component]
-    hooks: Sequence[HookComponent]
-    services: Sequence[ServiceComponent]
-    skipped: Sequence[tuple[str, str]]
+CLIENT_SECONDS = 3.0  # how long another program's client may use one of our ports before that is a conflict
+HURRIED_GRACE = 0.2
 
 
-def plan(config: InstanceConfig, backend: Backend, *, without: Sequence[str] = ()) -> Plan:
-    """Build an instance's components from its settings and variables.
+class Start:
+    """A start or a stop of an instance; it may extend over several tasks of a run.
 
     Args:
         config: the instance.
-        backend: its backend.
-        without: services that the user does not want this time.
-    """
-    exported: dict[str, str] = {}
-    waited_for: dict[str, list[str]] = {name: [] for name in config.settings.services}
-    hooks: list[HookComponent] = []
-    for hook in config.settings.hooks.before_services:
-        before = [earlier.name for earlier in hooks[-1:]]
-        hooks.append(HookComponent(config, hook, needs=(*catalog.awaited(), *before), exported=exported))
-        for name in waited_for if hook.services is None else hook.services:
-            waited_for[name] = [hook.name]
-    services, skipped = [], []
-    for name, service in config.settings.services.items():
-        reason = "not wanted" if name in without else why_skipped(service, config.variables.values)
-        if reason:
-            skipped.append((name, reason))
-        else:
-            services.append(ServiceComponent(config, name, service, hooks=waited_for[name], exported=exported))
-    return Plan(backend.components(), hooks, services, skipped)
-
-
-class Startup:
-    """A start in progress.
-
-    Args:
-        config: the instance.
-        backend: its backend.
-        on_event: told of every component's changes, from any thread.
+        backend: its backend; None when it has none yet.
+        report: where to report.
+        grace: seconds before a process is killed that is to stop.
         timeout: seconds for each component to become ready; None: its own.
-        on_wait: told who holds the instance's lock, when it has to be waited for.
     """
 
     def __init__(
         self,
         config: InstanceConfig,
-        backend: Backend,
+        backend: Backend | None,
+        report: Report,
         *,
-        on_event: Callable[[Event], None],
+        grace: float,
         timeout: float | None = None,
-        on_wait: Callable[[str], None] | None = None,
     ) -> None:
         self._config = config
+        self._instance = config.instance
         self._backend = backend
-        self._on_event = on_event
-        self._on_wait = on_wait
-        self._held = ExitStack()
-        self.runner = Runner(on_event, timeout=timeout, whose=str(config.instance))
-        self.finished = False
+        self._report = report
+        self._grace = grace
+        self._held = ExitStack()  # the lock, and the progress that is shown
+        self._progress = Progress(report)
+        self._shown = False
+        self.runner = Runner(self.show, timeout=timeout, whose=str(config.instance))
+        self.locked = False
+        self.foreground = False  # everything runs, and the run only follows it: the end of the run stops it
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether something has begun that must not be left as it is."""
+        return self.locked or self.foreground
+
+    def show(self, event: Event) -> None:
+        """Show what happens to a component; from any thread."""
+        self._progress.show(event)
+
+    def begin(self, token: str, *, fresh: bool) -> None:
+        """Lock the instance and mark DATA_DIR with the claim's token; stop what was started before a move, or `fresh`.
+
+        The marker is how a moved checkout is told from a new one.
+        """
+        self.lock()
+        marker = self._instance.data_dir / MARKER
+        if not marker.exists() or marker.read_text(encoding="utf-8", errors="replace").strip() != token:
+            write_private(marker, token + "\n")
+        root = str(self._instance.root)
+        if any(record.root != root and record.alive() for record in load_all(self._instance)):
+            self._report.warn(f"{self._instance} was moved while it ran: it is started anew")
+            self.stop()
+        if fresh:
+            self.stop()
+            directories.remove(self._instance.data_dir / "nginx")  # rendered anew; data and logs stay
 
     def lock(self) -> None:
-        """Keep other starts and stops of this instance out until `finish` or `abort`."""
-        instance = self._config.instance
-        timeout = self._config.settings.timeouts.lock
-        self._held.enter_context(locked(f"{instance.project}-{instance.id}", timeout=timeout, on_wait=self._on_wait))
+        """Keep other starts and stops of this instance out until `finish`."""
+        if self.locked:
+            return
+        instance, timeout = self._instance, self._config.settings.timeouts.lock
+        self._held.enter_context(locked(f"{instance.project}-{instance.id}", timeout=timeout, on_wait=self._waiting))
+        self.locked = True
         for directory in (instance.data_dir, instance.log_dir, instance.pid_dir):
             private_dir(directory)
 
+    def show_progress(self) -> None:
+        """Show what the components do until `finish`."""
+        if not self._shown:
+            self._shown = True
+            self._held.enter_context(self._progress)
+
+    @contextmanager
+    def stopping(self) -> Iterator[Start]:
+        """Hold the lock and show progress while something is stopped."""
+        self.lock()
+        self.show_progress()
+        try:
+            yield self
+        finally:
+            self.finish()
+
     def check(self, components: Sequence[str]) -> None:
-        """Look before anything starts: names, ports and leases must be free or our own.
+        """Require, before anything starts, that names, ports and leases are free or our own.
 
         Raises:
             ConflictError: naming every holder; nothing was started.
         """
-        instance = self._config.instance
-        foreign = list(self._backend.foreign())
+        foreign = list(self._backend.foreign()) if self._backend is not None else []
         if foreign:
             raise ConflictError(
-                f"{instance} needs names that are taken by what is not its own: {', '.join(foreign)}",
+                f"{self._instance} needs names that are taken by what is not its own: {', '.join(foreign)}",
                 hint="rename or remove them yourself, or use another id: AI_INSTANCE_ID=N",
             )
         for name in components:
             service = self._config.settings.services.get(name)
             if service is not None and service.lease:
-                lease.check(service.lease, instance)
+                lease.check(service.lease, self._instance)
         self._check_ports(components)
 
-    def _check_ports(self, components: Sequence[str]) -> None:
-        instance, settings = self._config.instance, self._config.settings
-        used = {port: name for name, port in instance.ports.items() if component_of_port(settings, name) in components}
-        taken = [port for port in used if not ports.is_free(port)]
-        if not taken:
-            return
-        ours = set(self._backend.ports_held()) | listening_ports(census.take().pids(instance))
-        strange = [port for port in taken if port not in ours]
-        if not strange:
-            return
-        named = {listener.port: listener.description for listener in listeners(strange)} | _containers(strange)
-        strange = [port for port in strange if port in named or not ports.await_free(port, CLIENT_SECONDS)]
-        if not strange:
-            return
-        named = clients(strange) | named
-        lines = [f"  {port} ({used[port]}): {named.get(port, 'holder unknown')}" for port in strange]
-        raise ConflictError(
-            f"{instance} cannot start: {'port' if len(strange) == 1 else 'ports'} "
-            f"{', '.join(map(str, strange))} {'is' if len(strange) == 1 else 'are'} taken",
-            hint="end the holder, or use another id: AI_INSTANCE_ID=N inv dev",
-            details=lines,
-        )
-
     def finish(self) -> None:
-        """Let others in again; what was started stays."""
-        self.finished = True
+        """Let other starts and stops in again; what was started stays."""
+        self.locked = False
         self._held.close()
+        self._progress, self._shown = Progress(self._report), False
 
-    def abort(self, grace: float) -> list[OrienterError]:
-        """Stop again what this start started; return what went wrong with that."""
-        if self.finished:
-            return []
+    def stop(self) -> list[str]:
+        """Stop services and infrastructure of the instance; return the names of what ran."""
+        return self._stop(self._grace)
+
+    def end(self) -> None:
+        """Stop the instance at the end of a run in the foreground; a second Ctrl-C skips the grace period."""
+        self.foreground = False
+
+        def stop() -> None:
+            self.lock()
+            self.show_progress()
+            self.stop()
+
         try:
-            return self.runner.abort(grace)
+            run_or_hurry(stop, lambda: self._stop(HURRIED_GRACE))
         finally:
             self.finish()
+        self._report.note(f"{self._instance} is stopped; its data stays")
+
+    def undo(self) -> None:
+        """Stop what this run started, unless it has finished; a second Ctrl-C skips the grace period."""
+        if self.foreground:
+            try:
+                self.end()
+            except OrienterError as error:
+                self._report.error(error)
+        if not self.locked:
+            return
+        started = [component.name for component in self.runner.started]
+        if started:
+            self._report.note(f"stopping what was started: {', '.join(started)}")
+        try:
+            errors = run_or_hurry(lambda: self.runner.abort(self._grace), lambda: self.runner.abort(HURRIED_GRACE))
+        finally:
+            self.finish()
+        for failure in errors:
+            self._report.error(failure)
+
+    def _stop(self, grace: float) -> list[str]:
+        return stop_instance(self._instance, self._backend, grace, self.show)
+
+    def _waiting(self, holder: str) -> None:
+        self._report.warn(f"waiting for {holder}")
+
+    def _check_ports(self, components: Sequence[str]) -> None:
+        settings = self._config.settings
+        held = {
+            port: name
+            for name, port in self._instance.ports.items()
+            if component_of_port(settings, name) in components and not ports.is_free(port)
+        }
+        others = held.keys() - self._own_ports() if held else ()
+        explained = {port: _explain(port) for port in held if port in others}
+        taken = {port: holder for port, holder in explained.items() if holder}
+        if taken:
+            raise ConflictError(
+                f"{self._instance} cannot start: {'port' if len(taken) == 1 else 'ports'} "
+                f"{', '.join(map(str, taken))} {'is' if len(taken) == 1 else 'are'} taken",
+                hint="end the holder, or use another id: AI_INSTANCE_ID=N inv dev",
+                details=[f"  {port} ({held[port]}): {holder}" for port, holder in taken.items()],
+            )
+
+    def _own_ports(self) -> set[int]:
+        servers = self._backend.ports_held() if self._backend is not None else ()
+        return {*servers} | listening_ports(census.take().pids(self._instance))
 
 
-def _containers(strange: Sequence[int]) -> dict[int, str]:
-    """Name the containers that publish ports: what listens for them is only Docker's own proxy."""
+def _explain(port: int) -> str:
+    """Say who holds a port; "" for another program's client that has left it."""
+    container = _publisher(port)
+    if container:
+        return container
+    listening = [listener.description for listener in listeners([port])]
+    if listening:
+        return listening[-1]
+    return "" if ports.await_free(port, CLIENT_SECONDS) else clients([port]).get(port, "holder unknown")
+
+
+def _publisher(port: int) -> str:
+    """Name the container that publishes a port: what listens there is only Docker's own proxy."""
     from orienter_tasks.backends.docker import engine, survey
 
     try:
-        found = {port: survey.publisher(engine.shared(), port) for port in strange} if engine.answers() else {}
+        return survey.publisher(engine.shared(), port) if engine.answers() else ""
     except OrienterError:
-        return {}
-    return {port: holder for port, holder in found.items() if holder}
+        return ""

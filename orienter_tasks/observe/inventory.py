@@ -143,7 +143,7 @@ def _state(claim: Claim, parts: Sequence[Part], *, strange: bool) -> str:
     running = {part.name for part in parts if part.running}
     if not running:
         return "stopped"
-    return "running" if running >= set(catalog.names()) and all(part.running for part in parts) else "partial"
+    return "running" if running >= set(of_claim(claim).infra) and all(part.running for part in parts) else "partial"
 
 
 def as_document(found: Found) -> dict[str, object]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.tasks import infra
 from orienter_tasks.tasks.env import JSON_HELP, init
-from orienter_tasks.tasks.task import call, count, seconds, task, told
+from orienter_tasks.tasks.task import call, count, given, seconds, task
 
 if TYPE_CHECKING:
     from orienter_tasks.lifecycle.context import InstanceContext
@@ -46,21 +46,10 @@ def attach(ctx: InstanceContext) -> None:
         "quiet": "Print the answer and errors only.",
     },
 )
-def start(
-    ctx: InstanceContext,
-    enable_whatsapp: bool = False,
-    no_whatsapp: bool = False,
-    no_slack: bool = False,
-    fresh: bool = False,
-    detach: bool = False,
-    timeout: str = "",
-    backend: str = "",
-    quiet: bool = False,
-) -> None:
+def start(ctx: InstanceContext) -> None:
     """Start this checkout's stack: PostgreSQL, S3, nginx and the services; then follow the logs."""
     from orienter_tasks.commands.start import start_all
 
-    del enable_whatsapp, no_whatsapp, no_slack, fresh, detach, timeout, backend, quiet  # in ctx.options since parsing
     start_all(ctx)
 
 
@@ -72,18 +61,10 @@ def start(
         "yes": "Do not ask.",
     }
 )
-def stop(
-    ctx: InstanceContext,
-    all: bool = False,
-    force: bool = False,
-    volumes: bool = False,
-    yes: bool = False,
-) -> None:
+def stop(ctx: InstanceContext, all: bool = False, volumes: bool = False, yes: bool = False) -> None:
     """Stop this instance: services first, then the infrastructure. Data stays."""
     from orienter_tasks.commands.stop import stop_every, stop_this
 
-    if force:
-        ctx.hurry(1.0)
     if all:
         stop_every(ctx, volumes=volumes)
     else:
@@ -113,11 +94,10 @@ def logs(
     """Show the logs of services and servers, merged."""
     from orienter_tasks.commands.logs import logs as show_logs
 
-    del follow  # told() knows whether it was given at all
     show_logs(
         ctx,
         service,
-        follow=told("follow"),
+        follow=follow if given("follow") else None,
         lines=count(lines, "--lines"),
         since=seconds(since, "--since"),
         grep=grep,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.tasks.env import JSON_HELP, init
-from orienter_tasks.tasks.task import count, seconds, task, told
+from orienter_tasks.tasks.task import count, given, seconds, task
 
 if TYPE_CHECKING:
     from orienter_tasks.lifecycle.context import InstanceContext
@@ -29,13 +29,12 @@ LOG_HELP = {
         "quiet": "Print errors only.",
     },
 )
-def up(ctx: InstanceContext, wait: bool = True, backend: str = "", timeout: str = "", quiet: bool = False) -> None:
+def up(ctx: InstanceContext, wait: bool = True) -> None:
     """Start PostgreSQL, the S3 store and nginx."""
     from orienter_tasks.commands.start import await_infra, start_infra
 
-    del backend, timeout, quiet  # known to the whole run as soon as they are parsed
     start_infra(ctx)
-    if wait or told("wait") is not None:  # else this is a step of `inv dev`, which waits for everything at once
+    if wait or given("wait"):  # else this is a step of `inv dev`, which waits for everything at once
         await_infra(ctx, ready=wait)
 
 
@@ -81,11 +80,10 @@ def logs(
     for name in names:
         if name not in catalog.names():
             raise ConfigError(f"-s {name}: no such server", hint=f"known: {', '.join(catalog.names())}")
-    del follow  # told() knows whether it was given at all
     show_logs(
         ctx,
         names,
-        follow=told("follow"),
+        follow=follow if given("follow") else None,
         lines=count(lines, "--lines"),
         since=seconds(since, "--since"),
         grep=grep,
@@ -101,7 +99,7 @@ def compose(ctx: InstanceContext, output: str = "") -> None:
 
     network = ctx.settings.nginx.network
     placed = placement.of(engine.shared(), network) if engine.answers() else placement.likely(network)
-    rendered = render(ctx.config, placed)
+    rendered = render(ctx.current.config, placed)
     if not output:
         ctx.report.answer(rendered.content.rstrip("\n"))
         return

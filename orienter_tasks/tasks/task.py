@@ -1,7 +1,8 @@
-"""Our kind of Invoke task: its body gets the InstanceContext, and a foreseeable fault ends in one line and a code."""
+"""Our kind of Invoke task: its body gets the InstanceContext, and an expected error ends in one line and a code."""
 
 from __future__ import annotations
 
+from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from invoke.exceptions import Exit
@@ -12,7 +13,7 @@ from orienter_tasks.errors import ConfigError, InterruptError, OrienterError
 from orienter_tasks.machine.signals import SignalHandler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from invoke.context import Context
 
@@ -22,39 +23,53 @@ if TYPE_CHECKING:
 Body = TypeVar("Body", bound="Callable[..., None]")
 
 SHORT_FLAGS = {"service": ("s",)}  # chosen, where Invoke's own would shift with every new argument
+RUN_FLAGS: Mapping[str, str | bool] = {
+    **dict.fromkeys(("backend", "timeout"), ""),
+    **dict.fromkeys(("quiet", "fresh", "detach", "force", "enable_whatsapp", "no_whatsapp", "no_slack"), False),
+}
+"""What RunOptions are made of: flags for the whole run, also for the tasks before and after the one that has them."""
 
-_told: dict[str, Any] = {}
+_given: dict[str, Any] = {}
 _contexts: dict[int, InstanceContext] = {}
 
 
 def _undo(error: InterruptError) -> None:
-    """Take back what the run has begun: a signal came between two tasks, or within one that is not ours."""
+    """Undo what the run has begun: a signal came between two tasks, or within one that is not ours."""
     for context in _contexts.values():
-        context.abort()
+        context.undo()
         raise _exit(context.report, error)
 
 
 _signals = SignalHandler(lambda: any(context.unfinished for context in _contexts.values()), _undo)
 
 
-class _Told(Argument):
-    """An argument whose value is known to the whole run as soon as it is parsed: pre-tasks run before their task."""
+class EarlyArgument(Argument):
+    """An argument whose value the whole run knows once it is parsed: pre-tasks run before their task, without it."""
 
     def set_value(self, value: Any, cast: bool = True) -> None:
         super().set_value(value, cast)
-        _told[str(self.attr_name or self.name).replace("-", "_")] = self.value
+        _given[str(self.attr_name or self.name).replace("-", "_")] = self.value
 
 
 class OrienterTask(Task[Any]):
-    """A task whose body takes an InstanceContext."""
+    """A task whose body takes an InstanceContext, and no flag of the whole run: those that its help names it has."""
+
+    def argspec(self, body: Callable[..., Any]) -> Signature:
+        """Return the signature of the body, with the flags of the whole run added."""
+        own = super().argspec(body)
+        named = [name.replace("-", "_") for name in self.help]
+        flags = [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=RUN_FLAGS[name]) for name in named if name in RUN_FLAGS
+        ]
+        return own.replace(parameters=[*own.parameters.values(), *flags])
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
-        """Return the arguments, each of a kind that tells the run what it was given."""
+        """Return the arguments, of a kind whose values are known early."""
         texts = dict(self.help)  # Invoke takes each text out as it uses it; a second listing would have none
         given = super().get_arguments(ignore_unknown_help)
         self.help = texts
         return [
-            _Told(
+            EarlyArgument(
                 names=(*argument.names, *SHORT_FLAGS.get(str(argument.name), ())),
                 kind=argument.kind,
                 default=argument.default,
@@ -68,7 +83,8 @@ class OrienterTask(Task[Any]):
         ]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the body; undo an unfinished start and exit politely when it fails."""
+        """Run the body; when it fails, undo an unfinished start and exit with one line."""
+        own = {name: value for name, value in kwargs.items() if name not in RUN_FLAGS}
         with _signals.task():
             try:
                 context = _context(args[0])
@@ -77,15 +93,15 @@ class OrienterTask(Task[Any]):
 
                 raise _exit(Report(), error) from error
             try:
-                return self.body(context, *args[1:], **kwargs)
+                return self.body(context, *args[1:], **own)
             except KeyboardInterrupt:
-                context.abort()
+                context.undo()
                 raise _exit(context.report, InterruptError("interrupted")) from None
             except OrienterError as error:
-                context.abort()
+                context.undo()
                 raise _exit(context.report, error) from error
             except BaseException:
-                context.abort()
+                context.undo()
                 raise
 
 
@@ -101,7 +117,8 @@ def task(
 ) -> Callable[[Body], OrienterTask]:
     """Make a task of a function that takes an InstanceContext. Short flags are never given out by chance.
 
-    Arguments are flags, but for those in `positional`: such a one may be given anything, also a flag that is none.
+    Arguments are flags, except those in `positional`: these take anything, even an unknown flag. The task also has
+    those of `RUN_FLAGS` that `help` describes.
     """
     made = invoke_task(
         name=name,
@@ -122,9 +139,9 @@ def call(made: OrienterTask, **kwargs: Any) -> Any:
     return invoke_call(cast("Any", made), **kwargs)
 
 
-def told(name: str) -> Any:
-    """Return what the command line said for an argument; None when it said nothing."""
-    return _told.get(name)
+def given(name: str) -> bool:
+    """Say whether an argument is on the command line."""
+    return name in _given
 
 
 def seconds(text: str, flag: str) -> float | None:
@@ -177,13 +194,14 @@ def _context(c: Context) -> InstanceContext:
 def _options() -> RunOptions:
     from orienter_tasks.lifecycle.context import RunOptions
 
-    whatsapp = True if _told.get("enable_whatsapp") else False if _told.get("no_whatsapp") else None
+    whatsapp = True if _given.get("enable_whatsapp") else False if _given.get("no_whatsapp") else None
     return RunOptions(
-        backend=str(_told.get("backend") or ""),
-        timeout=seconds(str(_told.get("timeout") or ""), "--timeout"),
-        quiet=bool(_told.get("quiet")),
-        fresh=bool(_told.get("fresh")),
-        detach=bool(_told.get("detach")),
+        backend=_given.get("backend", ""),
+        timeout=seconds(_given.get("timeout", ""), "--timeout"),
+        quiet=_given.get("quiet", False),
+        fresh=_given.get("fresh", False),
+        detach=_given.get("detach", False),
+        force=_given.get("force", False),
         whatsapp=whatsapp,
-        without=("slack",) if _told.get("no_slack") else (),
+        without=("slack",) if _given.get("no_slack") else (),
     )

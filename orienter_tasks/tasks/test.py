@@ -16,9 +16,8 @@ BACKEND_HELP = "auto, docker or embedded: whose nginx, and where the throwaway i
 
 
 @task(name="all", default=True, help={"backend": BACKEND_HELP, "json": JSON_HELP})
-def everything(ctx: InstanceContext, backend: str = "", json: bool = False) -> None:
+def everything(ctx: InstanceContext, json: bool = False) -> None:
     """Check this repository's settings, templates and .env, and start two throwaway instances."""
-    del backend  # in ctx.options since parsing
     _run(ctx, ("env", "templates", "integration"), as_json=json)
 
 
@@ -29,16 +28,14 @@ def env(ctx: InstanceContext, json: bool = False) -> None:
 
 
 @task(help={"backend": BACKEND_HELP, "json": JSON_HELP})
-def templates(ctx: InstanceContext, backend: str = "", json: bool = False) -> None:
+def templates(ctx: InstanceContext, json: bool = False) -> None:
     """Check that every template renders for every id, nginx accepts it, and the compose file agrees."""
-    del backend  # in ctx.options since parsing
     _run(ctx, ("templates",), as_json=json)
 
 
 @task(help={"backend": BACKEND_HELP, "json": JSON_HELP})
-def integration(ctx: InstanceContext, backend: str = "", json: bool = False) -> None:
+def integration(ctx: InstanceContext, json: bool = False) -> None:
     """Start two throwaway instances side by side, prove that neither sees the other's data, and leave nothing."""
-    del backend  # in ctx.options since parsing
     _run(ctx, ("integration",), as_json=json)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orienter_tasks.identity.cksum import cksum
+from orienter_tasks.identity.allocation import cksum
 
 if TYPE_CHECKING:
     from pathlib import Path

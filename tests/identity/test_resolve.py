@@ -6,16 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from orienter_tasks.errors import ConfigError, ConflictError
-from orienter_tasks.identity.allocation import MARKER, Question, preferred_id, worktree_name
-from orienter_tasks.identity.cksum import cksum
+from orienter_tasks.errors import BackendError, ConfigError, ConflictError
+from orienter_tasks.identity.allocation import MARKER, IdRequest, cksum, preferred_id, worktree_name
 from orienter_tasks.identity.claims import Claim, Claims
-from orienter_tasks.identity.resolve import Identity, resolve, settle_backend
+from orienter_tasks.identity.resolve import acquire, resolve, source_of_id
 from orienter_tasks.machine import worktree
 from orienter_tasks.settings.load import load_settings
 from tests.conftest import git
@@ -28,18 +28,28 @@ WEIRD = "we ird $(x) 'é\""
 SAME_SLOT = ("feature-a-1", "feature-d-4")  # both hash to 5
 
 
-def question(root: Path, settings: Settings, **others: Any) -> Question:
+@dataclass(frozen=True)
+class Answer:
+    """Which instance a checkout is, what decided on its id, and what the user was told."""
+
+    claim: Claim
+    source: str
+    notes: tuple[str, ...]
+
+
+def request(root: Path, settings: Settings, notes: list[str] | None = None, **others: Any) -> IdRequest:
     known: dict[str, Any] = {
         "environ": {},
         "dotenv": {},
         "unbindable": lambda port, backend: False,
         "leftovers": lambda claim: True,
     }
-    return Question(root=root, settings=settings, **{**known, **others})
+    note = notes.append if notes is not None else pytest.fail
+    return IdRequest(root=root, settings=settings, note=note, **{**known, **others})
 
 
 class Ask(Protocol):
-    def __call__(self, root: Path, settings: Settings | None = None, **others: Any) -> Identity: ...
+    def __call__(self, root: Path, settings: Settings | None = None, **others: Any) -> Answer: ...
 
 
 @pytest.fixture
@@ -47,13 +57,16 @@ def ask(settings: Settings) -> Ask:
     """Ask which instance a checkout is. Unless told, every former claim has left something."""
     default = settings
 
-    def resolve_it(root: Path, settings: Settings | None = None, **others: Any) -> Identity:
-        return resolve(question(root, settings or default, **others), Claims())
+    def resolve_it(root: Path, settings: Settings | None = None, **others: Any) -> Answer:
+        notes: list[str] = []
+        asked = request(root, settings or default, notes, **others)
+        source = source_of_id(asked, Claims().read())
+        return Answer(resolve(asked, Claims()), source, tuple(notes))
 
     return resolve_it
 
 
-def write_marker(identity: Identity) -> None:
+def write_marker(identity: Answer) -> None:
     """Leave the claim's token in DATA_DIR, as every start does."""
     marker = Path(identity.claim.root) / f".dev-data/instance-{identity.claim.id}" / MARKER
     marker.parent.mkdir(parents=True, exist_ok=True)
@@ -405,7 +418,7 @@ def test_a_worktree_that_git_moved_keeps_its_id(make_repo: MakeRepo, make_worktr
     root = make_worktree(repo, "feature-a-1")
     before = ask(root)
     write_marker(before)
-    settle_backend(question(root, load_settings(None)), Claims(), before.claim, "docker")
+    acquire(request(root, load_settings(None)), Claims(), lambda claim: "docker")
     there = root.with_name("elsewhere")
     git(repo, "worktree", "move", str(root), str(there))
     found = ask(there)
@@ -543,18 +556,18 @@ def test_nginx_does_not_move_onto_a_port_of_our_own(make_repo: MakeRepo, ask: As
 
 
 def test_a_settled_backend_settles_the_port(make_repo: MakeRepo, settings: Settings, ask: Ask) -> None:
-    repo = make_repo()
+    repo, notes = make_repo(), list[str]()
     claim = ask(repo, unbindable=unprivileged).claim
-    asked = question(repo, settings, unbindable=unprivileged)
-    same = settle_backend(asked, Claims(), claim, "embedded")
-    assert (same.ports, same.backend, asked.notes) == (claim.ports, "embedded", [])
-    docker = settle_backend(asked, Claims(), claim, "docker")
+    asked = request(repo, settings, notes, unbindable=unprivileged)
+    same = acquire(asked, Claims(), lambda claim: "embedded")
+    assert (same.ports, same.backend, notes) == (claim.ports, "embedded", [])
+    docker = acquire(asked, Claims(), lambda claim: "docker")
     assert (docker.ports["nginx"], docker.moved, docker.backend) == (80, {}, "docker")
     assert docker.used_at >= claim.used_at
     assert ask(repo, unbindable=unprivileged).claim == docker
-    embedded = settle_backend(asked, Claims(), docker, "embedded")
+    embedded = acquire(asked, Claims(), lambda claim: "embedded")
     assert (embedded.ports["nginx"], embedded.backend) == (8080, "embedded")
-    assert asked.notes[-1] == "nginx may not bind port 80 without privileges: it is on 8080"
+    assert notes == ["nginx may not bind port 80 without privileges: it is on 8080"]
     assert ask(repo).claim == embedded  # with data, the port stays where it is
 
 
@@ -565,8 +578,34 @@ def test_a_backend_that_would_meet_another_project_is_refused(make_repo: MakeRep
     claim = ask(one, shop, unbindable=unprivileged).claim
     assert (claim.id, ask(two).claim.id) == (0, 0)
     with pytest.raises(ConflictError, match="meet those of instance 0 of orienter"):
-        settle_backend(question(one, shop, unbindable=unprivileged), Claims(), claim, "docker")
+        acquire(request(one, shop, unbindable=unprivileged), Claims(), lambda claim: "docker")
     assert claim in Claims().read()
+
+
+def test_a_backend_that_cannot_be_used_leaves_the_claim_without(make_repo: MakeRepo, settings: Settings) -> None:
+    def refuse(claim: Claim) -> str:
+        raise BackendError(f"not for {claim.id}")
+
+    with pytest.raises(BackendError, match="not for 0"):
+        acquire(request(make_repo(), settings), Claims(), refuse)
+    assert [(claim.id, claim.backend) for claim in Claims().read()] == [(0, "")]
+
+
+def test_a_backend_that_another_start_settles_meanwhile_is_decided_on_again(
+    make_repo: MakeRepo, settings: Settings
+) -> None:
+    seen: list[str] = []
+
+    def decide(claim: Claim) -> str:
+        seen.append(claim.backend)
+        if len(seen) == 1:
+            Claims().update(claim.token, backend="docker", services=("web",))
+        return claim.backend or "embedded"
+
+    claim = acquire(request(make_repo(), settings), Claims(), decide)
+    assert seen == ["", "docker"]
+    assert (claim.backend, claim.services) == ("docker", ("web",))
+    assert Claims().read() == [claim]
 
 
 # odd roots
@@ -584,18 +623,18 @@ import os, sys
 from pathlib import Path
 import filelock, orienter_tasks.machine.state
 from orienter_tasks.errors import OrienterError
-from orienter_tasks.identity.allocation import Question
+from orienter_tasks.identity.allocation import IdRequest
 from orienter_tasks.identity.claims import Claims
 from orienter_tasks.identity.resolve import resolve
 from orienter_tasks.settings.load import load_settings
 
 def claim(root):
-    question = Question(root=root, settings=load_settings(None), environ={}, dotenv={},
+    request = IdRequest(root=root, settings=load_settings(None), environ={}, dotenv={}, note=lambda text: None,
                         unbindable=lambda port, backend: False, leftovers=lambda claim: True)
     os.close(opens)
     os.read(gate, 1)  # until the last one closes its end
     try:
-        return f"{root.name} {resolve(question, Claims()).claim.id} 0"
+        return f"{root.name} {resolve(request, Claims()).id} 0"
     except OrienterError as error:
         return f"{root.name} - {error.exit_code}"
 

@@ -47,9 +47,9 @@ def backend(ctx: InstanceContext) -> Iterator[Check]:
     if asked not in ("auto", name):
         words = f"{asked} is asked for, but this instance was started on {name}"
         yield Check("backend", "warning", words, f"inv infra.down --volumes, then inv dev --backend {asked}")
-    config = known(lambda: ctx.config)
+    config = known(lambda: ctx.current.config)
     if config is not None:
-        choice.require(name, config)
+        choice.require(name, config.settings, config.instance)
     yield Check("backend", "ok", f"{name}: {why}")
 
 
@@ -105,7 +105,7 @@ def _networks(shared: Engine, ctx: InstanceContext) -> Iterator[Check]:
         info: Mapping[str, Any] = shared.api.info()
     used = sum(network["Driver"] == "bridge" for network in found)
     room = capacity(info.get("DefaultAddressPools") or ()) - used
-    config = known(lambda: ctx.config)
+    config = known(lambda: ctx.current.config)
     there = config is not None and config.instance.network in {network["Name"] for network in found}
     verdict: Verdict = "ok" if room >= FEW_NETWORKS else "warning" if room > 0 or there else "problem"
     words = f"{used} bridge networks, address ranges for about {max(0, room)} more"
@@ -135,7 +135,7 @@ def embedded(ctx: InstanceContext) -> Iterable[Check]:
 
 
 def _versions(ctx: InstanceContext) -> Iterator[str]:
-    config = known(lambda: ctx.config)
+    config = known(lambda: ctx.current.config)
     for name in catalog.names():
         yield component(name).version(ctx.settings)
         if config is not None:

@@ -45,7 +45,7 @@ def lines(ctx: InstanceContext) -> Iterator[Check]:
     if broken:
         numbers = ", ".join(map(str, broken))
         yield Check(".env", "warning", f"no NAME=value in line {numbers}", f"sed -n '{broken[0]}p' .env")
-    variables = ctx.config.variables
+    variables = ctx.current.config.variables
     for name, written in sorted(variables.ignored.items()):
         shown, real = masked(name, written), masked(name, variables[name])
         words = f"{name}={shown} is ignored: it follows from the instance's id and is {real}"

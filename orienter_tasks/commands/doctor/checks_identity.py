@@ -33,7 +33,7 @@ EXPORTED = ("DATABASE_URL", "POSTGRES_PORT", "POSTGRES_DB", "NGINX_PORT", "S3_BU
 
 def provenance(ctx: InstanceContext) -> Iterator[Check]:
     """Say which instance this is, and where its id came from."""
-    claim, source = ctx.claim, ctx.identity.source
+    claim, source = ctx.current.claim, ctx.source_of_id
     words = f"instance {claim.id} of {claim.project}, from {SOURCES.get(source, source)}"
     tree = worktree.read(ctx.root)
     if source == "environment" and not os.environ.get("AI_INSTANCE_ROOT"):
@@ -56,13 +56,13 @@ def _zero(ctx: InstanceContext, tree: Worktree, words: str) -> Check:
         return Check("instance", "warning", words, "raise it in invoke.yaml")
     words = f"{words}, although this is the linked worktree {worktree_name(tree)}, which would be {likes}"
     cures = {"environment": FRESH_SHELL, ".env": drop_line("AI_INSTANCE_ID")}
-    cure = cures.get(ctx.identity.source, f"echo AI_INSTANCE_ID={likes} >> .env")
+    cure = cures.get(ctx.source_of_id, f"echo AI_INSTANCE_ID={likes} >> .env")
     return Check("instance", "warning", words, cure)
 
 
 def inherited(ctx: InstanceContext) -> Iterator[Check]:
     """Find variables of another instance in this shell: programs started by hand would use them."""
-    values = ctx.config.variables.values
+    values = ctx.current.config.variables.values
     foreign = [name for name in EXPORTED if name in os.environ and os.environ[name] != values.get(name)]
     if foreign:
         words = f"this shell has another {', '.join(foreign)} than this instance: what you start by hand goes elsewhere"
@@ -103,7 +103,7 @@ def checkouts(ctx: InstanceContext, reality: Snapshot) -> Iterator[Check]:
             yield Check("claims", "warning", words, remedy(claim, checkout))
     if fine:
         yield Check("claims", "ok", f"{', '.join(map(str, sorted(fine)))} of {reality.project} have their checkouts")
-    own = ctx.claim
+    own = ctx.current.claim
     for other in ctx.claims.read():
         if other.root == own.root and other.project == own.project and other.id != own.id:
             words = f"this checkout also holds id {other.id}, which it had before"

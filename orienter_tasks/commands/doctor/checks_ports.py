@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def held(ctx: InstanceContext) -> Iterator[Check]:
     """Say of each port of this instance whether it is free, its own, or a stranger's, who is named."""
-    config = ctx.config
+    config = ctx.current.config
     names = {port: name for name, port in config.instance.ports.items()}
     busy = [port for port in names if not ports.is_free(port)]
     strange = set(busy) - _own(ctx, config)
@@ -46,7 +46,7 @@ def _holders(wanted: Sequence[int], ctx: InstanceContext) -> Mapping[int, str]:
     found = dict.fromkeys(wanted, "somebody who cannot be seen")
     found |= {listener.port: listener.description for listener in listeners(wanted)}
     for claim in ctx.claims.read():
-        if claim.token != ctx.claim.token:
+        if claim.token != ctx.current.claim.token:
             for port in set(claim.ports.values()) & set(wanted):
                 found[port] = f"instance {claim.id} of {claim.project} in {claim.root}: {found[port]}"
     return found
@@ -66,7 +66,7 @@ def _elsewhere(ctx: InstanceContext, config: InstanceConfig) -> str:
 
 def exposed(ctx: InstanceContext) -> Iterator[Check]:
     """Name what of this instance listens on more than the loopback address."""
-    config = ctx.config
+    config = ctx.current.config
     names = {port: name for name, port in config.instance.ports.items()}
     found = _addresses(ctx, config)
     wide = sorted(place for place in found if not _is_within(place[1], config))
@@ -100,7 +100,7 @@ def _own(ctx: InstanceContext, config: InstanceConfig) -> set[int]:
     own = listening_ports(census.take().pids(config.instance))
     backend = started_on(ctx)
     if backend:
-        own |= set(known(lambda: choice.make(choice.named(backend), config).ports_held()) or ())
+        own |= set(known(lambda: choice.make(backend, config).ports_held()) or ())
     return own
 
 

@@ -36,10 +36,10 @@ SHOWN = 3
 
 def servers(ctx: InstanceContext) -> Iterator[Check]:
     """Log in to the servers that run; where services run, all of the servers must."""
-    config, name = ctx.config, started_on(ctx)
+    config, name = ctx.current.config, started_on(ctx)
     if not name:
         return
-    backend = choice.make(choice.named(name), config)
+    backend = choice.make(name, config)
     up = {standing.component for standing in backend.standings() if standing.running}
     for conflict in list(backend.foreign()):
         words = f"{config.instance} needs a name that is not its own: {conflict}"
@@ -65,7 +65,7 @@ def _login(config: InstanceConfig, name: str) -> Iterator[Check]:
 
 def stale_records(ctx: InstanceContext) -> Iterator[Check]:
     """Find records of processes that are gone: of a crash, or of a restart of the machine."""
-    instance = ctx.config.instance
+    instance = ctx.current.config.instance
     for record in load_all(instance):
         if not record.alive() and not running_on(instance, record):
             fix = Fix(f"remove the record of {record.component}", partial(_forget, instance, record.component))

@@ -35,7 +35,7 @@ def found(ctx: InstanceContext) -> Iterator[Check]:
     """Require the program of each service that would start, and of each hook."""
     missing: dict[str, list[str]] = defaultdict(list)
     there: set[str] = set()
-    config, wrong = ctx.config, list[Check]()
+    config, wrong = ctx.current.config, list[Check]()
     for key, command, cwd, env in commands(config.settings, config.variables.values):
         with caught(lambda error: wrong.append(failed("services", error))):
             values = {**config.variables.values, **env}
@@ -67,7 +67,7 @@ def _packages(root: Path, programs: Sequence[str]) -> Iterator[Check]:
 
 def node(ctx: InstanceContext) -> Iterator[Check]:
     """Require Node where one of its programs is used: pnpm and npx are scripts of it."""
-    config = ctx.config
+    config = ctx.current.config
     programs = {Path(command[0]).name for _, command, _, _ in commands(config.settings, config.variables.values)}
     used = ", ".join(sorted(programs & {*NODE}))
     if used and shutil.which("node") is None:
@@ -77,14 +77,14 @@ def node(ctx: InstanceContext) -> Iterator[Check]:
 def skipped(ctx: InstanceContext) -> Iterator[Check]:
     """Tell which services would not start, and why."""
     for name, service in ctx.settings.services.items():
-        reason = why_skipped(service, ctx.config.variables.values)
+        reason = why_skipped(service, ctx.current.config.variables.values)
         if reason:
             yield Check("services", "ok", f"{name} is not started: {reason}")
 
 
 def leases(ctx: InstanceContext) -> Iterator[Check]:
     """Say who runs what only one instance may run at a time."""
-    config = ctx.config
+    config = ctx.current.config
     for name, service in config.settings.services.items():
         holder = lease.holder(service.lease) if service.lease else None
         if holder is None or holder.root in config.instance.roots:

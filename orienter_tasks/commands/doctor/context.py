@@ -54,8 +54,8 @@ FACTS: Mapping[str, Callable[[InstanceContext], object]] = {
     "settings": lambda ctx: ctx.settings,
     ".env": lambda ctx: ctx.dotenv,
     "claims": lambda ctx: ctx.claims.read(),
-    "instance": lambda ctx: ctx.identity,
-    "variables": lambda ctx: ctx.config,
+    "instance": lambda ctx: ctx.current.claim,
+    "variables": lambda ctx: ctx.current.config,
     "backend": asked_for,
 }
 """What the checks build on, by topic: each after what it needs itself."""
@@ -66,7 +66,7 @@ def read(ctx: InstanceContext) -> tuple[InstanceContext, list[Check]]:
 
     A check that asks the run for something of that gets the same error: it is said once.
     """
-    about, report = ctx.anew(), RecordingReport()
+    about, report = ctx.fresh_copy(), RecordingReport()
     about.claims, about.report = ReadOnlyClaims(), report
     wrong: dict[str, Check] = {}
     for topic, fact in FACTS.items():
@@ -93,5 +93,5 @@ def known(read: Callable[[], T]) -> T | None:
 
 def started_on(ctx: InstanceContext) -> str:
     """Return the backend on which this checkout has had infrastructure before; "" also where nobody can know."""
-    claim = known(lambda: ctx.claim)
+    claim = known(lambda: ctx.current.claim)
     return claim.backend if claim is not None else ""

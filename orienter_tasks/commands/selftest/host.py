@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.protocol import InstanceConfig
 from orienter_tasks.instance.model import make_instance
-from orienter_tasks.instance.variables import derive
+from orienter_tasks.lifecycle.config import configure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.settings.model import Settings
 
 ANYWHERE = Path("/checkout")  # stands for any: nothing is read or written there
@@ -32,6 +32,4 @@ class HostConfig:
 
     def instance(self, number: int, root: Path = ANYWHERE, environ: Mapping[str, str] | None = None) -> InstanceConfig:
         """Return what an instance would be in a checkout, and in a shell with these variables."""
-        instance = make_instance(self.settings, number, root)
-        variables = derive(instance, self.settings, self.dotenv, environ or {})
-        return InstanceConfig(instance, self.settings, variables)
+        return configure(make_instance(self.settings, number, root), self.settings, self.dotenv, environ or {})

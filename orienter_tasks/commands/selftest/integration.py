@@ -12,7 +12,6 @@ from orienter_tasks.commands.selftest.sandbox import free_ids, open_sandbox
 from orienter_tasks.commands.verify.collect import look_at_all
 from orienter_tasks.commands.verify.rules import judge
 from orienter_tasks.errors import CheckError
-from orienter_tasks.lifecycle.stop import stop_instance
 from orienter_tasks.machine import ports
 from orienter_tasks.output.checks import prove
 from orienter_tasks.processes import census
@@ -56,7 +55,7 @@ def checks(
             begun = time.monotonic()
             start_all(contexts)
             seconds = time.monotonic() - begun
-            configs.extend(ctx.config for ctx in contexts)
+            configs.extend(ctx.current.config for ctx in contexts)
             outcomes.extend(_proofs(contexts))
         return f"ids {' and '.join(map(str, numbers))} on {name} in {seconds:.1f} s"
 
@@ -74,21 +73,22 @@ def start_all(contexts: Sequence[InstanceContext]) -> None:
     """
     try:
         for ctx in contexts:
-            startup = ctx.begin()
-            apply(ctx.config, ctx.backend)
-            startup.check(catalog.names())
-            startup.runner.add(ctx.plan.infra)  # it starts in threads of its own
+            start = ctx.begin()
+            apply(ctx.current.config, ctx.current.backend)
+            start.check(catalog.names())
+            start.runner.add(ctx.current.plan.infra)  # it starts in threads of its own
         for ctx in contexts:
-            ctx.begin().runner.wait(catalog.names())
-            ctx.finish()
+            start = ctx.begin()
+            start.runner.wait(catalog.names())
+            start.finish()
     except BaseException:
         for ctx in contexts:
-            ctx.abort()
+            ctx.undo()
         raise
 
 
 def _proofs(contexts: Sequence[InstanceContext]) -> Iterator[Check]:
-    configs = [ctx.config for ctx in contexts]
+    configs = [ctx.current.config for ctx in contexts]
     yield prove("each page answers as its own", lambda: pages(configs))
     yield prove("a row is seen by its own only", lambda: rows(configs))
     yield prove("an object is seen by its own only", lambda: objects(configs))
@@ -135,7 +135,7 @@ def objects(configs: Sequence[InstanceConfig]) -> str:
 
 def nothing_shared(contexts: Sequence[InstanceContext]) -> str:
     """Let `infra.verify` look at them."""
-    found = judge(look_at_all([(ctx.config, ctx.backend_name) for ctx in contexts]))
+    found = judge(look_at_all([(ctx.current.config, ctx.current.backend.name) for ctx in contexts]))
     wrong = [check for check in found if check.verdict in ("problem", "unseen")]
     if wrong:
         raise CheckError(f"{wrong[0].topic}: {wrong[0].text}")
@@ -145,12 +145,12 @@ def nothing_shared(contexts: Sequence[InstanceContext]) -> str:
 def one_stops(contexts: Sequence[InstanceContext]) -> str:
     """Stop one with its data; the other must not notice."""
     first, *others = contexts
-    stop_instance(first.instance, first.backend, first.grace, lambda _: None)
-    first.backend.remove_data()
+    first.start.stop()
+    first.current.backend.remove_data()
     for ctx in others:
-        _require_only_own(ctx.config, _numbers(ctx.config), "row")
-    stayed = ", ".join(str(ctx.instance.id) for ctx in others)
-    return f"instance {first.instance.id} and its data went, and {stayed} stayed"
+        _require_only_own(ctx.current.config, _numbers(ctx.current.config), "row")
+    stayed = ", ".join(str(ctx.current.instance.id) for ctx in others)
+    return f"instance {first.current.instance.id} and its data went, and {stayed} stayed"
 
 
 def nothing_left(configs: Sequence[InstanceConfig]) -> str:

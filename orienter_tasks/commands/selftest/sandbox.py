@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from orienter_tasks.backends.protocol import InstanceConfig
 from orienter_tasks.errors import CheckError, NotFoundError
-from orienter_tasks.identity.claims import Claims, of_claim
+from orienter_tasks.identity.claims import Claims
 from orienter_tasks.infra import choice
 from orienter_tasks.instance.model import PRIVILEGED_NGINX_MOVE, make_instance, port_plan
-from orienter_tasks.instance.variables import derive, read_dotenv
+from orienter_tasks.instance.variables import read_dotenv
+from orienter_tasks.lifecycle.config import config_of, configure
 from orienter_tasks.lifecycle.context import InstanceContext, RunOptions
 from orienter_tasks.lifecycle.stop import stop_instance
 from orienter_tasks.machine import directories, ports
@@ -32,6 +32,7 @@ from orienter_tasks.settings.load import load_settings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.settings.model import BackendName, Settings
 
@@ -101,7 +102,7 @@ class Sandbox:
             moved = {"nginx": port + PRIVILEGED_NGINX_MOVE}
         instance = make_instance(self.settings, instance_id, root, moved)
         dotenv, _ = read_dotenv(root / ".env")
-        return InstanceConfig(instance, self.settings, derive(instance, self.settings, dotenv, {}, backend=backend))
+        return configure(instance, self.settings, dotenv, {}, backend=backend)
 
     def claims(self) -> list[Claim]:
         """Return the claims that were made here."""
@@ -184,14 +185,11 @@ def free_ids(settings: Settings, claims: Sequence[Claim], count: int) -> list[in
 
 
 def _remove(claim: Claim, settings: Settings) -> None:
-    settings = msgspec.structs.replace(settings, project=claim.project)
-    instance, root = of_claim(claim), Path(claim.root)
-    if not claim.backend or not root.is_dir():
+    if not claim.backend or not Path(claim.root).is_dir():
         return
-    dotenv, _ = read_dotenv(root / ".env")
-    config = InstanceConfig(instance, settings, derive(instance, settings, dotenv, {}, backend=claim.backend))
-    backend = choice.make(choice.named(claim.backend), config)
-    stop_instance(instance, backend, settings.timeouts.stop, lambda _: None)
+    config = config_of(claim, settings, {})
+    backend = choice.make(claim.backend, config)
+    stop_instance(config.instance, backend, settings.timeouts.stop, lambda _: None)
     backend.remove_data()
 
 

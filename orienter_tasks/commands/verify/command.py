@@ -7,14 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.protocol import InstanceConfig
 from orienter_tasks.commands.verify.collect import look_at_all
 from orienter_tasks.commands.verify.rules import judge
 from orienter_tasks.errors import CheckError, NotFoundError
-from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.infra import choice
 from orienter_tasks.infra.all import component
-from orienter_tasks.instance.variables import derive, read_dotenv
+from orienter_tasks.lifecycle.config import config_of
 from orienter_tasks.observe import inventory
 from orienter_tasks.output import checks
 from orienter_tasks.settings import catalog
@@ -23,12 +21,12 @@ from orienter_tasks.settings.load import as_plain, load_settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.commands.verify.snapshot import Evidence
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.lifecycle.context import InstanceContext
     from orienter_tasks.output.checks import Check
     from orienter_tasks.settings.catalog import CatalogEntry
-    from orienter_tasks.settings.model import Settings
 
 
 def verify(ctx: InstanceContext, raw_settings_of: Callable[[Path], object], *, as_json: bool) -> None:
@@ -50,7 +48,7 @@ def verify(ctx: InstanceContext, raw_settings_of: Callable[[Path], object], *, a
         ctx.report.warn(f"not seen: {unseen}")
     if not claims and not taken.unseen:
         raise NotFoundError(f"no instance of {ctx.settings.project} is running", hint="start one with: inv dev")
-    evidence = look_at_all([(config_of(ctx, claim, raw_settings_of), choice.named(claim.backend)) for claim in claims])
+    evidence = look_at_all([(_config_of(ctx, claim, raw_settings_of), choice.named(claim.backend)) for claim in claims])
     found = judge(evidence)
     if as_json:
         ctx.report.json(_document(evidence, found, taken.unseen))
@@ -59,21 +57,13 @@ def verify(ctx: InstanceContext, raw_settings_of: Callable[[Path], object], *, a
     _raise_failures(found, taken.unseen)
 
 
-def config_of(ctx: InstanceContext, claim: Claim, raw_settings_of: Callable[[Path], object]) -> InstanceConfig:
+def _config_of(ctx: InstanceContext, claim: Claim, raw_settings_of: Callable[[Path], object]) -> InstanceConfig:
     """Describe another checkout's instance by its own claim, settings and `.env`."""
-    root, settings = Path(claim.root), ctx.settings
-    here = root == ctx.root
-    if not here:
-        settings = _settings_of(root, raw_settings_of, settings)
-    instance = of_claim(claim)
-    dotenv, _ = read_dotenv(root / ".env")
-    variables = derive(instance, settings, dotenv, os.environ if here else {}, backend=claim.backend)
-    return InstanceConfig(instance, settings, variables)
-
-
-def _settings_of(root: Path, raw_settings_of: Callable[[Path], object], otherwise: Settings) -> Settings:
+    root = Path(claim.root)
+    if root == ctx.root:
+        return config_of(claim, ctx.settings, os.environ)
     raw = raw_settings_of(root)
-    return otherwise if raw is None else load_settings(as_plain(raw))
+    return config_of(claim, ctx.settings if raw is None else load_settings(as_plain(raw)), {})
 
 
 def _claims_of(ctx: InstanceContext) -> list[Claim]:

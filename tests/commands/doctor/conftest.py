@@ -62,7 +62,7 @@ class Patient:
     def start(self, component: str, *command: str) -> Handle:
         """Start a program as a component of its instance."""
         about = self.situation()
-        config = about.config
+        config = about.current.config
         env = {**os.environ, **config.variables.values}
         program = Program(component, command, self.root, env, config.instance.log_dir / f"{component}.log")
         handle = spawn(config.instance, program)
@@ -72,7 +72,7 @@ class Patient:
     def end(self) -> None:
         for about, handle in self._handles:
             assert handle.child is not None
-            stop_component(about.config.instance, handle.record.component, 1.0)
+            stop_component(about.current.config.instance, handle.record.component, 1.0)
             handle.child.wait(10)
 
 

@@ -67,7 +67,7 @@ def test_derived_variables_that_it_sets_are_named_without_their_secrets(patient:
 
 def test_what_follows_the_formula_anyway_is_no_finding(patient: Patient) -> None:
     about = patient.situation()
-    write(patient, f"NGINX_PORT={about.config.instance.ports['nginx']}\nAI_INSTANCE_ID=0\n")
+    write(patient, f"NGINX_PORT={about.current.config.instance.ports['nginx']}\nAI_INSTANCE_ID=0\n")
     assert patient.ask(lines) == []
 
 
@@ -91,7 +91,7 @@ def test_placeholders(patient: Patient) -> None:
 def test_placeholders_of_an_instance_that_has_data(patient: Patient) -> None:
     write(patient, "POSTGRES_PASSWORD=change-me\n")
     ctx = patient.context()
-    ctx.claims.update(ctx.claim.token, backend="embedded")
+    ctx.claims.update(ctx.current.claim.token, backend="embedded")
     assert "inv infra.down --volumes" in only(patient.ask(secrets), "warning").remedy
 
 

@@ -30,7 +30,7 @@ def test_the_backend_that_is_asked_for(patient: Patient, monkeypatch: pytest.Mon
 
 def test_the_backend_that_has_the_data_wins(patient: Patient) -> None:
     ctx = patient.context()
-    ctx.claims.update(ctx.claim.token, backend="embedded")
+    ctx.claims.update(ctx.current.claim.token, backend="embedded")
     patient.configure(backend="docker")
     found = patient.ask(engines.backend)
     assert levels(found) == ["warning", "ok"]

@@ -42,7 +42,7 @@ def test_each_source_is_named(patient: Patient, make_worktree: MakeWorktree, mon
 def test_to_look_claims_nothing(patient: Patient, isolated: Path) -> None:
     patient.ask(identities.provenance)
     assert not isolated.exists()
-    patient.context().claim  # noqa: B018 - this claims
+    patient.context().current.claim  # noqa: B018 - this claims
     before = (isolated / "claims.json").read_bytes()
     assert provenance(patient).endswith("the claim that this checkout holds")
     assert (isolated / "claims.json").read_bytes() == before
@@ -89,10 +89,10 @@ def test_a_worktree_that_can_only_be_zero(patient: Patient, make_worktree: MakeW
 
 def test_an_id_that_is_taken_is_told_before_it_is_met(patient: Patient, make_worktree: MakeWorktree) -> None:
     first = Patient(make_worktree(patient.root, "feature-a-1"))
-    first.context().claim  # noqa: B018 - this claims
+    first.context().current.claim  # noqa: B018 - this claims
     second = Patient(make_worktree(patient.root, "feature-d-4"))  # the same hash
     about, findings = read(second.context())
-    assert about.identity.claim.id == 6
+    assert about.current.claim.id == 6
     assert str(first.root) in only(findings, "warning").text
     assert len(Claims().read()) == 1
 
@@ -100,7 +100,7 @@ def test_an_id_that_is_taken_is_told_before_it_is_met(patient: Patient, make_wor
 def test_variables_of_another_shell(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     assert patient.ask(identities.inherited) == []
     about = patient.situation()
-    monkeypatch.setenv("POSTGRES_PORT", about.config.variables["POSTGRES_PORT"])
+    monkeypatch.setenv("POSTGRES_PORT", about.current.config.variables["POSTGRES_PORT"])
     assert patient.ask(identities.inherited) == []
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:secret@localhost:6432/whatsapp_bot_1")
     found = only(patient.ask(identities.inherited), "warning")
@@ -110,7 +110,7 @@ def test_variables_of_another_shell(patient: Patient, monkeypatch: pytest.Monkey
 
 
 def test_two_claims_of_one_id_or_one_port(patient: Patient, tmp_path: Path) -> None:
-    claim = patient.context().claim
+    claim = patient.context().current.claim
     assert patient.ask(identities.doubles) == []
     twin = msgspec.structs.replace(claim, token="twin", root=str(tmp_path / "twin"), claimed_at=time.time() + 1)
     with Claims().changing() as book:
@@ -134,15 +134,15 @@ def claims_of(patient: Patient) -> dict[str, tuple[str, str]]:
 def test_what_became_of_the_checkouts(
     patient: Patient, make_repo: MakeRepo, make_worktree: MakeWorktree, tmp_path: Path
 ) -> None:
-    patient.context().claim  # noqa: B018 - this claims
+    patient.context().current.claim  # noqa: B018 - this claims
     trees = {name: Patient(make_worktree(patient.root, name)) for name in ("gone", "moved", "here")}
     trees["lost"] = Patient(make_repo("lost"))
-    ids = {name: tree.context().claim.id for name, tree in trees.items()}
+    ids = {name: tree.context().current.claim.id for name, tree in trees.items()}
     for name in ("gone", "moved"):  # a moved checkout is known by what it has in DATA_DIR
         ctx = trees[name].context()
-        marker = ctx.instance.data_dir / "claim"
+        marker = ctx.current.instance.data_dir / "claim"
         marker.parent.mkdir(parents=True)
-        marker.write_text(ctx.claim.token)
+        marker.write_text(ctx.current.claim.token)
     shutil.rmtree(trees["gone"].root)
     shutil.rmtree(trees["lost"].root)
     new = tmp_path / "worktrees" / "new place"
@@ -160,13 +160,13 @@ def test_what_became_of_the_checkouts(
 
     there = claims_of(moved)  # seen from where it went
     assert not any(what.startswith(f"instance {ids['moved']} ") and str(new) not in what for what in there), there
-    assert moved.context().claim.id == ids["moved"]
+    assert moved.context().current.claim.id == ids["moved"]
 
 
 def test_an_id_that_was_had_before(patient: Patient) -> None:
-    first = patient.context().claim
+    first = patient.context().current.claim
     (patient.root / ".env").write_text("AI_INSTANCE_ID=4\n")
-    patient.context().claim  # noqa: B018 - this claims
+    patient.context().current.claim  # noqa: B018 - this claims
     said = claims_of(patient)
     assert said[f"this checkout also holds id {first.id}, which it had before"] == (
         "warning",

@@ -40,7 +40,7 @@ def test_a_record_of_a_process_that_died_and_its_fix(patient: Patient) -> None:
     found.fix.apply()
     assert patient.ask(stale_records) == []
     about = patient.situation()
-    assert [record.pid for record in load_all(about.config.instance)] == [alive.record.pid]
+    assert [record.pid for record in load_all(about.current.config.instance)] == [alive.record.pid]
 
 
 def test_a_fix_that_comes_too_late_removes_no_living_record(patient: Patient) -> None:
@@ -53,7 +53,7 @@ def test_a_fix_that_comes_too_late_removes_no_living_record(patient: Patient) ->
     again = patient.start("web", *SLEEP)
     found.fix.apply()
     about = patient.situation()
-    assert [record.pid for record in load_all(about.config.instance)] == [again.record.pid]
+    assert [record.pid for record in load_all(about.current.config.instance)] == [again.record.pid]
 
 
 def orphans(patient: Patient) -> list[Check]:
@@ -62,7 +62,7 @@ def orphans(patient: Patient) -> list[Check]:
 
 def test_processes_of_a_checkout_that_is_gone(patient: Patient, make_worktree: MakeWorktree) -> None:
     gone = Patient(make_worktree(patient.root, "gone"))
-    gone.context().claim  # noqa: B018 - this claims
+    gone.context().current.claim  # noqa: B018 - this claims
     handle = gone.start("web", *SLEEP)
     assert [one.text.startswith("not seen") for one in orphans(patient)] == [True, False]
     shutil.rmtree(gone.root)

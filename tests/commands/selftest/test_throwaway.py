@@ -62,9 +62,9 @@ def test_the_ground_is_its_own(make_repo: MakeRepo, settings: Settings, monkeypa
         assert (root / ".env").stat().st_mode & 0o777 == 0o600
         assert (root / "templates").resolve() == host / "templates"
         ctx = sandbox.context(root, "embedded")
-        assert ctx.instance.id == 4
-        assert ctx.instance.project.startswith(f"{OWN_PROJECT}-test-")
-        assert ctx.instance.ports["nginx"] == OWN_PORTS["nginx"] + 4000
+        assert ctx.current.instance.id == 4
+        assert ctx.current.instance.project.startswith(f"{OWN_PROJECT}-test-")
+        assert ctx.current.instance.ports["nginx"] == OWN_PORTS["nginx"] + 4000
         assert [claim.id for claim in sandbox.claims()] == [4]
     assert dict(os.environ) == before
     assert list((host / ".dev-data").iterdir()) == []
@@ -126,7 +126,7 @@ def test_ids_that_are_claimed_are_left_alone(
 
     monkeypatch.setenv("AI_INSTANCE_ID", "7")
     raw = {"project": "another", "backend": "embedded", "ports": OWN_PORTS}
-    claim = InstanceContext(make_repo("other"), raw, options=RunOptions()).claim
+    claim = InstanceContext(make_repo("other"), raw, options=RunOptions()).current.claim
     assert throwaway.free_ids(settings, [claim], 2) == [6, 5]
 
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from orienter_tasks.commands.selftest import host, names as variables
+from orienter_tasks.commands.selftest import names as variables
 from orienter_tasks.commands.selftest.host import HostConfig
 from orienter_tasks.errors import CheckError, ConfigError
 from orienter_tasks.instance import variables as environment
+from orienter_tasks.lifecycle import config
 from orienter_tasks.settings.load import load_settings
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ def test_two_names_that_meet(host_config: HostConfig, monkeypatch: pytest.Monkey
 def faulty(change: Callable[[dict[str, str], Any], None]) -> Any:
     """Make a `derive` with the bash version's faults."""
 
-    def derive(instance: Any, settings: Any, dotenv: Any, environ: Any) -> environment.Variables:
-        right = environment.derive(instance, settings, dotenv, environ)
+    def derive(instance: Any, settings: Any, dotenv: Any, environ: Any, **others: Any) -> environment.Variables:
+        right = environment.derive(instance, settings, dotenv, environ, **others)
         values = dict(right.values)
         change(values, environ)
         return environment.Variables(values, right.origins, right.ignored)
@@ -82,7 +83,7 @@ def test_a_suffix_that_grows_is_found(host_config: HostConfig, monkeypatch: pyte
     def grow(values: dict[str, str], environ: Any) -> None:
         values["S3_BUCKET"] = f"{environ.get('S3_BUCKET', 'orienter-data')}-{values['AI_INSTANCE_ID']}"
 
-    monkeypatch.setattr(host, "derive", faulty(grow))
+    monkeypatch.setattr(config, "derive", faulty(grow))
     with pytest.raises(CheckError, match="S3_BUCKET of instance 0 is orienter-data-0, and orienter-data-0-0"):
         variables.same_twice(host_config)
 
@@ -91,7 +92,7 @@ def test_what_sticks_to_the_shell_is_found(host_config: HostConfig, monkeypatch:
     def stick(values: dict[str, str], environ: Any) -> None:
         values["POSTGRES_PORT"] = environ.get("POSTGRES_PORT", values["POSTGRES_PORT"])
 
-    monkeypatch.setattr(host, "derive", faulty(stick))
+    monkeypatch.setattr(config, "derive", faulty(stick))
     variables.same_twice(host_config)
     with pytest.raises(CheckError, match=r"POSTGRES_PORT of instance 0 is .* in another instance's shell"):
         variables.same_in_another_shell(host_config)
@@ -101,7 +102,7 @@ def test_secrets_are_not_told(host_config: HostConfig, monkeypatch: pytest.Monke
     def forget(values: dict[str, str], environ: Any) -> None:
         values["POSTGRES_PASSWORD"] = "hunter2" if environ else "hunter3"
 
-    monkeypatch.setattr(host, "derive", faulty(forget))
+    monkeypatch.setattr(config, "derive", faulty(forget))
     with pytest.raises(CheckError) as found:
         variables.same_twice(host_config)
     assert "hunter" not in str(found.value)

@@ -1,0 +1,47 @@
+"""This instance's nginx: bring its configuration up to date, check it, make it read it again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orienter_tasks.backends.nginx.configuration import apply, check as check_configuration, config_dir
+from orienter_tasks.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from orienter_tasks.lifecycle.context import InstanceContext
+
+
+def bring_up_to_date(ctx: InstanceContext) -> None:
+    """Render the configuration, let the real nginx check it, swap it in; reload a running nginx."""
+    current = ctx.current
+    if apply(current.config, current.backend):
+        ctx.report.note(f"nginx: configuration written to {config_dir(current.instance)}")
+
+
+def render(ctx: InstanceContext) -> None:
+    """Bring the configuration up to date, and start nothing."""
+    start = ctx.begin()
+    bring_up_to_date(ctx)
+    start.finish()
+
+
+def check(ctx: InstanceContext) -> None:
+    """Render the configuration aside and let the real nginx test it."""
+    start, current = ctx.begin(), ctx.current
+    directory = check_configuration(current.config, current.backend)
+    start.finish()
+    ctx.report.answer(f"nginx accepts {directory}")
+
+
+def reload(ctx: InstanceContext) -> None:
+    """Check the configuration again and reload the running nginx.
+
+    Raises:
+        NotFoundError: it does not run.
+    """
+    start, current = ctx.begin(), ctx.current
+    if not any(standing.running for standing in current.backend.standings() if standing.component == "nginx"):
+        raise NotFoundError(f"nginx of {current.instance} does not run", hint="start it with: inv infra.up")
+    apply(current.config, current.backend, force=True)
+    start.finish()
+    ctx.report.answer(f"nginx of {current.instance} runs with {config_dir(current.instance)}")

@@ -1,0 +1,81 @@
+"""What follows from a claim: the one place that derives an instance's configuration."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from orienter_tasks.backends.protocol import InstanceConfig
+from orienter_tasks.identity.claims import of_claim
+from orienter_tasks.infra import choice
+from orienter_tasks.instance.model import port_plan
+from orienter_tasks.instance.variables import derive, read_dotenv
+from orienter_tasks.settings.model import WHATSAPP_SWITCH
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orienter_tasks.identity.claims import Claim
+    from orienter_tasks.instance.model import Instance
+    from orienter_tasks.settings.model import Settings
+
+
+def configure(
+    instance: Instance,
+    settings: Settings,
+    dotenv: Mapping[str, str],
+    environ: Mapping[str, str],
+    *,
+    backend: str = "",
+    whatsapp: bool | None = None,
+) -> InstanceConfig:
+    """Derive the configuration of an instance.
+
+    Args:
+        instance: the instance.
+        settings: the host's settings.
+        dotenv: the variables of its `.env`.
+        environ: the process environment.
+        backend: its backend; "" until it has one.
+        whatsapp: what the command line says about WhatsApp; None when it says nothing.
+    """
+    if whatsapp is None and WHATSAPP_SWITCH not in environ and _is_on(instance, settings):
+        whatsapp = True
+    variables = derive(
+        instance,
+        settings,
+        dotenv,
+        environ,
+        whatsapp=whatsapp,
+        service_host=choice.service_host(backend, settings),
+        backend=backend,
+    )
+    return InstanceConfig(instance, settings, variables)
+
+
+def instance_of(claim: Claim, settings: Settings) -> Instance:
+    """Build the instance of a claim, with those ports of the settings' plan that the claim does not have yet."""
+    return replace(of_claim(claim), ports={**port_plan(settings, claim.id, claim.moved), **claim.ports})
+
+
+def config_of(
+    claim: Claim, settings: Settings, environ: Mapping[str, str], dotenv: Mapping[str, str] | None = None
+) -> InstanceConfig:
+    """Derive the configuration of any checkout from its claim, with settings under the claim's own project.
+
+    Its `.env` is read unless `dotenv` gives its variables.
+    """
+    own = msgspec.structs.replace(settings, project=claim.project)
+    instance = instance_of(claim, own)
+    given = read_dotenv(instance.root / ".env")[0] if dotenv is None else dotenv
+    return configure(instance, own, given, environ, backend=claim.backend)
+
+
+def _is_on(instance: Instance, settings: Settings) -> bool:
+    """Whether an earlier start of the instance has WhatsApp running: then it stays on."""
+    from orienter_tasks.services import lease
+
+    switched = [service for service in settings.services.values() if service.enabled_by == WHATSAPP_SWITCH]
+    return any(service.lease and lease.is_held_by(service.lease, instance) for service in switched)
