@@ -47,9 +47,8 @@ def _make(root: Path) -> None:
     from orienter_tasks.backends.embedded import cluster, initdb
     from orienter_tasks.backends.embedded.programs import postgres_bin
     from orienter_tasks.backends.embedded.user import account_for
-    from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.instance.model import make_instance
-    from orienter_tasks.instance.variables import derive
+    from orienter_tasks.lifecycle.config import configure
     from orienter_tasks.settings.load import load_settings
 
     root.mkdir()
@@ -57,6 +56,6 @@ def _make(root: Path) -> None:
     instance = make_instance(settings, 0, root.resolve())
     data = instance.data_dir / "postgres"
     release = initdb.release(postgres_bin(settings))
-    config = InstanceConfig(instance, settings, derive(instance, settings, {}, {}))
+    config = configure(instance, settings, {}, {})
     cluster.prepare(config, data, release, account_for(data), lambda text: None)
     shutil.rmtree(root)

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orienter_tasks.errors import CheckError, OrienterError
+from orienter_tasks.errors import CheckError, InterruptError, OrienterError
 from orienter_tasks.machine.state import is_locked, locked
 from orienter_tasks.output.logstream import LogStream
 from orienter_tasks.processes.record import load
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from orienter_tasks.backends.protocol import Backend, InstanceConfig
+    from orienter_tasks.lifecycle.context import InstanceContext
     from orienter_tasks.processes.record import Record
     from orienter_tasks.services.service import ServiceComponent
 
@@ -26,6 +27,22 @@ INFRA_SECONDS = 3.0
 RESTARTS = 5
 RESTART_WINDOW = 60.0
 SETTLE_SECONDS = 1.0
+
+
+def attach(ctx: InstanceContext) -> None:
+    """Follow the logs until Ctrl-C or a failure, then stop the instance."""
+    current = ctx.current
+    attachment = Attachment(current.config, current.backend, current.plan.services, ctx.report.warn)
+    ctx.report.note("following the logs; Ctrl-C stops this instance")
+    try:
+        attachment.run()
+    except BaseException as error:
+        ctx.start.end()
+        if isinstance(error, KeyboardInterrupt):
+            raise InterruptError("stopped by Ctrl-C", expected=True) from None
+        raise
+    ctx.start.foreground = False
+    ctx.report.note(f"{current.instance} was stopped by another command")
 
 
 @dataclass
@@ -40,15 +57,7 @@ class _Watch:
 
 
 class Attachment:
-    """Follows an instance that was started.
-
-    Args:
-        config: the instance.
-        backend: its backend.
-        services: the services that were started.
-        tell: says something to the user.
-        clock: a monotonic clock in seconds.
-    """
+    """Follows a running instance; `tell` takes lines for the user, `clock` is monotonic."""
 
     def __init__(
         self,
@@ -65,23 +74,19 @@ class Attachment:
         self._clock = clock
         self._infra_at = clock() + INFRA_SECONDS
 
-    def run(self) -> bool:
-        """Follow the logs until the user, a failing service or another command ends it.
-
-        Returns:
-            False when another command has stopped the instance, so that nothing is left to stop.
+    def run(self) -> None:
+        """Follow the logs until another command has stopped the instance.
 
         Raises:
-            CheckError: when a service whose `on_exit` is `stop`, or a server, ended.
+            CheckError: a service whose `on_exit` is `stop`, or a server, ended.
         """
         stream = LogStream([watch.service for watch in self._watches], lines=FIRST_LINES)
         stream.follow(self._tick)
-        return False
 
     def _tick(self) -> bool:
         """Look after everything once; False when the instance was stopped by another command."""
         instance = self._config.instance
-        if is_locked(f"{instance.project}-{instance.id}"):
+        if is_locked(instance.lock):
             return True  # another command starts or stops something: what it does is meant
         present = [self._look(watch) for watch in self._watches]
         if self._clock() >= self._infra_at:
@@ -140,7 +145,7 @@ class Attachment:
         if watch.restart_at is None or self._clock() < watch.restart_at:
             return
         try:
-            with locked(f"{instance.project}-{instance.id}", timeout=0):
+            with locked(instance.lock, timeout=0):
                 watch.restart_at = None
                 if load(instance, watch.service.name) is not None:  # it was not stopped meanwhile
                     watch.service.start(lambda _: None)
@@ -152,7 +157,7 @@ class Attachment:
         down = [standing for standing in self._backend.standings() if not standing.running]
         if down and services_left:
             instance = self._config.instance
-            if is_locked(f"{instance.project}-{instance.id}"):
+            if is_locked(instance.lock):
                 return
             raise CheckError(
                 f"{', '.join(standing.component for standing in down)} of {instance} ended; stopping everything",

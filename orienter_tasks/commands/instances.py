@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.identity import checkouts
 from orienter_tasks.identity.checkouts import CheckoutState
-from orienter_tasks.observe import inventory
 from orienter_tasks.observe.disk import Disk, Gauge
+from orienter_tasks.observe.model import as_document, last_words
+from orienter_tasks.observe.scan import scan
 from orienter_tasks.output import live, tables
 from orienter_tasks.output.console import redrawable
 from orienter_tasks.output.tables import Column
+from orienter_tasks.output.units import ago, megabytes, space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from orienter_tasks.identity.checkouts import Checkout
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.lifecycle.context import InstanceContext
-    from orienter_tasks.observe.inventory import Found
+    from orienter_tasks.observe.model import Observation, ObservedInstance
 
 GLANCE = 0.3  # how long a table waits for sizes on disk
 THOROUGH = 6.0  # and a document, which nobody looks at; the engine itself is given five
@@ -40,7 +42,7 @@ DISK_ROUNDS = 5  # in a live table, sizes are measured anew every so many readin
 class ListedInstance:
     """An instance, and what became of its checkout."""
 
-    found: Found
+    found: ObservedInstance
     checkout: Checkout
 
     @property
@@ -77,7 +79,7 @@ class Overview:
     def last_words(self) -> list[str]:
         """The ends of the logs of what died in instances that else run."""
         partial = [entry.found for entry in self.entries if entry.state == "partial"]
-        return [line for found in partial for line in inventory.last_words(found)]
+        return [line for found in partial for line in last_words(found)]
 
 
 def show(ctx: InstanceContext, *, watch: bool, as_json: bool) -> None:
@@ -105,12 +107,12 @@ def show(ctx: InstanceContext, *, watch: bool, as_json: bool) -> None:
 
 def _once(claims: Sequence[Claim], patience: float) -> Overview:
     with Gauge(claims) as gauge:
-        taken = inventory.take(claims)
+        taken = scan(claims)
         gauge.wait(patience)
         return _overview(taken, {claim.token: gauge.of(claim) for claim in claims})
 
 
-def _overview(taken: inventory.Inventory, sizes: dict[str, Disk]) -> Overview:
+def _overview(taken: Observation, sizes: dict[str, Disk]) -> Overview:
     claims = [found.claim for found in taken.instances]
     hints = [Path(claim.root) for claim in claims]
     entries = [
@@ -148,7 +150,7 @@ def _readings(ctx: InstanceContext) -> Iterator[Overview]:
     while True:
         claims = ctx.claims.read()
         with Gauge(claims) as gauge:
-            for number, taken in enumerate(live.every(INTERVAL, lambda: inventory.take(ctx.claims.read()))):
+            for number, taken in enumerate(live.every(INTERVAL, lambda: scan(ctx.claims.read()))):
                 measured = gauge.wait(GLANCE if number == 0 else 0.0)
                 if measured or not sizes:
                     sizes.update({claim.token: gauge.of(claim) for claim in claims})
@@ -168,11 +170,11 @@ def columns(overview: Overview) -> list[Column[ListedInstance]]:
         Column("url", lambda entry: entry.found.instance.url),
         Column("backend", lambda entry: entry.found.backend or "–", drop=3),
         Column("services", _services, drop=8, right=True),
-        Column("memory", lambda entry: inventory.megabytes(entry.found.memory), drop=7, right=True),
-        Column("data", lambda entry: inventory.space(entry.disk.data), drop=5, right=True),
-        Column("logs", lambda entry: inventory.space(entry.disk.logs), drop=1, right=True),
-        Column("up", lambda entry: inventory.ago(entry.found.since) or "–", drop=6, right=True),
-        Column("last used", lambda entry: f"{inventory.ago(entry.found.used_at)} ago", drop=2, right=True),
+        Column("memory", lambda entry: megabytes(entry.found.memory), drop=7, right=True),
+        Column("data", lambda entry: space(entry.disk.data), drop=5, right=True),
+        Column("logs", lambda entry: space(entry.disk.logs), drop=1, right=True),
+        Column("up", lambda entry: ago(entry.found.since) or "–", drop=6, right=True),
+        Column("last used", lambda entry: f"{ago(entry.found.used_at)} ago", drop=2, right=True),
     ]
 
 
@@ -182,8 +184,8 @@ def _name(entry: ListedInstance, *, several: bool) -> str:
 
 
 def _state(entry: ListedInstance) -> str:
-    failed = [f"{part.name} {part.end}" for part in entry.found.parts if part.end] if entry.state == "partial" else []
-    return ", ".join([entry.state, *failed])
+    failed = [f"{each.name} {each.end}" for each in entry.found.components if each.end]
+    return ", ".join([entry.state, *(failed if entry.state == "partial" else ())])
 
 
 def _services(entry: ListedInstance) -> str:
@@ -195,4 +197,4 @@ def _document(entry: ListedInstance) -> dict[str, object]:
     checkout = entry.checkout
     place = str(checkout.place) if checkout.place is not None else None
     told = {"state": checkout.state.value, "reason": checkout.reason, "place": place}
-    return {**inventory.as_document(entry.found), "state": entry.state, "checkout": told}
+    return {**as_document(entry.found), "state": entry.state, "checkout": told}

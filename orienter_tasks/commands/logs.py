@@ -1,4 +1,4 @@
-"""Show logs, and stay with an instance until Ctrl-C."""
+"""Show the logs of components, merged."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import time
 from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.names import known_components
-from orienter_tasks.errors import InterruptError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orienter_tasks.commands.attach import Attachment
     from orienter_tasks.lifecycle.context import InstanceContext
     from orienter_tasks.stack.component import Component
 
@@ -38,25 +36,3 @@ def logs(
             return
     else:
         stream.show()
-
-
-def attach(ctx: InstanceContext) -> None:
-    """Follow the logs until Ctrl-C or a failure, then stop the instance."""
-    from orienter_tasks.commands.attach import Attachment
-
-    current = ctx.current
-    attachment = Attachment(current.config, current.backend, current.plan.services, ctx.report.warn)
-    ctx.report.note("following the logs; Ctrl-C stops this instance")
-    _follow(ctx, attachment)
-
-
-def _follow(ctx: InstanceContext, attachment: Attachment) -> None:
-    try:
-        attachment.run()
-    except BaseException as error:
-        ctx.start.end()
-        if isinstance(error, KeyboardInterrupt):
-            raise InterruptError("stopped by Ctrl-C", expected=True) from None
-        raise
-    ctx.start.foreground = False
-    ctx.report.note(f"{ctx.current.instance} was stopped by another command")

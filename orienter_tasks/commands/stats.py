@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import BackendError, NotFoundError
-from orienter_tasks.observe.inventory import megabytes
 from orienter_tasks.observe.usage import Usage, container_sample, process_samples, usage
 from orienter_tasks.output import live, tables
 from orienter_tasks.output.console import fancy
 from orienter_tasks.output.tables import Column
+from orienter_tasks.output.units import megabytes
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:

@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orienter_tasks.infra.all import component
-from orienter_tasks.observe import inventory
+from orienter_tasks.observe.model import as_document, component_document, last_words
+from orienter_tasks.observe.scan import scan
 from orienter_tasks.output.tables import Column
+from orienter_tasks.output.units import ago, megabytes
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orienter_tasks.lifecycle.context import InstanceContext
-    from orienter_tasks.observe.parts import Part
+    from orienter_tasks.observe.model import ObservedInstance
+    from orienter_tasks.stack.component import ComponentStatus
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Row:
     state: str
     port: str
     what: str
-    part: Part | None = None
+    found: ComponentStatus | None = None
 
 
 COLUMNS: tuple[Column[Row], ...] = (
@@ -33,27 +36,27 @@ COLUMNS: tuple[Column[Row], ...] = (
     Column("state", lambda row: row.state),
     Column("port", lambda row: row.port),
     Column("what", lambda row: row.what, wrap=True),
-    Column("up", lambda row: inventory.ago(row.part.started_at) if row.part else ""),
-    Column("memory", lambda row: inventory.megabytes(row.part.memory) if row.part and row.part.running else "", drop=1),
+    Column("up", lambda row: ago(row.found.started_at) if row.found else ""),
+    Column("memory", lambda row: megabytes(row.found.memory) if row.found and row.found.running else "", drop=1),
 )
 
 
 def status(ctx: InstanceContext, names: Sequence[str], *, as_json: bool) -> bool:
     """Show the components of this instance; say whether all that should run does."""
-    taken = inventory.take([ctx.current.claim], with_listeners=True)
+    taken = scan([ctx.current.claim], listeners=True)
     found = taken.instances[0]
     for unseen in taken.unseen:
         ctx.report.warn(f"not seen: {unseen}")
     if as_json:
-        document = inventory.as_document(found)
+        document = as_document(found)
         document["components"] = [
-            part for part in inventory.part_documents(found) if not names or part["name"] in names
+            component_document(each) for each in found.components if not names or each.name in names
         ]
         ctx.report.json({**document, "unseen": list(taken.unseen)})
         return found.state == "running"
     title = f"{ctx.current.instance}  {found.state}  {ctx.current.instance.url}"
     ctx.report.table(COLUMNS, _rows(ctx, found, names), title=title)
-    for line in inventory.last_words(found):
+    for line in last_words(found):
         ctx.report.answer(line)
     return found.state == "running"
 
@@ -71,24 +74,25 @@ def announce(ctx: InstanceContext) -> None:
     ctx.report.box(f"instance {instance.id} · {instance.worktree}", facts)
 
 
-def _rows(ctx: InstanceContext, found: inventory.Found, names: Sequence[str]) -> list[Row]:
-    parts = {part.name: part for part in found.parts}
+def _rows(ctx: InstanceContext, found: ObservedInstance, names: Sequence[str]) -> list[Row]:
+    known = {each.name: each for each in found.components}
     skipped = dict(ctx.current.plan.skipped) if ctx.current.claim.backend else {}
     rows = []
-    for name in dict.fromkeys([*catalog.names(), *ctx.settings.services, *parts]):
+    for name in dict.fromkeys([*catalog.names(), *ctx.settings.services, *known]):
         if names and name not in names:
             continue
-        part, port = parts.get(name), str(_port(ctx, name) or "")
-        if part is None:
+        status, port = known.get(name), str(_port(ctx, name) or "")
+        if status is None:
             rows.append(Row(name, "skipped" if name in skipped else "stopped", port, skipped.get(name, "")))
             continue
-        rows.append(Row(name, part.state, port, ", ".join(filter(None, (part.what, _lacks(ctx, part)))), part))
+        what = ", ".join(filter(None, (status.what, _lacks(ctx, status))))
+        rows.append(Row(name, status.state, port, what, status))
     return rows
 
 
-def _lacks(ctx: InstanceContext, part: Part) -> str:
-    native = part.running and part.kind == "process" and part.name in catalog.names()
-    return component(part.name).lacks(ctx.current.config) if native else ""
+def _lacks(ctx: InstanceContext, status: ComponentStatus) -> str:
+    native = status.running and status.kind == "process" and status.name in catalog.names()
+    return component(status.name).lacks(ctx.current.config) if native else ""
 
 
 def _port(ctx: InstanceContext, name: str) -> int | None:

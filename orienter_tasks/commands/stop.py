@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.backends.protocol import Holding
     from orienter_tasks.lifecycle.context import InstanceContext
-    from orienter_tasks.observe.parts import Part
+    from orienter_tasks.stack.component import ComponentStatus
 
 
 def stop_services(ctx: InstanceContext, names: Sequence[str]) -> None:
@@ -80,7 +80,7 @@ def stop_every(ctx: InstanceContext, *, volumes: bool) -> None:
 
 
 def _ask(ctx: InstanceContext, doomed: Sequence[Holding]) -> None:
-    from orienter_tasks.observe.inventory import megabytes
+    from orienter_tasks.output.units import megabytes
 
     sizes = ", ".join(f"{holding.name} ({megabytes(holding.size)})" for holding in doomed)
     loss = f"this removes the data of {ctx.current.instance}: {sizes}"
@@ -88,10 +88,10 @@ def _ask(ctx: InstanceContext, doomed: Sequence[Holding]) -> None:
         raise ConfigError("nothing was stopped or removed")
 
 
-def _services_up(ctx: InstanceContext) -> list[Part]:
-    from orienter_tasks.observe import inventory
+def _services_up(ctx: InstanceContext) -> list[ComponentStatus]:
+    from orienter_tasks.observe.scan import scan
 
-    found = inventory.take([ctx.current.claim], with_memory=False).instances[0]
+    found = scan([ctx.current.claim], memory=False).instances[0]
     return [part for part in found.services if part.running]
 
 

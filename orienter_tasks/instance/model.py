@@ -73,6 +73,11 @@ class Instance:
         return [entry.name for entry in catalog.entries() if entry.ports.keys() <= self.ports.keys()]
 
     @property
+    def lock(self) -> str:
+        """Name the lock under which it is started, stopped and removed."""
+        return lock_name(self.project, self.id)
+
+    @property
     def data_dir(self) -> Path:
         """Where this instance's own files live (mode 0700)."""
         return self.root / ".dev-data" / f"instance-{self.id}"
@@ -100,6 +105,11 @@ class Instance:
 
     def __str__(self) -> str:
         return f"instance {self.id} ({self.worktree})"
+
+
+def lock_name(project: str, instance_id: int) -> str:
+    """Name an instance's lock: one for each id of a project."""
+    return f"{project}-{instance_id}"
 
 
 def port_plan(settings: Settings, instance_id: int, moved: Mapping[str, int] | None = None) -> dict[str, int]:

@@ -33,7 +33,7 @@ def stop(claim: Claim, settings: Settings, claims: Claims, grace: float) -> Orie
     try:
         config = _config_of(claim, settings)
         backend = choice.make(claim.backend, config) if claim.backend else None
-        with locked(f"{claim.project}-{claim.id}", timeout=settings.timeouts.lock):
+        with locked(config.instance.lock, timeout=settings.timeouts.lock):
             stop_instance(config.instance, backend, grace, lambda _: None)
         claims.mark_used(claim.token)
     except OrienterError as error:

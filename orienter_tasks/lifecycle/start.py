@@ -93,7 +93,7 @@ class Start:
         if self.locked:
             return
         instance, timeout = self._instance, self._config.settings.timeouts.lock
-        self._held.enter_context(locked(f"{instance.project}-{instance.id}", timeout=timeout, on_wait=self._waiting))
+        self._held.enter_context(locked(instance.lock, timeout=timeout, on_wait=self._waiting))
         self.locked = True
         for directory in (instance.data_dir, instance.log_dir, instance.pid_dir):
             private_dir(directory)

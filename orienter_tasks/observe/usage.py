@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.errors import NotFoundError
-from orienter_tasks.processes.record import load_all
+from orienter_tasks.processes import census
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from orienter_tasks.instance.model import Instance
-    from orienter_tasks.processes.record import Record
 
 NANOSECONDS = 1e9
 
@@ -61,15 +61,12 @@ def usage(sample: Sample, former: Sample | None) -> Usage:
 
 
 def process_samples(instance: Instance) -> list[Sample]:
-    """Sample the recorded processes of an instance with their descendants; all processes of a server are one."""
-    found: dict[str, Sample] = {}
-    for record in load_all(instance):
-        sample = _process_sample(record)
-        if sample is not None:
-            found[sample.component] = (
-                _together(found[sample.component], sample) if sample.component in found else sample
-            )
-    return list(found.values())
+    """Sample the components of an instance that are native processes."""
+    pids: dict[str, list[int]] = defaultdict(list)
+    for process, members in census.take().by_component(instance).items():
+        pids[catalog.component_of(process) or process] += [member.pid for member in members]
+    samples = (_process_sample(component, each) for component, each in pids.items() if component)
+    return [sample for sample in samples if sample is not None]
 
 
 def container_sample(component: str, container: str) -> Sample | None:
@@ -108,35 +105,17 @@ def read_stats(component: str, stats: Mapping[str, Any]) -> Sample | None:
     )
 
 
-def _process_sample(record: Record) -> Sample | None:
+def _process_sample(component: str, pids: Iterable[int]) -> Sample | None:
     import psutil
 
-    if not record.alive():
-        return None
     memory, cpu = 0, {}
-    try:
-        leader = psutil.Process(record.pid)
-        processes = [leader, *leader.children(recursive=True)]
-    except psutil.Error:
-        return None
-    for process in processes:
+    for pid in pids:
         try:
+            process = psutil.Process(pid)
             with process.oneshot():
                 full, times = process.memory_full_info(), process.cpu_times()
-                cpu[f"{process.pid} {process.create_time()}"] = times.user + times.system
+                cpu[f"{pid} {process.create_time()}"] = times.user + times.system
                 memory += getattr(full, "pss", full.rss)
         except psutil.Error:
             continue
-    component = catalog.component_of(record.component) or record.component
-    return Sample(component, "process", memory, len(cpu), cpu, time.monotonic())
-
-
-def _together(one: Sample, other: Sample) -> Sample:
-    return Sample(
-        one.component,
-        one.kind,
-        one.memory + other.memory,
-        one.processes + other.processes,
-        {**one.cpu, **other.cpu},
-        max(one.at, other.at),
-    )
+    return Sample(component, "process", memory, len(cpu), cpu, time.monotonic()) if cpu else None

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.processes.record import Record
-    from orienter_tasks.processes.table import Owner, Process
+    from orienter_tasks.processes.table import Process, ProcessOwner
 
 T = TypeVar("T")
 _PLACE = re.compile(r"(?s)(/.+)/\.dev-data/instance-(\d{1,3})/([a-z0-9_-]+)")
@@ -72,14 +72,10 @@ class Census:
         return sorted(chosen, key=lambda process: process.age)
 
     def by_component(self, instance: Instance) -> Mapping[str, Sequence[Process]]:
-        """Return the processes of an instance by component."""
+        """Return the processes of an instance by component; none for one of which only a record is there."""
         records = list(load_all(instance))
         recorded = {(record.pid, record.mark): record.component for record in records}
-        homes = {
-            (program, os.path.realpath(instance.data_dir / entry.name)): process
-            for entry in catalog.entries()
-            for program, process in entry.titles.items()
-        }
+        homes = _homes(instance)
         known: dict[int, str] = {}
         for process in self._processes.values():
             component = recorded.get((process.pid, process.mark))
@@ -89,10 +85,10 @@ class Census:
                 component = self._in_session(process, records) or self._retitled(process, homes)
             if component is not None:
                 known[process.pid] = component
-        found: dict[str, list[Process]] = defaultdict(list)
+        found: dict[str, list[Process]] = {record.component: [] for record in records}
         for pid, component in self._with_descendants(known).items():
             if pid not in self.ancestry:
-                found[component].append(self._processes[pid])
+                found.setdefault(component, []).append(self._processes[pid])
         return found
 
     def pids(self, instance: Instance, component: str | None = None) -> list[int]:
@@ -101,8 +97,7 @@ class Census:
 
     def names(self, instance: Instance) -> set[str]:
         """Name the components of an instance that have a record or a living process."""
-        recorded = {record.component for record in load_all(instance)}
-        return recorded | self.by_component(instance).keys() - {""}
+        return self.by_component(instance).keys() - {""}
 
     def owned(self, instances: Iterable[Instance] = ()) -> list[OwnedProcess]:
         """Return everything of ours on the machine that this user may look into, except for this very process.
@@ -171,15 +166,17 @@ class Census:
             and is_of_this_user(process.pid)
         )
 
-    def _retitled(self, process: Process, homes: Mapping[tuple[str, str], str]) -> str | None:
+    def _retitled(self, process: Process, homes: Mapping[str, Mapping[str, str]]) -> str | None:
         """The component of a server that has overwritten its environment, or of what a killed one has left.
 
         A server that somebody runs on our data by hand has an environment, which does not name us, or such a parent.
         """
-        component = homes.get((process.name, self._directory(process.pid))) if process.retitled else None
-        parent = self._processes.get(process.parent) if component is not None else None
-        by_hand = parent is not None and (parent.name, self._directory(parent.pid)) in homes
-        return None if by_hand else component
+        if not process.retitled or process.name not in homes:
+            return None
+        parent = self._processes.get(process.parent)
+        if parent is not None and self._directory(parent.pid) in homes.get(parent.name, ()):
+            return None
+        return homes[process.name].get(self._directory(process.pid))
 
     def _placed(self, process: Process) -> OwnedProcess | None:
         """A server of this user by its working directory alone, which only ours work in."""
@@ -206,7 +203,16 @@ def take() -> Census:
     return Census(table.read())
 
 
-def _is_of(owner: Owner, instance: Instance) -> bool:
+def _homes(instance: Instance) -> Mapping[str, Mapping[str, str]]:
+    """By program: the directories in which it overwrites its environment, and which process it is there."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for entry in catalog.entries():
+        for program, process in entry.titles.items():
+            found[program][os.path.realpath(instance.data_dir / entry.name)] = process
+    return found
+
+
+def _is_of(owner: ProcessOwner, instance: Instance) -> bool:
     return owner.root in instance.roots and owner.instance == str(instance.id)
 
 

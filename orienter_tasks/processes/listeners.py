@@ -71,6 +71,17 @@ def listening_addresses(pids: Iterable[int]) -> set[tuple[str, int]]:
     return {(each.address, each.port) for each in sockets.of(pids)}
 
 
+def is_loopback(address: str) -> bool:
+    """Say whether only this machine reaches an address; one that cannot be read is reached by everybody."""
+    import ipaddress
+
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback
+
+
 def _listeners_of_own_processes(wanted: set[int]) -> list[Listener]:
     """Look process by process: macOS shows a user the sockets of no others."""
     import psutil

@@ -94,17 +94,30 @@ def as_child(code: int) -> int:
 
 
 def service_pid(record: Record) -> int:
-    """Return the pid of a service itself: the only child of its shim, or the recorded process where it has none."""
-    if not record.has_shim:
-        return record.pid
+    """Return the pid of a service itself, or the recorded process's where that has no shim."""
+    return _only_child(record.pid) if record.has_shim else record.pid
+
+
+def service_of(pid: int) -> int:
+    """Return the pid of a shim's service, or of any other process as it is."""
+    import psutil
+
+    try:
+        words = psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return pid
+    return pid if unwrap_argv(words) is words else _only_child(pid)
+
+
+def _only_child(pid: int) -> int:
     with suppress(OSError, ValueError):
-        children = Path(f"/proc/{record.pid}/task/{record.pid}/children").read_text(encoding="ascii").split()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
         if len(children) == 1:
             return int(children[0])
     import psutil
 
     try:
-        found = psutil.Process(record.pid).children()
+        found = psutil.Process(pid).children()
     except psutil.Error:
-        return record.pid
-    return found[0].pid if len(found) == 1 else record.pid
+        return pid
+    return found[0].pid if len(found) == 1 else pid

@@ -34,7 +34,7 @@ _COMPOSE_PROJECT = re.compile(r"(.+)-instance-(\d+)")
 
 
 @dataclass(frozen=True)
-class Owner:
+class ProcessOwner:
     """For whom a process was started, as its environment says; `project` is "" where it does not say."""
 
     component: str
@@ -59,7 +59,7 @@ class Process:
     parent: int = field(default=-1, compare=False)
     session: int = field(default=-1, compare=False)
     name: str = field(default="", compare=False)
-    owner: Owner | None = field(default=None, compare=False)
+    owner: ProcessOwner | None = field(default=None, compare=False)
     retitled: bool = field(default=False, compare=False)
 
     def alive(self) -> bool:
@@ -145,6 +145,16 @@ def is_of_this_user(pid: int) -> bool:
         return False
 
 
+def started_at(pid: int) -> float | None:
+    """Return when a process was started, in seconds since the epoch; None when it has ended."""
+    import psutil
+
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return None
+
+
 def memory(pid: int) -> int | None:
     """Return a process's share of memory in bytes (PSS, or RSS where the system has none); None when not to be read."""
     for line in _read(f"/proc/{pid}/smaps_rollup").splitlines():
@@ -167,7 +177,7 @@ def _of_proc(directory: str) -> Process | None:
     return Process(pid, linux_mark(fields), int(fields[PARENT]), int(fields[SESSION]), name, *_told_in_proc(directory))
 
 
-def _told_in_proc(directory: str) -> tuple[Owner | None, bool]:
+def _told_in_proc(directory: str) -> tuple[ProcessOwner | None, bool]:
     """Return for whom a process was started, and whether its title has overwritten what would tell."""
     content = _read(f"/proc/{directory}/environ")
     if _MARKER not in content:
@@ -176,7 +186,7 @@ def _told_in_proc(directory: str) -> tuple[Owner | None, bool]:
     return _owner({os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}), False
 
 
-def _told_by_psutil(process: psutil.Process) -> tuple[Owner | None, bool]:
+def _told_by_psutil(process: psutil.Process) -> tuple[ProcessOwner | None, bool]:
     import psutil
 
     try:
@@ -186,13 +196,13 @@ def _told_by_psutil(process: psutil.Process) -> tuple[Owner | None, bool]:
     return _owner(environ), not environ
 
 
-def _owner(environ: Mapping[str, str]) -> Owner | None:
+def _owner(environ: Mapping[str, str]) -> ProcessOwner | None:
     if COMPONENT_MARKER not in environ:  # it may have been part of another variable's value
         return None
     number = environ.get("AI_INSTANCE_ID", "")
     compose = _COMPOSE_PROJECT.fullmatch(environ.get("COMPOSE_PROJECT_NAME", ""))
     project = compose[1] if compose is not None and compose[2] == number else ""
-    return Owner(environ[COMPONENT_MARKER], environ.get("AI_INSTANCE_ROOT", ""), number, project)
+    return ProcessOwner(environ[COMPONENT_MARKER], environ.get("AI_INSTANCE_ROOT", ""), number, project)
 
 
 def _read(path: str) -> bytes:

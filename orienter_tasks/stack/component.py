@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     import threading
@@ -86,6 +85,55 @@ class Component(Protocol):
 
     def logs(self, request: LogRequest) -> Iterator[str]:
         """Give the lines of its log, without line ends; nothing when there is none."""
+
+
+@dataclass(frozen=True)
+class ComponentStatus:
+    """What a component of an instance is found to be; one that was stopped on purpose is not found.
+
+    Attributes:
+        name: the component.
+        kind: `container` or `process`.
+        running: whether it runs, with all of its processes.
+        what: the container's name, or the process's pid, and what is wrong with it, for people.
+        started_at: seconds since the epoch; None when it does not run.
+        memory: bytes (PSS of its processes, or what its container is charged for); None where unknown.
+        exposed: the addresses beyond loopback that it listens on, with their ports.
+        last_lines: the end of its log, when it died.
+        exit_code: what its process ended with, 128 + N for signal N; None while it runs, and where it is unknown.
+        partly: whether some of its processes run, though not all.
+    """
+
+    name: str
+    kind: Literal["container", "process"]
+    running: bool
+    what: str
+    started_at: float | None = None
+    memory: int | None = None
+    exposed: Sequence[str] = ()
+    last_lines: Sequence[str] = ()
+    exit_code: int | None = None
+    partly: bool = False
+
+    @property
+    def up(self) -> bool:
+        """Whether there is something to stop."""
+        return self.running or self.partly
+
+    @property
+    def state(self) -> str:
+        """`running` or `failed`."""
+        return "running" if self.running else "failed"
+
+    @property
+    def end(self) -> str:
+        """How it ended, in words; "" while it runs."""
+        if self.running:
+            return ""
+        from orienter_tasks.processes.shim import as_child
+        from orienter_tasks.processes.spawn import describe_exit
+
+        return "failed" if self.exit_code is None else describe_exit(as_child(self.exit_code))
 
 
 @dataclass(frozen=True)

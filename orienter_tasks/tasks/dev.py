@@ -25,10 +25,10 @@ def announce(ctx: InstanceContext) -> None:
 @task()
 def attach(ctx: InstanceContext) -> None:
     """Follow the logs of this running instance; Ctrl-C stops it."""
-    from orienter_tasks.commands import logs as follow
+    from orienter_tasks.commands.attach import attach as follow
 
     if not ctx.options.detach:
-        follow.attach(ctx)
+        follow(ctx)
 
 
 @task(

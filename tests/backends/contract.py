@@ -10,17 +10,15 @@ import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from orienter_tasks.backends.nginx.configuration import LOCAL, apply, candidate_dir, plan, write_candidate
 from orienter_tasks.backends.nginx.health import health_token, probe
-from orienter_tasks.backends.protocol import InstanceConfig
 from orienter_tasks.errors import CheckError
 from orienter_tasks.instance.model import make_instance
-from orienter_tasks.instance.variables import derive
+from orienter_tasks.lifecycle.config import configure
 from orienter_tasks.processes.listeners import listeners
 from orienter_tasks.settings.load import load_settings
 from orienter_tasks.stack.component import LogRequest, NotReadyError, State
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orienter_tasks.backends.nginx.configuration import NginxBackend
-    from orienter_tasks.backends.protocol import Backend, Standing
+    from orienter_tasks.backends.protocol import Backend, InstanceConfig, Standing
     from orienter_tasks.stack.component import Component, Event
 
 COMPONENTS = ("postgres", "minio", "nginx")
@@ -52,7 +50,7 @@ def make_config(
     bases = {name: first_port + offset for offset, name in enumerate(PORT_NAMES)}
     settings = load_settings({"ports": bases, **orienter})
     instance = make_instance(settings, instance_id, root.resolve())
-    return InstanceConfig(instance, settings, derive(instance, settings, dotenv or {}, {}))
+    return configure(instance, settings, dotenv or {}, {})
 
 
 def component(backend: Backend, name: str) -> Component:
@@ -313,10 +311,10 @@ class Contract(ABC):
         backend = new_backend(config)
         up(backend, config, ["postgres"])
         down(backend)
-        changed = derive(config.instance, config.settings, {"POSTGRES_PASSWORD": "another-Secret"}, {})
+        changed = configure(config.instance, config.settings, {"POSTGRES_PASSWORD": "another-Secret"}, {})
 
         with pytest.raises(CheckError, match="refuses user") as caught:
-            up(new_backend(replace(config, variables=changed)), config, ["postgres"])
+            up(new_backend(changed), config, ["postgres"])
         assert "another-Secret" not in "\n".join([caught.value.line(), *caught.value.details])
 
     def test_every_port_is_on_loopback_only(

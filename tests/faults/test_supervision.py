@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,27 @@ def test_a_service_whose_keeper_was_killed_runs_on_and_is_stopped(make_host: Mak
     assert web["what"].startswith(f"pid {service_pid}, its first process is gone")
     host.main.inv("dev.stop")
     assert host.left_of(host.main) == []
+
+
+def test_without_records_all_that_runs_is_seen_and_stopped(make_host: MakeFaultHost) -> None:
+    """Somebody removed .dev-pids: status and stop read the same census, so both still find everything."""
+    host = make_host(services={"web": service("serve", "${DASHBOARD_PORT}", **WEB), "worker": mortal()})
+    host.main.inv("dev", "--detach")
+    before = host.main.inv("dev.status", "--json").json
+    shutil.rmtree(host.main.path / ".dev-pids")
+    after = host.main.inv("dev.status", "--json").json
+    for document in (before, after):
+        for part in document["components"]:
+            del part["memory_bytes"], part["started_at"]
+    assert after["components"] == before["components"]
+    assert after["state"] == "running"
+    assert host.main.inv("instances", "--json").json["instances"][0]["services"] == {"running": 2, "of": 2}
+    stats = host.main.inv("infra.stats", "--json").json
+    assert {part["name"] for part in stats["components"]} == {part["name"] for part in before["components"]}
+    assert host.main.inv("infra.verify", "--json").json["isolated"] is True
+    host.main.inv("dev.stop")
+    assert host.left_of(host.main) == []
+    assert host.main.inv("dev.status", "--json", code=None).json["state"] == "stopped"
 
 
 def test_restart_has_a_growing_pause_and_a_limit(make_host: MakeFaultHost, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
 
 BUILT_IN = ["postgres", "minio", "nginx"]
-BARE = replace(ENTRY, data=False, secrets=(), defaults={}, numbered={}, variables={}, holds="")
+BARE = replace(ENTRY, data=False, secrets=())
 
 
 class Bare(Echo):

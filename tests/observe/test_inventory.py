@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from orienter_tasks.identity.claims import Claim, Claims, of_claim
-from orienter_tasks.observe import inventory
+from orienter_tasks.output.units import space
 from orienter_tasks.processes.program import Program
 from orienter_tasks.processes.spawn import spawn
 from orienter_tasks.processes.stop import stop_component
@@ -215,7 +215,7 @@ def test_memory_is_a_process_s_own_share() -> None:
 
 def test_words_for_space() -> None:
     sizes = (None, 0, 1, 999_999, 1_000_000, 999_400_000, 1_240_000_000)
-    assert [inventory.space(size) for size in sizes] == ["–", "0 kB", "1 kB", "1000 kB", "1 MB", "999 MB", "1.2 GB"]
+    assert [space(size) for size in sizes] == ["–", "0 kB", "1 kB", "1000 kB", "1 MB", "999 MB", "1.2 GB"]
 
 
 def test_a_claim_of_an_older_version_names_no_services(host: Host, isolated: Path) -> None:

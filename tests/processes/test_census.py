@@ -9,7 +9,7 @@ import pytest
 
 from orienter_tasks.processes.census import Census
 from orienter_tasks.processes.record import Record, save
-from orienter_tasks.processes.table import Owner, Process
+from orienter_tasks.processes.table import Process, ProcessOwner
 
 if TYPE_CHECKING:
     from orienter_tasks.instance.model import Instance
@@ -42,9 +42,9 @@ class Machine:
         return {component: sorted(process.pid for process in each) for component, each in found.items()}
 
 
-def marked(of: Instance, component: str, **fields: str) -> Owner:
+def marked(of: Instance, component: str, **fields: str) -> ProcessOwner:
     told = {"root": str(of.root), "instance": str(of.id), **fields}
-    return Owner(component, **told)
+    return ProcessOwner(component, **told)
 
 
 def record(instance: Instance, component: str, pid: int, **fields: Any) -> None:
@@ -80,12 +80,12 @@ def test_a_record_tells_of_its_process_and_that_one_s_session(instance: Instance
     machine = Machine()
     machine.add(20)
     machine.add(21, session=20)
-    machine.add(22, session=20, owner=Owner("web", "/elsewhere", "3"))
+    machine.add(22, session=20, owner=ProcessOwner("web", "/elsewhere", "3"))
     machine.add(30)
     machine.add(31, session=30)
     record(instance, "web", 20)
     record(instance, "stale", 30, mark="boot:29")
-    assert machine.of(instance) == {"web": [20, 21]}
+    assert machine.of(instance) == {"web": [20, 21], "stale": []}
     assert machine.census.names(instance) == {"web", "stale"}
 
 

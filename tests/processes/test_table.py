@@ -15,7 +15,7 @@ import pytest
 
 from orienter_tasks.processes import table
 from orienter_tasks.processes.record import start_mark
-from orienter_tasks.processes.table import Owner, Process
+from orienter_tasks.processes.table import Process, ProcessOwner
 from tests.processes.conftest import FOREVER
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def test_a_process_with_its_parent_session_and_owner(lab: Lab, read: Callable[[]
     handle = lab.spawn("web", FOREVER)
     entry = read()[handle.record.pid]
     assert (entry.parent, entry.session) == (os.getpid(), handle.record.pid)
-    assert entry.owner == Owner("web", str(lab.instance.root), str(lab.instance.id))
+    assert entry.owner == ProcessOwner("web", str(lab.instance.root), str(lab.instance.id))
 
 
 def test_this_process_is_nobodys(read: Callable[[], dict[int, Process]]) -> None:
@@ -122,7 +122,7 @@ def test_a_marker_within_another_variable_is_none(read: Callable[[], dict[int, P
 def test_both_readers_say_the_same_of_what_stays(lab: Lab) -> None:
     lab.spawn("web", FOREVER)
 
-    def told(entries: dict[int, Process]) -> dict[int, tuple[int, int, Owner | None]]:
+    def told(entries: dict[int, Process]) -> dict[int, tuple[int, int, ProcessOwner | None]]:
         return {pid: (it.parent, it.session, it.owner) for pid, it in entries.items()}
 
     before, asked, after = table.read_proc(), told(table.read_psutil()), told(table.read_proc())

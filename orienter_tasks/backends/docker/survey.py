@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from orienter_tasks.backends.docker import labels
 from orienter_tasks.errors import NotFoundError
 from orienter_tasks.instance.model import LABEL_COMPONENT, LABEL_INSTANCE, LABEL_PROJECT, LABEL_ROOT
+from orienter_tasks.stack.component import ComponentStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -97,6 +98,18 @@ def containers(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
         found = engine.api.containers(all=True, filters=_filters(wanted))
     now = time.time()
     return tuple(_container(entry, whose, now) for entry, whose in _owned(found))
+
+
+def status_of(found: DockerResource, *, with_memory: bool = False) -> ComponentStatus:
+    """Describe a container as what it is of its instance."""
+    return ComponentStatus(
+        name=found.component,
+        kind="container",
+        running=found.running,
+        what=found.name if found.running else f"{found.name} ({found.state})",
+        started_at=found.started_at,
+        memory=memory(found.id) if found.running and with_memory else None,
+    )
 
 
 def volumes(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:

@@ -147,8 +147,7 @@ def write_candidate(config: InstanceConfig, rendered: Sequence[Rendered]) -> Non
 @contextmanager
 def _alone(config: InstanceConfig) -> Iterator[None]:
     """Keep two commands from writing the same candidate."""
-    name = f"nginx-{config.instance.project}-{config.instance.id}"
-    with locked(name, timeout=config.settings.timeouts.lock):
+    with locked(f"nginx-{config.instance.lock}", timeout=config.settings.timeouts.lock):
         yield
 
 

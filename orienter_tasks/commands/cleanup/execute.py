@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.cleanup.snapshot import judge
 from orienter_tasks.errors import ConflictError, InterruptError, OrienterError
+from orienter_tasks.instance.model import lock_name
 from orienter_tasks.machine.state import locked
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def carry_out(plan: CleanupPlan, snapshot: Snapshot, view: Viewpoint, options: E
         by_instance[decision.resource.instance].append(decision.resource)
     for number, resources in sorted(by_instance.items()):
         try:
-            with locked(f"{plan.project}-{number}", timeout=options.lock_seconds, on_wait=options.on_wait):
+            with locked(lock_name(plan.project, number), timeout=options.lock_seconds, on_wait=options.on_wait):
                 for kind, chosen in groupby(_unchanged(removal, resources), key=lambda resource: resource.kind):
                     kind.remove(removal, list(chosen))
         except ConflictError as error:

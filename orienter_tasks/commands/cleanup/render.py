@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.commands.cleanup.model import printable
-from orienter_tasks.observe import inventory
+from orienter_tasks.output.units import megabytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -84,7 +84,7 @@ def _grouped(
 
 
 def _size(size: int) -> str:
-    return inventory.megabytes(size) if size >= MEGABYTE or not size else f"{max(1, round(size / 1000))} kB"
+    return megabytes(size) if size >= MEGABYTE or not size else f"{max(1, round(size / 1000))} kB"
 
 
 def _described(resource: Resource, reason: str) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from orienter_tasks.commands.doctor.remedies import install
 from orienter_tasks.machine import worktree
 from orienter_tasks.machine.state import state_dir
-from orienter_tasks.observe.inventory import megabytes
 from orienter_tasks.output.checks import Check
+from orienter_tasks.output.units import megabytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

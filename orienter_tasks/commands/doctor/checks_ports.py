@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.doctor.context import known, started_on
@@ -12,7 +11,7 @@ from orienter_tasks.machine import ports
 from orienter_tasks.output.checks import Check
 from orienter_tasks.processes import census
 from orienter_tasks.processes.describe import describe
-from orienter_tasks.processes.listeners import listeners, listening_addresses, listening_ports
+from orienter_tasks.processes.listeners import is_loopback, listeners, listening_addresses, listening_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -93,7 +92,7 @@ def _addresses(ctx: InstanceContext, config: InstanceConfig) -> Mapping[tuple[in
 
 
 def _is_within(address: str, config: InstanceConfig) -> bool:
-    return address == config.variables["SERVICE_HOST"] or _is_loopback(address)
+    return address == config.variables["SERVICE_HOST"] or is_loopback(address)
 
 
 def _own(ctx: InstanceContext, config: InstanceConfig) -> set[int]:
@@ -102,12 +101,3 @@ def _own(ctx: InstanceContext, config: InstanceConfig) -> set[int]:
     if backend:
         own |= set(known(lambda: choice.make(backend, config).ports_held()) or ())
     return own
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return (mapped or parsed).is_loopback

@@ -49,7 +49,7 @@ def run(ctx: InstanceContext, groups: Sequence[str], parse: Callable[[str], Any]
 
 
 def _checks(ctx: InstanceContext, group: str, parse: Callable[[str], Any]) -> Iterator[Check]:
-    host, backend = HostConfig(ctx.settings, ctx.dotenv), partial(backend_of, ctx)
+    host, backend = HostConfig(ctx.settings, ctx.dotenv, ctx.root), partial(backend_of, ctx)
     if group == "env":
         from orienter_tasks.commands.selftest import names
 
@@ -57,10 +57,10 @@ def _checks(ctx: InstanceContext, group: str, parse: Callable[[str], Any]) -> It
     if group == "templates":
         from orienter_tasks.commands.selftest import templates
 
-        return templates.checks(ctx.root, host, backend, parse)
+        return templates.checks(host, backend, parse)
     from orienter_tasks.commands.selftest import integration
 
-    return integration.checks(ctx.root, ctx.settings, ctx.claims.read(), backend)
+    return integration.checks(host, ctx.claims.read(), backend)
 
 
 def backend_of(ctx: InstanceContext) -> BackendName:

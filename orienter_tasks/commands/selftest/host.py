@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.instance.model import make_instance
+from orienter_tasks.instance.model import PRIVILEGED_NGINX_MOVE, make_instance
 from orienter_tasks.lifecycle.config import configure
+from orienter_tasks.machine import ports
+from orienter_tasks.settings.model import PORT_STEP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.settings.model import Settings
 
-ANYWHERE = Path("/checkout")  # stands for any: nothing is read or written there
-
 
 @dataclass(frozen=True)
 class HostConfig:
-    """The host's settings, and what its checkout's `.env` says."""
+    """A host's settings, and the checkout with its `.env`."""
 
     settings: Settings
     dotenv: Mapping[str, str]
+    root: Path
 
     @property
     def ids(self) -> range:
         """Every id that there may be."""
         return range(self.settings.instances.max + 1)
 
-    def instance(self, number: int, root: Path = ANYWHERE, environ: Mapping[str, str] | None = None) -> InstanceConfig:
-        """Return what an instance would be in a checkout, and in a shell with these variables."""
-        return configure(make_instance(self.settings, number, root), self.settings, self.dotenv, environ or {})
+    def instance(self, number: int, *, environ: Mapping[str, str] | None = None, backend: str = "") -> InstanceConfig:
+        """Return what an instance would be in this checkout: in a shell with these variables, on a backend."""
+        port = self.settings.ports["nginx"] + number * PORT_STEP
+        moved = backend == "embedded" and not ports.may_bind(port)
+        instance = make_instance(
+            self.settings, number, self.root, {"nginx": port + PRIVILEGED_NGINX_MOVE} if moved else {}
+        )
+        return configure(instance, self.settings, self.dotenv, environ or {}, backend=backend)

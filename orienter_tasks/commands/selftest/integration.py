@@ -21,26 +21,23 @@ from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.commands.selftest.host import HostConfig
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.lifecycle.context import InstanceContext
     from orienter_tasks.output.checks import Check
-    from orienter_tasks.settings.model import BackendName, Settings
+    from orienter_tasks.settings.model import BackendName
 
 NAMES = ("one", "two")
 TABLE = "orienter_throwaway"
 
 
-def checks(
-    root: Path, settings: Settings, claims: Sequence[Claim], backend: Callable[[], BackendName]
-) -> Iterator[Check]:
+def checks(host: HostConfig, claims: Sequence[Claim], backend: Callable[[], BackendName]) -> Iterator[Check]:
     """Start two instances, try whether they see each other, and take them away.
 
     Args:
-        root: the checkout whose configuration is checked.
-        settings: its settings.
+        host: the checkout whose configuration is checked.
         claims: of all checkouts: their ids and ports are left alone.
         backend: says on which backend.
     """
@@ -49,8 +46,8 @@ def checks(
 
     def run() -> str:
         name = backend()
-        with open_sandbox(root, settings) as sandbox:
-            numbers = free_ids(settings, claims, len(NAMES))
+        with open_sandbox(host) as sandbox:
+            numbers = free_ids(host.settings, claims, len(NAMES))
             contexts = [sandbox.context(sandbox.checkout(*pair), name) for pair in zip(NAMES, numbers, strict=True)]
             begun = time.monotonic()
             start_all(contexts)

@@ -7,7 +7,6 @@ from functools import partial
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from orienter_tasks.commands.selftest.host import ANYWHERE
 from orienter_tasks.errors import CheckError, ConfigError
 from orienter_tasks.infra.all import component
 from orienter_tasks.instance.export import render
@@ -131,7 +130,7 @@ def commands_are_known(host: HostConfig) -> str:
 
 def _names(config: InstanceConfig) -> list[str]:
     instance = config.instance
-    directories = [str(each.relative_to(ANYWHERE)) for each in (instance.data_dir, instance.log_dir, instance.pid_dir)]
+    directories = map(str, (instance.data_dir, instance.log_dir, instance.pid_dir))
     return [*_docker_names(instance), *_numbered(config), *directories]
 
 

@@ -11,28 +11,25 @@ import secrets
 import subprocess
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from orienter_tasks.commands.selftest.host import HostConfig
 from orienter_tasks.errors import CheckError, NotFoundError
 from orienter_tasks.identity.claims import Claims
 from orienter_tasks.infra import choice
-from orienter_tasks.instance.model import PRIVILEGED_NGINX_MOVE, make_instance, port_plan
-from orienter_tasks.instance.variables import read_dotenv
-from orienter_tasks.lifecycle.config import config_of, configure
+from orienter_tasks.instance.model import port_plan
+from orienter_tasks.lifecycle.config import config_of
 from orienter_tasks.lifecycle.context import InstanceContext, RunOptions
 from orienter_tasks.lifecycle.stop import stop_instance
 from orienter_tasks.machine import directories, ports
 from orienter_tasks.machine.state import is_locked, locked, private_dir, write_private
 from orienter_tasks.settings import catalog
-from orienter_tasks.settings.defaults import SERVICES, ports as default_ports
-from orienter_tasks.settings.load import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.settings.model import BackendName, Settings
 
@@ -50,19 +47,13 @@ GIT_ENV = {
 
 
 class Sandbox:
-    """A directory for throwaway checkouts, on which this process works for a while.
+    """A directory for throwaway checkouts of a host, on which this process works for a while."""
 
-    Args:
-        directory: where.
-        host: the checkout whose configuration is checked.
-        settings: its settings.
-    """
-
-    def __init__(self, directory: Path, host: Path, settings: Settings) -> None:
+    def __init__(self, directory: Path, host: HostConfig) -> None:
         self.directory = directory
+        project = f"{host.settings.project[:LONGEST_BASE]}-{directory.name}"
+        self.settings = msgspec.structs.replace(host.settings, project=project)
         self._host = host
-        project = f"{settings.project[:LONGEST_BASE]}-{directory.name}"
-        self.settings = msgspec.structs.replace(settings, project=project)
 
     def checkout(self, name: str, instance_id: int) -> Path:
         """Make a linked worktree with the host's templates and `.env`, that asks for an id."""
@@ -73,36 +64,29 @@ class Sandbox:
             _git(repository, "commit", "--quiet", "--allow-empty", "--no-verify", "--message=throwaway")
         root = self.directory / name
         _git(repository, "worktree", "add", "--quiet", "--detach", str(root))
-        return self._furnished(root, instance_id)
-
-    def folder(self, name: str) -> Path:
-        """Make a directory with the host's templates and `.env`, for instances that are not started."""
-        root = self.directory / name
-        root.mkdir()
-        return self._furnished(root, 0)
-
-    def _furnished(self, root: Path, instance_id: int) -> Path:
-        if (self._host / "templates").is_dir():
-            (root / "templates").symlink_to(self._host / "templates", target_is_directory=True)
-        dotenv = self._host / ".env"
+        self._link_templates(root)
+        dotenv = self._host.root / ".env"
         text = dotenv.read_text(encoding="utf-8", errors="replace") if dotenv.is_file() else ""
         kept = [line for line in text.splitlines() if not line.replace("export ", "").strip().startswith(UNSET)]
         write_private(root / ".env", "".join(f"{line}\n" for line in [*kept, f"AI_INSTANCE_ID={instance_id}"]))
         return root
 
+    def folder(self, name: str) -> HostConfig:
+        """Make a directory with the host's templates, for instances that are not started."""
+        root = self.directory / name
+        root.mkdir()
+        self._link_templates(root)
+        return HostConfig(self.settings, self._host.dotenv, root)
+
+    def _link_templates(self, root: Path) -> None:
+        if (self._host.root / "templates").is_dir():
+            (root / "templates").symlink_to(self._host.root / "templates", target_is_directory=True)
+
     def context(self, root: Path, backend: BackendName) -> InstanceContext:
         """Return the context of a run in one of the checkouts."""
-        return InstanceContext(root, raw_of(self.settings), options=RunOptions(backend=backend, quiet=True))
-
-    def config(self, root: Path, instance_id: int, backend: BackendName) -> InstanceConfig:
-        """Describe an instance of one of the checkouts that is not to be started."""
-        moved = {}
-        port = self.settings.ports["nginx"] + instance_id * 1000
-        if backend == "embedded" and not ports.may_bind(port):
-            moved = {"nginx": port + PRIVILEGED_NGINX_MOVE}
-        instance = make_instance(self.settings, instance_id, root, moved)
-        dotenv, _ = read_dotenv(root / ".env")
-        return configure(instance, self.settings, dotenv, {}, backend=backend)
+        context = InstanceContext(root, None, options=RunOptions(backend=backend, quiet=True))
+        context.settings = self.settings
+        return context
 
     def claims(self) -> list[Claim]:
         """Return the claims that were made here."""
@@ -121,46 +105,36 @@ class Sandbox:
 
 
 @contextmanager
-def open_sandbox(host: Path, settings: Settings) -> Iterator[Sandbox]:
+def open_sandbox(host: HostConfig) -> Iterator[Sandbox]:
     """Give a new sandbox and work with its own state; clear it whatever happens.
 
     What a killed run left is cleared first: only one runs at a time in a checkout.
     """
     with ExitStack() as stack:
-        stack.enter_context(locked(_lock_name(host), timeout=LOCK_SECONDS))
-        for directory in _directories(host):
-            Sandbox(directory, host, settings).clear()
-        made = Sandbox(private_dir(_base(host) / f"{PREFIX}{secrets.token_hex(3)}"), host, settings)
+        stack.enter_context(locked(_lock_name(host.root), timeout=LOCK_SECONDS))
+        for directory in _directories(host.root):
+            Sandbox(directory, host).clear()
+        made = Sandbox(private_dir(_base(host.root) / f"{PREFIX}{secrets.token_hex(3)}"), host)
         stack.callback(made.clear)
         stack.enter_context(_own_state(private_dir(made.directory / "state")))
         yield made
 
 
-def left(host: Path) -> list[Path]:
+def left(root: Path) -> list[Path]:
     """Return the throwaway directories that a killed run has left in a checkout; none while a run is going on."""
-    return [] if is_locked(_lock_name(host)) else _directories(host)
+    return [] if is_locked(_lock_name(root)) else _directories(root)
 
 
-def _directories(host: Path) -> list[Path]:
-    return sorted(_base(host).glob(f"{PREFIX}*"))
+def _directories(root: Path) -> list[Path]:
+    return sorted(_base(root).glob(f"{PREFIX}*"))
 
 
-def _base(host: Path) -> Path:
-    return (host / ".dev-data").resolve()  # which may be a link to a bigger disk
+def _base(root: Path) -> Path:
+    return (root / ".dev-data").resolve()  # which may be a link to a bigger disk
 
 
-def _lock_name(host: Path) -> str:
-    return f"test-{hashlib.sha256(os.fsencode(host)).hexdigest()[:12]}"
-
-
-def raw_of(settings: Settings) -> dict[str, Any]:
-    """Write settings in invoke.yaml's shape; loading that gives the same settings."""
-    raw: dict[str, Any] = msgspec.to_builtins(settings)
-    raw["ports"] |= dict.fromkeys(default_ports().keys() - raw["ports"].keys())
-    raw["services"] |= dict.fromkeys(SERVICES.keys() - raw["services"].keys())
-    if load_settings(raw) != settings:
-        raise RuntimeError("the settings cannot be written down")
-    return raw
+def _lock_name(root: Path) -> str:
+    return f"test-{hashlib.sha256(os.fsencode(root)).hexdigest()[:12]}"
 
 
 def free_ids(settings: Settings, claims: Sequence[Claim], count: int) -> list[int]:

@@ -18,7 +18,6 @@ from orienter_tasks.output.checks import prove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.commands.selftest.host import HostConfig
@@ -29,27 +28,24 @@ THREADS = 4
 PLACEMENTS = {"on the machine's network": placement.ON_HOST, "bridged": placement.BRIDGED}
 
 
-def checks(
-    root: Path, host: HostConfig, backend: Callable[[], BackendName], parse: Callable[[str], Any]
-) -> Iterator[Check]:
+def checks(host: HostConfig, backend: Callable[[], BackendName], parse: Callable[[str], Any]) -> Iterator[Check]:
     """Prove everything about the templates.
 
     Args:
-        root: the checkout, whose own templates come first.
-        host: its configuration.
+        host: the checkout, whose own templates come first.
         backend: says which backend's nginx is to be asked.
         parse: reads YAML.
     """
-    yield prove("nginx's templates render", lambda: nginx_renders(root, host))
-    yield prove("nginx accepts them", lambda: nginx_accepts(root, host, backend()))
-    yield prove("the compose file agrees", lambda: compose_agrees(root, host, parse))
+    yield prove("nginx's templates render", lambda: nginx_renders(host))
+    yield prove("nginx accepts them", lambda: nginx_accepts(host, backend()))
+    yield prove("the compose file agrees", lambda: compose_agrees(host, parse))
 
 
-def nginx_renders(root: Path, host: HostConfig) -> str:
+def nginx_renders(host: HostConfig) -> str:
     """Require that both files render for every id, wherever nginx may run, and say who they are."""
     kinds = ("native", "on the machine's network", "bridged")
     for number in host.ids:
-        config = host.instance(number, root)
+        config = host.instance(number)
         for kind in kinds:
             files = plan(config, _facts(config, kind), config_dir(config.instance))
             if not any(health_token(config.instance) in file.content for file in files):
@@ -60,13 +56,13 @@ def nginx_renders(root: Path, host: HostConfig) -> str:
     return f"{host.settings.nginx.template} for {len(host.ids)} ids, {', '.join(kinds)}"
 
 
-def nginx_accepts(root: Path, host: HostConfig, backend: BackendName) -> str:
+def nginx_accepts(host: HostConfig, backend: BackendName) -> str:
     """Let the real nginx of a backend test the configuration of every id."""
-    with open_sandbox(root, host.settings) as sandbox:
-        checkout = sandbox.folder("templates")
+    with open_sandbox(host) as sandbox:
+        folder = sandbox.folder("templates")
 
         def ask(number: int) -> None:
-            config = sandbox.config(checkout, number, backend)
+            config = folder.instance(number, backend=backend)
             check(config, choice.make(backend, config))
 
         with ThreadPoolExecutor(max_workers=THREADS) as pool:
@@ -74,10 +70,10 @@ def nginx_accepts(root: Path, host: HostConfig, backend: BackendName) -> str:
     return f"nginx -t for {len(host.ids)} ids, on {backend}"
 
 
-def compose_agrees(root: Path, host: HostConfig, parse: Callable[[str], Any]) -> str:
+def compose_agrees(host: HostConfig, parse: Callable[[str], Any]) -> str:
     """Require that the compose file of every id says what `infra.up` would make."""
     for number in host.ids:
-        config = host.instance(number, root)
+        config = host.instance(number)
         for where, placed in PLACEMENTS.items():
             content = compose.render(config, placed).content
             try:

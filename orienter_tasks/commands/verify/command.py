@@ -13,7 +13,7 @@ from orienter_tasks.errors import CheckError, NotFoundError
 from orienter_tasks.infra import choice
 from orienter_tasks.infra.all import component
 from orienter_tasks.lifecycle.config import config_of
-from orienter_tasks.observe import inventory
+from orienter_tasks.observe.scan import scan
 from orienter_tasks.output import checks
 from orienter_tasks.settings import catalog
 from orienter_tasks.settings.load import as_plain, load_settings
@@ -41,8 +41,8 @@ def verify(ctx: InstanceContext, raw_settings_of: Callable[[Path], object], *, a
         NotFoundError: no instance runs.
         CheckError: something is shared, or could not be seen.
     """
-    taken = inventory.take(_claims_of(ctx), with_memory=False)
-    up = {str(found.instance.root) for found in taken.instances if any(part.running for part in found.parts)}
+    taken = scan(_claims_of(ctx), memory=False)
+    up = {str(found.instance.root) for found in taken.instances if any(each.running for each in found.components)}
     claims = [claim for claim in _claims_of(ctx) if claim.root in up]
     for unseen in taken.unseen:
         ctx.report.warn(f"not seen: {unseen}")

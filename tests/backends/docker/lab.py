@@ -6,10 +6,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.backends.docker.engine import Engine
-from orienter_tasks.backends.protocol import InstanceConfig
 from orienter_tasks.infra.docker import DockerBackend
 from orienter_tasks.instance.model import LABEL_ROOT, make_instance
-from orienter_tasks.instance.variables import derive
+from orienter_tasks.lifecycle.config import configure
 from orienter_tasks.settings.load import load_settings
 from tests import slot
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orienter_tasks.backends.docker.endpoint import Endpoint
+    from orienter_tasks.backends.protocol import InstanceConfig
 
 IMAGES = os.environ.get("ORIENTER_TEST_IMAGES", "orienter-test")
 PROJECT = slot.project("test-docker")
@@ -58,7 +58,7 @@ class DockerLab:
         root = root or self.directory / f"checkout-{instance_id}"
         root.mkdir(parents=True, exist_ok=True)
         instance = make_instance(settings, instance_id, root.resolve())
-        return InstanceConfig(instance, settings, derive(instance, settings, dotenv or {}, {}))
+        return configure(instance, settings, dotenv or {}, {})
 
     def backend(self, config: InstanceConfig) -> DockerBackend:
         """Make a backend that shares nothing with former ones but the engine's connections."""

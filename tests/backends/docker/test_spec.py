@@ -7,11 +7,10 @@ import pytest
 
 from orienter_tasks.backends.docker import labels
 from orienter_tasks.backends.docker.placement import BRIDGED, ON_HOST
-from orienter_tasks.backends.protocol import InstanceConfig
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.infra import all as infra
 from orienter_tasks.instance.model import make_instance
-from orienter_tasks.instance.variables import derive
+from orienter_tasks.lifecycle.config import configure
 from orienter_tasks.settings.load import load_settings
 
 if TYPE_CHECKING:
@@ -20,12 +19,13 @@ if TYPE_CHECKING:
 
     from orienter_tasks.backends.docker.placement import Placement
     from orienter_tasks.backends.docker.spec import ContainerSpec
+    from orienter_tasks.backends.protocol import InstanceConfig
 
 
 def make_config(root: Path, dotenv: dict[str, str] | None = None, **orienter: Any) -> InstanceConfig:
     settings = load_settings(orienter)
     instance = make_instance(settings, 1, root)
-    return InstanceConfig(instance, settings, derive(instance, settings, dotenv or {}, {}))
+    return configure(instance, settings, dotenv or {}, {})
 
 
 def container(config: InstanceConfig, name: str, placement: Placement = ON_HOST) -> ContainerSpec:

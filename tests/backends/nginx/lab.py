@@ -17,7 +17,7 @@ from orienter_tasks.backends.nginx.configuration import MAIN, config_dir
 from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.backends.protocol import InstanceConfig, NginxFacts
 from orienter_tasks.instance.model import Instance
-from orienter_tasks.instance.variables import derive
+from orienter_tasks.lifecycle.config import configure
 from orienter_tasks.settings.load import load_settings
 from orienter_tasks.stack.component import NotReadyError
 from tests import slot
@@ -49,7 +49,7 @@ def make_config(root: Path, instance_id: int = 3, orienter: Mapping[str, Any] | 
     settings = load_settings(orienter)
     ports = {name: slot.port() for name in settings.ports}
     instance = Instance(id=instance_id, root=root, project=settings.project, worktree=root.name, ports=ports)
-    return InstanceConfig(instance, settings, derive(instance, settings, {}, {}))
+    return configure(instance, settings, {}, {})
 
 
 @dataclass

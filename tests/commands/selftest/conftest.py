@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from tests.integration.checkouts import Host
 
+ROOT = "checkout 'with' signs"
+
 
 def own_settings() -> object:
     """What this repository's own invoke.yaml says."""
@@ -26,10 +28,12 @@ def own_settings() -> object:
 
 
 @pytest.fixture(params=["own", "shop"])
-def host_config(request: pytest.FixtureRequest) -> HostConfig:
+def host_config(request: pytest.FixtureRequest, tmp_path: Path) -> HostConfig:
     """Both configurations."""
     raw = own_settings() if request.param == "own" else shop()
-    return HostConfig(load_settings(raw), {"POSTGRES_PASSWORD": "a 'quoted' $word", "EXTRA": "1"})
+    (tmp_path / ROOT).mkdir(exist_ok=True)
+    dotenv = {"POSTGRES_PASSWORD": "a 'quoted' $word", "EXTRA": "1"}
+    return HostConfig(load_settings(raw), dotenv, tmp_path / ROOT)
 
 
 @pytest.fixture(params=["own", "shop"])

@@ -12,6 +12,7 @@ from orienter_tasks.commands.selftest.compose_diff import compare
 from orienter_tasks.errors import CheckError
 from orienter_tasks.infra import compose
 from orienter_tasks.tasks.test import _parse as parse
+from tests.commands.selftest.conftest import ROOT
 from tests.configurations import SHOP_TEMPLATE
 from tests.integration.checkouts import REPOSITORY
 
@@ -26,21 +27,21 @@ if TYPE_CHECKING:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A checkout with the other configuration's template."""
-    made = tmp_path / "checkout 'with' signs"
-    (made / "templates").mkdir(parents=True)
+    made = tmp_path / ROOT
+    (made / "templates").mkdir(parents=True, exist_ok=True)
     (made / "templates" / "shop.conf.j2").write_text(SHOP_TEMPLATE)
     return made
 
 
 def test_the_templates_render_for_every_id(root: Path, host_config: HostConfig) -> None:
-    assert f"for {host_config.settings.instances.max + 1} ids" in templates.nginx_renders(root, host_config)
-    assert f"for {host_config.settings.instances.max + 1} ids" in templates.compose_agrees(root, host_config, parse)
+    assert f"for {host_config.settings.instances.max + 1} ids" in templates.nginx_renders(host_config)
+    assert f"for {host_config.settings.instances.max + 1} ids" in templates.compose_agrees(host_config, parse)
     assert not (root / ".dev-data").exists()
 
 
 @pytest.mark.embedded
 def test_nginx_takes_them(root: Path, host_config: HostConfig) -> None:
-    outcomes = list(templates.checks(root, host_config, embedded, parse))
+    outcomes = list(templates.checks(host_config, embedded, parse))
     assert [outcome.text for outcome in outcomes if outcome.verdict != "ok"] == []
     assert list((root / ".dev-data").iterdir()) == []
 
@@ -52,9 +53,9 @@ def test_nginx_in_a_container_takes_them(root: Path) -> None:
     from tests.configurations import shop
 
     small = {**shop(), "instances": {"max": 2}}
-    assert "for 3 ids, on docker" in templates.nginx_accepts(root, HostConfig(load_settings(small), {}), "docker")
+    assert "for 3 ids, on docker" in templates.nginx_accepts(HostConfig(load_settings(small), {}, root), "docker")
     bridged = {**small, "nginx": {"template": "shop.conf.j2", "network": "bridge"}}
-    assert "for 3 ids" in templates.nginx_accepts(root, HostConfig(load_settings(bridged), {}), "docker")
+    assert "for 3 ids" in templates.nginx_accepts(HostConfig(load_settings(bridged), {}, root), "docker")
     import docker
 
     client = docker.from_env()
@@ -80,25 +81,25 @@ def own_template(root: Path, text: str) -> None:
 def test_a_template_that_does_not_render(root: Path, host_config: HostConfig) -> None:
     own_template(root, "server { listen {{ lissen }}; }")
     with pytest.raises(CheckError, match="'lissen' is undefined"):
-        templates.nginx_renders(root, host_config)
+        templates.nginx_renders(host_config)
 
 
 def test_a_template_that_renders_for_some_ids_only(root: Path, host_config: HostConfig) -> None:
     own_template(root, "{{ 7 // (instance_id - 3) }} {{ token }}")
     with pytest.raises(CheckError, match="does not render"):
-        templates.nginx_renders(root, host_config)
+        templates.nginx_renders(host_config)
 
 
 def test_a_template_that_does_not_say_who_it_is(root: Path, host_config: HostConfig) -> None:
     own_template(root, "server { listen {{ listen }}; }")
     with pytest.raises(CheckError, match="does not answer /health with its token"):
-        templates.nginx_renders(root, host_config)
+        templates.nginx_renders(host_config)
 
 
 @pytest.mark.embedded
 def test_a_template_that_nginx_refuses(root: Path, host_config: HostConfig) -> None:
     own_template(root, "server { listen {{ listen }}; # {{ token }}\n lissen; }")
-    outcomes = {outcome.topic: outcome for outcome in templates.checks(root, host_config, embedded, parse)}
+    outcomes = {outcome.topic: outcome for outcome in templates.checks(host_config, embedded, parse)}
     refused = outcomes.pop("nginx accepts them")
     assert refused.verdict == "problem"
     assert 'unknown directive "lissen"' in refused.text
@@ -109,10 +110,10 @@ def test_a_template_that_nginx_refuses(root: Path, host_config: HostConfig) -> N
 def test_a_compose_template_that_is_no_yaml(root: Path, host_config: HostConfig) -> None:
     (root / "templates" / compose.TEMPLATE).write_text("services: [")
     with pytest.raises(CheckError, match="of instance 0, on the machine's network, is no YAML"):
-        templates.compose_agrees(root, host_config, parse)
+        templates.compose_agrees(host_config, parse)
     (root / "templates" / compose.TEMPLATE).write_text("just words")
     with pytest.raises(CheckError, match="is no mapping"):
-        templates.compose_agrees(root, host_config, parse)
+        templates.compose_agrees(host_config, parse)
 
 
 def publish_everywhere(document: dict[str, Any]) -> None:
@@ -153,7 +154,7 @@ def one_more(document: dict[str, Any]) -> None:
 def test_a_compose_file_that_says_something_else(
     root: Path, host_config: HostConfig, change: Callable[[dict[str, Any]], None], key: str
 ) -> None:
-    config = host_config.instance(3, root)
+    config = host_config.instance(3)
     document = parse(compose.render(config, placement.ON_HOST).content)
     compare(document, config, placement.ON_HOST, "it")
     change(document)
@@ -169,7 +170,7 @@ def test_no_backend_is_a_failed_check(root: Path, host_config: HostConfig) -> No
     def none() -> BackendName:
         raise BackendError("no engine answers", hint="start it")
 
-    outcomes = {outcome.topic: outcome for outcome in templates.checks(root, host_config, none, parse)}
+    outcomes = {outcome.topic: outcome for outcome in templates.checks(host_config, none, parse)}
     assert outcomes["nginx accepts them"].text == "no engine answers"
     assert outcomes["nginx accepts them"].remedy == "start it"
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from orienter_tasks.commands.selftest import sandbox as throwaway
+from orienter_tasks.commands.selftest.host import HostConfig
 from orienter_tasks.errors import CheckError
 from orienter_tasks.identity.claims import Claims
+from orienter_tasks.instance.variables import read_dotenv
 from orienter_tasks.machine import worktree
 from orienter_tasks.machine.state import state_dir
 from orienter_tasks.settings.load import load_settings
-from tests.configurations import OWN_PORTS, OWN_PROJECT, TEST_IMAGES, shop
+from tests.configurations import OWN_PORTS, OWN_PROJECT, TEST_IMAGES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orienter_tasks.commands.selftest.host import HostConfig
     from orienter_tasks.settings.model import Settings
     from tests.conftest import MakeRepo
 
@@ -31,18 +32,8 @@ def settings() -> Settings:
     return load_settings(raw)
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [
-        None,
-        shop(),
-        {"ports": {"vite": None, "gateway": 4100}, "services": {"frontend": None, "opencode": {"needs": []}}},
-        {"hooks": {"before_services": [{"name": "a", "command": ["b"], "env": {"C": "d"}, "timeout": 3}]}},
-    ],
-)
-def test_settings_can_be_written_down(raw: Any) -> None:
-    settings = load_settings(raw)
-    assert load_settings(throwaway.raw_of(settings)) == settings
+def of(host: Path, settings: Settings) -> HostConfig:
+    return HostConfig(settings, read_dotenv(host / ".env")[0], host)
 
 
 def test_the_ground_is_its_own(make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +43,7 @@ def test_the_ground_is_its_own(make_repo: MakeRepo, settings: Settings, monkeypa
     monkeypatch.setenv("AI_INSTANCE_ID", "5")
     monkeypatch.setenv("AI_INSTANCE_ROOT", str(host))
     before = dict(os.environ)
-    with throwaway.open_sandbox(host, settings) as sandbox:
+    with throwaway.open_sandbox(of(host, settings)) as sandbox:
         assert state_dir() == sandbox.directory / "state"
         assert "AI_INSTANCE_ID" not in os.environ
         root = sandbox.checkout("one", 4)
@@ -76,7 +67,7 @@ def test_it_goes_away_when_something_fails(make_repo: MakeRepo, settings: Settin
     host = make_repo("host")
 
     def interrupted() -> None:
-        with throwaway.open_sandbox(host, settings) as sandbox:
+        with throwaway.open_sandbox(of(host, settings)) as sandbox:
             sandbox.folder("x")
             raise KeyboardInterrupt
 
@@ -96,7 +87,7 @@ def test_a_hosts_hooks_do_not_run(make_repo: MakeRepo, settings: Settings, monke
     config.write_text(f"[core]\n\thooksPath = {hooks}\n[commit]\n\tgpgsign = true\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
     monkeypatch.setenv("GIT_DIR", str(host / ".git"))
-    with throwaway.open_sandbox(host, settings) as sandbox:
+    with throwaway.open_sandbox(of(host, settings)) as sandbox:
         assert sandbox.checkout("one", 1).is_dir()
 
 
@@ -105,7 +96,7 @@ def test_no_git(make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.Mon
 
     host = make_repo("host")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with throwaway.open_sandbox(host, settings) as sandbox:
+    with throwaway.open_sandbox(of(host, settings)) as sandbox:
         sandbox.folder("for templates only")
         with pytest.raises(NotFoundError, match="git is not on PATH"):
             sandbox.checkout("one", 1)

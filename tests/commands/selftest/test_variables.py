@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,6 +17,8 @@ from orienter_tasks.settings.load import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+ROOT = Path("/checkout")
 
 
 def test_both_configurations_pass(host_config: HostConfig) -> None:
@@ -34,7 +37,7 @@ def test_every_id_is_looked_at(host_config: HostConfig) -> None:
 def with_ports(**ports: int) -> HostConfig:
     """Settings that are refused when they are loaded: the proof does not rely on that."""
     settings = load_settings(None)
-    return HostConfig(msgspec.structs.replace(settings, ports={**settings.ports, **ports}), {})
+    return HostConfig(msgspec.structs.replace(settings, ports={**settings.ports, **ports}), {}, ROOT)
 
 
 def test_two_ports_that_meet() -> None:
@@ -58,7 +61,7 @@ def test_a_port_that_is_none(base: int) -> None:
 )
 def test_names_that_are_not_accepted(dotenv: dict[str, str], named: str) -> None:
     with pytest.raises(CheckError, match=named):
-        variables.names_are_accepted(HostConfig(load_settings(None), dotenv))
+        variables.names_are_accepted(HostConfig(load_settings(None), dotenv, ROOT))
 
 
 def test_two_names_that_meet(host_config: HostConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,14 +114,14 @@ def test_secrets_are_not_told(host_config: HostConfig, monkeypatch: pytest.Monke
 def test_a_word_that_nobody_sets() -> None:
     raw: dict[str, Any] = {"services": {"api": {"command": ["api", "--key", "${API_KEY}"]}}}
     with pytest.raises(CheckError, match=r"orienter.services.api: \$\{API_KEY\} is not set in instance 0"):
-        variables.commands_are_known(HostConfig(load_settings(raw), {}))
-    variables.commands_are_known(HostConfig(load_settings(raw), {"API_KEY": "x"}))
+        variables.commands_are_known(HostConfig(load_settings(raw), {}, ROOT))
+    variables.commands_are_known(HostConfig(load_settings(raw), {"API_KEY": "x"}, ROOT))
     raw["hooks"] = {"before_services": [{"name": "keys", "command": ["keys"], "exports": True}]}
-    assert "keys must export" in variables.commands_are_known(HostConfig(load_settings(raw), {}))
+    assert "keys must export" in variables.commands_are_known(HostConfig(load_settings(raw), {}, ROOT))
 
 
 def test_a_dotenv_that_contradicts_itself_is_an_outcome(host_config: HostConfig) -> None:
-    wrong = HostConfig(host_config.settings, {"WHATSAPP_ENABLED": "perhaps"})
+    wrong = HostConfig(host_config.settings, {"WHATSAPP_ENABLED": "perhaps"}, ROOT)
     failed = [outcome for outcome in variables.checks(wrong) if outcome.verdict != "ok"]
     assert failed
     assert all("'perhaps' is neither true nor false" in outcome.text for outcome in failed)

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orienter_tasks.backends.protocol import InstanceConfig
 from orienter_tasks.commands.verify import native
 from orienter_tasks.commands.verify.rules import judge
 from orienter_tasks.commands.verify.snapshot import DataLocation, Evidence, Network, Workload
 from orienter_tasks.infra.component import ServerContents
 from orienter_tasks.instance.model import Instance, make_instance
-from orienter_tasks.instance.variables import derive
+from orienter_tasks.lifecycle.config import configure
 from orienter_tasks.settings.load import load_settings
 from tests.configurations import OWN_PORTS, OwnHost, prepare, settled
 
@@ -148,7 +147,7 @@ def test_what_runs_since_before_a_checkout_was_moved(tmp_path: Path) -> None:
     data.mkdir(parents=True)
     settings = load_settings(None)
     instance = make_instance(settings, 3, root, former_roots=(str(former),))
-    config = InstanceConfig(instance, settings, derive(instance, settings, {}, {}))
+    config = configure(instance, settings, {}, {})
     carried = {**config.variables.values, "ORIENTER_COMPONENT": "web"}
     assert native._wrong(carried, "web", config) == ()
     assert native._wrong({**carried, "AI_INSTANCE_ROOT": str(former)}, "web", config) == ()
