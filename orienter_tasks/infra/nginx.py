@@ -17,6 +17,7 @@ from orienter_tasks.errors import CheckError, ConfigError, NotFoundError
 from orienter_tasks.infra.component import InfraComponent
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.machine.state import private_dir
+from orienter_tasks.settings.catalog import NGINX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from orienter_tasks.settings.model import Settings
     from orienter_tasks.stack.component import Note
 
-NAME = "nginx"
+NAME = NGINX.name
 CHECK_SECONDS = 30.0
 MIME_TYPES = Path(__file__).parents[1] / "backends" / "nginx" / "mime.types"  # the wheel brings none
 DIR_IN_CONTAINER = "/etc/nginx/orienter"

@@ -106,6 +106,7 @@ def take_over(data: Path, postgres: Release, account: Account, owner: Owner) -> 
         f"ALTER ROLE CURRENT_USER PASSWORD {_literal(owner.password)}",
         f"CREATE DATABASE {_identifier(owner.database)}",
         f"UPDATE pg_authid SET rolname = {_literal(owner.user)} WHERE rolname = '{FIRST_USER}'",  # noqa: S608 - escaped
+        "SELECT FROM pg_authid, pg_database",  # marks the new rows as committed, which else the first login would write
     )
     options = ("fsync=off", "log_min_error_statement=panic", "password_encryption=scram-sha-256", "log_checkpoints=off")
     settings = [word for option in options for word in ("-c", option)]
