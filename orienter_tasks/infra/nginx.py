@@ -158,14 +158,14 @@ def require_configuration(config: InstanceConfig) -> None:
 def nginx_launch(settings: Settings, directory: Path, configuration: str, port: int) -> Launch:
     """Describe an nginx for a port: in the foreground, with a directory as its prefix and working directory."""
     from orienter_tasks.backends.embedded import programs
-    from orienter_tasks.backends.embedded.user import account_for_port
+    from orienter_tasks.backends.embedded.user import prefix_for_port
 
     program = programs.nginx(settings)
     words = ["-e", "stderr", "-p", f"{directory}/", "-c", configuration, "-g", "daemon off;"]
     return Launch(
         binary=program,
         version=("-v",),
-        command=account_for_port(port).command(program, *words),
+        command=[*prefix_for_port(port), str(program), *words],
         env={},
         stop_signal=signal.SIGTERM,
     )
@@ -176,9 +176,9 @@ def worker_user(port: int) -> str:
 
     It stays root: its directories are closed to everybody else.
     """
-    from orienter_tasks.backends.embedded.user import account_for_port
+    from orienter_tasks.backends.embedded.user import prefix_for_port
 
-    if os.geteuid() != 0 or account_for_port(port).prefix:
+    if os.geteuid() != 0 or prefix_for_port(port):
         return ""
     import grp
     import pwd

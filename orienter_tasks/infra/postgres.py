@@ -94,9 +94,9 @@ class PostgresComponent(InfraComponent):
         return version_of(postgres_bin(settings) / "postgres", "--version")
 
     def require_runnable(self, config: InstanceConfig) -> None:
-        from orienter_tasks.backends.embedded.user import account_for
+        from orienter_tasks.backends.embedded.user import prefix_for_postgres
 
-        account_for(config.instance.data_dir / NAME)
+        prefix_for_postgres(config.instance.data_dir / NAME)
 
     def explain(self, config: InstanceConfig, log: Sequence[str]) -> OrienterError | None:
         text = "\n".join(log)
@@ -151,22 +151,19 @@ class NativePostgres(NativeComponent):
     def launch(self, server: Server, note: Note) -> Launch:
         """Make a new data directory when there is none, and say what to start."""
         del server
-        from orienter_tasks.backends.embedded import cluster, initdb
+        from orienter_tasks.backends.embedded import cluster
         from orienter_tasks.backends.embedded.programs import postgres_bin
-        from orienter_tasks.backends.embedded.user import account_for
 
-        postgres = initdb.release(postgres_bin(self.config.settings))
-        account = account_for(self.directory)
-        cluster.prepare(self.config, self.directory, postgres, account, note)
+        postgres = cluster.Installation.of(postgres_bin(self.config.settings), self.directory)
+        cluster.prepare(self.config, self.directory, postgres, note)
         options = {"listen_addresses": LOOPBACK, "unix_socket_directories": "", **TUNING}
         if postgres.major >= IO_METHODS_SINCE:
             options["io_method"] = "sync"
         settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-        program = postgres.directory / "postgres"
         return Launch(
-            binary=program,
+            binary=postgres.directory / "postgres",
             version=("--version",),
-            command=account.command(program, "-D", str(self.directory), "-p", str(self.port), *settings),
+            command=postgres.command("postgres", "-D", str(self.directory), "-p", str(self.port), *settings),
             env={},
             stop_signal=POSTGRES.stop_signal,
         )

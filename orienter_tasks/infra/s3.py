@@ -239,9 +239,9 @@ class NativeStore(NativeComponent):
         return self._launch("rclone", program, words, {"RCLONE_AUTH_KEY": self._auth_key()})
 
     def _launch(self, kind: StoreKind, program: Path, words: Sequence[str], env: Mapping[str, str]) -> Launch:
-        from orienter_tasks.backends.embedded.user import account_for_port
+        from orienter_tasks.backends.embedded.user import prefix_for_port
 
-        return Launch(program, VERSION[kind], account_for_port(self.port).command(program, *words), env)
+        return Launch(program, VERSION[kind], [*prefix_for_port(self.port), str(program), *words], env)
 
     def _auth_key(self) -> str:
         """The pair as one field of CSV, which is how rclone reads it from its environment."""

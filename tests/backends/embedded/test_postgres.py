@@ -15,8 +15,8 @@ import pytest
 
 from orienter_tasks.backends.clients.postgres import ensure_database
 from orienter_tasks.backends.embedded import postmaster
+from orienter_tasks.backends.embedded.cluster import Installation
 from orienter_tasks.backends.embedded.programs import postgres_bin
-from orienter_tasks.backends.embedded.user import account_for
 from orienter_tasks.errors import CheckError, ConflictError
 from orienter_tasks.processes import census
 from orienter_tasks.processes.record import load, path_of
@@ -173,9 +173,9 @@ def test_a_server_that_somebody_runs_by_hand_is_left_alone(lab: EmbeddedLab) -> 
     up(backend, config, ["postgres"])
     down(backend)
     data = data_of(config)
-    program = postgres_bin(config.settings) / "postgres"
+    postgres = Installation.of(postgres_bin(config.settings), data)
     options = ("-p", str(config.instance.ports["postgres"]), "-c", "unix_socket_directories=")
-    command = account_for(data).command(program, "-D", str(data), *options)
+    command = postgres.command("postgres", "-D", str(data), *options)
     by_hand = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 10
