@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.backends.docker import labels
+from orienter_tasks.backends.docker.spec import COMPOSE_NETWORK, component_labels, volume_key
 from orienter_tasks.errors import CheckError
 from orienter_tasks.infra.all import containers
 from orienter_tasks.instance.variables import is_secret
@@ -41,11 +41,11 @@ def _wanted(config: InstanceConfig, placed: Placement) -> dict[str, Any]:
     return {
         "name": instance.compose_project,
         "services": {one.component: _service(one, config) for one in containers(config, lambda: placed)},
-        "networks": {labels.COMPOSE_NETWORK: {"name": instance.network, "labels": instance.labels}},
+        "networks": {COMPOSE_NETWORK: {"name": instance.network, "labels": instance.labels}},
         "volumes": {
-            labels.volume_key(component): {
+            volume_key(component): {
                 "name": instance.volume(component),
-                "labels": labels.of_volume(instance, component),
+                "labels": component_labels(instance, component),
             }
             for component in catalog.with_data()
         },
@@ -53,16 +53,16 @@ def _wanted(config: InstanceConfig, placed: Placement) -> dict[str, Any]:
 
 
 def _service(one: ContainerSpec, config: InstanceConfig) -> dict[str, Any]:
-    keys = {config.instance.volume(component): labels.volume_key(component) for component in catalog.with_data()}
+    keys = {config.instance.volume(component): volume_key(component) for component in catalog.with_data()}
     mounts = [f"{keys.get(mount.source, mount.source)}:{mount.target}:{mount.mode}" for mount in one.mounts]
-    network = {"networks": [labels.COMPOSE_NETWORK]} if one.network else {"network_mode": "host"}
+    network = {"networks": [COMPOSE_NETWORK]} if one.network else {"network_mode": "host"}
     return {
         "container_name": one.name,
         "image": one.image,
         "environment": dict(one.environment),
         "ports": [f"{port.address}:{port.host}:{port.container}" for port in one.ports],
         "volumes": mounts,
-        "labels": labels.of_container(one),
+        "labels": one.all_labels,
         "command": list(one.command),
         "entrypoint": list(one.entrypoint),
         **network,
