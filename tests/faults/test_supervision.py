@@ -72,7 +72,7 @@ def test_a_detached_service_that_is_killed_later_is_told(make_host: MakeFaultHos
     assert not list(host.main.path.glob(".dev-pids/*/*.exit"))
 
 
-def test_a_service_whose_keeper_was_killed_runs_on_and_is_stopped(make_host: MakeFaultHost) -> None:
+def test_a_service_whose_shim_was_killed_runs_on_and_is_stopped(make_host: MakeFaultHost) -> None:
     host = make_host(services={"web": service("serve", "${DASHBOARD_PORT}", **WEB)})
     host.main.inv("dev", "--detach")
     service_pid = served(host.main, "web")
