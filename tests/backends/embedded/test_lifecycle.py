@@ -233,7 +233,7 @@ def test_holdings_tell_sizes(lab: EmbeddedLab) -> None:
 
 def test_a_start_that_fails_leaves_nothing_running(lab: EmbeddedLab, monkeypatch: pytest.MonkeyPatch) -> None:
     """The front's program cannot be started: the server behind it must not stay alone."""
-    monkeypatch.setattr("orienter_tasks.infra.nginx.account_for_port", lambda port: Account())
+    monkeypatch.setattr("orienter_tasks.backends.embedded.user.account_for_port", lambda port: Account())
     broken = lab.directory / "nginx"
     broken.write_text("#!/nonexistent/interpreter\n")
     broken.chmod(0o755)
