@@ -76,7 +76,7 @@ def stop_instance(
     # all of the infrastructure: stopping what does not run also clears what a crash left
     infra = list(backend.components()) if backend is not None else []
     try:
-        ran = {standing.component for standing in backend.standings() if standing.running} if backend else set()
+        ran = {status.name for status in backend.status() if status.up} if backend else set()
     except BackendError:  # the engine is away: the services can be stopped all the same
         _raise_first(stop_all(services, grace, on_event))
         raise
@@ -93,12 +93,13 @@ def stop_instance(
 
 
 def _verify(instance: Instance, backend: Backend | None) -> None:
-    left = [describe(pid) for pid in census.take().pids(instance)]
+    seen = census.take()
+    left = [describe(pid) for pid in seen.pids(instance)]
     if backend is not None:
-        left += [standing.detail for standing in backend.standings() if standing.running]
+        left += [f"{status.name} ({status.what})" for status in backend.status(seen) if status.up]
         left += [
             f"port {port} ({name})"
-            for port, name in backend.ports_held().items()
+            for port, name in backend.ports_held(seen).items()
             if not ports.await_free(port, PORT_SECONDS)
         ]
     if left:

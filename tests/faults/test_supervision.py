@@ -100,7 +100,12 @@ def test_without_records_all_that_runs_is_seen_and_stopped(make_host: MakeFaultH
     assert host.main.inv("instances", "--json").json["instances"][0]["services"] == {"running": 2, "of": 2}
     stats = host.main.inv("infra.stats", "--json").json
     assert {part["name"] for part in stats["components"]} == {part["name"] for part in before["components"]}
-    assert host.main.inv("infra.verify", "--json").json["isolated"] is True
+    proof = host.main.inv("infra.verify", "--json").json
+    assert proof["isolated"] is True
+    assert {check["verdict"] for check in proof["checks"] if check["topic"] != "networks"} == {"ok"}
+    doctor = host.main.inv("doctor", code=None).out
+    assert "is stopped" not in doctor
+    assert "does not run" not in doctor
     host.main.inv("dev.stop")
     assert host.left_of(host.main) == []
     assert host.main.inv("dev.status", "--json", code=None).json["state"] == "stopped"
