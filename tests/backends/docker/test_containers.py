@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from orienter_tasks.backends.docker import labels
+from orienter_tasks.backends.docker.survey import moment
 from orienter_tasks.backends.nginx.configuration import apply
 from orienter_tasks.errors import CheckError, ConflictError, InterruptError, NotFoundError
 from orienter_tasks.stack.component import LogRequest
@@ -338,7 +339,7 @@ def test_a_start_asks_the_engine_little(lab: DockerLab, config: InstanceConfig) 
 
 def test_a_log_is_told_since_a_moment(api: Any, config: InstanceConfig, backend: DockerBackend) -> None:
     up(backend, config, ["postgres"])
-    started = status_of(backend, "postgres").started_at
+    started = moment(api.inspect_container(config.instance.container("postgres"))["State"]["StartedAt"])
     assert started is not None
     postgres = component(backend, "postgres")
     everything = list(postgres.logs(LogRequest(lines=1000)))
