@@ -44,9 +44,8 @@ def _copy(run: Path, own: Path) -> None:
 
 def _make(root: Path) -> None:
     """Make the data of an instance, as the first one on a machine does."""
-    from orienter_tasks.backends.embedded import cluster, initdb
+    from orienter_tasks.backends.embedded.cluster import Installation, prepare
     from orienter_tasks.backends.embedded.programs import postgres_bin
-    from orienter_tasks.backends.embedded.user import account_for
     from orienter_tasks.instance.model import make_instance
     from orienter_tasks.lifecycle.config import configure
     from orienter_tasks.settings.load import load_settings
@@ -55,7 +54,6 @@ def _make(root: Path) -> None:
     settings = load_settings(None)
     instance = make_instance(settings, 0, root.resolve())
     data = instance.data_dir / "postgres"
-    release = initdb.release(postgres_bin(settings))
     config = configure(instance, settings, {}, {})
-    cluster.prepare(config, data, release, account_for(data), lambda text: None)
+    prepare(config, data, Installation.of(postgres_bin(settings), data), lambda text: None)
     shutil.rmtree(root)

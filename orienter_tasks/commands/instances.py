@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.identity import checkouts
 from orienter_tasks.identity.checkouts import CheckoutState
-from orienter_tasks.observe.disk import Disk, Gauge
+from orienter_tasks.observe.disk import Disk, DiskUsage
 from orienter_tasks.observe.model import as_document, last_words
 from orienter_tasks.observe.scan import scan
 from orienter_tasks.output import live, tables
@@ -106,10 +106,10 @@ def show(ctx: InstanceContext, *, watch: bool, as_json: bool) -> None:
 
 
 def _once(claims: Sequence[Claim], patience: float) -> Overview:
-    with Gauge(claims) as gauge:
+    with DiskUsage(claims) as usage:
         taken = scan(claims)
-        gauge.wait(patience)
-        return _overview(taken, {claim.token: gauge.of(claim) for claim in claims})
+        usage.wait(patience)
+        return _overview(taken, {claim.token: usage.of(claim) for claim in claims})
 
 
 def _overview(taken: Observation, sizes: dict[str, Disk]) -> Overview:
@@ -149,11 +149,11 @@ def _readings(ctx: InstanceContext) -> Iterator[Overview]:
     sizes: dict[str, Disk] = {}
     while True:
         claims = ctx.claims.read()
-        with Gauge(claims) as gauge:
+        with DiskUsage(claims) as usage:
             for number, taken in enumerate(live.every(INTERVAL, lambda: scan(ctx.claims.read()))):
-                measured = gauge.wait(GLANCE if number == 0 else 0.0)
+                measured = usage.wait(GLANCE if number == 0 else 0.0)
                 if measured or not sizes:
-                    sizes.update({claim.token: gauge.of(claim) for claim in claims})
+                    sizes.update({claim.token: usage.of(claim) for claim in claims})
                 yield _overview(taken, sizes)
                 if measured and number >= DISK_ROUNDS:
                     break

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 import msgspec
 
 from orienter_tasks.errors import ConfigError, ConflictError
+from orienter_tasks.identity.checkouts import is_missing, token_in
 from orienter_tasks.identity.claims import Claim, all_taken, in_the_way, new_token
 from orienter_tasks.instance.model import PRIVILEGED_NGINX_MOVE, port_plan
 from orienter_tasks.machine import worktree
@@ -18,12 +18,12 @@ from orienter_tasks.settings.model import HIGHEST_PORT, PORT_STEP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from orienter_tasks.machine.worktree import Worktree
     from orienter_tasks.settings.model import Settings
 
 HASH_SLOTS = 9
-MARKER = "claim"
 FIRST_UNPRIVILEGED_PORT = 1024
 
 _POLYNOMIAL, _MASK = 0x04C11DB7, 0xFFFFFFFF
@@ -149,13 +149,9 @@ def tell_moved(request: IdRequest, before: Mapping[str, int], moved: Mapping[str
 
 def moved_here(request: IdRequest, book: list[Claim], asked: tuple[int, str] | None) -> Claim | None:
     """Find the claim that this checkout took with it: its token is in DATA_DIR and its old root is gone."""
-    tokens = {_token(marker) for marker in request.root.glob(f".dev-data/instance-*/{MARKER}")}
+    tokens = {token_in(directory) for directory in request.root.glob(".dev-data/instance-*")}
     mine = [claim for claim in book if claim.token in tokens and claim.project == request.settings.project]
-    gone = [
-        claim
-        for claim in mine
-        if (asked is None or claim.id == asked[0]) and worktree.is_gone(Path(claim.root), claim.device)
-    ]
+    gone = [claim for claim in mine if (asked is None or claim.id == asked[0]) and is_missing(claim)]
     return max(gone, key=lambda claim: claim.used_at, default=None)
 
 
@@ -204,7 +200,7 @@ def _claim_asked(request: IdRequest, book: list[Claim], tree: Worktree, asked: t
     other = _blocker(request, book, claim)
     if other is None:
         return claim
-    state = "which is gone but has left data" if worktree.is_gone(Path(other.root), other.device) else "which exists"
+    state = "which is gone but has left data" if is_missing(other) else "which exists"
     raise ConflictError(
         f"id {asked[0]} ({asked[1]}: AI_INSTANCE_ID) cannot go to {request.root}: instance {other.id} of "
         f"{other.project} holds it or its ports for {other.root}, {state}",
@@ -216,7 +212,7 @@ def _blocker(request: IdRequest, book: list[Claim], claim: Claim) -> Claim | Non
     """Return the claim that is in the way, after removing those of which nothing is left."""
     while True:
         other = in_the_way(book, claim.project, claim.id, list(claim.ports.values()))
-        if other is None or not worktree.is_gone(Path(other.root), other.device) or request.leftovers(other):
+        if other is None or not is_missing(other) or request.leftovers(other):
             return other
         book.remove(other)
 
@@ -227,13 +223,6 @@ def _candidates(preferred: int, highest: int) -> Iterator[int]:
         candidate = (preferred - 1 + step) % highest + 1 if preferred else step
         if candidate != preferred:
             yield candidate
-
-
-def _token(marker: Path) -> str:
-    try:
-        return marker.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
 
 
 def _follow(request: IdRequest, book: list[Claim], tree: Worktree, moved: Claim) -> Claim:

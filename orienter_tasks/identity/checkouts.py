@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import stat
 from dataclasses import dataclass
 from enum import Enum
@@ -15,7 +14,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.identity.allocation import MARKER
 from orienter_tasks.machine import worktree
 
 if TYPE_CHECKING:
@@ -23,6 +21,8 @@ if TYPE_CHECKING:
 
     from orienter_tasks.identity.claims import Claim
 
+MARKER = "claim"
+"""The file in DATA_DIR with the claim's token: a checkout that is moved takes it along."""
 OWN_DIRECTORIES = (".dev-data", ".dev-pids", "logs")
 NEIGHBOURS = 4000
 _INSTANCE_DIRECTORY = re.compile(r"instance-\d+")
@@ -75,6 +75,8 @@ def judge(claim: Claim, hints: Iterable[Path] = ()) -> Checkout:
 
 def remedy(claim: Claim, checkout: Checkout) -> str:
     """Return what to do about a checkout that is not where its claim says; "" when it is."""
+    import shlex  # not on the way of a start
+
     by_name = f"inv cleanup.instance {claim.id}"
     return {
         CheckoutState.HERE: "",
@@ -97,6 +99,20 @@ def owner_blocker(root: Path) -> str:
             return f"its checkout cannot be seen: {getattr(error, 'strerror', error)}"
         return "it is another user's" if owner not in (os.geteuid(), 0) else ""
     return ""
+
+
+def is_missing(claim: Claim) -> bool:
+    """Say whether nothing lies where a checkout was; another device there means only that its disk is not mounted."""
+    root = Path(claim.root)
+    return not exists(root) and worktree.device_of(root) == claim.device
+
+
+def token_in(data_dir: Path) -> str:
+    """Return the token of the claim that an instance's own directory was made for; "" without."""
+    try:
+        return (data_dir / MARKER).read_bytes()[:100].decode(errors="replace").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def exists(root: Path) -> bool:
@@ -180,11 +196,7 @@ def _find_marker(claim: Claim, hints: Iterable[Path]) -> Path | None:
         if place in seen or place in here:
             continue
         seen.add(place)
-        try:
-            text = (place / ".dev-data" / f"instance-{claim.id}" / MARKER).read_bytes()[:100]
-        except (OSError, ValueError):
-            continue
-        if text.strip() == claim.token.encode():
+        if token_in(place / ".dev-data" / f"instance-{claim.id}") == claim.token:
             return place
     return None
 

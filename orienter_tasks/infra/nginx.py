@@ -17,6 +17,7 @@ from orienter_tasks.errors import CheckError, ConfigError, NotFoundError
 from orienter_tasks.infra.component import InfraComponent
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.machine.state import private_dir
+from orienter_tasks.settings.catalog import NGINX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from orienter_tasks.settings.model import Settings
     from orienter_tasks.stack.component import Note
 
-NAME = "nginx"
+NAME = NGINX.name
 CHECK_SECONDS = 30.0
 MIME_TYPES = Path(__file__).parents[1] / "backends" / "nginx" / "mime.types"  # the wheel brings none
 DIR_IN_CONTAINER = "/etc/nginx/orienter"
@@ -157,14 +158,14 @@ def require_configuration(config: InstanceConfig) -> None:
 def nginx_launch(settings: Settings, directory: Path, configuration: str, port: int) -> Launch:
     """Describe an nginx for a port: in the foreground, with a directory as its prefix and working directory."""
     from orienter_tasks.backends.embedded import programs
-    from orienter_tasks.backends.embedded.user import account_for_port
+    from orienter_tasks.backends.embedded.user import prefix_for_port
 
     program = programs.nginx(settings)
     words = ["-e", "stderr", "-p", f"{directory}/", "-c", configuration, "-g", "daemon off;"]
     return Launch(
         binary=program,
         version=("-v",),
-        command=account_for_port(port).command(program, *words),
+        command=[*prefix_for_port(port), str(program), *words],
         env={},
         stop_signal=signal.SIGTERM,
     )
@@ -175,9 +176,9 @@ def worker_user(port: int) -> str:
 
     It stays root: its directories are closed to everybody else.
     """
-    from orienter_tasks.backends.embedded.user import account_for_port
+    from orienter_tasks.backends.embedded.user import prefix_for_port
 
-    if os.geteuid() != 0 or account_for_port(port).prefix:
+    if os.geteuid() != 0 or prefix_for_port(port):
         return ""
     import grp
     import pwd

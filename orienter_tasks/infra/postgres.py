@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from orienter_tasks.backends.embedded.server import Launch, Server
 from orienter_tasks.errors import CheckError
 from orienter_tasks.infra.component import InfraComponent, ServerContents
 from orienter_tasks.machine.ports import LOOPBACK
+from orienter_tasks.settings.catalog import POSTGRES
 from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from orienter_tasks.settings.model import Settings
     from orienter_tasks.stack.component import Note
 
-NAME = "postgres"
+NAME = POSTGRES.name
 DATA_IN_CONTAINER = "/var/lib/postgresql/data"
 INCOMPATIBLE = "database files are incompatible with server"
 MAJOR = re.compile(r"initialized by PostgreSQL version (\d+)")
@@ -94,9 +94,9 @@ class PostgresComponent(InfraComponent):
         return version_of(postgres_bin(settings) / "postgres", "--version")
 
     def require_runnable(self, config: InstanceConfig) -> None:
-        from orienter_tasks.backends.embedded.user import account_for
+        from orienter_tasks.backends.embedded.user import prefix_for_postgres
 
-        account_for(config.instance.data_dir / NAME)
+        prefix_for_postgres(config.instance.data_dir / NAME)
 
     def explain(self, config: InstanceConfig, log: Sequence[str]) -> OrienterError | None:
         text = "\n".join(log)
@@ -151,24 +151,21 @@ class NativePostgres(NativeComponent):
     def launch(self, server: Server, note: Note) -> Launch:
         """Make a new data directory when there is none, and say what to start."""
         del server
-        from orienter_tasks.backends.embedded import cluster, initdb
+        from orienter_tasks.backends.embedded import cluster
         from orienter_tasks.backends.embedded.programs import postgres_bin
-        from orienter_tasks.backends.embedded.user import account_for
 
-        postgres = initdb.release(postgres_bin(self.config.settings))
-        account = account_for(self.directory)
-        cluster.prepare(self.config, self.directory, postgres, account, note)
+        postgres = cluster.Installation.of(postgres_bin(self.config.settings), self.directory)
+        cluster.prepare(self.config, self.directory, postgres, note)
         options = {"listen_addresses": LOOPBACK, "unix_socket_directories": "", **TUNING}
         if postgres.major >= IO_METHODS_SINCE:
             options["io_method"] = "sync"
         settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-        program = postgres.directory / "postgres"
         return Launch(
-            binary=program,
+            binary=postgres.directory / "postgres",
             version=("--version",),
-            command=account.command(program, "-D", str(self.directory), "-p", str(self.port), *settings),
+            command=postgres.command("postgres", "-D", str(self.directory), "-p", str(self.port), *settings),
             env={},
-            stop_signal=signal.SIGINT,
+            stop_signal=POSTGRES.stop_signal,
         )
 
     def clear(self, server: Server) -> None:
@@ -179,7 +176,7 @@ class NativePostgres(NativeComponent):
         self._retry_until = time.monotonic() + RETRY_SECONDS
 
     def probe(self) -> None:
-        """Require that our own server has the port, and answers a login with the instance's credentials."""
+        """Require that our own server has the port and is ready, and accepts the login unless that is proven."""
         from orienter_tasks.backends.embedded import postmaster
 
         self.require_alive()
@@ -195,7 +192,13 @@ class NativePostgres(NativeComponent):
         self.server.require_alive()
 
     def ask(self) -> None:
-        ensure_database(self.config)
+        """Require that it accepts the login, unless that is proven."""
+        from orienter_tasks.backends.embedded.postmaster import LoginProof
+
+        proof = LoginProof.of(self.directory, self.config.variables.values)
+        if not proof.exists():
+            ensure_database(self.config)
+            proof.store()
 
     def require_alive(self) -> None:
         """As the server's own; after a kill -9 its shared memory may be in use for a moment, and that is waited for."""

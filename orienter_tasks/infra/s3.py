@@ -22,6 +22,7 @@ from orienter_tasks.infra.component import InfraComponent, ServerContents
 from orienter_tasks.infra.nginx import nginx_launch, worker_user
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.machine.state import private_dir, write_private
+from orienter_tasks.settings.catalog import MINIO
 from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ if TYPE_CHECKING:
     from orienter_tasks.settings.model import Settings
     from orienter_tasks.stack.component import Note
 
-NAME = "minio"
-FRONT = "minio-front"
+NAME, (FRONT,) = MINIO.name, MINIO.further_processes
 SOCKET = "s3.sock"
 MINIO_MARK = ".minio.sys"
 VERSION: Mapping[StoreKind, tuple[str, ...]] = {"minio": ("--version",), "rclone": ("version",)}
@@ -229,9 +229,9 @@ class NativeStore(NativeComponent):
         return self._launch("rclone", program, words, {"RCLONE_AUTH_KEY": self._auth_key()})
 
     def _launch(self, kind: StoreKind, program: Path, words: Sequence[str], env: Mapping[str, str]) -> Launch:
-        from orienter_tasks.backends.embedded.user import account_for_port
+        from orienter_tasks.backends.embedded.user import prefix_for_port
 
-        return Launch(program, VERSION[kind], account_for_port(self.port).command(program, *words), env)
+        return Launch(program, VERSION[kind], [*prefix_for_port(self.port), str(program), *words], env)
 
     def _auth_key(self) -> str:
         """The pair as one field of CSV, which is how rclone reads it from its environment."""

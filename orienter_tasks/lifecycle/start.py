@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import ConflictError, OrienterError
-from orienter_tasks.identity.allocation import MARKER
+from orienter_tasks.identity.checkouts import MARKER, token_in
 from orienter_tasks.instance.model import component_of_port
 from orienter_tasks.lifecycle.stop import stop_instance
 from orienter_tasks.machine import directories, ports
@@ -77,9 +77,8 @@ class Start:
         The marker is how a moved checkout is told from a new one.
         """
         self.lock()
-        marker = self._instance.data_dir / MARKER
-        if not marker.exists() or marker.read_text(encoding="utf-8", errors="replace").strip() != token:
-            write_private(marker, token + "\n")
+        if token_in(self._instance.data_dir) != token:
+            write_private(self._instance.data_dir / MARKER, token + "\n")
         root = str(self._instance.root)
         if any(record.root != root and record.alive() for record in load_all(self._instance)):
             self._report.warn(f"{self._instance} was moved while it ran: it is started anew")

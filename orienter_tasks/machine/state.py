@@ -53,11 +53,7 @@ def private_dir(path: Path) -> Path:
 def write_private(path: Path, content: str | bytes, mode: int = 0o600, *, durable: bool = True) -> None:
     """Replace a file whole: a reader sees the old content or the new one, never a part.
 
-    Args:
-        path: the file.
-        content: its new content.
-        mode: its permissions.
-        durable: whether it must outlive a machine that loses its power; what only tells of processes need not.
+    `durable` files outlive a power cut, which a description of processes need not.
 
     Raises:
         ConfigError: where it cannot be written; the old file stays.
@@ -107,12 +103,9 @@ def _exists(pid: int) -> bool:
 
 @contextmanager
 def locked(name: str, *, timeout: float, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold the machine-wide lock of that name; the system lets go of it when the process dies.
+    """Hold the machine-wide lock of that name, such as `claims` or `orienter-3`; the system frees it at our death.
 
-    Args:
-        name: the lock's name, for instance `claims` or `orienter-3`.
-        timeout: seconds to wait for the holder.
-        on_wait: told once who holds the lock, when it has to be waited for.
+    `on_wait` is called once with the holder's name, where it has to be waited for.
 
     Raises:
         ConflictError: when it is still held after `timeout`, naming the holder.
@@ -134,7 +127,7 @@ def locked(name: str, *, timeout: float, on_wait: Callable[[str], None] | None =
             f"the lock {name!r} is held by {_holder(holder)}", hint="wait for it to end, then run this again"
         ) from error
     try:
-        with suppress(CheckError):  # it only tells who waits for whom: a stop on a full disk needs no room
+        with suppress(CheckError):  # it only names the holder, and a stop needs to work on a full disk
             write_private(holder, f"{os.getpid()}\n{time.time():.0f}\n{_command()}\n", durable=False)
         yield
     finally:

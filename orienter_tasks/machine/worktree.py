@@ -65,20 +65,6 @@ def device_of(path: Path) -> int:
     return 0
 
 
-def is_gone(root: Path, device: int) -> bool:
-    """Say whether a checkout was deleted.
-
-    One that merely cannot be seen is not gone: another device where it lay means that its disk is not mounted.
-    """
-    try:
-        root.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return device_of(root) == device
-    except OSError:  # such as a directory on the way that may not be searched
-        return False
-    return False
-
-
 def pointer(file: Path, prefix: bytes = b"") -> Path | None:
     """Return the path that a file of git's holds behind a prefix; None where there is none.
 

@@ -35,12 +35,8 @@ class Disk:
     logs: int | None
 
 
-class Gauge:
-    """Measures, in a thread of its own, what claims take; a context manager.
-
-    Args:
-        claims: whose.
-    """
+class DiskUsage:
+    """Measures, in a thread of its own, what claims take; a context manager."""
 
     def __init__(self, claims: Iterable[Claim]) -> None:
         self._claims = tuple(claims)
@@ -51,7 +47,7 @@ class Gauge:
         # the engine may take its time to answer, and nobody waits for it at the end of the program
         self._thread = threading.Thread(target=self._measure, name="disk", daemon=True)
 
-    def __enter__(self) -> Gauge:
+    def __enter__(self) -> DiskUsage:
         with deferred():
             self._thread.start()
         return self
@@ -87,7 +83,7 @@ class Gauge:
         self._count(str(path) for instance in instances for path in (instance.data_dir, instance.log_dir))
         on_docker = [claim for claim in self._claims if claim.backend == "docker"]
         if on_docker:
-            with contextlib.suppress(OrienterError):  # whoever lists containers tells that no engine answers
+            with contextlib.suppress(OrienterError):  # the scan for containers says that no engine answers
                 self._measure_volumes(on_docker)
 
     def _measure_volumes(self, claims: Sequence[Claim]) -> None:

@@ -5,10 +5,10 @@ What cannot be seen is named, never guessed.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import OrienterError
+from orienter_tasks.identity.checkouts import is_missing
 from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.machine import worktree
 from orienter_tasks.observe.model import Observation, ObservedInstance
@@ -78,7 +78,7 @@ def _instance(
 def _state(claim: Claim, components: Sequence[ComponentStatus], *, foreign: bool) -> str:
     if foreign:
         return "conflict"
-    if worktree.is_gone(Path(claim.root), claim.device):
+    if is_missing(claim):
         return "orphaned"
     running = {status.name for status in components if status.running}
     if not running:

@@ -38,7 +38,7 @@ class Column(Generic[T]):
 
     Attributes:
         name: its heading.
-        cell: gives its text for one of the things; one that is a state is coloured.
+        cell: its text for one of the things; a state gets a colour.
         least: how short its cells may be cut before any column is left out; 0: never cut.
         drop: its place among those that are left out where there is no room for all; 0: it always stays.
         right: whether it has figures.

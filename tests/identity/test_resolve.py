@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from orienter_tasks.errors import BackendError, ConfigError, ConflictError
-from orienter_tasks.identity.allocation import MARKER, IdRequest, cksum, preferred_id, worktree_name
+from orienter_tasks.identity.allocation import IdRequest, cksum, preferred_id, worktree_name
+from orienter_tasks.identity.checkouts import MARKER
 from orienter_tasks.identity.claims import Claim, Claims
 from orienter_tasks.identity.resolve import acquire, resolve, source_of_id
 from orienter_tasks.machine import worktree

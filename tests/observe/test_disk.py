@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from orienter_tasks.observe.disk import Disk, Gauge
+from orienter_tasks.observe.disk import Disk, DiskUsage
 from tests.commands.cleanup.conftest import PROJECT
 from tests.commands.cleanup.engines import IMAGE, RealLab, labels
 from tests.identity.test_claims import claim
@@ -34,9 +34,9 @@ def checkout(tmp_path: Path) -> Claim:
 
 
 def measured(*claims: Claim, seconds: float = 20.0) -> list[Disk]:
-    with Gauge(claims) as gauge:
-        gauge.wait(seconds)
-        return [gauge.of(each) for each in claims]
+    with DiskUsage(claims) as usage:
+        usage.wait(seconds)
+        return [usage.of(each) for each in claims]
 
 
 def fake_du(directory: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,12 +74,12 @@ def test_two_projects_of_one_checkout(checkout: Claim) -> None:
 def test_a_slow_disk_holds_nothing_up(checkout: Claim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_du(tmp_path / "bin", f"echo $$ > {tmp_path}/pid; exec sleep 60", monkeypatch)
     begun = time.monotonic()
-    with Gauge([checkout]) as gauge:
+    with DiskUsage([checkout]) as usage:
         while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
             assert time.monotonic() < begun + 20
             time.sleep(0.01)
-        assert not gauge.wait(0.1)
-        assert gauge.of(checkout) == Disk(None, None)
+        assert not usage.wait(0.1)
+        assert usage.of(checkout) == Disk(None, None)
     assert time.monotonic() - begun < 20
     pid = int((tmp_path / "pid").read_text())
     assert not psutil.pid_exists(pid)
@@ -88,12 +88,12 @@ def test_a_slow_disk_holds_nothing_up(checkout: Claim, tmp_path: Path, monkeypat
 def test_what_is_counted_by_then_is_told(checkout: Claim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = 'printf "7\\t%s\\n" "$2"; exec sleep 60'
     fake_du(tmp_path / "bin", script, monkeypatch)
-    with Gauge([checkout]) as gauge:
+    with DiskUsage([checkout]) as usage:
         deadline = time.monotonic() + 20
-        while gauge.of(checkout).data is None:
+        while usage.of(checkout).data is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        assert gauge.of(checkout) == Disk(7 * 1024, None)
+        assert usage.of(checkout) == Disk(7 * 1024, None)
 
 
 def test_without_du_nothing_is_known(checkout: Claim, monkeypatch: pytest.MonkeyPatch) -> None:

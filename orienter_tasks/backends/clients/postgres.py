@@ -1,26 +1,44 @@
-"""Ready means a real PostgreSQL login over TCP and `SELECT 1` in the instance's own database, made when missing."""
+"""Ready means a login to the instance's own database in PostgreSQL, which is made when it is missing."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.backends.clients import scram
 from orienter_tasks.errors import CheckError
 from orienter_tasks.machine import ports
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from orienter_tasks.backends.protocol import InstanceConfig
 
-CONNECT_SECONDS = 2.0
+PROBE_SECONDS = 2.0
 NO_SUCH_DATABASE = "3D000"  # SQLSTATE codes, PostgreSQL appendix A
 DATABASE_EXISTS = ("42P04", "23505")
 WRONG_PASSWORD = ("28P01", "28000")
+
+
+@contextlib.contextmanager
+def logged_in(config: InstanceConfig, database: str, seconds: float) -> Iterator[Any]:
+    """Log in to a database under the instance's own credentials; each answer may take so many seconds."""
+    from pg8000 import native
+
+    # a socket of our own: after a failed login, or when the server goes away, pg8000 would leave its one open
+    with ports.connect(LOOPBACK, config.instance.ports["postgres"], seconds) as sock:
+        connection = native.Connection(
+            config.variables["POSTGRES_USER"],
+            sock=sock,
+            database=database,
+            password=config.variables["POSTGRES_PASSWORD"],
+            application_name="orienter",
+        )
+        try:
+            yield connection
+        finally:
+            connection.close()
 
 
 def ensure_database(config: InstanceConfig) -> None:
@@ -40,50 +58,21 @@ def ensure_database(config: InstanceConfig) -> None:
 
 
 def _query(config: InstanceConfig, database: str, statement: str) -> None:
-    account = scram.Account(config.variables["POSTGRES_USER"], config.variables["POSTGRES_PASSWORD"], database)
-    port = config.instance.ports["postgres"]
+    from pg8000 import exceptions
+
     try:
-        with _connected(port) as sock:
-            scram.ask(sock, account, statement)
-    except scram.UnknownLoginError:
-        _query_by_library(config, account, statement)
-    except scram.RefusedError as error:
-        raise _translated(config, error.fields) from error
-    except (OSError, ValueError) as error:
-        raise NotReadyError(f"PostgreSQL on port {port}: {error}") from error
-
-
-def _query_by_library(config: InstanceConfig, account: scram.Account, statement: str) -> None:
-    from pg8000 import exceptions, native
-
-    port = config.instance.ports["postgres"]
-    try:
-        with _connected(port) as sock:  # a socket of our own: after a failed login pg8000 would leave its one open
-            connection = native.Connection(
-                account.user,
-                sock=sock,
-                database=account.database,
-                password=account.password,
-                application_name="orienter",
-            )
-            try:
-                connection.run(statement)
-            finally:
-                connection.close()
+        with logged_in(config, database, PROBE_SECONDS) as connection:
+            connection.run(statement)
     except exceptions.DatabaseError as error:
-        told: Any = error.args[0] if error.args else ""
-        raise _translated(config, told if isinstance(told, dict) else {"M": str(error)}) from error
-    except (exceptions.Error, OSError) as error:
-        raise NotReadyError(f"PostgreSQL on port {port}: {error}") from error
+        raise _translated(config, error) from error
+    except Exception as error:  # pg8000 fails in many ways at what is not PostgreSQL, or does not know the password
+        raise NotReadyError(f"PostgreSQL on port {config.instance.ports['postgres']}: {error}") from error
 
 
-def _connected(port: int) -> socket.socket:
-    return ports.connect(LOOPBACK, port, CONNECT_SECONDS)
-
-
-def _translated(config: InstanceConfig, told: Mapping[str, str]) -> Exception:
-    """Translate the fields of a server's error: `C` is the SQLSTATE, `M` the message."""
-    code, message = told.get("C", ""), told.get("M", "")
+def _translated(config: InstanceConfig, error: Exception) -> Exception:
+    """Translate a server's error: of its fields, `C` is the SQLSTATE and `M` the message."""
+    fields = error.args[0] if error.args and isinstance(error.args[0], dict) else {"M": str(error)}
+    code, message = fields.get("C", ""), fields.get("M", "")
     if code == NO_SUCH_DATABASE:
         return LookupError(message)
     if code in DATABASE_EXISTS:

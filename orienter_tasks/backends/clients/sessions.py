@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import socket
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from orienter_tasks.backends.clients.postgres import logged_in
 from orienter_tasks.errors import CheckError
 from orienter_tasks.machine.ports import LOOPBACK
 
@@ -47,26 +47,16 @@ def database(config: InstanceConfig) -> Iterator[DatabaseSession]:
     Raises:
         CheckError: nobody answers, or the login is refused.
     """
-    from pg8000 import exceptions, native
+    from pg8000 import exceptions
 
-    variables, port = config.variables, config.instance.ports["postgres"]
     with ExitStack() as opened:
         try:
-            # a socket of our own: pg8000 would leave its one open when the server goes away
-            sock = opened.enter_context(socket.create_connection((LOOPBACK, port), timeout=SECONDS))
-            connection = native.Connection(
-                variables["POSTGRES_USER"],
-                sock=sock,
-                database=variables["POSTGRES_DB"],
-                password=variables["POSTGRES_PASSWORD"],
-                application_name="orienter",
-            )
+            connection = opened.enter_context(logged_in(config, config.variables["POSTGRES_DB"], SECONDS))
         except (exceptions.Error, OSError) as error:
             raise CheckError(
-                f"PostgreSQL of {config.instance} on port {port}: {_reason(error)}",
+                f"PostgreSQL of {config.instance} on port {config.instance.ports['postgres']}: {_reason(error)}",
                 hint="see: inv infra.logs -s postgres",
             ) from error
-        opened.callback(connection.close)
         yield DatabaseSession(config, connection)
 
 

@@ -74,15 +74,15 @@ def sign(
     signed = {"host": host, "x-amz-content-sha256": digest, "x-amz-date": moment}
     names = ";".join(signed)
     lines = [method, path, "", *(f"{name}:{value}" for name, value in signed.items()), "", names, digest]
-    scope = f"{day}/{credentials.region}/s3/aws4_request"
-    text = "\n".join([ALGORITHM, moment, scope, hashlib.sha256("\n".join(lines).encode()).hexdigest()])
+    scope = (day, credentials.region, "s3", "aws4_request")
+    text = "\n".join([ALGORITHM, moment, "/".join(scope), hashlib.sha256("\n".join(lines).encode()).hexdigest()])
     secret = f"AWS4{credentials.secret}".encode()
-    for part in scope.split("/"):
+    for part in scope:
         secret = hmac.new(secret, part.encode(), hashlib.sha256).digest()
     signature = hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()
     return {
         "x-amz-content-sha256": digest,
         "x-amz-date": moment,
-        "Authorization": f"{ALGORITHM} Credential={credentials.key}/{scope}, "
+        "Authorization": f"{ALGORITHM} Credential={'/'.join((credentials.key, *scope))}, "
         f"SignedHeaders={names}, Signature={signature}",
     }

@@ -1,7 +1,7 @@
 """PostgreSQL's data directory: a copy of a template that this machine keeps, so only the first costs an initdb.
 
-A template's superuser has a password that nobody knows. Each copy gets the instance's own user and password in
-single-user mode, where no login is asked for and no port is open, before it gets its final name.
+A template's superuser has a password that nobody knows. Each copy gets the instance's own user, password and database
+in single-user mode, where no login is asked for and no port is open, before it gets its final name.
 """
 
 from __future__ import annotations
@@ -9,30 +9,88 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
+import secrets
 import shutil
 import signal
+import subprocess
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.embedded import initdb
-from orienter_tasks.backends.embedded.initdb import DISK_FULL, SPACE_HINT, Owner
+from orienter_tasks.backends.embedded.programs import version_of
+from orienter_tasks.backends.embedded.user import prefix_for_postgres
 from orienter_tasks.errors import CheckError, ConfigError, ConflictError
 from orienter_tasks.machine.state import locked, private_dir, state_dir
 from orienter_tasks.processes import census
 from orienter_tasks.processes.stop import end
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from orienter_tasks.backends.embedded.initdb import Release
-    from orienter_tasks.backends.embedded.user import Account
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.stack.component import Note
 
-TEMPLATE_SECONDS = 120.0
+FIRST_USER = "orienter_template"
+INITDB_OPTIONS = ("-U", FIRST_USER, "-A", "scram-sha-256", "-E", "UTF8", "--wal-segsize=1", "-N", "--no-instructions")
+SINGLE_USER = ("fsync=off", "log_min_error_statement=panic", "password_encryption=scram-sha-256", "log_checkpoints=off")
+BUILTIN_LOCALES_SINCE = 17
+UNKNOWN_LOCALE = "invalid locale name"
+DISK_FULL = "No space left on device"
+SPACE_HINT = "free some space, then run this again"
+SECONDS = 120.0
 ORPHAN_SECONDS = 2.0
+TAIL_LINES = 5
 LONGEST_NAME = 63  # bytes, PostgreSQL's NAMEDATALEN - 1
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A PostgreSQL on this machine, and how this user runs it: what stands before its commands."""
+
+    directory: Path
+    version: str
+    major: int
+    prefix: Sequence[str]
+
+    @classmethod
+    def of(cls, directory: Path, data: Path) -> Installation:
+        """Ask the `postgres` in a directory for its version.
+
+        Raises:
+            BackendError: it cannot run here, or not by this user on that data.
+        """
+        version = version_of(directory / "postgres", "--version")
+        match = re.search(r"\) (\d+)", version)
+        return cls(directory, version, int(match[1]) if match else 0, prefix_for_postgres(data))
+
+    def command(self, program: str, *arguments: str) -> list[str]:
+        return [*self.prefix, str(self.directory / program), *arguments]
+
+
+def prepare(config: InstanceConfig, data: Path, postgres: Installation, note: Note) -> None:
+    """Require a data directory of this PostgreSQL's version, making it when there is none.
+
+    Raises:
+        CheckError: what is there is of another major version, or is no data directory, and was not touched; or the
+            directory cannot be written.
+        ConfigError: the user's name cannot be one.
+    """
+    with _explained(config, data):
+        if _is_there(config, data):
+            _require_same_major(config, data, postgres)
+            return
+    _check_user(config.variables["POSTGRES_USER"])
+    private_dir(data.parent)
+    place = data.resolve()  # it may be a link to another disk
+    partial = place.with_name(f".{place.name}.new")
+    with _explained(config, data):
+        try:
+            _make(config.variables.values, partial, postgres, note)
+            partial.replace(place)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def cache_dir() -> Path:
@@ -44,40 +102,20 @@ def cache_dir() -> Path:
     return Path(platformdirs.user_cache_dir("orienter", appauthor=False))
 
 
-def prepare(config: InstanceConfig, data: Path, postgres: Release, account: Account, note: Note) -> None:
-    """Require a data directory of this release, making it when there is none.
-
-    Raises:
-        CheckError: what is there is of another major version, or is no data directory, and was not touched; or the
-            directory cannot be written.
-        ConfigError: the user's name cannot be one.
-    """
-    if not _is_empty(config, data):
-        _require_same_major(config, data, postgres)
-        with _told(config, data):
-            account.open_way(data.parent)
-            account.give(data)
-        return
-    _check_user(config.variables["POSTGRES_USER"])
-    private_dir(data.parent)
-    account.open_way(data.parent)
-    place = data.resolve()  # it may be a link to another disk
-    partial = place.with_name(f".{place.name}.new")
-    with _told(config, data):
-        try:
-            _make(config, partial, postgres, account, note)
-            partial.replace(place)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+def locales(major: int) -> Sequence[tuple[str, ...]]:
+    """Return what to try in turn: sorted by code point, upper and lower case of all letters, as the official image."""
+    if major >= BUILTIN_LOCALES_SINCE:
+        return [("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")]
+    return [("--locale=C", f"--lc-ctype={name}") for name in ("C.UTF-8", "en_US.UTF-8", "C")]
 
 
-def _make(config: InstanceConfig, partial: Path, postgres: Release, account: Account, note: Note) -> None:
+def _make(variables: Mapping[str, str], partial: Path, postgres: Installation, note: Note) -> None:
     _discard(partial)
-    template = None if account.owner else _template(postgres, account, note)
+    template = _template(postgres, note)
     if template is not None:
         shutil.copytree(template, partial, symlinks=True)
         try:
-            _take_over(config, partial, postgres, account)
+            _take_over(variables, partial, postgres)
         except CheckError as error:
             if error.hint == SPACE_HINT:
                 raise
@@ -86,39 +124,33 @@ def _make(config: InstanceConfig, partial: Path, postgres: Release, account: Acc
         else:
             return
     note("initdb")
-    initdb.initdb(partial, postgres, account)
-    _take_over(config, partial, postgres, account)
+    _initdb(partial, postgres)
+    _take_over(variables, partial, postgres)
 
 
-def _template(postgres: Release, account: Account, note: Note) -> Path | None:
-    """Return the template of a release, made at most once per machine; None where none can be kept."""
-    facts = [postgres.text, platform.machine(), *initdb.OPTIONS, *initdb.locales(postgres.major)]
+def _template(postgres: Installation, note: Note) -> Path | None:
+    """Return the template of this PostgreSQL, made at most once per machine; None where none can be kept."""
+    facts = [postgres.version, platform.machine(), *INITDB_OPTIONS, *locales(postgres.major)]
     key = f"postgres-{postgres.major}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}"
     template = cache_dir() / key
     if (template / "PG_VERSION").is_file():
         return template
     try:
         private_dir(template.parent)
-        with locked(key, timeout=TEMPLATE_SECONDS, on_wait=lambda holder: note(f"waiting for {holder}")):
+        with locked(key, timeout=SECONDS, on_wait=lambda holder: note(f"waiting for {holder}")):
             if not template.exists():
                 note("initdb")
-                _build(template, postgres, account)
+                _build(template, postgres)
     except (OSError, CheckError, ConfigError, ConflictError):
         return None
     return template
 
 
-def _take_over(config: InstanceConfig, partial: Path, postgres: Release, account: Account) -> None:
-    values = config.variables
-    owner = Owner(values["POSTGRES_USER"], values["POSTGRES_PASSWORD"], values["POSTGRES_DB"])
-    initdb.take_over(partial, postgres, account, owner)
-
-
-def _build(template: Path, postgres: Release, account: Account) -> None:
+def _build(template: Path, postgres: Installation) -> None:
     partial = template.with_name(f".{template.name}.new")  # the lock is held: only a killed run's can be there
     _discard(partial)
     try:
-        initdb.initdb(partial, postgres, account)
+        _initdb(partial, postgres)
         partial.replace(template)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -132,31 +164,95 @@ def _discard(partial: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def _initdb(data: Path, postgres: Installation) -> None:
+    """Make a cluster whose superuser's password is thrown away."""
+    data.mkdir(mode=0o700)
+    pwfile = data.with_name(f"{data.name}.pw")
+    try:
+        descriptor = os.open(pwfile, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32))
+        for locale in locales(postgres.major):
+            arguments = (*INITDB_OPTIONS, *locale, "-D", str(data), "--pwfile", str(pwfile))
+            done = _run(postgres, data, "initdb", *arguments)
+            if UNKNOWN_LOCALE not in done.stdout:
+                break
+    finally:
+        pwfile.unlink(missing_ok=True)
+    if done.returncode != 0:
+        raise _failed(f"initdb of {postgres.version} failed for {data}", done)
+
+
+def _take_over(variables: Mapping[str, str], data: Path, postgres: Installation) -> None:
+    """Give the superuser of a cluster that nothing serves its name and password, and make its database."""
+    user, password, database = (variables[f"POSTGRES_{name}"] for name in ("USER", "PASSWORD", "DB"))
+    statements = (
+        f"ALTER ROLE CURRENT_USER PASSWORD {_literal(password)}",
+        f"CREATE DATABASE {_identifier(database)}",
+        f"UPDATE pg_authid SET rolname = {_literal(user)} WHERE rolname = '{FIRST_USER}'",  # noqa: S608 - escaped
+        "SELECT FROM pg_authid, pg_database",  # marks the new rows as committed, which else the first login would write
+    )
+    settings = [word for option in SINGLE_USER for word in ("-c", option)]
+    text = "".join(f"{statement}\n" for statement in statements)
+    done = _run(postgres, data, "postgres", "--single", "-D", str(data), *settings, "template1", stdin=text)
+    if done.returncode != 0 or re.search(r"\b(ERROR|FATAL|PANIC):", done.stdout):
+        raise _failed(f"{postgres.version} cannot take {data} for user {user!r}", done)
+
+
+def _run(
+    postgres: Installation, data: Path, program: str, *arguments: str, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            postgres.command(program, *arguments),
+            input=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=data,
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},  # as in the official image
+            encoding="utf-8",
+            errors="replace",
+            timeout=SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CheckError(f"{postgres.version} does not finish its data directory {data}") from error
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    """Write a string constant on one line, which is where single-user mode ends a statement."""
+    escaped = "".join(f"\\x{ord(char):02x}" if char in "\\'" or ord(char) < ord(" ") else char for char in text)
+    return f"E'{escaped}'"
+
+
+def _failed(what: str, done: subprocess.CompletedProcess[str]) -> CheckError:
+    lines = [line for line in done.stdout.splitlines() if line.strip()]
+    return CheckError(what, hint=SPACE_HINT if DISK_FULL in done.stdout else "", details=lines[-TAIL_LINES:])
+
+
 def _check_user(user: str) -> None:
     reserved = user.startswith("pg_") or user in ("public", "none")
     if not user or reserved or len(user.encode()) > LONGEST_NAME or "\0" in user:
         raise ConfigError(f"POSTGRES_USER {user!r} cannot be a PostgreSQL user", hint="change it in .env")
 
 
-def _is_empty(config: InstanceConfig, data: Path) -> bool:
-    """Say whether there is no cluster yet.
-
-    Raises:
-        CheckError: there is something else.
-    """
-    with _told(config, data):
-        if (data / "PG_VERSION").is_file():
-            return False
-        if not data.exists() or not any(data.iterdir()):
-            return True
-    raise CheckError(
-        f"{data} of {config.instance} holds files but no PostgreSQL data", hint="move them away; nothing was touched"
-    )
+def _is_there(config: InstanceConfig, data: Path) -> bool:
+    if (data / "PG_VERSION").is_file():
+        return True
+    if data.exists() and any(data.iterdir()):
+        raise CheckError(
+            f"{data} of {config.instance} holds files but no PostgreSQL data",
+            hint="move them away; nothing was touched",
+        )
+    return False
 
 
-def _require_same_major(config: InstanceConfig, data: Path, postgres: Release) -> None:
-    with _told(config, data):
-        written_by = (data / "PG_VERSION").read_text(encoding="ascii", errors="replace").strip()
+def _require_same_major(config: InstanceConfig, data: Path, postgres: Installation) -> None:
+    written_by = (data / "PG_VERSION").read_text(encoding="ascii", errors="replace").strip()
     if written_by != str(postgres.major):
         raise CheckError(
             f"the data of {config.instance} was written by PostgreSQL {written_by}, "
@@ -167,18 +263,12 @@ def _require_same_major(config: InstanceConfig, data: Path, postgres: Release) -
 
 
 @contextmanager
-def _told(config: InstanceConfig, data: Path) -> Iterator[None]:
+def _explained(config: InstanceConfig, data: Path) -> Iterator[None]:
     """Name the instance and the directory in what goes wrong below."""
     try:
         yield
-    except shutil.Error as error:
-        reasons = sorted({str(reason) for *_, reason in error.args[0]})
-        raise _unusable(config, data, reasons[0]) from error
-    except OSError as error:
-        raise _unusable(config, data, str(error)) from error
-
-
-def _unusable(config: InstanceConfig, data: Path, reason: str) -> CheckError:
-    if DISK_FULL in reason:
-        return CheckError(f"no space is left for {data} of {config.instance}", hint=SPACE_HINT)
-    return CheckError(f"cannot use {data} of {config.instance}: {reason}")
+    except (shutil.Error, OSError) as error:  # the former is one of the latter, and has a list of reasons
+        reason = min(str(why) for *_, why in error.args[0]) if isinstance(error, shutil.Error) else str(error)
+        if DISK_FULL in reason:
+            raise CheckError(f"no space is left for {data} of {config.instance}", hint=SPACE_HINT) from error
+        raise CheckError(f"cannot use {data} of {config.instance}: {reason}") from error

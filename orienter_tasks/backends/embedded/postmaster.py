@@ -1,20 +1,29 @@
-"""postmaster.pid: which server serves a data directory."""
+"""What a data directory knows about its server: postmaster.pid, and the last login that a server accepted."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import hmac
 import os
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import ConflictError
 from orienter_tasks.processes import census
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from orienter_tasks.instance.model import Instance
 
 NAMES = ("postgres", "postmaster")
+LOGIN_FILE = "orienter-login"
+# what a login depends on: the catalogs of roles and databases (their OIDs are fixed), and the authentication rules
+LOGIN_FILES = ("global/1260", "global/1262", "pg_hba.conf")
+SALT_BYTES, ROUNDS = 16, 4096  # as PostgreSQL's own hash of the password in the same directory
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,43 @@ def read(data: Path) -> Status | None:
         return Status(int(lines[0]), int(lines[3]), lines[7].strip() == "ready")
     except (ValueError, IndexError):
         return None
+
+
+@dataclass(frozen=True)
+class LoginProof:
+    """Proof that a server accepted the instance's login, and that nothing the login depends on has changed since.
+
+    It saves the import of pg8000, 0.05 s of a start. Only a salted hash of the facts is stored.
+    """
+
+    data: Path
+    facts: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, data: Path, variables: Mapping[str, str]) -> LoginProof:
+        """Take the facts as they are now; a server that is ready has written all earlier changes to its files."""
+        try:
+            written = [(data / name).stat().st_mtime_ns for name in LOGIN_FILES]
+        except OSError:
+            written = [time.time_ns()]  # VACUUM FULL moved a catalog to another file: never proven
+        names = ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB")
+        return cls(data, repr([*(variables[name] for name in names), *written]).encode())
+
+    def exists(self) -> bool:
+        try:
+            stored = (self.data / LOGIN_FILE).read_bytes()
+        except OSError:
+            return False
+        return hmac.compare_digest(stored, self._hash(stored[:SALT_BYTES]))
+
+    def store(self) -> None:
+        with contextlib.suppress(OSError):  # the next start logs in again
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+            with os.fdopen(os.open(self.data / LOGIN_FILE, flags, 0o600), "wb") as file:
+                file.write(self._hash(os.urandom(SALT_BYTES)))
+
+    def _hash(self, salt: bytes) -> bytes:
+        return salt + hashlib.pbkdf2_hmac("sha256", self.facts, salt, ROUNDS)
 
 
 def clear(instance: Instance, data: Path) -> None:

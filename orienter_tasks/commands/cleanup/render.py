@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.commands.cleanup.model import printable
-from orienter_tasks.output.units import megabytes
+from orienter_tasks.output.units import megabytes, space
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from orienter_tasks.commands.cleanup.model import Holder, Resource
     from orienter_tasks.commands.cleanup.plan import CleanupPlan, Decision
     from orienter_tasks.output.console import Report
-
-MEGABYTE = 1_000_000
 
 
 def as_text(plan: CleanupPlan, holders: Sequence[Holder]) -> str:
@@ -84,7 +82,7 @@ def _grouped(
 
 
 def _size(size: int) -> str:
-    return megabytes(size) if size >= MEGABYTE or not size else f"{max(1, round(size / 1000))} kB"
+    return space(size) if size else megabytes(size)
 
 
 def _described(resource: Resource, reason: str) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import threading
 import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, strategies as st
@@ -22,36 +23,34 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WORDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=30)
-MOMENT = time.struct_time((2026, 11, 25, 20, 15, 42, 2, 329, 0))
 
 
-@given(WORDS, WORDS, st.sampled_from(["us-east-1", "eu-central-1"]), st.binary(max_size=50))
-def test_signed_as_the_minio_client_signs(key: str, secret: str, region: str, body: bytes) -> None:
-    from datetime import datetime, timezone
-    from hashlib import sha256
-    from urllib.parse import urlsplit
+BUCKETS = st.from_regex(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", fullmatch=True) | st.text(min_size=1, max_size=20)
 
-    from minio.credentials.providers import StaticProvider
-    from minio.signer import sign_v4_s3
 
-    now = datetime(*MOMENT[:6], tzinfo=timezone.utc)
-    ours = sign("PUT", "/orienter-data-1", "127.0.0.1:9000", body, Credentials(key, secret, region), MOMENT)
-    digest = sha256(body).hexdigest()
-    headers: dict[str, Any] = {
-        "Host": "127.0.0.1:9000",
-        "x-amz-content-sha256": digest,
-        "x-amz-date": ours["x-amz-date"],
-    }
-    theirs = sign_v4_s3(
-        method="PUT",
-        url=urlsplit("http://127.0.0.1:9000/orienter-data-1"),
-        region=region,
-        headers=headers,
-        credentials=StaticProvider(key, secret).retrieve(),
-        content_sha256=digest,
-        date=now,
-    )
-    assert ours["Authorization"] == theirs["Authorization"]
+@given(
+    method=st.sampled_from(["HEAD", "PUT", "GET"]),
+    bucket=BUCKETS,
+    body=st.binary(max_size=2000),
+    key=WORDS,
+    secret=WORDS | st.text(min_size=1, max_size=30),
+    region=st.sampled_from(["us-east-1", "eu-central-1", "cn-north-1"]) | WORDS,
+    port=st.integers(1, 65535),
+)
+def test_signed_as_botocore_signs(
+    method: str, bucket: str, body: bytes, key: str, secret: str, region: str, port: int
+) -> None:
+    from botocore.auth import S3SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials as Keys
+
+    path, host = f"/{quote(bucket, safe='-._~')}", f"127.0.0.1:{port}"
+    theirs = AWSRequest(method, f"http://{host}{path}", headers={"Host": host}, data=body)
+    S3SigV4Auth(Keys(key, secret), "s3", region).add_auth(theirs)
+    moment = time.strptime(theirs.headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ")
+    ours = sign(method, path, host, body, Credentials(key, secret, region), moment)
+    assert ours == {name: theirs.headers[name] for name in ours}
+    assert set(ours) == {"x-amz-content-sha256", "x-amz-date", "Authorization"}
 
 
 @pytest.mark.parametrize("name", ["orienter-data-0", "a.b", "0ab", "a" * 63])

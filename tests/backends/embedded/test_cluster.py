@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orienter_tasks.backends.embedded import cluster, initdb
+from orienter_tasks.backends.embedded import cluster
+from orienter_tasks.backends.embedded.cluster import Installation
 from orienter_tasks.backends.embedded.programs import postgres_bin
-from orienter_tasks.backends.embedded.user import account_for
 from orienter_tasks.errors import CheckError, ConfigError, InterruptError
 from tests.backends.contract import down, login, sql, up
 
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.embedded
 
 def prepare(config: InstanceConfig, notes: list[str] | None = None) -> Path:
     data = config.instance.data_dir / "postgres"
-    release = initdb.release(postgres_bin(config.settings))
-    cluster.prepare(config, data, release, account_for(data), (notes if notes is not None else []).append)
+    postgres = Installation.of(postgres_bin(config.settings), data)
+    cluster.prepare(config, data, postgres, (notes if notes is not None else []).append)
     return data
 
 
@@ -122,7 +122,7 @@ def test_text_sorts_and_stores_as_utf8(lab: EmbeddedLab) -> None:
 def test_a_system_without_the_locale_gets_a_plainer_one(lab: EmbeddedLab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "cache_dir", lambda: lab.directory / "own cache")
     unknown = [("--locale=C", "--lc-ctype=xx_XX.none"), ("--locale=C", "--lc-ctype=C")]
-    monkeypatch.setattr(initdb, "locales", lambda major: unknown)
+    monkeypatch.setattr(cluster, "locales", lambda major: unknown)
     config = lab.config()
     up(lab.backend(config), config, ["postgres"])
     assert sql(config, "SELECT datctype FROM pg_database WHERE datname = current_database()") == [["C"]]
@@ -183,9 +183,9 @@ def test_giving_up_leaves_nothing(lab: EmbeddedLab, own_cache: Path) -> None:
 
     config = lab.config()
     data = config.instance.data_dir / "postgres"
-    release = initdb.release(postgres_bin(config.settings))
+    postgres = Installation.of(postgres_bin(config.settings), data)
     with pytest.raises(InterruptError):
-        cluster.prepare(config, data, release, account_for(data), interrupt)
+        cluster.prepare(config, data, postgres, interrupt)
     assert files_of(config.instance.data_dir) == []
     assert files_of(own_cache) == []
 

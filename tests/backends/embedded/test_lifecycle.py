@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from orienter_tasks.backends.embedded.user import Account
 from orienter_tasks.backends.nginx.configuration import apply
 from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError, OrienterError
@@ -233,7 +232,7 @@ def test_holdings_tell_sizes(lab: EmbeddedLab) -> None:
 
 def test_a_start_that_fails_leaves_nothing_running(lab: EmbeddedLab, monkeypatch: pytest.MonkeyPatch) -> None:
     """The front's program cannot be started: the server behind it must not stay alone."""
-    monkeypatch.setattr("orienter_tasks.backends.embedded.user.account_for_port", lambda port: Account())
+    monkeypatch.setattr("orienter_tasks.backends.embedded.user.prefix_for_port", lambda port: ())
     broken = lab.directory / "nginx"
     broken.write_text("#!/nonexistent/interpreter\n")
     broken.chmod(0o755)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from orienter_tasks.backends.clients.postgres import ensure_database
 from orienter_tasks.backends.embedded import postmaster
+from orienter_tasks.backends.embedded.cluster import Installation
 from orienter_tasks.backends.embedded.programs import postgres_bin
-from orienter_tasks.backends.embedded.user import account_for
 from orienter_tasks.errors import CheckError, ConflictError
 from orienter_tasks.processes import census
 from orienter_tasks.processes.record import load, path_of
@@ -172,9 +173,9 @@ def test_a_server_that_somebody_runs_by_hand_is_left_alone(lab: EmbeddedLab) -> 
     up(backend, config, ["postgres"])
     down(backend)
     data = data_of(config)
-    program = postgres_bin(config.settings) / "postgres"
+    postgres = Installation.of(postgres_bin(config.settings), data)
     options = ("-p", str(config.instance.ports["postgres"]), "-c", "unix_socket_directories=")
-    command = account_for(data).command(program, "-D", str(data), *options)
+    command = postgres.command("postgres", "-D", str(data), *options)
     by_hand = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 10
@@ -227,3 +228,85 @@ def test_started_at_is_the_processes(lab: EmbeddedLab) -> None:
     assert status_of(backend, "postgres").started_at == record.started_at
     assert abs(psutil.Process(record.pid).create_time() - record.started_at) < 2
     assert path_of(config.instance, "postgres").stat().st_mode & 0o077 == 0
+
+
+@pytest.fixture
+def logins(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The passwords that starts logged in with."""
+    made: list[str] = []
+
+    def noted(config: InstanceConfig) -> None:
+        made.append(config.variables["POSTGRES_PASSWORD"])
+        ensure_database(config)
+
+    monkeypatch.setattr("orienter_tasks.infra.postgres.ensure_database", noted)
+    return made
+
+
+def restart(lab: EmbeddedLab, config: InstanceConfig) -> None:
+    down(lab.backend(config))
+    up(lab.backend(config), config, ["postgres"])
+
+
+def test_only_new_data_and_changed_credentials_cost_a_login(lab: EmbeddedLab, logins: list[str]) -> None:
+    config = lab.config(dotenv={"POSTGRES_PASSWORD": "first"})
+    up(lab.backend(config), config, ["postgres"])
+    for _ in range(3):
+        sql(config, "SELECT 1")
+        restart(lab, config)
+    assert logins == ["first"]
+
+    down(lab.backend(config))
+    changed = lab.config(dotenv={"POSTGRES_PASSWORD": "second"})
+    with pytest.raises(CheckError, match="refuses user"):
+        up(lab.backend(changed), changed, ["postgres"])
+    further = lab.config(dotenv={"POSTGRES_PASSWORD": "first", "POSTGRES_DB": "further"})
+    restart(lab, further)
+    assert sql(further, "SELECT current_database()") == [["further_0"]]
+    assert logins == ["first", "second", "first"]
+
+    down(lab.backend(config))
+    assert lab.backend(config).remove_data()
+    logins.clear()
+    up(lab.backend(config), config, ["postgres"])
+    assert logins == ["first"]
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_login_is_tried_again_when_the_server_changed_what_it_depends_on(lab: EmbeddedLab, crash: bool) -> None:
+    config = lab.config()
+    user, name = config.variables["POSTGRES_USER"], config.variables["POSTGRES_DB"]
+    backend = lab.backend(config)
+
+    def again() -> None:
+        kill(config, "postgres") if crash else down(backend)
+        up(lab.backend(config), config, ["postgres"])
+
+    up(backend, config, ["postgres"])
+    again()
+    other = lab.config(dotenv={"POSTGRES_DB": "postgres"})
+    ensure_database(other)
+    sql(config, "CREATE TABLE kept ()")
+    sql(other, f'ALTER DATABASE "{name}" RENAME TO former')
+    again()
+    assert sql(config, "SELECT to_regclass('kept')") == [[None]]
+    sql(other, f'DROP DATABASE "{name}"')
+    again()
+    assert sql(config, "SELECT 1") == [[1]]
+    sql(config, f"ALTER ROLE \"{user}\" PASSWORD 'changed by hand'")
+    with pytest.raises(CheckError, match="refuses user"):
+        again()
+
+
+def test_what_is_kept_of_a_login_is_private_and_no_password(lab: EmbeddedLab, logins: list[str]) -> None:
+    config = lab.config(dotenv={"POSTGRES_PASSWORD": "a-Secret"})
+    up(lab.backend(config), config, ["postgres"])
+    kept = data_of(config) / postmaster.LOGIN_FILE
+    assert kept.stat().st_mode & 0o077 == 0
+    first = kept.read_bytes()
+    assert b"a-Secret" not in first
+    for broken in (b"", first[:20], b"x" * len(first)):
+        kept.write_bytes(broken)
+        restart(lab, config)
+    assert logins == ["a-Secret"] * 4
+    assert kept.read_bytes() != first, "another salt"

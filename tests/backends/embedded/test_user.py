@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orienter_tasks.backends.embedded import initdb, user as unprivileged
-from orienter_tasks.backends.embedded.user import Account, account_for
+from orienter_tasks.backends.embedded import user
+from orienter_tasks.backends.embedded.cluster import FIRST_USER
+from orienter_tasks.backends.embedded.user import prefix_for_postgres
 from orienter_tasks.errors import BackendError
 from orienter_tasks.processes.record import load
 from tests.backends.contract import down, sql, up
-from tests.backends.embedded.lab import kill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ NAMELESS = 54321
 
 @pytest.fixture
 def forbidden_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unprivileged, "user_namespaces", lambda: False)
+    monkeypatch.setattr(user, "user_namespaces", lambda: False)
 
 
 @pytest.fixture
@@ -42,31 +42,18 @@ def open_directory() -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
-@pytest.fixture
-def open_programs() -> None:
-    """Skip where `nobody` may not run what this environment has installed, as below root's home."""
-    try:
-        subprocess.run(
-            [sys.executable, "-c", ""], user="nobody", group=pwd.getpwnam("nobody").pw_gid, extra_groups=[], check=True
-        )
-    except (PermissionError, subprocess.CalledProcessError):
-        pytest.skip("other users may not run this interpreter")
-
-
 @pytest.mark.skipif(os.geteuid() == 0, reason="for an ordinary user")
 def test_an_ordinary_user_needs_nothing(tmp_path: Path) -> None:
-    assert account_for(tmp_path) == Account()
+    assert prefix_for_postgres(tmp_path) == ()
 
 
 @pytest.mark.root
 def test_the_program_sees_an_unprivileged_user_and_files_stay_ours(tmp_path: Path) -> None:
-    if not unprivileged.user_namespaces():
+    if not user.user_namespaces():
         pytest.skip("user namespaces are forbidden here")
-    account = account_for(tmp_path / "data")
+    prefix = prefix_for_postgres(tmp_path / "data")
     code = "import os; print(os.getuid(), os.getpid()); open('made', 'w')"
-    child = subprocess.Popen(
-        account.command(Path(sys.executable), "-c", code), cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    )
+    child = subprocess.Popen([*prefix, sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     uid, pid = (child.communicate()[0] or "").split()
     assert int(uid) != 0
     assert int(pid) == child.pid, "the recorded pid is the program's own"
@@ -74,72 +61,36 @@ def test_the_program_sees_an_unprivileged_user_and_files_stay_ours(tmp_path: Pat
 
 
 @pytest.mark.root
-def test_without_namespaces_root_becomes_nobody(tmp_path: Path, forbidden_namespaces: None) -> None:
-    account = account_for(tmp_path / "data")
-    command = account.command(Path("/bin/sh"), "-c", "id -u; id -ru; id -G; echo $$")
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    nobody = pwd.getpwnam("nobody")
-    assert (child.communicate()[0] or "").split() == [
-        str(n) for n in (nobody.pw_uid, nobody.pw_uid, nobody.pw_gid, child.pid)
-    ]
-    assert account.owner == (nobody.pw_uid, nobody.pw_gid)
-
-
-@pytest.mark.root
 @pytest.mark.embedded
-@pytest.mark.usefixtures("open_programs", "forbidden_namespaces")
-def test_nobody_serves_where_he_may_pass(lab: EmbeddedLab, open_directory: Path) -> None:
-    config = lab.config(root=open_directory / "checkout")
-    backend = lab.backend(config)
-    try:
-        up(backend, config, ["postgres"])
-        sql(config, "CREATE TABLE kept ()")
-        data = config.instance.data_dir / "postgres"
-        nobody = pwd.getpwnam("nobody").pw_uid
-        assert {path.lstat().st_uid for path in [data, *data.rglob("*")]} == {nobody}
-        assert data.stat().st_mode & 0o077 == 0
-        kill(config, "postgres")
+@pytest.mark.usefixtures("forbidden_namespaces")
+def test_root_without_namespaces_is_told_what_to_do(lab: EmbeddedLab) -> None:
+    config = lab.config()
+    with pytest.raises(BackendError, match="PostgreSQL refuses root, and user namespaces are forbidden") as caught:
         up(lab.backend(config), config, ["postgres"])
-        assert sql(config, "SELECT count(*) FROM kept") == [[0]]
-    finally:
-        down(backend)
-    assert backend.remove_data()
+    assert caught.value.exit_code == 5
+    assert "run inv as an ordinary user" in caught.value.hint
+    assert not (config.instance.data_dir / "postgres").exists()
+    assert up(lab.backend(config), config, ["minio"]) == ["minio"], "the others do not mind root"
 
 
 @pytest.mark.root
 @pytest.mark.embedded
-@pytest.mark.usefixtures("open_programs")
-def test_data_is_served_by_who_owns_it(lab: EmbeddedLab, open_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `nobody` made stays his when namespaces are allowed later, and root's is given to him in the other case."""
-    nobody = pwd.getpwnam("nobody").pw_uid
-    config = lab.config(root=open_directory / "checkout")
-    backend = lab.backend(config)
+def test_data_of_another_user_is_not_touched_by_root(lab: EmbeddedLab) -> None:
+    """As with `sudo inv dev`: files that root made among them would lock their owner out."""
+    config = lab.config()
+    up(lab.backend(config), config, ["postgres"])
+    down(lab.backend(config))
     data = config.instance.data_dir / "postgres"
-    monkeypatch.setattr(unprivileged, "user_namespaces", lambda: False)
-    up(backend, config, ["postgres"])
-    down(backend)
-    monkeypatch.undo()
-    monkeypatch.setenv("ORIENTER_STATE_DIR", str(open_directory / "state"))
-    assert account_for(data).owner == (nobody, pwd.getpwnam("nobody").pw_gid)
-    up(backend, config, ["postgres"])
-    down(backend)
-    for path in (data, *data.rglob("*")):
-        os.chown(path, 0, 0)
-    monkeypatch.setattr(unprivileged, "user_namespaces", lambda: False)
-    up(backend, config, ["postgres"])
-    assert data.stat().st_uid == nobody
-    down(backend)
-
-
-@pytest.mark.root
-@pytest.mark.embedded
-def test_a_closed_way_is_named(lab: EmbeddedLab, open_directory: Path, forbidden_namespaces: None) -> None:
-    closed = open_directory / "closed"
-    closed.mkdir(mode=0o700)
-    config = lab.config(root=closed / "checkout")
-    with pytest.raises(BackendError, match=f"user nobody may not pass through {closed}$"):
-        up(lab.backend(config), config, ["postgres"])
-    assert list(config.instance.data_dir.iterdir()) == []
+    files = [data, *data.rglob("*")]
+    nobody = pwd.getpwnam("nobody").pw_uid
+    for owner, name in ((nobody, "nobody"), (NAMELESS, str(NAMELESS))):
+        for path in files:
+            os.chown(path, owner, -1)
+        with pytest.raises(BackendError, match=f"{data} belongs to user {name}, and PostgreSQL refuses root") as caught:
+            up(lab.backend(config), config, ["postgres"])
+        assert caught.value.hint.startswith(f"run inv as user {name}, or")
+        assert {path.lstat().st_uid for path in [data, *data.rglob("*")]} == {owner}
+        assert set(data.rglob("*")) == set(files[1:])
 
 
 @pytest.mark.root
@@ -201,7 +152,7 @@ def test_a_user_without_a_name_is_told_where_namespaces_are_forbidden(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: NAMELESS)
     with pytest.raises(BackendError, match=f"initdb refuses user {NAMELESS}") as caught:
-        account_for(tmp_path)
+        prefix_for_postgres(tmp_path)
     assert "/etc/passwd" in caught.value.hint
 
 
@@ -215,4 +166,4 @@ def test_as_root_the_recorded_process_is_the_server(lab: EmbeddedLab) -> None:
     record = load(config.instance, "postgres")
     assert record is not None
     assert psutil.Process(record.pid).name() == "postgres"
-    assert initdb.FIRST_USER not in str(sql(config, "SELECT rolname FROM pg_roles"))
+    assert FIRST_USER not in str(sql(config, "SELECT rolname FROM pg_roles"))

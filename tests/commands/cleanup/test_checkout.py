@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from orienter_tasks.identity.allocation import MARKER
-from orienter_tasks.identity.checkouts import Checkout, CheckoutState, exists, judge, owner_blocker
+from orienter_tasks.identity.checkouts import MARKER, Checkout, CheckoutState, exists, is_missing, judge, owner_blocker
 from orienter_tasks.identity.claims import new_token
 from orienter_tasks.machine import worktree
 from tests.commands.cleanup.worlds import FATES, GONE, HERE, World, claim_of
@@ -119,6 +118,14 @@ def test_a_disk_that_is_not_mounted(tree: Path) -> None:
     assert judge(claim).state is CheckoutState.UNMOUNTED
     tree.mkdir()  # an empty mount point
     assert judge(claim).state is CheckoutState.UNMOUNTED
+
+
+def test_it_is_missing_only_where_its_disk_is_mounted(make_repo: MakeRepo) -> None:
+    claim = claim_of(make_repo())
+    assert not is_missing(claim)
+    shutil.rmtree(claim.root)
+    assert is_missing(claim)
+    assert not is_missing(msgspec.structs.replace(claim, device=claim.device + 1))
 
 
 @pytest.mark.root

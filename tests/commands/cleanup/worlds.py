@@ -13,7 +13,7 @@ import msgspec
 
 from orienter_tasks.commands.cleanup.kinds import KINDS
 from orienter_tasks.commands.cleanup.snapshot import Viewpoint
-from orienter_tasks.identity.allocation import MARKER
+from orienter_tasks.identity.checkouts import MARKER
 from orienter_tasks.identity.claims import Claim, new_token
 from orienter_tasks.machine import worktree
 from orienter_tasks.processes.record import Record
