@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from orienter_tasks.errors import InterruptError, OrienterError
 from orienter_tasks.identity.claims import Claims
-from orienter_tasks.infra import choice
 from orienter_tasks.output.checks import Check, collect
 from orienter_tasks.output.console import Report
 
@@ -47,7 +45,7 @@ class RecordingReport(Report):
 
 def asked_for(ctx: InstanceContext) -> BackendChoice:
     """Return the backend that the command line, the environment or the settings ask for."""
-    return choice.wanted(ctx.settings, os.environ, ctx.options.backend)
+    return ctx.options.wanted_backend(ctx.settings)
 
 
 FACTS: Mapping[str, Callable[[InstanceContext], object]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +68,7 @@ def backend_of(ctx: InstanceContext) -> BackendName:
     Raises:
         BackendError: this machine has none.
     """
-    asked = choice.wanted(ctx.settings, os.environ, ctx.options.backend)
+    asked = ctx.options.wanted_backend(ctx.settings)
     claim = held_by_root(ctx.claims.read(), ctx.root, ctx.settings.project)
     if asked == "auto" and claim is not None and claim.backend:
         return choice.named(claim.backend)
