@@ -58,7 +58,6 @@ class HookComponent:
 
     @property
     def log(self) -> Path:
-        """Its log file."""
         return self._config.instance.log_dir / f"{self.name}-hook.log"
 
     def start(self, note: Note) -> bool:
@@ -84,7 +83,6 @@ class HookComponent:
         stop_component(self._config.instance, self.name, grace)
 
     def logs(self, request: LogRequest) -> Iterator[str]:
-        """Read its log file."""
         return read(self.log, request)
 
     def _up_to_date(self) -> bool:

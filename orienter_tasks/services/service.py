@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from orienter_tasks.stack.component import Note
 
 TAIL_LINES = 15
-SILENT_SECONDS = 0.5  # how long a service without a port must have run: nothing else tells that it is well
+SILENT_SECONDS = 0.5  # how long a service without a port must have run: nothing else shows that it is well
 
 
 class ServiceComponent:
@@ -56,12 +56,10 @@ class ServiceComponent:
 
     @property
     def port(self) -> int | None:
-        """The port it listens on, if it has one."""
         return self._config.instance.ports[self._service.port] if self._service.port else None
 
     @property
     def log(self) -> Path:
-        """Its log file."""
         return self._config.instance.log_dir / (self._service.log or f"{self.name}-dev.log")
 
     def start(self, note: Note) -> bool:
@@ -121,7 +119,6 @@ class ServiceComponent:
         self._handle = None
 
     def logs(self, request: LogRequest) -> Iterator[str]:
-        """Read its log file."""
         return read(self.log, request)
 
     def describe_end(self, record: Record) -> str:
