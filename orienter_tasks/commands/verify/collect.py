@@ -49,15 +49,16 @@ class _Notes:
 
 def look_at_all(configs: Sequence[tuple[InstanceConfig, BackendName]]) -> list[Evidence]:
     """Look at several instances at once."""
+    seen = census.take()
+    args = [(config, name, seen.by_component(config.instance)) for config, name in configs]
     with ThreadPoolExecutor(max_workers=max(1, len(configs))) as pool:
-        return list(pool.map(lambda pair: look_at(*pair), configs))
+        return list(pool.map(lambda each: look_at(*each), args))
 
 
-def look_at(config: InstanceConfig, name: BackendName) -> Evidence:
-    """Gather the evidence of one running instance."""
+def look_at(config: InstanceConfig, name: BackendName, processes: Mapping[str, Sequence[Process]]) -> Evidence:
+    """Gather the evidence of one running instance, whose native processes these are."""
     notes = _Notes()
     backend = choice.make(name, config)
-    processes = census.take().by_component(config.instance)
     pids = [process.pid for each in processes.values() for process in each]
     _servers(config, backend, notes)
     if name == "docker":
