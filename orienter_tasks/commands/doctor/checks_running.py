@@ -40,7 +40,7 @@ def servers(ctx: InstanceContext) -> Iterator[Check]:
     if not started:
         return
     backend = choice.make(started, config)
-    up = {standing.component for standing in backend.standings() if standing.running}
+    up = {status.name for status in backend.status() if status.up}
     for conflict in list(backend.foreign()):
         words = f"{config.instance} needs a name that is not its own: {conflict}"
         yield Check("servers", "problem", words, "inv instances")
