@@ -94,14 +94,12 @@ class OrienterTask(Task[Any]):
                 raise _exit(Report(), error) from error
             try:
                 return self.body(context, *args[1:], **own)
-            except KeyboardInterrupt:
+            except BaseException as error:
                 context.undo()
-                raise _exit(context.report, InterruptError("interrupted")) from None
-            except OrienterError as error:
-                context.undo()
-                raise _exit(context.report, error) from error
-            except BaseException:
-                context.undo()
+                if isinstance(error, KeyboardInterrupt):
+                    raise _exit(context.report, InterruptError("interrupted")) from None
+                if isinstance(error, OrienterError):
+                    raise _exit(context.report, error) from error
                 raise
 
 
