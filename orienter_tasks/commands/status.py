@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orienter_tasks.infra.all import component
 from orienter_tasks.observe.model import as_document, component_document, last_words
 from orienter_tasks.observe.scan import scan
 from orienter_tasks.output.tables import Column
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from orienter_tasks.lifecycle.context import InstanceContext
     from orienter_tasks.observe.model import ObservedInstance
     from orienter_tasks.stack.component import ComponentStatus
-
-NO_CONSOLE = "no console"
 
 
 @dataclass(frozen=True)
@@ -64,17 +63,14 @@ def status(ctx: InstanceContext, names: Sequence[str], *, as_json: bool) -> bool
 
 def announce(ctx: InstanceContext) -> None:
     """Print where everything is."""
-    instance, variables = ctx.current.instance, ctx.current.config.variables
+    instance = ctx.current.instance
     facts = [("page", instance.url)]
     for name, service in ctx.settings.services.items():
         if service.port and any(name == running.name for running in ctx.current.plan.services):
             facts.append((name, f"http://localhost:{instance.ports[service.port]}"))
-    facts += [
-        ("postgres", f"localhost:{instance.ports['postgres']}, database {variables['POSTGRES_DB']}"),
-        ("s3", f"localhost:{instance.ports['minio_api']}, bucket {variables['S3_BUCKET']}"),
-        ("backend", ctx.current.claim.backend),
-        ("logs", str(instance.log_dir)),
-    ]
+    addresses = (component(name).address(ctx.current.config) for name in catalog.names())
+    facts += [address for address in addresses if address is not None]
+    facts += [("backend", ctx.current.claim.backend), ("logs", str(instance.log_dir))]
     ctx.report.box(f"instance {instance.id} · {instance.worktree}", facts)
 
 
@@ -89,15 +85,14 @@ def _rows(ctx: InstanceContext, found: ObservedInstance, names: Sequence[str]) -
         if status is None:
             rows.append(Row(name, "skipped" if name in skipped else "stopped", port, skipped.get(name, "")))
             continue
-        no_console = status.running and name == "minio" and not _console(ctx)
-        what = f"{status.what}, {NO_CONSOLE}" if no_console else status.what
+        what = ", ".join(filter(None, (status.what, _lacks(ctx, status))))
         rows.append(Row(name, status.state, port, what, status))
     return rows
 
 
-def _console(ctx: InstanceContext) -> bool:
-    """Whether the S3 store has a web console: the embedded rclone has none."""
-    return not any(NO_CONSOLE in standing.detail for standing in ctx.current.backend.standings())
+def _lacks(ctx: InstanceContext, status: ComponentStatus) -> str:
+    native = status.running and status.kind == "process" and status.name in catalog.names()
+    return component(status.name).lacks(ctx.current.config) if native else ""
 
 
 def _port(ctx: InstanceContext, name: str) -> int | None:

@@ -43,7 +43,7 @@ def available(name: BackendName, settings: Settings) -> bool:
         from orienter_tasks.backends.docker import engine
 
         return engine.answers()
-    from orienter_tasks.backends.embedded.programs import installed
+    from orienter_tasks.infra.embedded import installed
 
     return installed(settings)
 

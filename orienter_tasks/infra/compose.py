@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.backends import templates
 from orienter_tasks.backends.docker import labels
-from orienter_tasks.backends.docker.creation import HOST_NETWORK, LOG_DRIVER
-from orienter_tasks.backends.docker.spec import all_specs
+from orienter_tasks.backends.docker.container import HOST_NETWORK, LOG_DRIVER
+from orienter_tasks.infra.all import containers
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ FILE = "docker-compose.infra.yml"
 def render(config: InstanceConfig, placement: Placement) -> Rendered:
     """Render the compose file of an instance into DATA_DIR; it holds the passwords, so only its owner may read it."""
     instance = config.instance
-    specs, keeping = all_specs(config, placement), catalog.with_data()
+    specs, keeping = containers(config, lambda: placement), catalog.with_data()
     rendered = templates.render(
         instance.root,
         TEMPLATE,
@@ -34,7 +34,7 @@ def render(config: InstanceConfig, placement: Placement) -> Rendered:
             "host_network": HOST_NETWORK,
             "log_driver": LOG_DRIVER,
             "network_key": labels.COMPOSE_NETWORK,
-            "network_labels": labels.of_network(instance),
+            "network_labels": instance.labels,
             "volume_keys": {instance.volume(component): labels.volume_key(component) for component in keeping},
             "volumes": [
                 {

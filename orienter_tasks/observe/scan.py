@@ -84,5 +84,5 @@ def _state(claim: Claim, components: Sequence[ComponentStatus], *, foreign: bool
     running = {status.name for status in components if status.running}
     if not running:
         return "stopped"
-    complete = running >= set(catalog.names()) and all(status.running for status in components)
+    complete = running >= set(of_claim(claim).infra) and all(status.running for status in components)
     return "running" if complete else "partial"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orienter_tasks.backends.nginx.configuration import LOCAL, apply, render
+from orienter_tasks.backends.nginx.configuration import LOCAL, apply, candidate_dir, plan, write_candidate
 from orienter_tasks.backends.nginx.health import health_token, probe
 from orienter_tasks.errors import CheckError
 from orienter_tasks.instance.model import make_instance
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from orienter_tasks.backends.nginx.configuration import NginxBackend
     from orienter_tasks.backends.protocol import Backend, InstanceConfig, Standing
     from orienter_tasks.stack.component import Component, Event
 
@@ -143,6 +144,13 @@ def listens(port: int) -> bool:
     with socket.socket() as client:
         client.settimeout(1)
         return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def written_candidate(config: InstanceConfig, backend: NginxBackend) -> Path:
+    """Write nginx's configuration aside, unchecked; return its directory."""
+    directory = candidate_dir(config.instance)
+    write_candidate(config, plan(config, backend.nginx_facts(), directory))
+    return directory
 
 
 def infra_ports(config: InstanceConfig) -> dict[str, int]:
@@ -347,7 +355,7 @@ class Contract(ABC):
     ) -> None:
         backend = new_backend(config)
         assert backend.reload_nginx() is False
-        directory = render(config, backend)
+        directory = written_candidate(config, backend)
         assert backend.check_nginx(directory) == ""
         (directory / LOCAL).write_text("server { nonsense; }\n", encoding="utf-8")
         assert 'unknown directive "nonsense"' in backend.check_nginx(directory)

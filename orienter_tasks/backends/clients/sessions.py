@@ -19,7 +19,7 @@ SECONDS = 5.0
 ERROR_MESSAGE = "M"  # of PostgreSQL's error and notice message fields
 
 
-class Database:
+class DatabaseSession:
     """A login to the instance's own database."""
 
     def __init__(self, config: InstanceConfig, connection: Any) -> None:
@@ -41,7 +41,7 @@ class Database:
 
 
 @contextmanager
-def database(config: InstanceConfig) -> Iterator[Database]:
+def database(config: InstanceConfig) -> Iterator[DatabaseSession]:
     """Log in to the instance's own database.
 
     Raises:
@@ -57,10 +57,10 @@ def database(config: InstanceConfig) -> Iterator[Database]:
                 f"PostgreSQL of {config.instance} on port {config.instance.ports['postgres']}: {_reason(error)}",
                 hint="see: inv infra.logs -s postgres",
             ) from error
-        yield Database(config, connection)
+        yield DatabaseSession(config, connection)
 
 
-class Store:
+class StoreSession:
     """Signed requests to the instance's S3 store."""
 
     def __init__(self, config: InstanceConfig, client: Any) -> None:
@@ -105,7 +105,7 @@ class Store:
 
 
 @contextmanager
-def store(config: InstanceConfig) -> Iterator[Store]:
+def store(config: InstanceConfig) -> Iterator[StoreSession]:
     """Open a session with the instance's S3 store; the first request tells whether it answers."""
     import urllib3
     from minio import Minio
@@ -120,7 +120,7 @@ def store(config: InstanceConfig) -> Iterator[Store]:
             secure=False,
             http_client=pool,
         )
-        yield Store(config, client)
+        yield StoreSession(config, client)
 
 
 def _reason(error: Exception) -> str:

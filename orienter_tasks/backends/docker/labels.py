@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orienter_tasks.errors import ConflictError
 from orienter_tasks.instance.model import LABEL_COMPONENT, LABEL_INSTANCE, LABEL_PROJECT, LABEL_ROOT
 
 if TYPE_CHECKING:
@@ -22,40 +23,28 @@ COMPOSE_NETWORK = "infra"
 
 
 def of_container(spec: ContainerSpec) -> dict[str, str]:
-    """Return the labels of a container, without compose's own."""
     return {**spec.labels, LABEL_CONFIG: spec.digest}
 
 
-def of_network(instance: Instance) -> dict[str, str]:
-    """Return the labels of the network, without compose's own."""
-    return dict(instance.labels)
-
-
 def of_volume(instance: Instance, component: str) -> dict[str, str]:
-    """Return the labels of a component's volume, without compose's own."""
     return {**instance.labels, LABEL_COMPONENT: component}
 
 
-def compose_container(instance: Instance, spec: ContainerSpec) -> dict[str, str]:
-    """Return the labels by which compose knows a container."""
+def of_compose(instance: Instance, **kind: str) -> dict[str, str]:
+    """Return the labels by which compose knows a thing: `kind` is `service`, `network` or `volume`, and its key.
+
+    Compose adds these by itself to what it makes, so they are not written into its file.
+    """
+    return {f"{COMPOSE}.project": instance.compose_project, **{f"{COMPOSE}.{name}": key for name, key in kind.items()}}
+
+
+def of_compose_container(instance: Instance, spec: ContainerSpec) -> dict[str, str]:
     return {
-        f"{COMPOSE}.project": instance.compose_project,
-        f"{COMPOSE}.service": spec.component,
+        **of_compose(instance, service=spec.component, oneoff="False"),
         f"{COMPOSE}.container-number": "1",
-        f"{COMPOSE}.oneoff": "False",
         f"{COMPOSE}.config-hash": spec.digest,  # without one compose does not list it
         f"{COMPOSE}.project.working_dir": str(instance.root),
     }
-
-
-def compose_network(instance: Instance) -> dict[str, str]:
-    """Return the labels by which compose knows the network."""
-    return {f"{COMPOSE}.project": instance.compose_project, f"{COMPOSE}.network": COMPOSE_NETWORK}
-
-
-def compose_volume(instance: Instance, component: str) -> dict[str, str]:
-    """Return the labels by which compose knows a volume."""
-    return {f"{COMPOSE}.project": instance.compose_project, f"{COMPOSE}.volume": volume_key(component)}
 
 
 def volume_key(component: str) -> str:
@@ -71,6 +60,19 @@ def is_ours(found: Mapping[str, str] | None, config: InstanceConfig) -> bool:
         and found.get(LABEL_INSTANCE) == str(config.instance.id)
         and found.get(LABEL_ROOT) in config.instance.roots
     )
+
+
+def require_ours(kind: str, name: str, found: Mapping[str, str] | None, config: InstanceConfig) -> None:
+    """Refuse to touch what has our name but not our labels.
+
+    Raises:
+        ConflictError: naming it and whose it is.
+    """
+    if not is_ours(found, config):
+        raise ConflictError(
+            f"{config.instance} needs the name {name}, but that Docker {kind} is not its own: {owner(found)}",
+            hint=f"look with: docker {kind} inspect {name}; rename or remove it yourself, or set AI_INSTANCE_ID=N",
+        )
 
 
 def owner(found: Mapping[str, str] | None) -> str:

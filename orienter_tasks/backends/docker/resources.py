@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.docker import labels, lookup
+from orienter_tasks.backends.docker import labels, survey
 from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFoundError, OrienterError
 from orienter_tasks.settings import catalog
 
@@ -41,15 +41,15 @@ class Resources:
         """
         name = self._config.instance.network
         with self._network:
-            found = lookup.network(self._engine, name)
+            found = survey.network(self._engine, name)
             carried = found["Labels"] if found is not None else self._create_network(name)
-        lookup.require_ours("network", name, carried, self._config)
+        labels.require_ours("network", name, carried, self._config)
 
     def remove_network(self) -> bool:
         """Remove the network once no container uses it; say whether it went."""
         name = self._config.instance.network
         with self._network:
-            found = lookup.network(self._engine, name)
+            found = survey.network(self._engine, name)
             if found is None or found["Containers"] or not labels.is_ours(found["Labels"], self._config):
                 return False
             try:
@@ -75,30 +75,29 @@ class Resources:
             # asked for an existing name, the engine answers with that volume and its labels
             found = self._engine.api.create_volume(
                 name,
-                labels={**labels.of_volume(instance, component), **labels.compose_volume(instance, component)},
+                labels={
+                    **labels.of_volume(instance, component),
+                    **labels.of_compose(instance, volume=labels.volume_key(component)),
+                },
             )
-        lookup.require_ours("volume", name, found["Labels"], self._config)
+        labels.require_ours("volume", name, found["Labels"], self._config)
 
     def volumes(self) -> list[str]:
         """Name the volumes that are this instance's own."""
         names = [self._config.instance.volume(component) for component in catalog.with_data()]
-        found = {name: lookup.volume(self._engine, name) for name in names}
+        found = {name: survey.volume(self._engine, name) for name in names}
         return [name for name, volume in found.items() if volume and labels.is_ours(volume["Labels"], self._config)]
-
-    def sizes(self) -> Mapping[str, int]:
-        """Return the size in bytes of every volume of the engine; nothing when it takes too long to tell."""
-        return volume_sizes(self._engine)
 
     def _create_network(self, name: str) -> Mapping[str, str]:
         """Make the network and return its labels: another's, when that was made at the same moment."""
         instance = self._config.instance
-        own = {**labels.of_network(instance), **labels.compose_network(instance)}
+        own = {**instance.labels, **labels.of_compose(instance, network=labels.COMPOSE_NETWORK)}
         try:
             with self._engine.talking(f"create network {name}"):
                 # without the check, older engines make a second network of the same name
                 self._engine.api.create_network(name, driver="bridge", labels=own, check_duplicate=True)
         except ConflictError:
-            found = lookup.network(self._engine, name)
+            found = survey.network(self._engine, name)
             return found["Labels"] if found is not None else own
         except OrienterError as error:
             if "address pool" in str(error):
@@ -127,7 +126,7 @@ def remove_volume(engine: Engine, name: str, *, remedy: str) -> None:
             found = engine.api.containers(all=True, filters={"volume": name})
         users = ", ".join(container["Names"][0].lstrip("/") for container in found if container["Names"])
         raise ConflictError(f"volume {name} is in use by {users or 'a container'}", hint=remedy) from error
-    if lookup.volume(engine, name) is not None:
+    if survey.volume(engine, name) is not None:
         raise CheckError(f"volume {name} is still there after its removal")
 
 

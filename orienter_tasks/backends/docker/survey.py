@@ -9,9 +9,11 @@ import re
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from orienter_tasks.backends.docker import labels
+from orienter_tasks.errors import NotFoundError
 from orienter_tasks.instance.model import LABEL_COMPONENT, LABEL_INSTANCE, LABEL_PROJECT, LABEL_ROOT
 from orienter_tasks.stack.component import ComponentStatus
 
@@ -19,11 +21,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from orienter_tasks.backends.docker.engine import Engine
+    from orienter_tasks.backends.protocol import InstanceConfig
 
 Kind = Literal["container", "volume", "network"]
 RUNNING = "running"
 HOLDING = (RUNNING, "paused", "restarting")
 """The states in which a container keeps its ports."""
+
+MEMORY_FILES = (
+    "/sys/fs/cgroup/system.slice/docker-{id}.scope/memory.current",
+    "/sys/fs/cgroup/docker/{id}/memory.current",
+    "/sys/fs/cgroup/memory/docker/{id}/memory.usage_in_bytes",
+    "/sys/fs/cgroup/memory/system.slice/docker-{id}.scope/memory.usage_in_bytes",
+)
+CACHE_KEYS = ("inactive_file", "total_inactive_file")
 
 _UP = re.compile(r"Up (?:(\d+)|an?|about an?|less than a) (second|minute|hour|day|week|month|year)", re.IGNORECASE)
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800, "month": 2592000, "year": 31536000}
@@ -91,15 +102,13 @@ def containers(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
 
 def status_of(found: DockerResource, *, with_memory: bool = False) -> ComponentStatus:
     """Describe a container as what it is of its instance."""
-    from orienter_tasks.backends.docker.memory import charged
-
     return ComponentStatus(
         name=found.component,
         kind="container",
         running=found.running,
         what=found.name if found.running else f"{found.name} ({found.state})",
         started_at=found.started_at,
-        memory=charged(found.id) if found.running and with_memory else None,
+        memory=memory(found.id) if found.running and with_memory else None,
     )
 
 
@@ -145,6 +154,53 @@ def taken_names(engine: Engine) -> Iterator[tuple[Kind, str, Mapping[str, str]]]
         yield "volume", entry["Name"], entry["Labels"] or {}
     for entry in found_networks:
         yield "network", entry["Name"], entry["Labels"] or {}
+
+
+def container(engine: Engine, name: str) -> dict[str, Any] | None:
+    """Inspect a container by its exact name or id; None when there is none."""
+    return _inspected(engine, "container", name)
+
+
+def network(engine: Engine, name: str) -> dict[str, Any] | None:
+    """Inspect a network; None when there is none."""
+    return _inspected(engine, "network", name)
+
+
+def volume(engine: Engine, name: str) -> dict[str, Any] | None:
+    """Inspect a volume; None when there is none."""
+    return _inspected(engine, "volume", name)
+
+
+def own_container(engine: Engine, config: InstanceConfig, component: str) -> dict[str, Any] | None:
+    """Inspect the container of a component; None when there is none, or another's has its name."""
+    found = container(engine, config.instance.container(component))
+    return found if found is not None and labels.is_ours(found["Config"]["Labels"], config) else None
+
+
+def _inspected(engine: Engine, kind: Kind, name: str) -> dict[str, Any] | None:
+    try:
+        with engine.talking(f"inspect {kind} {name}"):
+            found: dict[str, Any] = getattr(engine.api, f"inspect_{kind}")(name)
+    except NotFoundError:
+        return None
+    return found
+
+
+def memory(container_id: str) -> int | None:
+    """Return what the kernel charges a running container with, in bytes, without the page cache that it may drop.
+
+    None where it cannot be read: an engine in a virtual machine, or of another user. The engine's own statistics
+    take a second.
+    """
+    for pattern in MEMORY_FILES:
+        path = Path(pattern.format(id=container_id))
+        try:
+            stat = dict(line.split() for line in path.with_name("memory.stat").read_text(encoding="ascii").splitlines())
+            droppable = max((int(stat[key]) for key in CACHE_KEYS if key in stat), default=0)
+            return max(0, int(path.read_text(encoding="ascii")) - droppable)
+        except (OSError, ValueError):
+            continue
+    return None
 
 
 def publisher(engine: Engine, port: int) -> str:

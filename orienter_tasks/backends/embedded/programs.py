@@ -43,13 +43,23 @@ class Store:
     program: Path
 
 
-def installed(settings: Settings) -> bool:
-    """Say whether all programs are there, without starting any.
+def has_postgres(settings: Settings) -> bool:
+    """Say whether PostgreSQL is there, without starting it.
 
     Raises:
         ConfigError: when the settings name a program that is not there.
     """
-    return bool(_known_postgres(settings) and _known_store(settings) and _known_nginx(settings))
+    return _known_postgres(settings) is not None
+
+
+def has_store(settings: Settings) -> bool:
+    """Say whether an S3 server is there; errors as for `has_postgres`."""
+    return _known_store(settings) is not None
+
+
+def has_nginx(settings: Settings) -> bool:
+    """Say whether nginx is there; errors as for `has_postgres`."""
+    return _known_nginx(settings) is not None
 
 
 def postgres_bin(settings: Settings) -> Path:

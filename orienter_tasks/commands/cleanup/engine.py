@@ -7,7 +7,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.backends.docker import lookup
+from orienter_tasks.backends.docker import survey
 from orienter_tasks.backends.docker.resources import remove_volume, volume_sizes
 from orienter_tasks.commands.cleanup.execute import ChangedError, at_once, one_by_one
 from orienter_tasks.commands.cleanup.model import EXISTS, Kind, Resource, Verdict
@@ -112,14 +112,14 @@ CONTAINER = Kind(
     order=20,
     scopes=("orphans", "daily", *THOROUGH),
     find=partial(_find, "container"),
-    remove=at_once(partial(_remove, lookup.container, _remove_container)),
+    remove=at_once(partial(_remove, survey.container, _remove_container)),
 )
 NETWORK = Kind(
     name="network",
     order=30,
     scopes=("orphans", "daily", *THOROUGH),
     find=partial(_find, "network"),
-    remove=one_by_one(partial(_remove, lookup.network, _remove_network)),
+    remove=one_by_one(partial(_remove, survey.network, _remove_network)),
     unneeded=_unused,
 )
 VOLUME = Kind(
@@ -128,7 +128,7 @@ VOLUME = Kind(
     scopes=THOROUGH,
     mentioned=("orphans", "daily"),
     find=partial(_find, "volume"),
-    remove=one_by_one(partial(_remove, lookup.volume, _remove_volume)),
+    remove=one_by_one(partial(_remove, survey.volume, _remove_volume)),
     sizes=lambda view, _: volume_sizes(view.engine),
     is_data=True,
 )

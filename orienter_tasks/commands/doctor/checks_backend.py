@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.commands.doctor.context import asked_for, known, started_on
 from orienter_tasks.infra import choice
+from orienter_tasks.infra.all import component
 from orienter_tasks.output.checks import Check, caught, collect, failed
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -89,8 +91,7 @@ def _placement(shared: Engine, ctx: InstanceContext) -> Iterator[Check]:
 def _images(shared: Engine, ctx: InstanceContext) -> Iterator[Check]:
     from orienter_tasks.backends.docker import images
 
-    docker = ctx.settings.docker
-    wanted = (docker.postgres, docker.minio, docker.nginx)
+    wanted = [ctx.settings.docker.image(name) for name in catalog.names()]
     missing = [image for image in wanted if not images.is_here(shared, image)]
     for image in missing:
         yield Check("images", "warning", f"{image} is not here: the first start pulls it", f"docker pull {image}")
@@ -121,12 +122,12 @@ def capacity(pools: Sequence[Mapping[str, Any]]) -> int:
 
 def embedded(ctx: InstanceContext) -> Iterable[Check]:
     """Find the embedded programs and let each say its version."""
-    from orienter_tasks.backends.embedded import programs
+    from orienter_tasks.infra.embedded import installed
 
-    settings, needed = ctx.settings, _uses(ctx, "embedded")
+    needed = _uses(ctx, "embedded")
     found: list[Check] = []
     with caught(lambda error: found.append(failed("embedded", error, "problem" if needed else "warning"))):
-        if needed or programs.installed(settings):
+        if needed or installed(ctx.settings):
             found.append(Check("embedded", "ok", ", ".join(_versions(ctx))))
         else:
             found.append(Check("embedded", "ok", "not installed, and not needed"))
@@ -134,13 +135,8 @@ def embedded(ctx: InstanceContext) -> Iterable[Check]:
 
 
 def _versions(ctx: InstanceContext) -> Iterator[str]:
-    from orienter_tasks.backends.embedded import programs
-    from orienter_tasks.backends.embedded.user import prefix_for_postgres
-
-    settings, config = ctx.settings, known(lambda: ctx.current.config)
-    store = programs.store(settings)
-    yield programs.version_of(programs.postgres_bin(settings) / "postgres", "--version")
-    yield programs.version_of(store.program, "--version" if store.kind == "minio" else "version").splitlines()[0]
-    yield programs.version_of(programs.nginx(settings), "-v").removeprefix("nginx version: ")
-    if config is not None:
-        prefix_for_postgres(config.instance.data_dir / "postgres")
+    config = known(lambda: ctx.current.config)
+    for name in catalog.names():
+        yield component(name).version(ctx.settings)
+        if config is not None:
+            component(name).require_runnable(config)

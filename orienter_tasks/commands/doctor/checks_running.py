@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.clients import sessions
 from orienter_tasks.backends.docker.engine import shared
 from orienter_tasks.commands.cleanup.kinds import KINDS
 from orienter_tasks.commands.cleanup.plan import make
@@ -15,6 +14,7 @@ from orienter_tasks.commands.doctor.checks_identity import checkouts
 from orienter_tasks.commands.doctor.context import started_on
 from orienter_tasks.commands.selftest.sandbox import left
 from orienter_tasks.infra import choice
+from orienter_tasks.infra.all import component
 from orienter_tasks.output.checks import Check, Fix, collect
 from orienter_tasks.processes import census
 from orienter_tasks.processes.record import forget, load, load_all
@@ -52,27 +52,15 @@ def servers(ctx: InstanceContext) -> Iterator[Check]:
     for name in catalog.names():
         if name not in up:
             yield Check("servers", "problem", f"{name} of {config.instance} does not run{users}", "inv infra.up")
-    for name, login in (("postgres", _database), ("minio", _store)):
+    for name in catalog.names():
         if name in up:
-            yield from collect("servers", partial(login, config))
+            yield from collect("servers", partial(_login, config, name))
 
 
-def _database(config: InstanceConfig) -> Iterator[Check]:
-    with sessions.database(config) as database:
-        database.rows("SELECT 1")
-    where = f"{config.instance.ports['postgres']}: {config.variables['POSTGRES_DB']}"
-    yield Check("servers", "ok", f"PostgreSQL answers on {where}")
-
-
-def _store(config: InstanceConfig) -> Iterator[Check]:
-    bucket = config.variables["S3_BUCKET"]
-    words = f"the S3 store answers on {config.instance.ports['minio_api']}: {bucket}"
-    with sessions.store(config) as store:
-        there = bucket in store.buckets()
-    if there:
-        yield Check("servers", "ok", words)
-    else:
-        yield Check("servers", "problem", f"{words} is not in it", "inv infra.up")
+def _login(config: InstanceConfig, name: str) -> Iterator[Check]:
+    answer = component(name).login(config)
+    if answer:
+        yield Check("servers", "ok", answer)
 
 
 def stale_records(ctx: InstanceContext) -> Iterator[Check]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.backends.docker import labels, spec
+from orienter_tasks.backends.docker import labels
 from orienter_tasks.errors import CheckError
+from orienter_tasks.infra.all import containers
 from orienter_tasks.instance.variables import is_secret
 from orienter_tasks.settings import catalog
 
@@ -30,7 +31,7 @@ def compare(parsed: Any, config: InstanceConfig, placed: Placement, where: str) 
             shown = ("a secret", "another") if is_secret(key) else (repr(value), repr(found.get(key)))
             raise CheckError(f"{where}: {key} should be {shown[0]}, and is {shown[1]}")
     services = set(parsed.get("services") or {})
-    more = services - {one.component for one in spec.all_specs(config, placed)}
+    more = services - {one.component for one in containers(config, lambda: placed)}
     if more:
         raise CheckError(f"{where}: services.{min(more)} is not made by infra.up")
 
@@ -39,8 +40,8 @@ def _wanted(config: InstanceConfig, placed: Placement) -> dict[str, Any]:
     instance = config.instance
     return {
         "name": instance.compose_project,
-        "services": {one.component: _service(one, config) for one in spec.all_specs(config, placed)},
-        "networks": {labels.COMPOSE_NETWORK: {"name": instance.network, "labels": labels.of_network(instance)}},
+        "services": {one.component: _service(one, config) for one in containers(config, lambda: placed)},
+        "networks": {labels.COMPOSE_NETWORK: {"name": instance.network, "labels": instance.labels}},
         "volumes": {
             labels.volume_key(component): {
                 "name": instance.volume(component),

@@ -7,27 +7,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.backends.clients import sessions
 from orienter_tasks.commands.verify import native
-from orienter_tasks.commands.verify.snapshot import Cluster, Evidence
+from orienter_tasks.commands.verify.snapshot import Evidence
 from orienter_tasks.errors import CheckError
 from orienter_tasks.infra import choice
+from orienter_tasks.infra.all import component
 from orienter_tasks.machine import ports
 from orienter_tasks.output.checks import caught
 from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import listeners, listening_ports
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from orienter_tasks.backends.protocol import Backend, InstanceConfig
     from orienter_tasks.processes.table import Process
+    from orienter_tasks.settings.catalog import CatalogEntry
     from orienter_tasks.settings.model import BackendName
-
-CLUSTER = """
-SELECT (SELECT system_identifier::text FROM pg_control_system()), pg_postmaster_start_time()::text,
-       current_setting('data_directory'), (SELECT array_agg(datname::text ORDER BY datname) FROM pg_database)
-"""
 
 
 @dataclass
@@ -78,8 +75,6 @@ def look_at(config: InstanceConfig, name: BackendName) -> Evidence:
     return Evidence(
         instance=config.instance,
         backend=name,
-        database=config.variables["POSTGRES_DB"],
-        bucket=config.variables["S3_BUCKET"],
         absent=notes.absent,
         unseen=notes.unseen,
         **notes.facts,
@@ -87,25 +82,22 @@ def look_at(config: InstanceConfig, name: BackendName) -> Evidence:
 
 
 def _servers(config: InstanceConfig, backend: Backend, notes: _Notes) -> None:
-    with notes.about("databases", "buckets"):
+    entries = [entry for entry in catalog.entries() if entry.holds and entry.name in config.instance.infra]
+    held = notes.facts["contents"] = {}
+    notes.facts["own"] = {entry.holds: _own(config, entry) for entry in entries}
+    with notes.about(*notes.facts["own"]):
         running = {standing.component for standing in backend.standings() if standing.running}
-        for topic, component, look in (("databases", "postgres", _cluster), ("buckets", "minio", _buckets)):
-            if component not in running:
-                notes.absent[topic] = f"{component} does not run"
+        for entry in entries:
+            if entry.name not in running:
+                notes.absent[entry.holds] = f"{entry.name} does not run"
                 continue
-            with notes.about(topic):
-                notes.facts |= look(config)
+            with notes.about(entry.holds):
+                held[entry.holds] = component(entry.name).contents(config)
 
 
-def _cluster(config: InstanceConfig) -> Mapping[str, Any]:
-    with sessions.database(config) as database:
-        identifier, started, directory, names = database.rows(CLUSTER)[0]
-    return {"cluster": Cluster(str(identifier), str(started), str(directory), tuple(names))}
-
-
-def _buckets(config: InstanceConfig) -> Mapping[str, Any]:
-    with sessions.store(config) as store:
-        return {"buckets": tuple(store.buckets())}
+def _own(config: InstanceConfig, entry: CatalogEntry) -> tuple[str, str]:
+    variable, (_, separator) = next(iter(entry.numbered.items()))
+    return config.variables[variable], separator
 
 
 def _containers(config: InstanceConfig, processes: Mapping[str, Sequence[Process]], notes: _Notes) -> None:

@@ -11,19 +11,22 @@ from orienter_tasks.commands.verify.collect import look_at_all
 from orienter_tasks.commands.verify.rules import judge
 from orienter_tasks.errors import CheckError, NotFoundError
 from orienter_tasks.infra import choice
+from orienter_tasks.infra.all import component
 from orienter_tasks.lifecycle.config import config_of
 from orienter_tasks.observe.scan import scan
 from orienter_tasks.output import checks
+from orienter_tasks.settings import catalog
 from orienter_tasks.settings.load import as_plain, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.commands.verify.snapshot import Evidence
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.lifecycle.context import InstanceContext
     from orienter_tasks.output.checks import Check
+    from orienter_tasks.settings.catalog import CatalogEntry
 
 
 def verify(ctx: InstanceContext, raw_settings_of: Callable[[Path], object], *, as_json: bool) -> None:
@@ -111,21 +114,22 @@ def _document(evidence: Sequence[Evidence], found: Sequence[Check], unseen: Sequ
 
 
 def _seen(one: Evidence) -> Mapping[str, object]:
-    cluster = one.cluster
     return {
         "id": one.instance.id,
         "root": str(one.instance.root),
         "worktree": one.instance.worktree,
         "backend": one.backend,
-        "database": one.database,
-        "databases": list(cluster.databases) if cluster else None,
-        "system_identifier": cluster.system_identifier if cluster else None,
-        "postgres_started_at": cluster.started_at if cluster else None,
-        "data_directory": cluster.data_directory if cluster else None,
-        "bucket": one.bucket,
-        "buckets": list(one.buckets) if one.buckets is not None else None,
+        **{key: value for entry in catalog.entries() if entry.holds in one.own for key, value in _held(one, entry)},
         "networks": {network.name: list(network.members) for network in one.networks},
         "data": {location.source: location.component for location in one.locations},
         "ports": list(one.listening),
         "processes": [{"component": workload.component, "what": workload.description} for workload in one.workloads],
     }
+
+
+def _held(one: Evidence, entry: CatalogEntry) -> Iterator[tuple[str, object]]:
+    held = one.contents.get(entry.holds)
+    yield entry.holds.removesuffix("s"), one.own[entry.holds][0]
+    yield entry.holds, list(held.names) if held is not None else None
+    for name in component(entry.name).facts:
+        yield name, held.facts[name] if held is not None else None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.backends.docker import labels, lookup, survey
+from orienter_tasks.backends.docker import labels, survey
 from orienter_tasks.backends.docker.engine import shared
-from orienter_tasks.commands.verify.native import location
+from orienter_tasks.commands.verify.native import location, numbered
 from orienter_tasks.commands.verify.snapshot import DataLocation, Network, Workload
 from orienter_tasks.instance.model import LABEL_COMPONENT
 
@@ -16,14 +16,13 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
 
 HOST_NETWORK = "host"
-CARRIED = ("POSTGRES_DB",)
 
 
 def running(config: InstanceConfig) -> list[dict[str, Any]]:
     """Inspect the running containers of an instance."""
     engine, instance = shared(), config.instance
     found = survey.containers(engine, project=instance.project, instance=str(instance.id))
-    inspected = [lookup.container(engine, one.id) for one in found if one.running]
+    inspected = [survey.container(engine, one.id) for one in found if one.running]
     return [one for one in inspected if one is not None and labels.is_ours(one["Config"]["Labels"], config)]
 
 
@@ -31,7 +30,7 @@ def networks(config: InstanceConfig, containers: Sequence[Mapping[str, Any]]) ->
     """Describe the networks that containers are on; the machine's own, which has nobody's name, is left out."""
     joined = {_name(one): set(one["NetworkSettings"]["Networks"]) for one in containers}
     names = sorted(set().union(*joined.values()) - {HOST_NETWORK})
-    inspected = [lookup.network(shared(), name) for name in names]
+    inspected = [survey.network(shared(), name) for name in names]
     return [_network(config, one, joined) for one in inspected if one is not None]
 
 
@@ -67,9 +66,8 @@ def workloads(config: InstanceConfig, containers: Sequence[Mapping[str, Any]]) -
 def _workload(config: InstanceConfig, container: Mapping[str, Any]) -> Workload:
     component = container["Config"]["Labels"].get(LABEL_COMPONENT, "")
     environ = dict(word.partition("=")[::2] for word in container["Config"]["Env"] or ())
-    wrong = tuple(
-        f"{name}={environ[name]}" for name in CARRIED if name in environ and environ[name] != config.variables[name]
-    )
+    carried = {name: environ[name] for name in numbered(config) if name in environ}
+    wrong = tuple(f"{name}={value}" for name, value in carried.items() if value != config.variables[name])
     return Workload(container["Id"], component, f"container {_name(container)}", wrong)
 
 

@@ -47,7 +47,7 @@ def _wrong(environ: Mapping[str, str], component: str, config: InstanceConfig) -
     server = bool(catalog.component_of(component))
     if server and COMPONENT_MARKER not in environ:
         return ()
-    wanted = NAMED if server else (*NAMED, *catalog.numbered())
+    wanted = NAMED if server else (*NAMED, *numbered(config))
     # what was started before the checkout was moved has its former path
     right = {name: config.instance.roots if name == ROOT else (config.variables[name],) for name in wanted}
     return tuple(
@@ -55,6 +55,11 @@ def _wrong(environ: Mapping[str, str], component: str, config: InstanceConfig) -
         for name in wanted
         if environ.get(name) not in right[name]
     )
+
+
+def numbered(config: InstanceConfig) -> list[str]:
+    """Name the variables that end in the instance's id."""
+    return [name for name in catalog.numbered() if name in config.variables.values]
 
 
 def locations(instance: Instance) -> list[DataLocation]:

@@ -20,6 +20,7 @@ from orienter_tasks.errors import CheckError, ConflictError, InterruptError, Not
 from orienter_tasks.stack.component import LogRequest
 from tests.backends.contract import component, down, sql, standing, up
 from tests.backends.docker.lab import IMAGES, PROJECT
+from tests.backends.docker.test_spec import container
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,11 +96,11 @@ def test_a_container_that_stands_still_goes_on(api: Any, config: InstanceConfig,
 
 
 def test_what_a_crash_left_half_made_is_finished(api: Any, config: InstanceConfig, backend: DockerBackend) -> None:
-    from orienter_tasks.backends.docker import creation, spec
+    from orienter_tasks.backends.docker.container import create_container
 
     api.create_volume(config.instance.volume("minio"), labels=labels.of_volume(config.instance, "minio"))
-    api.create_network(config.instance.network, labels=labels.of_network(config.instance), check_duplicate=True)
-    identifier = creation.create(lab_engine(backend), config.instance, spec.minio(config))
+    api.create_network(config.instance.network, labels=config.instance.labels, check_duplicate=True)
+    identifier = create_container(lab_engine(backend), config.instance, container(config, "minio"))
     assert api.inspect_container(identifier)["State"]["Status"] == "created"
 
     assert up(backend, config, ["minio"]) == ["minio"]

@@ -61,7 +61,7 @@ def test_everything_with_our_label_is_read_in_three_calls(lab: DockerLab) -> Non
             ports=[80],
         )
         api.create_volume(instance.volume("postgres"), labels=labels.of_volume(instance, "postgres"))
-        api.create_network(instance.network, labels=labels.of_network(instance), check_duplicate=True)
+        api.create_network(instance.network, labels=instance.labels, check_duplicate=True)
         if one is config:
             api.start(made["Id"])
     # half a label is none of ours

@@ -232,7 +232,7 @@ def test_holdings_tell_sizes(lab: EmbeddedLab) -> None:
 
 def test_a_start_that_fails_leaves_nothing_running(lab: EmbeddedLab, monkeypatch: pytest.MonkeyPatch) -> None:
     """The front's program cannot be started: the server behind it must not stay alone."""
-    monkeypatch.setattr("orienter_tasks.infra.nginx.prefix_for_port", lambda port: ())
+    monkeypatch.setattr("orienter_tasks.backends.embedded.user.prefix_for_port", lambda port: ())
     broken = lab.directory / "nginx"
     broken.write_text("#!/nonexistent/interpreter\n")
     broken.chmod(0o755)

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from orienter_tasks.backends.nginx.configuration import apply, check, config_dir, render
+from orienter_tasks.backends.nginx.configuration import apply, check, config_dir
 from orienter_tasks.errors import BackendError, CheckError
 from tests import slot
 from tests.backends.nginx.lab import (
@@ -59,7 +59,7 @@ def test_a_refusal_quotes_nginx_and_says_where_to_look(server: Nginx) -> None:
 def test_what_an_undefined_name_might_have_been_is_told(server: Nginx) -> None:
     write_template(server.config, "{{ vite_prot }}")
     with pytest.raises(CheckError) as caught:
-        render(server.config, server)
+        check(server.config, server)
     assert "vite_port" in caught.value.hint
 
 

@@ -25,7 +25,7 @@ POLL_SECONDS = 0.1
 GONE = (http.HTTPStatus.NOT_FOUND, http.HTTPStatus.CONFLICT)
 
 
-def read(engine: Engine, container: str, request: LogRequest) -> Iterator[str]:
+def read_log(engine: Engine, container: str, request: LogRequest) -> Iterator[str]:
     """Give the lines of a container's log; with `request.follow`, until that is set or the container ends.
 
     Raises:
