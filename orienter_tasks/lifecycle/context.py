@@ -117,7 +117,7 @@ class CurrentInstance:
         return name
 
 
-class InstanceContext:
+class RunContext:
     """What a run knows: its checkout, settings, options, report and claims; then its instance and its start.
 
     Args:
@@ -136,9 +136,9 @@ class InstanceContext:
         self.report = Report(quiet=options.quiet)
         self.claims = Claims()
 
-    def fresh_copy(self) -> InstanceContext:
+    def fresh_copy(self) -> RunContext:
         """Return a context of the same run that has found out nothing yet."""
-        return InstanceContext(self._project_dir, self._raw_settings, options=self.options)
+        return RunContext(self._project_dir, self._raw_settings, options=self.options)
 
     @cached_property
     def root(self) -> Path:
