@@ -56,7 +56,7 @@ class EarlyArgument(Argument):
 
 
 class OrienterTask(Task[Any]):
-    """A task whose body takes an RunContext, and no flag of the whole run: those that its help names it has."""
+    """A task whose body takes a RunContext, and no flag of the whole run: those that its help names it has."""
 
     def argspec(self, body: Callable[..., Any]) -> Signature:
         """Return the signature of the body, with the flags of the whole run added."""
@@ -117,7 +117,7 @@ def task(
     name: str | None = None,
     default: bool = False,
 ) -> Callable[[Body], OrienterTask]:
-    """Make a task of a function that takes an RunContext. Short flags are never given out by chance.
+    """Make a task of a function that takes a RunContext. Short flags are never given out by chance.
 
     Arguments are flags, except those in `positional`: these take anything, even an unknown flag. The task also has
     those of `RUN_FLAGS` that `help` describes.
