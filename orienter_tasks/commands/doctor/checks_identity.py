@@ -91,10 +91,10 @@ def _part(held: Sequence[Claim]) -> str:
     return f"cd {last.root} && inv dev.stop, then take another id there: echo AI_INSTANCE_ID=N >> .env"
 
 
-def checkouts(ctx: InstanceContext, reality: Snapshot) -> Iterator[Check]:
+def checkouts(ctx: InstanceContext, snapshot: Snapshot) -> Iterator[Check]:
     """Say what became of the checkouts that hold an id."""
     fine = []
-    for holder in reality.holders:
+    for holder in snapshot.holders:
         claim, checkout = holder.claim, holder.checkout
         if checkout.state is CheckoutState.HERE:
             fine.append(claim.id)
@@ -102,7 +102,7 @@ def checkouts(ctx: InstanceContext, reality: Snapshot) -> Iterator[Check]:
             words = f"instance {claim.id} of {claim.root}: {checkout.reason}"
             yield Check("claims", "warning", words, remedy(claim, checkout))
     if fine:
-        yield Check("claims", "ok", f"{', '.join(map(str, sorted(fine)))} of {reality.project} have their checkouts")
+        yield Check("claims", "ok", f"{', '.join(map(str, sorted(fine)))} of {snapshot.project} have their checkouts")
     own = ctx.current.claim
     for other in ctx.claims.read():
         if other.root == own.root and other.project == own.project and other.id != own.id:
