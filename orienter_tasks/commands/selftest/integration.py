@@ -6,9 +6,9 @@ import time
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.clients import sessions
-from orienter_tasks.backends.nginx.configuration import apply
 from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.commands.selftest.sandbox import free_ids, open_sandbox
+from orienter_tasks.commands.start import await_infra, start_infra
 from orienter_tasks.commands.verify.collect import look_at_all
 from orienter_tasks.commands.verify.rules import judge
 from orienter_tasks.errors import CheckError
@@ -70,14 +70,9 @@ def start_all(contexts: Sequence[RunContext]) -> None:
     """
     try:
         for ctx in contexts:
-            start = ctx.begin()
-            apply(ctx.current.config, ctx.current.backend)
-            start.check(catalog.names())
-            start.runner.add(ctx.current.plan.infra)  # it starts in threads of its own
+            start_infra(ctx)  # its threads start them
         for ctx in contexts:
-            start = ctx.begin()
-            start.runner.wait(catalog.names())
-            start.finish()
+            await_infra(ctx, ready=True)
     except BaseException:
         for ctx in contexts:
             ctx.undo()

@@ -83,8 +83,9 @@ class Sandbox:
             (root / "templates").symlink_to(self._host.root / "templates", target_is_directory=True)
 
     def context(self, root: Path, backend: BackendName) -> RunContext:
-        """Return the context of a run in one of the checkouts."""
-        context = RunContext(root, None, options=RunOptions(backend=backend, quiet=True))
+        """Return the context of a run in one of the checkouts, without its services."""
+        options = RunOptions(backend=backend, quiet=True, without=tuple(self.settings.services))
+        context = RunContext(root, None, options=options)
         context.settings = self.settings
         return context
 
