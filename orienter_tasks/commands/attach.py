@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from orienter_tasks.backends.protocol import Backend, InstanceConfig
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.processes.record import Record
     from orienter_tasks.services.service import ServiceComponent
 
@@ -29,7 +29,7 @@ RESTART_WINDOW = 60.0
 SETTLE_SECONDS = 1.0
 
 
-def attach(ctx: InstanceContext) -> None:
+def attach(ctx: RunContext) -> None:
     """Follow the logs until Ctrl-C or a failure, then stop the instance."""
     current = ctx.current
     attachment = Attachment(current.config, current.backend, current.plan.services, ctx.report.warn)
@@ -154,12 +154,12 @@ class Attachment:
                 self._tell(f"{watch.service.name} cannot be started again: {error.line()}")
 
     def _look_at_infra(self, *, services_left: bool) -> None:
-        down = [standing for standing in self._backend.standings() if not standing.running]
+        down = [status.name for status in self._backend.status() if not status.up]
         if down and services_left:
             instance = self._config.instance
             if is_locked(instance.lock):
                 return
             raise CheckError(
-                f"{', '.join(standing.component for standing in down)} of {instance} ended; stopping everything",
-                hint=f"see: inv dev.logs -s {down[0].component} --no-follow",
+                f"{', '.join(down)} of {instance} ended; stopping everything",
+                hint=f"see: inv dev.logs -s {down[0]} --no-follow",
             )

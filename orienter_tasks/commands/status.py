@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orienter_tasks.infra.all import component
 from orienter_tasks.observe.model import as_document, component_document, last_words
 from orienter_tasks.observe.scan import scan
 from orienter_tasks.output.tables import Column
@@ -14,11 +15,9 @@ from orienter_tasks.settings import catalog
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.observe.model import ObservedInstance
     from orienter_tasks.stack.component import ComponentStatus
-
-NO_CONSOLE = "no console"
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ COLUMNS: tuple[Column[Row], ...] = (
 )
 
 
-def status(ctx: InstanceContext, names: Sequence[str], *, as_json: bool) -> bool:
+def status(ctx: RunContext, names: Sequence[str], *, as_json: bool) -> bool:
     """Show the components of this instance; say whether all that should run does."""
     taken = scan([ctx.current.claim], listeners=True)
     found = taken.instances[0]
@@ -62,23 +61,20 @@ def status(ctx: InstanceContext, names: Sequence[str], *, as_json: bool) -> bool
     return found.state == "running"
 
 
-def announce(ctx: InstanceContext) -> None:
+def announce(ctx: RunContext) -> None:
     """Print where everything is."""
-    instance, variables = ctx.current.instance, ctx.current.config.variables
+    instance = ctx.current.instance
     facts = [("page", instance.url)]
     for name, service in ctx.settings.services.items():
         if service.port and any(name == running.name for running in ctx.current.plan.services):
             facts.append((name, f"http://localhost:{instance.ports[service.port]}"))
-    facts += [
-        ("postgres", f"localhost:{instance.ports['postgres']}, database {variables['POSTGRES_DB']}"),
-        ("s3", f"localhost:{instance.ports['minio_api']}, bucket {variables['S3_BUCKET']}"),
-        ("backend", ctx.current.claim.backend),
-        ("logs", str(instance.log_dir)),
-    ]
+    addresses = (component(name).address(ctx.current.config) for name in catalog.names())
+    facts += [address for address in addresses if address is not None]
+    facts += [("backend", ctx.current.claim.backend), ("logs", str(instance.log_dir))]
     ctx.report.box(f"instance {instance.id} · {instance.worktree}", facts)
 
 
-def _rows(ctx: InstanceContext, found: ObservedInstance, names: Sequence[str]) -> list[Row]:
+def _rows(ctx: RunContext, found: ObservedInstance, names: Sequence[str]) -> list[Row]:
     known = {each.name: each for each in found.components}
     skipped = dict(ctx.current.plan.skipped) if ctx.current.claim.backend else {}
     rows = []
@@ -89,18 +85,17 @@ def _rows(ctx: InstanceContext, found: ObservedInstance, names: Sequence[str]) -
         if status is None:
             rows.append(Row(name, "skipped" if name in skipped else "stopped", port, skipped.get(name, "")))
             continue
-        no_console = status.running and name == "minio" and not _console(ctx)
-        what = f"{status.what}, {NO_CONSOLE}" if no_console else status.what
+        what = ", ".join(filter(None, (status.what, _lacks(ctx, status))))
         rows.append(Row(name, status.state, port, what, status))
     return rows
 
 
-def _console(ctx: InstanceContext) -> bool:
-    """Whether the S3 store has a web console: the embedded rclone has none."""
-    return not any(NO_CONSOLE in standing.detail for standing in ctx.current.backend.standings())
+def _lacks(ctx: RunContext, status: ComponentStatus) -> str:
+    native = status.running and status.kind == "process" and status.name in catalog.names()
+    return component(status.name).lacks(ctx.current.config) if native else ""
 
 
-def _port(ctx: InstanceContext, name: str) -> int | None:
+def _port(ctx: RunContext, name: str) -> int | None:
     if name in catalog.names():
         return ctx.current.instance.ports[catalog.entry_of(name).port]
     service = ctx.settings.services.get(name)

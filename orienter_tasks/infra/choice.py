@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orienter_tasks.errors import BackendError, ConflictError, OrienterError
-from orienter_tasks.machine import ports
+from orienter_tasks.errors import BackendError, ConflictError
+from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.settings.load import backend_name
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def available(name: BackendName, settings: Settings) -> bool:
         from orienter_tasks.backends.docker import engine
 
         return engine.answers()
-    from orienter_tasks.backends.embedded.programs import installed
+    from orienter_tasks.infra.embedded import installed
 
     return installed(settings)
 
@@ -90,7 +90,7 @@ def may_move(current: Backend, target: BackendName, instance: Instance) -> None:
         BackendError: the present backend cannot be asked.
     """
     holdings = current.holdings()
-    running = [standing.component for standing in current.standings() if standing.running]
+    running = [status.name for status in current.status() if status.up]
     if holdings or running:
         kept = ", ".join([holding.name for holding in holdings] or running)
         raise ConflictError(
@@ -99,31 +99,16 @@ def may_move(current: Backend, target: BackendName, instance: Instance) -> None:
         )
 
 
-def unbindable(port: int, backend: str, settings: Settings, environ: Mapping[str, str], told: str) -> bool:
-    """Say whether nginx may not bind a port, on a backend or ("") the one that this machine would choose.
-
-    Only the embedded nginx has this user's privileges; Docker's engine has its own.
-    """
-    if ports.may_bind(port):
-        return False
-    if not backend:
-        try:
-            backend = choose(wanted(settings, environ, told), settings)
-        except OrienterError:
-            return False
-    return backend == "embedded"
-
-
 def service_host(name: str, settings: Settings) -> str:
     """Return the address on which services listen: loopback, unless a bridged nginx on Linux could not reach it."""
     if name != "docker" or settings.nginx.network != "bridge":
-        return ports.LOOPBACK
+        return LOOPBACK
     from orienter_tasks.backends.docker import engine, placement
 
     try:
         return placement.service_host(engine.shared(), settings.nginx.network)
     except BackendError:  # a command that only reads needs no engine; a start has just had its answer
-        return ports.LOOPBACK
+        return LOOPBACK
 
 
 def make(name: str, config: InstanceConfig) -> Backend:

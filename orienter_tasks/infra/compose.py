@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.backends import templates
-from orienter_tasks.backends.docker import labels
-from orienter_tasks.backends.docker.creation import HOST_NETWORK, LOG_DRIVER
-from orienter_tasks.backends.docker.spec import all_specs
+from orienter_tasks.backends.docker.container import HOST_NETWORK, LOG_DRIVER
+from orienter_tasks.backends.docker.spec import COMPOSE_NETWORK, component_labels, volume_key
+from orienter_tasks.infra.all import containers
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
@@ -22,28 +22,29 @@ FILE = "docker-compose.infra.yml"
 def render(config: InstanceConfig, placement: Placement) -> Rendered:
     """Render the compose file of an instance into DATA_DIR; it holds the passwords, so only its owner may read it."""
     instance = config.instance
-    specs, keeping = all_specs(config, placement), catalog.with_data()
-    rendered = templates.render(
-        instance.root,
-        TEMPLATE,
-        instance.data_dir / FILE,
-        {
-            "instance": instance,
-            "services": specs,
-            "labels": {spec.component: labels.of_container(spec) for spec in specs},
-            "host_network": HOST_NETWORK,
-            "log_driver": LOG_DRIVER,
-            "network_key": labels.COMPOSE_NETWORK,
-            "network_labels": labels.of_network(instance),
-            "volume_keys": {instance.volume(component): labels.volume_key(component) for component in keeping},
-            "volumes": [
-                {
-                    "key": labels.volume_key(component),
-                    "name": instance.volume(component),
-                    "labels": labels.of_volume(instance, component),
-                }
-                for component in keeping
-            ],
-        },
-    )
+    rendered = templates.render(instance.root, TEMPLATE, instance.data_dir / FILE, given(config, placement))
     return templates.Rendered(rendered.path, rendered.content, mode=0o600)
+
+
+def given(config: InstanceConfig, placement: Placement) -> dict[str, Any]:
+    """Return what the template gets."""
+    instance, keeping = config.instance, catalog.with_data()
+    specs = containers(config, lambda: placement)
+    return {
+        "instance": instance,
+        "services": specs,
+        "labels": {spec.component: spec.all_labels for spec in specs},
+        "host_network": HOST_NETWORK,
+        "log_driver": LOG_DRIVER,
+        "network_key": COMPOSE_NETWORK,
+        "network_labels": instance.labels,
+        "volume_keys": {instance.volume(component): volume_key(component) for component in keeping},
+        "volumes": [
+            {
+                "key": volume_key(component),
+                "name": instance.volume(component),
+                "labels": component_labels(instance, component),
+            }
+            for component in keeping
+        ],
+    }

@@ -1,22 +1,21 @@
-"""The Docker backend of one instance."""
+"""The Docker backend of one instance: its components as containers."""
 
 from __future__ import annotations
 
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.clients.postgres import ensure_database
-from orienter_tasks.backends.clients.s3 import ensure_bucket
-from orienter_tasks.backends.docker import labels, lookup, placement, proxy, spec, survey
+from orienter_tasks.backends.docker import placement, survey
 from orienter_tasks.backends.docker.container import ContainerComponent
 from orienter_tasks.backends.docker.engine import shared
-from orienter_tasks.backends.docker.resources import Resources, remove_volume
-from orienter_tasks.backends.nginx.configuration import MAIN, config_dir
-from orienter_tasks.backends.nginx.health import probe
-from orienter_tasks.backends.protocol import Holding, NginxFacts, Standing
-from orienter_tasks.errors import NotFoundError
-from orienter_tasks.machine.ports import LOOPBACK
+from orienter_tasks.backends.docker.oneoff import hang_up
+from orienter_tasks.backends.docker.resources import Resources, remove_volume, volume_sizes
+from orienter_tasks.backends.docker.spec import is_ours, owner
+from orienter_tasks.backends.protocol import Holding, NginxFacts
+from orienter_tasks.infra.all import component
+from orienter_tasks.infra.nginx import check_in_docker, facts_in_docker
 from orienter_tasks.settings import catalog
+from orienter_tasks.stack.component import ComponentStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,22 +24,14 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.engine import Engine
     from orienter_tasks.backends.docker.placement import Placement
     from orienter_tasks.backends.docker.spec import ContainerSpec
+    from orienter_tasks.backends.docker.survey import DockerResource
     from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.processes.census import Census
     from orienter_tasks.settings.model import BackendName
-    from orienter_tasks.stack.component import Component
-
-RUNTIME = "/tmp"  # noqa: S108 - within the container
-MIME_TYPES = "/etc/nginx/mime.types"
-WORKER = "nginx"
 
 
 class DockerBackend:
-    """PostgreSQL, MinIO and nginx of an instance in containers.
-
-    Args:
-        config: the instance.
-        engine: the Docker engine; None: the one that is current.
-    """
+    """The backend that needs an engine; None: the one that is current."""
 
     def __init__(self, config: InstanceConfig, engine: Engine | None = None) -> None:
         self._config = config
@@ -57,60 +48,50 @@ class DockerBackend:
         """The address on which the host's services must listen for nginx to reach them."""
         return placement.service_host(self._engine, self._config.settings.nginx.network)
 
-    def components(self) -> Sequence[Component]:
-        """The components postgres, minio and nginx; asks the engine nothing."""
-        make = partial(ContainerComponent, self._config, self._engine, self._resources)
-        return (
-            make("postgres", partial(spec.postgres, self._config), ensure_database),
-            make("minio", partial(spec.minio, self._config), ensure_bucket),
-            make("nginx", self._nginx_to_start, probe),
-        )
+    def components(self) -> Sequence[ContainerComponent]:
+        """Return its components; asks the engine nothing."""
+        return [self._component(name) for name in self._config.instance.infra]
 
     def nginx_facts(self) -> NginxFacts:
-        """What the nginx templates need to know."""
-        place = self._placement
-        port = self._config.instance.ports["nginx"]
-        return NginxFacts(
-            listen=f"{LOOPBACK}:{port}" if place.on_host else str(spec.BRIDGED_PORT),
-            upstream=place.upstream,
-            runtime=RUNTIME,
-            mime_types=MIME_TYPES,
-            user=WORKER,
-        )
+        return facts_in_docker(self._config, self._placement)
 
     def check_nginx(self, directory: Path) -> str:
-        """Let the real nginx test the `nginx.conf` in DATA_DIR/nginx or a directory below it."""
-        return proxy.check(self._config, self._engine, self._resources, self._nginx, directory)
+        return check_in_docker(self._config, self._engine, self._resources, self._describe("nginx"), directory)
 
     def reload_nginx(self) -> bool:
-        """Make a running nginx read its configuration again; False when it does not run."""
-        return proxy.reload(self._config, self._engine)
+        return hang_up(self._engine, self._config, "nginx")
 
-    def standings(self) -> Sequence[Standing]:
-        """What each component is doing, read from reality."""
-        return [self._standing(component) for component in catalog.names()]
+    def status(self, seen: Census | None = None) -> Sequence[ComponentStatus]:
+        """What each component is found to be; all containers are listed at once."""
+        del seen
+        instance = self._config.instance
+        found = {each.component: survey.status_of(each) for each in self._containers() if survey.is_of(each, instance)}
+        return [
+            found.get(name) or ComponentStatus(name, "container", running=False, what="no container")
+            for name in instance.infra
+        ]
 
     def foreign(self) -> Sequence[str]:
         """Name containers, volumes and networks that have this instance's names but are not its own."""
         instance = self._config.instance
         names = {
-            *(("container", instance.container(component)) for component in catalog.names()),
-            *(("volume", instance.volume(component)) for component in catalog.with_data()),
+            *(("container", instance.container(name)) for name in catalog.names()),
+            *(("volume", instance.volume(name)) for name in catalog.with_data()),
             ("network", instance.network),
         }
         return [
-            f"{kind} {name} ({labels.owner(found)})"
+            f"{kind} {name} ({owner(found)})"
             for kind, name, found in survey.taken_names(self._engine)
-            if (kind, name) in names and not labels.is_ours(found, self._config)
+            if (kind, name) in names and not is_ours(found, self._config)
         ]
 
-    def ports_held(self) -> Mapping[int, str]:
+    def ports_held(self, seen: Census | None = None) -> Mapping[int, str]:
         """Ports that this instance's own components listen on now, with the component's name."""
-        instance = self._config.instance
+        del seen
         held: dict[int, str] = {}
-        for found in survey.containers(self._engine, project=instance.project, instance=str(instance.id)):
-            if found.state in survey.HOLDING and found.root in instance.roots:
-                ports = (instance.ports["nginx"],) if found.on_host and found.component == "nginx" else found.ports
+        for found in self._containers():
+            if found.state in survey.HOLDING and found.root in self._config.instance.roots:
+                ports = self._planned(found.component) if found.on_host else found.ports
                 held.update(dict.fromkeys(ports, found.component))
         return held
 
@@ -121,7 +102,7 @@ class DockerBackend:
             sizes: ask for their sizes too: the engine counts files for that, at most five seconds long.
         """
         names = self._resources.volumes()
-        known = self._resources.sizes() if sizes and names else {}
+        known = volume_sizes(self._engine) if sizes and names else {}
         return [Holding(name, known.get(name)) for name in names]
 
     def remove_data(self) -> Sequence[str]:
@@ -139,28 +120,22 @@ class DockerBackend:
     def _placement(self) -> Placement:
         return placement.of(self._engine, self._config.settings.nginx.network)
 
-    @property
-    def _nginx(self) -> ContainerSpec:
-        return spec.nginx(self._config, self._placement)
-
-    def _nginx_to_start(self) -> ContainerSpec:
-        """Describe nginx once it has a configuration: Docker would make the missing directory itself, as root."""
+    def _containers(self) -> Sequence[DockerResource]:
         instance = self._config.instance
-        if not (config_dir(instance) / MAIN).is_file():
-            raise NotFoundError(f"nginx of {instance} has no configuration yet", hint="run: inv nginx.render")
-        return self._nginx
+        return survey.containers(self._engine, project=instance.project, instance=str(instance.id))
 
-    def _standing(self, component: str) -> Standing:
-        name = self._config.instance.container(component)
-        found = lookup.own_container(self._engine, self._config, name)
-        if found is None:
-            return Standing(component, running=False, detail="no container", started_at=None)
-        state = found["State"]
-        running = state["Status"] == survey.RUNNING
-        ended = f" with code {state['ExitCode']}" if state["Status"] == "exited" else ""
-        return Standing(
-            component,
-            running=running,
-            detail=f"container {name} {state['Status']}{ended}",
-            started_at=survey.moment(state["StartedAt"]) if running else None,
-        )
+    def _component(self, name: str) -> ContainerComponent:
+        kind = component(name)
+
+        def describe() -> ContainerSpec:
+            kind.require_startable(self._config)
+            return self._describe(name)
+
+        return ContainerComponent(self._config, self._engine, self._resources, name, describe, kind.ready, kind.explain)
+
+    def _planned(self, component: str) -> list[int]:
+        ports = self._config.instance.ports
+        return [port for name, port in ports.items() if catalog.component_of_port(name) == component]
+
+    def _describe(self, name: str) -> ContainerSpec:
+        return component(name).container(self._config, lambda: self._placement)

@@ -1,4 +1,4 @@
-"""PostgreSQL, S3 and nginx of one instance as native processes below its DATA_DIR."""
+"""The embedded backend of one instance: its components as native processes below its DATA_DIR."""
 
 from __future__ import annotations
 
@@ -7,21 +7,35 @@ from typing import TYPE_CHECKING, Literal
 
 from orienter_tasks.backends.protocol import Holding
 from orienter_tasks.errors import ConflictError
-from orienter_tasks.infra.nginx import NginxComponent
-from orienter_tasks.infra.postgres import PostgresComponent
-from orienter_tasks.infra.s3 import StorageComponent
+from orienter_tasks.infra.all import component
 from orienter_tasks.machine.directories import remove, size_of
 from orienter_tasks.machine.ports import LOOPBACK
+from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import listening_ports
+from orienter_tasks.settings import catalog
+from orienter_tasks.stack.component import ComponentStatus
+from orienter_tasks.stack.native import NativeScan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from orienter_tasks.backends.protocol import InstanceConfig, NginxFacts, Standing
-    from orienter_tasks.stack.component import Component
+    from orienter_tasks.backends.embedded.component import NativeComponent
+    from orienter_tasks.backends.protocol import InstanceConfig, NginxFacts
+    from orienter_tasks.infra.nginx import NativeNginx
+    from orienter_tasks.processes.census import Census
+    from orienter_tasks.settings.model import Settings
 
 SIZE_SECONDS = 0.5
+
+
+def installed(settings: Settings) -> bool:
+    """Say whether the programs of all components are there, without starting any.
+
+    Raises:
+        ConfigError: the settings name a program that is not there.
+    """
+    return all(component(name).installed(settings) for name in catalog.names())
 
 
 class EmbeddedBackend:
@@ -32,49 +46,40 @@ class EmbeddedBackend:
 
     def __init__(self, config: InstanceConfig) -> None:
         self._config = config
-        self._postgres = PostgresComponent(config)
-        self._storage = StorageComponent(config)
-        self._nginx = NginxComponent(config)
+        self._components = [component(name).native(config) for name in config.instance.infra]
 
-    def components(self) -> Sequence[Component]:
-        """The components postgres, minio and nginx."""
-        return (self._postgres, self._storage, self._nginx)
+    def components(self) -> Sequence[NativeComponent]:
+        return self._components
 
     def nginx_facts(self) -> NginxFacts:
-        """What the nginx templates need to know."""
         return self._nginx.facts()
 
     def check_nginx(self, directory: Path) -> str:
-        """Let the real nginx test a configuration; "" when it accepts it, else its message."""
         return self._nginx.check(directory)
 
     def reload_nginx(self) -> bool:
-        """Make a running nginx read its configuration again; False when it does not run."""
         return self._nginx.reload()
 
-    def standings(self) -> Sequence[Standing]:
-        """What each component is doing."""
-        return (self._postgres.standing(), self._storage.standing(), self._nginx.standing())
+    def status(self, seen: Census | None = None) -> Sequence[ComponentStatus]:
+        native = NativeScan(self._config.instance, seen=seen)
+        return [
+            native.component(name) or ComponentStatus(name, "process", running=False, what=f"{name} does not run")
+            for name in self._config.instance.infra
+        ]
 
     def foreign(self) -> Sequence[str]:
         """Nothing: names of containers and volumes do not matter here, and DATA_DIR is the checkout's own."""
         return ()
 
-    def ports_held(self) -> Mapping[int, str]:
+    def ports_held(self, seen: Census | None = None) -> Mapping[int, str]:
         """Ports that this instance's own servers listen on."""
-        servers = (
-            ("postgres", self._postgres.server),
-            ("minio", self._storage.server),
-            ("minio", self._storage.front),
-            ("nginx", self._nginx.server),
-        )
-        return {port: component for component, server in servers for port in listening_ports(server.pids())}
+        members = (seen or census.take()).by_component(self._config.instance)
+        servers = [(name, each) for process, each in members.items() if (name := catalog.component_of(process))]
+        return {port: name for name, each in servers for port in listening_ports(process.pid for process in each)}
 
     def holdings(self, *, sizes: bool = False) -> Sequence[Holding]:  # noqa: ARG002 - it can always tell them
-        """The directories of PostgreSQL's and the S3 store's data."""
-        return [
-            Holding(str(path), size_of(path, within=SIZE_SECONDS)) for path in self._data() if os.path.lexists(path)
-        ]
+        """The directories of the components' data."""
+        return [Holding(str(path), size_of(path, within=SIZE_SECONDS)) for path in self._data if os.path.lexists(path)]
 
     def remove_data(self) -> Sequence[str]:
         """Remove those directories; a symbolic link is removed itself, and what it points to stays.
@@ -83,12 +88,19 @@ class EmbeddedBackend:
             ConflictError: a server still runs.
             CheckError: a symbolic link leads to one, or something cannot be removed.
         """
-        running = [standing.component for standing in self.standings() if standing.running]
+        running = [status.name for status in self.status() if status.up]
         if running:
             raise ConflictError(
                 f"{', '.join(running)} of {self._config.instance} still runs", hint="stop it first: inv infra.down"
             )
-        return [str(path) for path in self._data() if remove(path)]
+        return [str(path) for path in self._data if remove(path)]
 
-    def _data(self) -> tuple[Path, Path]:
-        return (self._postgres.data, self._storage.directory)
+    @property
+    def _data(self) -> list[Path]:
+        return [each.directory for each in self._components if each.name in catalog.with_data()]
+
+    @property
+    def _nginx(self) -> NativeNginx:
+        from orienter_tasks.infra.nginx import NativeNginx
+
+        return next(each for each in self._components if isinstance(each, NativeNginx))

@@ -8,78 +8,94 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.embedded import programs as binaries
-from orienter_tasks.backends.embedded.server import LEFTOVER_SECONDS, Launch, Server
-from orienter_tasks.backends.embedded.user import prefix_for_port
+from orienter_tasks.backends.embedded.component import NativeComponent
+from orienter_tasks.backends.embedded.server import Launch, Server
 from orienter_tasks.backends.nginx.configuration import MAIN, config_dir
 from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.backends.protocol import NginxFacts
-from orienter_tasks.errors import CheckError, NotFoundError
+from orienter_tasks.errors import CheckError, ConfigError, NotFoundError
+from orienter_tasks.infra.component import InfraComponent
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.machine.state import private_dir
-from orienter_tasks.processes.listeners import listening_ports
-from orienter_tasks.stack.component import LogRequest, NotReadyError
+from orienter_tasks.settings.catalog import NGINX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable
 
-    from orienter_tasks.backends.protocol import InstanceConfig, Standing
+    from orienter_tasks.backends.docker.engine import Engine
+    from orienter_tasks.backends.docker.placement import Placement
+    from orienter_tasks.backends.docker.resources import Resources
+    from orienter_tasks.backends.docker.spec import ContainerSpec
+    from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.settings.model import Settings
     from orienter_tasks.stack.component import Note
 
+NAME = NGINX.name
 CHECK_SECONDS = 30.0
 MIME_TYPES = Path(__file__).parents[1] / "backends" / "nginx" / "mime.types"  # the wheel brings none
+DIR_IN_CONTAINER = "/etc/nginx/orienter"
+BRIDGED_PORT = 80
 
 
-class NginxComponent:
+class NginxComponent(InfraComponent):
+    """The reverse proxy."""
+
+    def container(self, config: InstanceConfig, placed: Callable[[], Placement]) -> ContainerSpec:
+        """Describe nginx, with the directory of its configuration.
+
+        Raises:
+            ConfigError: Docker cannot mount a path with a colon.
+        """
+        from orienter_tasks.backends.docker.spec import ContainerSpec, Mount, Port, common_fields, http_health
+
+        directory, port, placement = str(config_dir(config.instance)), config.instance.ports[NAME], placed()
+        if ":" in directory:
+            hint = "take the colon out of its path"
+            raise ConfigError(f"{config.instance}: Docker cannot mount {directory}", hint=hint)
+        return ContainerSpec(
+            **common_fields(config, NAME),
+            network="" if placement.on_host else config.instance.network,
+            ports=() if placement.on_host else (Port(port, BRIDGED_PORT),),
+            mounts=(Mount("bind", directory, DIR_IN_CONTAINER, mode="ro,z"),),
+            extra_hosts=placement.extra_hosts,
+            entrypoint=("nginx",),
+            command=("-c", f"{DIR_IN_CONTAINER}/{MAIN}", "-g", "daemon off;"),
+            health=http_health(f"{port if placement.on_host else BRIDGED_PORT}/health"),
+        )
+
+    def native(self, config: InstanceConfig) -> NativeNginx:
+        return NativeNginx(config, NAME)
+
+    def ready(self, config: InstanceConfig) -> object:
+        return probe(config)
+
+    def require_startable(self, config: InstanceConfig) -> None:
+        """Require a configuration: Docker would make the missing directory itself, as root."""
+        require_configuration(config)
+
+    def installed(self, settings: Settings) -> bool:
+        from orienter_tasks.backends.embedded.programs import has_nginx
+
+        return has_nginx(settings)
+
+    def version(self, settings: Settings) -> str:
+        from orienter_tasks.backends.embedded import programs
+
+        return programs.version_of(programs.nginx(settings), "-v").removeprefix("nginx version: ")
+
+
+class NativeNginx(NativeComponent):
     """nginx of one instance."""
 
-    name = "nginx"
-    needs: Sequence[str] = ()
-
-    def __init__(self, config: InstanceConfig) -> None:
-        self.timeout = config.settings.timeouts.infra
-        self.directory = config_dir(config.instance)
-        self.server = Server(config.instance, self.name, self.directory)
-        self._config = config
-
-    def start(self, note: Note) -> bool:  # noqa: ARG002 - it is too quick for words
-        """Start it with the configuration that is there."""
-        if self.server.pid is not None:
-            return False
-        if not (self.directory / MAIN).is_file():
-            raise NotFoundError(
-                f"nginx of {self._config.instance} has no configuration yet", hint="write it with: inv nginx.render"
-            )
-        program = binaries.nginx(self._config.settings)
+    def launch(self, server: Server, note: Note) -> Launch:
+        """Say what to start with the configuration that is there."""
+        del server, note
+        require_configuration(self.config)
         private_dir(self.runtime)
-        self.server.stop(LEFTOVER_SECONDS)
-        self.server.launch(launch_of(program, self.directory, MAIN, self._port))
-        return True
+        return nginx_launch(self.config.settings, self.directory, MAIN, self.port)
 
-    def probe(self) -> None:
-        """Require that our own process has the port, and that it answers /health as this instance."""
-        self.server.require_alive()
-        port, pid = self._port, self.server.pid
-        if pid is None or port not in listening_ports([pid]):
-            raise NotReadyError(f"nginx does not listen on port {port} yet")
-        probe(self._config)
-        self.server.require_alive()
-
-    def stop(self, grace: float) -> None:
-        """Stop the master and its workers."""
-        self.server.stop(grace)
-
-    def logs(self, request: LogRequest) -> Iterator[str]:
-        """Read its log file."""
-        return self.server.lines(request)
-
-    def standing(self) -> Standing:
-        """What it is doing."""
-        return self.server.standing(self.name, f"port {self._config.instance.ports['nginx']}")
-
-    @property
-    def _port(self) -> int:
-        return self._config.instance.ports["nginx"]
+    def ask(self) -> None:
+        probe(self.config)
 
     @property
     def runtime(self) -> Path:
@@ -89,18 +105,19 @@ class NginxComponent:
     def facts(self) -> NginxFacts:
         """What the templates need to know."""
         return NginxFacts(
-            listen=f"{LOOPBACK}:{self._config.instance.ports['nginx']}",
+            listen=f"{LOOPBACK}:{self.port}",
             upstream=LOOPBACK,
             runtime=str(self.runtime),
             mime_types=str(MIME_TYPES),
-            user=worker_user(self._port),
+            user=worker_user(self.port),
         )
 
     def check(self, directory: Path) -> str:
         """Let nginx test a configuration; "" or its message."""
+        from orienter_tasks.backends.embedded.programs import version_of
+
         private_dir(self.runtime)
-        program = binaries.nginx(self._config.settings)
-        launch = launch_of(program, self.directory, str(directory / MAIN), self._port)
+        launch = nginx_launch(self.config.settings, self.directory, str(directory / MAIN), self.port)
         try:
             done = subprocess.run(
                 [*launch.command, "-t", "-q"],
@@ -112,13 +129,13 @@ class NginxComponent:
                 check=False,
             )
         except OSError as error:
-            binaries.version_of(launch.binary, *launch.version)
+            version_of(launch.binary, *launch.version)
             raise CheckError(f"{launch.binary} cannot be started: {error.strerror}") from error
         except subprocess.TimeoutExpired as error:
             raise CheckError(f"{launch.binary} -t does not end") from error
         if done.returncode == 0:
             return ""
-        binaries.version_of(launch.binary, *launch.version)  # what hands over to it may have run into something else
+        version_of(launch.binary, *launch.version)  # what hands over to it may have run into something else
         return done.stderr.strip() or done.stdout.strip() or f"nginx -t exits with code {done.returncode}"
 
     def reload(self) -> bool:
@@ -133,15 +150,23 @@ class NginxComponent:
         return True
 
 
-def launch_of(program: Path, directory: Path, configuration: str, port: int) -> Launch:
+def require_configuration(config: InstanceConfig) -> None:
+    if not (config_dir(config.instance) / MAIN).is_file():
+        raise NotFoundError(f"nginx of {config.instance} has no configuration yet", hint="run: inv nginx.render")
+
+
+def nginx_launch(settings: Settings, directory: Path, configuration: str, port: int) -> Launch:
     """Describe an nginx for a port: in the foreground, with a directory as its prefix and working directory."""
+    from orienter_tasks.backends.embedded import programs
+    from orienter_tasks.backends.embedded.user import prefix_for_port
+
+    program = programs.nginx(settings)
     words = ["-e", "stderr", "-p", f"{directory}/", "-c", configuration, "-g", "daemon off;"]
     return Launch(
         binary=program,
         version=("-v",),
         command=[*prefix_for_port(port), str(program), *words],
         env={},
-        stop_signal=signal.SIGTERM,
     )
 
 
@@ -150,6 +175,8 @@ def worker_user(port: int) -> str:
 
     It stays root: its directories are closed to everybody else.
     """
+    from orienter_tasks.backends.embedded.user import prefix_for_port
+
     if os.geteuid() != 0 or prefix_for_port(port):
         return ""
     import grp
@@ -157,3 +184,36 @@ def worker_user(port: int) -> str:
 
     entry = pwd.getpwuid(0)
     return f"{entry.pw_name} {grp.getgrgid(entry.pw_gid).gr_name}"
+
+
+def facts_in_docker(config: InstanceConfig, placement: Placement) -> NginxFacts:
+    """Return what the templates need to know of nginx in its container."""
+    return NginxFacts(
+        listen=f"{LOOPBACK}:{config.instance.ports[NAME]}" if placement.on_host else str(BRIDGED_PORT),
+        upstream=placement.upstream,
+        runtime="/tmp",  # noqa: S108 - within the container
+        mime_types="/etc/nginx/mime.types",
+        user="nginx",
+    )
+
+
+def check_in_docker(config: InstanceConfig, engine: Engine, resources: Resources, spec: ContainerSpec, at: Path) -> str:
+    """Let nginx test the configuration in a directory: in its container when it runs, else in one for just that.
+
+    Returns:
+        "" when nginx accepts it, else its message, with this machine's paths.
+    """
+    from dataclasses import replace
+
+    from orienter_tasks.backends.docker.oneoff import run_beside, run_inside
+
+    inside = f"{DIR_IN_CONTAINER}/{(at / MAIN).relative_to(config_dir(config.instance)).as_posix()}"
+    test = ("-t", "-q", "-c", inside)
+    done = run_inside(engine, config, NAME, ["nginx", *test])
+    if done is None or (done[0] != 0 and f'open() "{inside}" failed (2:' in done[1]):
+        # it does not see the file either when its directory was replaced
+        done = run_beside(engine, config, resources, replace(spec, command=test, ports=(), component="nginx-check"))
+    code, message = done
+    if code == 0:
+        return ""
+    return message.replace(DIR_IN_CONTAINER, str(config_dir(config.instance))) or f"nginx -t exits with {code}"

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-import signal
+import re
 import time
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.clients.postgres import ensure_database
-from orienter_tasks.backends.embedded import cluster, postmaster
-from orienter_tasks.backends.embedded.cluster import Installation
-from orienter_tasks.backends.embedded.postmaster import LoginProof
-from orienter_tasks.backends.embedded.programs import postgres_bin
-from orienter_tasks.backends.embedded.server import LEFTOVER_SECONDS, Launch, Server
+from orienter_tasks.backends.embedded.component import NativeComponent
+from orienter_tasks.backends.embedded.server import Launch, Server
 from orienter_tasks.errors import CheckError
+from orienter_tasks.infra.component import InfraComponent, ServerContents
 from orienter_tasks.machine.ports import LOOPBACK
-from orienter_tasks.stack.component import LogRequest, NotReadyError
+from orienter_tasks.settings.catalog import POSTGRES
+from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from orienter_tasks.backends.protocol import InstanceConfig, Standing
+    from orienter_tasks.backends.docker.placement import Placement
+    from orienter_tasks.backends.docker.spec import ContainerSpec
+    from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.errors import OrienterError
+    from orienter_tasks.instance.variables import Variables
+    from orienter_tasks.settings.model import Settings
     from orienter_tasks.stack.component import Note
 
+NAME = POSTGRES.name
+DATA_IN_CONTAINER = "/var/lib/postgresql/data"
+INCOMPATIBLE = "database files are incompatible with server"
+MAJOR = re.compile(r"initialized by PostgreSQL version (\d+)")
 RETRY_SECONDS = 5.0
 STILL_IN_USE = "pre-existing shared memory block"
 IO_METHODS_SINCE = 18
+LONGEST_NAME = 63  # bytes: NAMEDATALEN - 1
+CONTENTS = """
+SELECT (SELECT system_identifier::text FROM pg_control_system()), pg_postmaster_start_time()::text,
+       current_setting('data_directory'), (SELECT array_agg(datname::text ORDER BY datname) FROM pg_database)
+"""
 
 # fsync=off survives every end of the processes, though not of the machine; synchronous_commit must stay on for that
 TUNING = {
@@ -38,62 +51,155 @@ TUNING = {
 }
 
 
-class PostgresComponent:
+class PostgresComponent(InfraComponent):
+    """PostgreSQL."""
+
+    facts = ("system_identifier", "postgres_started_at", "data_directory")
+
+    def container(self, config: InstanceConfig, placed: Callable[[], Placement]) -> ContainerSpec:
+        del placed
+        from orienter_tasks.backends.docker.spec import ContainerSpec, Health, Mount, Port, common_fields
+
+        variables = config.variables
+        user, database = variables["POSTGRES_USER"], variables["POSTGRES_DB"]
+        return ContainerSpec(
+            **common_fields(config, NAME),
+            network=config.instance.network,
+            environment={
+                "POSTGRES_USER": user,
+                "POSTGRES_PASSWORD": variables["POSTGRES_PASSWORD"],
+                "POSTGRES_DB": database,
+                "PGDATA": DATA_IN_CONTAINER,  # from 18 on, the image's own is elsewhere
+            },
+            ports=(Port(config.instance.ports["postgres"], 5432),),
+            mounts=(Mount("volume", config.instance.volume(NAME), DATA_IN_CONTAINER),),
+            # over TCP: while the database is made, a temporary server answers on the unix socket
+            health=Health(("CMD", "pg_isready", "-q", "-h", LOOPBACK, "-U", user, "-d", database)),
+        )
+
+    def native(self, config: InstanceConfig) -> NativePostgres:
+        return NativePostgres(config, NAME)
+
+    def ready(self, config: InstanceConfig) -> None:
+        ensure_database(config)
+
+    def installed(self, settings: Settings) -> bool:
+        from orienter_tasks.backends.embedded.programs import has_postgres
+
+        return has_postgres(settings)
+
+    def version(self, settings: Settings) -> str:
+        from orienter_tasks.backends.embedded.programs import postgres_bin, version_of
+
+        return version_of(postgres_bin(settings) / "postgres", "--version")
+
+    def require_runnable(self, config: InstanceConfig) -> None:
+        from orienter_tasks.backends.embedded.user import prefix_for_postgres
+
+        prefix_for_postgres(config.instance.data_dir / NAME)
+
+    def explain(self, config: InstanceConfig, log: Sequence[str]) -> OrienterError | None:
+        text = "\n".join(log)
+        if INCOMPATIBLE not in text:
+            return None
+        major = MAJOR.search(text)
+        made = f"PostgreSQL {major[1]}" if major else "another PostgreSQL"
+        return CheckError(
+            f"postgres of {config.instance}: volume {config.instance.volume(NAME)} was made by {made}, "
+            f"which {config.settings.docker.postgres} cannot read",
+            hint=f"set orienter.docker.postgres to {f'a postgres:{major[1]} image' if major else 'the former image'}, "
+            "or start over with: inv infra.down --volumes",
+            details=log,
+        )
+
+    def login(self, config: InstanceConfig) -> str:
+        from orienter_tasks.backends.clients.sessions import database
+
+        with database(config) as session:
+            session.rows("SELECT 1")
+        return f"PostgreSQL answers on {config.instance.ports['postgres']}: {config.variables['POSTGRES_DB']}"
+
+    def contents(self, config: InstanceConfig) -> ServerContents:
+        from orienter_tasks.backends.clients.sessions import database
+
+        with database(config) as session:
+            identifier, started, directory, names = session.rows(CONTENTS)[0]
+        return ServerContents(
+            names=tuple(names),
+            remedy="cd {root} && inv env.exec -- psql -c 'DROP DATABASE \"{name}\"'",
+            built_in=frozenset({"postgres", "template0", "template1"}),
+            # directories that were copied from one template have the same identifier
+            key=f"PostgreSQL server, {identifier} started {started}",
+            facts=dict(zip(self.facts, (identifier, started, directory), strict=True)),
+        )
+
+    def require_valid(self, variables: Variables) -> None:
+        if len(variables["POSTGRES_DB"].encode()) > LONGEST_NAME:
+            hint = "shorten POSTGRES_DB in .env"
+            raise CheckError(f"PostgreSQL would cut {variables['POSTGRES_DB']} short", hint=hint)
+
+    def address(self, config: InstanceConfig) -> tuple[str, str]:
+        where = f"localhost:{config.instance.ports['postgres']}"
+        return "postgres", f"{where}, database {config.variables['POSTGRES_DB']}"
+
+
+class NativePostgres(NativeComponent):
     """PostgreSQL of one instance, in DATA_DIR/postgres."""
 
-    name = "postgres"
-    needs: Sequence[str] = ()
+    _retry_until = 0.0
 
-    def __init__(self, config: InstanceConfig) -> None:
-        self.timeout = config.settings.timeouts.infra
-        self.data = config.instance.data_dir / "postgres"
-        self.server = Server(config.instance, self.name, self.data)
-        self._config = config
-        self._port = config.instance.ports["postgres"]
-        self._retry_until = 0.0
+    def launch(self, server: Server, note: Note) -> Launch:
+        """Make a new data directory when there is none, and say what to start."""
+        del server
+        from orienter_tasks.backends.embedded import cluster
+        from orienter_tasks.backends.embedded.programs import postgres_bin
 
-    def start(self, note: Note) -> bool:
-        """Start the server, on a new data directory when there is none."""
-        if self.server.pid is not None:
-            return False
-        postgres = Installation.of(postgres_bin(self._config.settings), self.data)
-        cluster.prepare(self._config, self.data, postgres, note)
-        self.server.stop(LEFTOVER_SECONDS)
-        postmaster.clear(self._config.instance, self.data)
-        self.server.launch(self._launch(postgres))
+        postgres = cluster.Installation.of(postgres_bin(self.config.settings), self.directory)
+        cluster.prepare(self.config, self.directory, postgres, note)
+        options = {"listen_addresses": LOOPBACK, "unix_socket_directories": "", **TUNING}
+        if postgres.major >= IO_METHODS_SINCE:
+            options["io_method"] = "sync"
+        settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+        return Launch(
+            binary=postgres.directory / "postgres",
+            version=("--version",),
+            command=postgres.command("postgres", "-D", str(self.directory), "-p", str(self.port), *settings),
+            env={},
+        )
+
+    def clear(self, server: Server) -> None:
+        from orienter_tasks.backends.embedded import postmaster
+
+        super().clear(server)
+        postmaster.clear(self.config.instance, self.directory)
         self._retry_until = time.monotonic() + RETRY_SECONDS
-        return True
 
     def probe(self) -> None:
         """Require that our own server has the port and is ready, and accepts the login unless that is proven."""
-        self._require_alive()
-        status = postmaster.read(self.data)
+        from orienter_tasks.backends.embedded import postmaster
+
+        self.require_alive()
+        status = postmaster.read(self.directory)
         if status is None or status.pid != self.server.pid or not status.ready:
             raise NotReadyError("PostgreSQL does not accept connections yet")
-        if status.port != self._port:
+        if status.port != self.port:
             raise CheckError(
-                f"PostgreSQL of {self._config.instance} runs on port {status.port}, and its port is now {self._port}",
+                f"PostgreSQL of {self.config.instance} runs on port {status.port}, and its port is now {self.port}",
                 hint="run: inv infra.down, then inv infra.up",
             )
-        proof = LoginProof.of(self.data, self._config.variables.values)
-        if not proof.exists():
-            ensure_database(self._config)
-            proof.store()
+        self.ask()
         self.server.require_alive()
 
-    def stop(self, grace: float) -> None:
-        """Disconnect the clients and stop, data written."""
-        self.server.stop(grace)
+    def ask(self) -> None:
+        """Require that it accepts the login, unless that is proven."""
+        from orienter_tasks.backends.embedded.postmaster import LoginProof
 
-    def logs(self, request: LogRequest) -> Iterator[str]:
-        """Read its log file."""
-        return self.server.lines(request)
+        proof = LoginProof.of(self.directory, self.config.variables.values)
+        if not proof.exists():
+            ensure_database(self.config)
+            proof.store()
 
-    def standing(self) -> Standing:
-        """What it is doing."""
-        return self.server.standing(self.name, f"port {self._port}")
-
-    def _require_alive(self) -> None:
+    def require_alive(self) -> None:
         """As the server's own; after a kill -9 its shared memory may be in use for a moment, and that is waited for."""
         try:
             self.server.require_alive()
@@ -102,16 +208,3 @@ class PostgresComponent:
                 raise
             self.server.relaunch()
             raise NotReadyError(f"the {STILL_IN_USE} is still in use") from error
-
-    def _launch(self, postgres: Installation) -> Launch:
-        options = {"listen_addresses": LOOPBACK, "unix_socket_directories": "", **TUNING}
-        if postgres.major >= IO_METHODS_SINCE:
-            options["io_method"] = "sync"
-        settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-        return Launch(
-            binary=postgres.directory / "postgres",
-            version=("--version",),
-            command=postgres.command("postgres", "-D", str(self.data), "-p", str(self._port), *settings),
-            env={},
-            stop_signal=signal.SIGINT,
-        )

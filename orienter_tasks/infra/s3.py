@@ -11,30 +11,36 @@ no SigV2 links.
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.clients.s3 import ensure_bucket
-from orienter_tasks.backends.embedded import programs as binaries
-from orienter_tasks.backends.embedded.server import LEFTOVER_SECONDS, Launch, Server
-from orienter_tasks.backends.embedded.user import prefix_for_port
-from orienter_tasks.errors import ConfigError, OrienterError
-from orienter_tasks.infra.nginx import launch_of, worker_user
+from orienter_tasks.backends.clients.s3 import ensure_bucket, is_name
+from orienter_tasks.backends.embedded.component import NativeComponent
+from orienter_tasks.backends.embedded.server import Launch, Server
+from orienter_tasks.errors import CheckError, ConfigError
+from orienter_tasks.infra.component import InfraComponent, ServerContents
+from orienter_tasks.infra.nginx import nginx_launch, worker_user
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.machine.state import private_dir, write_private
-from orienter_tasks.processes.listeners import listening_ports
-from orienter_tasks.stack.component import LogRequest, NotReadyError
+from orienter_tasks.settings.catalog import MINIO
+from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from orienter_tasks.backends.docker.placement import Placement
+    from orienter_tasks.backends.docker.spec import ContainerSpec
     from orienter_tasks.backends.embedded.programs import StoreKind
-    from orienter_tasks.backends.protocol import InstanceConfig, Standing
+    from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.instance.variables import Variables
+    from orienter_tasks.settings.model import Settings
     from orienter_tasks.stack.component import Note
 
-FRONT = "minio-front"
+NAME, (FRONT,) = MINIO.name, MINIO.further_processes
 SOCKET = "s3.sock"
 MINIO_MARK = ".minio.sys"
+VERSION: Mapping[StoreKind, tuple[str, ...]] = {"minio": ("--version",), "rclone": ("version",)}
 
 # rclone's errors are text/xml, which minio-py takes for no answer of S3's; everything else passes as it is.
 # All paths are relative to the working directory: a socket's may have no more than 103 bytes.
@@ -93,133 +99,152 @@ def written_by(data: Path) -> StoreKind | None:
     return "rclone" if names else None
 
 
-class StorageComponent:
+class StorageComponent(InfraComponent):
+    """The S3 store."""
+
+    def container(self, config: InstanceConfig, placed: Callable[[], Placement]) -> ContainerSpec:
+        del placed
+        from orienter_tasks.backends.docker.spec import ContainerSpec, Mount, Port, common_fields, http_health
+
+        variables, ports = config.variables, config.instance.ports
+        return ContainerSpec(
+            **common_fields(config, NAME),
+            network=config.instance.network,
+            environment={
+                "MINIO_ROOT_USER": variables["MINIO_ROOT_USER"],
+                "MINIO_ROOT_PASSWORD": variables["MINIO_ROOT_PASSWORD"],
+                "MINIO_REGION": variables["AWS_REGION"],
+            },
+            ports=(Port(ports["minio_api"], 9000), Port(ports["minio_console"], 9001)),
+            mounts=(Mount("volume", config.instance.volume(NAME), "/data"),),
+            command=("server", "/data", "--console-address", ":9001"),
+            # not every release of the image has curl
+            health=http_health("9000/minio/health/live", otherwise="mc ready local"),
+        )
+
+    def native(self, config: InstanceConfig) -> NativeStore:
+        return NativeStore(config)
+
+    def ready(self, config: InstanceConfig) -> None:
+        ensure_bucket(config)
+
+    def installed(self, settings: Settings) -> bool:
+        from orienter_tasks.backends.embedded.programs import has_store
+
+        return has_store(settings)
+
+    def version(self, settings: Settings) -> str:
+        from orienter_tasks.backends.embedded import programs
+
+        store = programs.store(settings)
+        return programs.version_of(store.program, *VERSION[store.kind]).splitlines()[0]
+
+    def login(self, config: InstanceConfig) -> str:
+        from orienter_tasks.backends.clients.sessions import store
+
+        bucket = config.variables["S3_BUCKET"]
+        words = f"the S3 store answers on {config.instance.ports['minio_api']}: {bucket}"
+        with store(config) as session:
+            if bucket not in session.buckets():
+                raise CheckError(f"{words} is not in it", hint="inv infra.up")
+        return words
+
+    def contents(self, config: InstanceConfig) -> ServerContents:
+        from orienter_tasks.backends.clients.sessions import store
+
+        with store(config) as session:
+            names = tuple(session.buckets())
+        return ServerContents(names, remedy="look into it at {root}, then remove bucket {name}")
+
+    def require_valid(self, variables: Variables) -> None:
+        if not is_name(variables["S3_BUCKET"]):
+            raise CheckError(f"{variables['S3_BUCKET']} is no bucket name", hint="change S3_BUCKET in .env")
+
+    def lacks(self, config: InstanceConfig) -> str:
+        return "no console" if NativeStore(config).kind == "rclone" else ""
+
+    def address(self, config: InstanceConfig) -> tuple[str, str]:
+        return "s3", f"localhost:{config.instance.ports['minio_api']}, bucket {config.variables['S3_BUCKET']}"
+
+
+class NativeStore(NativeComponent):
     """The S3 store of one instance, in DATA_DIR/minio."""
 
-    name = "minio"
-    needs: Sequence[str] = ()
-
     def __init__(self, config: InstanceConfig) -> None:
-        self.timeout = config.settings.timeouts.infra
-        self.directory = config.instance.data_dir / "minio"
-        self.server = Server(config.instance, self.name, self.directory)
+        super().__init__(config, NAME)
         self.front = Server(config.instance, FRONT, self.directory)
-        self._config = config
+
+    @property
+    def servers(self) -> Sequence[Server]:
+        return (self.server, self.front)
+
+    @property
+    def serving(self) -> Sequence[Server]:
+        """The server, and the nginx in front of rclone."""
+        return self.servers if self.kind == "rclone" else (self.server,)
 
     @property
     def kind(self) -> StoreKind:
         """Which server serves, or would."""
-        return written_by(self.directory / "data") or binaries.store(self._config.settings).kind
+        return written_by(self.directory / "data") or self._installed
 
-    def start(self, note: Note) -> bool:  # noqa: ARG002 - it is too quick for words
-        """Start the server, and the nginx in front of rclone; each only when it does not run."""
-        servers = (self.server, self.front) if self.kind == "rclone" else (self.server,)
-        missing = [server for server in servers if server.pid is None]
-        launches = [(server, self._launch(server)) for server in missing]
-        for server in missing:
-            server.stop(LEFTOVER_SECONDS)
-        try:
-            for server, launch in launches:
-                server.launch(launch)
-        except OrienterError:
-            for server in missing:
-                server.stop(LEFTOVER_SECONDS)
-            raise
-        return bool(missing)
+    @cached_property
+    def _installed(self) -> StoreKind:
+        from orienter_tasks.backends.embedded import programs
 
-    def probe(self) -> None:
-        """Require that our own process has the port, and that the bucket answers to the instance's credentials."""
-        public = self.front if self.kind == "rclone" else self.server
-        self._require_alive(public)
-        if public is self.front and not (self.directory / SOCKET).exists():
-            raise NotReadyError("rclone does not listen yet")
-        port = self._config.instance.ports["minio_api"]
-        pid = public.pid
-        if pid is None or port not in listening_ports([pid]):
-            raise NotReadyError(f"{public.name} does not listen on port {port} yet")
-        ensure_bucket(self._config)
-        self._require_alive(public)
+        return programs.store(self.config.settings).kind
 
-    def stop(self, grace: float) -> None:
-        """Stop the front, then the server; data is kept."""
-        try:
-            self.front.stop(grace)
-        finally:
-            self.server.stop(grace)
+    def launch(self, server: Server, note: Note) -> Launch:
+        del note
+        from orienter_tasks.backends.embedded import programs
 
-    def logs(self, request: LogRequest) -> Iterator[str]:
-        """Read the server's log file."""
-        return self.server.lines(request)
-
-    def standing(self) -> Standing:
-        """What it is doing; half of it is as much as running, for it is to be stopped."""
-        port = self._config.instance.ports["minio_api"]
-        if written_by(self.directory / "data") == "minio":
-            return self.server.standing(self.name, f"MinIO, port {port}")
-        if self.front.pid is None:
-            return self.server.standing(self.name, "rclone without the nginx in front of it: run inv infra.up")
-        if self.server.pid is None:
-            return self.front.standing(self.name, "nginx without the rclone behind it: run inv infra.up")
-        return self.server.standing(self.name, f"rclone, port {port}; it has no console")
-
-    def _require_alive(self, public: Server) -> None:
-        self.server.require_alive()
-        public.require_alive()
-
-    def _launch(self, server: Server) -> Launch:
         data = self.directory / "data"
-        for directory in (self._config.instance.data_dir, self.directory, data):
+        for directory in (self.config.instance.data_dir, self.directory, data):
             private_dir(directory)
         if server is self.front:
             return self._front()
-        store = binaries.store(self._config.settings, written_by(data))
+        store = programs.store(self.config.settings, written_by(data))
         return self._minio(store.program) if store.kind == "minio" else self._rclone(store.program)
 
-    @property
-    def _prefix(self) -> Sequence[str]:
-        return prefix_for_port(self._config.instance.ports["minio_api"])
+    def ask(self) -> None:
+        """Require that the bucket answers to the instance's credentials."""
+        if self.front in self.serving and not (self.directory / SOCKET).exists():
+            raise NotReadyError("rclone does not listen yet")
+        ensure_bucket(self.config)
 
     def _minio(self, program: Path) -> Launch:
-        variables, port = self._config.variables, self._config.instance.ports
-        addresses = ["--address", f"{LOOPBACK}:{port['minio_api']}"]
-        if "minio_console" in port:
-            addresses += ["--console-address", f"{LOOPBACK}:{port['minio_console']}"]
-        return Launch(
-            binary=program,
-            version=("--version",),
-            command=[*self._prefix, str(program), "server", str(self.directory / "data"), *addresses],
-            env={
-                "MINIO_ROOT_USER": variables["AWS_ACCESS_KEY_ID"],
-                "MINIO_ROOT_PASSWORD": variables["AWS_SECRET_ACCESS_KEY"],
-                "MINIO_REGION": variables["AWS_REGION"],
-                "MINIO_BROWSER": "on" if "minio_console" in port else "off",
-            },
-        )
+        variables, console = self.config.variables, self.config.instance.ports["minio_console"]
+        addresses = ["--address", f"{LOOPBACK}:{self.port}", "--console-address", f"{LOOPBACK}:{console}"]
+        env = {
+            "MINIO_ROOT_USER": variables["AWS_ACCESS_KEY_ID"],
+            "MINIO_ROOT_PASSWORD": variables["AWS_SECRET_ACCESS_KEY"],
+            "MINIO_REGION": variables["AWS_REGION"],
+            "MINIO_BROWSER": "on",
+        }
+        return self._launch("minio", program, ["server", str(self.directory / "data"), *addresses], env)
 
     def _rclone(self, program: Path) -> Launch:
         (self.directory / SOCKET).unlink(missing_ok=True)
         words = ["serve", "s3", "--config", os.devnull, "--addr", f"unix://{SOCKET}", "--cache-dir", "cache", "data"]
-        return Launch(
-            binary=program,
-            version=("version",),
-            command=[*self._prefix, str(program), *words],
-            env={"RCLONE_AUTH_KEY": self._auth_key()},
-        )
+        return self._launch("rclone", program, words, {"RCLONE_AUTH_KEY": self._auth_key()})
+
+    def _launch(self, kind: StoreKind, program: Path, words: Sequence[str], env: Mapping[str, str]) -> Launch:
+        from orienter_tasks.backends.embedded.user import prefix_for_port
+
+        return Launch(program, VERSION[kind], [*prefix_for_port(self.port), str(program), *words], env)
 
     def _auth_key(self) -> str:
         """The pair as one field of CSV, which is how rclone reads it from its environment."""
-        key, secret = self._config.variables["AWS_ACCESS_KEY_ID"], self._config.variables["AWS_SECRET_ACCESS_KEY"]
+        key, secret = self.config.variables["AWS_ACCESS_KEY_ID"], self.config.variables["AWS_SECRET_ACCESS_KEY"]
         for name, value in (("MINIO_ROOT_USER", key), ("MINIO_ROOT_PASSWORD", secret)):
             if not value or set(value) & set(",\r\n"):
                 raise ConfigError(
-                    f"{name} of {self._config.instance} is empty or holds a comma", hint="change it in .env"
+                    f"{name} of {self.config.instance} is empty or holds a comma", hint="change it in .env"
                 )
         return '"' + f"{key},{secret}".replace('"', '""') + '"'
 
     def _front(self) -> Launch:
-        port = self._config.instance.ports["minio_api"]
-        program, workers = binaries.nginx(self._config.settings), worker_user(port)
-        listen = f"{LOOPBACK}:{port}"
+        workers, listen = worker_user(self.port), f"{LOOPBACK}:{self.port}"
         text = FRONT_CONF.format(listen=listen, socket=SOCKET, user=f"user {workers};" if workers else "")
         write_private(self.directory / "front" / "nginx.conf", text, durable=False)
-        return launch_of(program, self.directory, "front/nginx.conf", port)
+        return nginx_launch(self.config.settings, self.directory, "front/nginx.conf", self.port)

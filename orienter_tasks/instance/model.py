@@ -68,6 +68,11 @@ class Instance:
         return f"{self.project}-instance-{self.id}"
 
     @property
+    def infra(self) -> list[str]:
+        """Its infrastructure components: one that was registered after its id was claimed has no ports here yet."""
+        return [entry.name for entry in catalog.entries() if entry.ports.keys() <= self.ports.keys()]
+
+    @property
     def lock(self) -> str:
         """Name the lock under which it is started, stopped and removed."""
         return lock_name(self.project, self.id)

@@ -208,9 +208,7 @@ def _infra(
 ) -> dict[str, str]:
     """Return what the components of the infrastructure add to the variables that are known."""
     derived: dict[str, str] = {}
-    for entry in catalog.entries():
-        if not entry.ports.keys() <= instance.ports.keys():
-            continue  # it was claimed before its host registered this component
+    for entry in map(catalog.entry_of, instance.infra):
         for name, (default, separator) in entry.numbered.items():
             base = base_name(dotenv.get(name) or _filled(default, known, settings), separator)
             derived[name] = f"{base}{separator}{instance.id}"

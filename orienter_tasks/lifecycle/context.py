@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orienter_tasks.errors import BackendError, OrienterError
 from orienter_tasks.identity.allocation import IdRequest
 from orienter_tasks.identity.claims import Claim, Claims
 from orienter_tasks.identity.resolve import acquire, resolve, source_of_id
 from orienter_tasks.infra import choice
 from orienter_tasks.instance.variables import read_dotenv
-from orienter_tasks.lifecycle import others
 from orienter_tasks.lifecycle.config import configure, instance_of
-from orienter_tasks.machine import worktree
+from orienter_tasks.machine import ports, worktree
 from orienter_tasks.output.console import Report
 from orienter_tasks.settings.load import as_plain, load_settings
 
@@ -55,6 +55,10 @@ class RunOptions:
     whatsapp: bool | None = None
     without: tuple[str, ...] = ()
 
+    def wanted_backend(self, settings: Settings) -> BackendChoice:
+        """Return the backend that the user wants, by the command line, a variable or the settings."""
+        return choice.wanted(settings, os.environ, self.backend)
+
 
 @dataclass(frozen=True)
 class CurrentInstance:
@@ -79,24 +83,23 @@ class CurrentInstance:
     @cached_property
     def backend(self) -> Backend:
         """The backend that it has, or would get on this machine."""
-        return choice.make(self.claim.backend or choice.choose(self.wanted_backend, self.settings), self.config)
+        name = self.claim.backend or choice.choose(self.options.wanted_backend(self.settings), self.settings)
+        return choice.make(name, self.config)
 
     @property
     def settled_backend(self) -> Backend | None:
         """The backend that it has; None until it was first started."""
         return self.backend if self.claim.backend else None
 
-    @property
-    def wanted_backend(self) -> BackendChoice:
-        """The backend that the user wants."""
-        return choice.wanted(self.settings, os.environ, self.options.backend)
-
     @cached_property
     def plan(self) -> Plan:
         """Its components."""
         from orienter_tasks.lifecycle.plan import make_plan
 
-        infra = self.backend.components() if self.claim.backend else ()
+        try:
+            infra = self.backend.components()
+        except BackendError:  # it has none yet, nor has this machine: a start says so, and what only reads goes on
+            infra = ()
         return make_plan(self.config, infra, without=self.options.without)
 
     def decide_backend(self) -> BackendName:
@@ -106,7 +109,7 @@ class CurrentInstance:
             BackendError: it cannot be used now.
             ConflictError: the instance has data on another one.
         """
-        wanted, own = self.wanted_backend, self.claim.backend
+        wanted, own = self.options.wanted_backend(self.settings), self.claim.backend
         name = choice.named(own) if own and wanted in ("auto", own) else choice.choose(wanted, self.settings)
         if own and name != own:
             choice.may_move(self.backend, name, self.instance)
@@ -114,7 +117,7 @@ class CurrentInstance:
         return name
 
 
-class InstanceContext:
+class RunContext:
     """What a run knows: its checkout, settings, options, report and claims; then its instance and its start.
 
     Args:
@@ -133,9 +136,9 @@ class InstanceContext:
         self.report = Report(quiet=options.quiet)
         self.claims = Claims()
 
-    def fresh_copy(self) -> InstanceContext:
+    def fresh_copy(self) -> RunContext:
         """Return a context of the same run that has found out nothing yet."""
-        return InstanceContext(self._project_dir, self._raw_settings, options=self.options)
+        return RunContext(self._project_dir, self._raw_settings, options=self.options)
 
     @cached_property
     def root(self) -> Path:
@@ -213,16 +216,29 @@ class InstanceContext:
         return CurrentInstance(claim, self.settings, dotenv, self.options)
 
     def _request(self, dotenv: Mapping[str, str]) -> IdRequest:
-        settings, wanted = self.settings, self.options.backend
         return IdRequest(
             root=self.root,
-            settings=settings,
+            settings=self.settings,
             environ=os.environ,
             dotenv=dotenv,
-            unbindable=lambda port, backend: choice.unbindable(port, backend, settings, os.environ, wanted),
-            leftovers=partial(others.leftovers, settings=settings),
+            unbindable=self._unbindable,
+            leftovers=self._leftovers,
             note=self._warn_once,
         )
+
+    def _unbindable(self, port: int, backend: str) -> bool:
+        """Only the embedded nginx has this user's privileges; Docker's engine has its own."""
+        if ports.may_bind(port):
+            return False
+        try:
+            return (backend or choice.choose(self.options.wanted_backend(self.settings), self.settings)) == "embedded"
+        except OrienterError:  # a start will say what is wrong
+            return False
+
+    def _leftovers(self, claim: Claim) -> bool:
+        from orienter_tasks.lifecycle.others import leftovers  # seldom asked
+
+        return leftovers(claim, self.settings)
 
     def _warn_once(self, text: str) -> None:
         if text not in self._warned:

@@ -62,7 +62,6 @@ def of_kernel(pids: Iterable[int]) -> list[Listening]:
 
 
 def of_psutil(pids: Iterable[int]) -> list[Listening]:
-    """Ask psutil."""
     import psutil
 
     found = []
@@ -80,7 +79,6 @@ def of_psutil(pids: Iterable[int]) -> list[Listening]:
 
 
 def _inodes(pid: int) -> set[int]:
-    """Return the inodes of a process's sockets."""
     found = set()
     directory = f"/proc/{pid}/fd"
     try:

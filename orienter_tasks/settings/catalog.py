@@ -36,6 +36,8 @@ class CatalogEntry:
         defaults: variables that `.env` and the environment may set, and their values where neither does.
         numbered: variables that end in the instance's id: the base before it, which `.env` may set, and the separator.
         variables: variables that follow from the others.
+        holds: what its server holds, in the plural, one of them named by the first of `numbered`: `infra.verify` looks
+            for other instances' among them.
     """
 
     name: str
@@ -51,6 +53,7 @@ class CatalogEntry:
     defaults: Mapping[str, str] = field(default_factory=dict)
     numbered: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
+    holds: str = ""
 
     @property
     def port(self) -> str:
@@ -76,6 +79,7 @@ POSTGRES = CatalogEntry(
     variables={
         "DATABASE_URL": "postgresql://${POSTGRES_USER}:${POSTGRES_PASSWORD}@127.0.0.1:${POSTGRES_PORT}/${POSTGRES_DB}",
     },
+    holds="databases",
 )
 MINIO = CatalogEntry(
     name="minio",
@@ -97,6 +101,7 @@ MINIO = CatalogEntry(
         "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
         "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
     },
+    holds="buckets",
 )
 NGINX = CatalogEntry(
     name="nginx",

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from orienter_tasks.settings.catalog import MINIO, NGINX, POSTGRES
+from orienter_tasks.settings.catalog import MINIO, NGINX, POSTGRES, entry_of
 
 PORT_STEP = 1000
 HIGHEST_PORT = 65535
@@ -55,6 +55,10 @@ class Docker(Section, frozen=True):
     nginx: str = NGINX.image
     log_max_size: str = "10m"
     log_max_file: int = 3
+
+    def image(self, component: str) -> str:
+        """Return the image of a component; that of one which a host has registered stands in its entry alone."""
+        return str(getattr(self, component, entry_of(component).image))
 
 
 class Embedded(Section, frozen=True):

@@ -1,4 +1,4 @@
-"""Sessions with an instance's PostgreSQL and S3 store under its own credentials: to look, not to wait for readiness."""
+"""Sessions with an instance's PostgreSQL and S3 store, with its credentials; not for readiness."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
 
 SECONDS = 5.0
-ERROR_MESSAGE = "M"  # of PostgreSQL's error and notice message fields
 
 
-class Database:
+class DatabaseSession:
     """A login to the instance's own database."""
 
     def __init__(self, config: InstanceConfig, connection: Any) -> None:
@@ -27,11 +26,6 @@ class Database:
         self._connection = connection
 
     def rows(self, statement: str, **values: object) -> list[list[Any]]:
-        """Run a statement and return its rows.
-
-        Raises:
-            CheckError: the server refuses it, or is gone.
-        """
         from pg8000 import exceptions
 
         try:
@@ -41,12 +35,8 @@ class Database:
 
 
 @contextmanager
-def database(config: InstanceConfig) -> Iterator[Database]:
-    """Log in to the instance's own database.
-
-    Raises:
-        CheckError: nobody answers, or the login is refused.
-    """
+def database(config: InstanceConfig) -> Iterator[DatabaseSession]:
+    """Log in to the instance's database."""
     from pg8000 import exceptions
 
     with ExitStack() as opened:
@@ -57,10 +47,10 @@ def database(config: InstanceConfig) -> Iterator[Database]:
                 f"PostgreSQL of {config.instance} on port {config.instance.ports['postgres']}: {_reason(error)}",
                 hint="see: inv infra.logs -s postgres",
             ) from error
-        yield Database(config, connection)
+        yield DatabaseSession(config, connection)
 
 
-class Store:
+class StoreSession:
     """Signed requests to the instance's S3 store."""
 
     def __init__(self, config: InstanceConfig, client: Any) -> None:
@@ -69,21 +59,16 @@ class Store:
         self._bucket = config.variables["S3_BUCKET"]
 
     def buckets(self) -> list[str]:
-        """Name every bucket that the store has."""
         return sorted(bucket.name for bucket in self._asked(self._client.list_buckets))
 
     def objects(self) -> list[str]:
-        """Name every object of the instance's bucket."""
         found = self._asked(lambda: list(self._client.list_objects(self._bucket, recursive=True)))
         return sorted(entry.object_name for entry in found)
 
     def put(self, name: str, content: bytes) -> None:
-        """Write an object into the instance's bucket."""
         self._asked(lambda: self._client.put_object(self._bucket, name, io.BytesIO(content), len(content)))
 
     def get(self, name: str) -> bytes:
-        """Read an object of the instance's bucket."""
-
         def read() -> bytes:
             with self._client.get_object(self._bucket, name) as answer:
                 return bytes(answer.read())
@@ -105,8 +90,8 @@ class Store:
 
 
 @contextmanager
-def store(config: InstanceConfig) -> Iterator[Store]:
-    """Open a session with the instance's S3 store; the first request tells whether it answers."""
+def store(config: InstanceConfig) -> Iterator[StoreSession]:
+    """Open a session with the instance's S3 store; only a request shows whether it answers."""
     import urllib3
     from minio import Minio
 
@@ -120,11 +105,11 @@ def store(config: InstanceConfig) -> Iterator[Store]:
             secure=False,
             http_client=pool,
         )
-        yield Store(config, client)
+        yield StoreSession(config, client)
 
 
 def _reason(error: Exception) -> str:
     fields: Any = error.args[0] if error.args else ""
     if isinstance(fields, dict):
-        return str(fields.get(ERROR_MESSAGE, error))
+        return str(fields.get("M", error))  # PostgreSQL's error and notice message fields
     return " ".join(str(error).split()) or type(error).__name__

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.backends.docker import faults, images, labels, lookup, streams, survey
-from orienter_tasks.backends.docker.creation import create
+from orienter_tasks.backends.docker import images, survey
+from orienter_tasks.backends.docker.logs import read_log
+from orienter_tasks.backends.docker.spec import COMPOSE, LABEL_CONFIG, compose_labels, require_ours
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError, OrienterError
+from orienter_tasks.instance.variables import MASK
 from orienter_tasks.processes.listeners import listeners
+from orienter_tasks.settings import catalog
 from orienter_tasks.stack.component import LogRequest, NotReadyError
 
 if TYPE_CHECKING:
@@ -20,25 +24,27 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.resources import Resources
     from orienter_tasks.backends.docker.spec import ContainerSpec
     from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.instance.model import Instance
     from orienter_tasks.stack.component import Note
 
 LOOK_SECONDS = 0.25
 REMOVAL_SECONDS = 10.0
 POLL_SECONDS = 0.05
 EXIT_LINES = 15
-KILLED_ENGINE = "one that was killed while it started a container may keep its port"
+NANOSECONDS = 1_000_000_000
+HOST_NETWORK = "host"
+LOG_DRIVER = "json-file"
+
+IN_USE = re.compile(r"bind\(\) to \S+:(\d+) failed .*in use")
+PORT_TAKEN = re.compile(r"already allocated|already in use|ports are not available", re.IGNORECASE)
+PORT = re.compile(r"(?:127\.0\.0\.1|0\.0\.0\.0):(\d+)")
 
 
 class ContainerComponent:
     """A container of the infrastructure.
 
-    Args:
-        config: whose.
-        engine: where.
-        resources: its network and volumes.
-        name: postgres, minio or nginx.
-        describe: makes its specification; called at its start only.
-        ready: asks it once whether it is ready.
+    `describe` makes its specification (called only by `start`), `ready` asks once whether it is ready, and `explain`
+    reads from its last lines why it ended.
     """
 
     def __init__(
@@ -49,6 +55,7 @@ class ContainerComponent:
         name: str,
         describe: Callable[[], ContainerSpec],
         ready: Callable[[InstanceConfig], object],
+        explain: Callable[[InstanceConfig, Sequence[str]], OrienterError | None],
     ) -> None:
         self.name = name
         self.needs: Sequence[str] = ()
@@ -58,29 +65,30 @@ class ContainerComponent:
         self._resources = resources
         self._describe = describe
         self._ready = ready
+        self._explain = explain
         self._container = config.instance.container(name)
         self._seen_running = -math.inf
 
     def start(self, note: Note) -> bool:
-        """Start it, finish what a crash left half-made, or make it anew when its configuration changed."""
+        """Start it, complete what a crash left unfinished, or replace it when its configuration changed."""
         spec = self._describe()
-        found = lookup.container(self._engine, self._container)
+        found = survey.container(self._engine, self._container)
         if found is not None:
-            lookup.require_ours("container", self._container, found["Config"]["Labels"], self._config)
-            if found["Config"]["Labels"].get(labels.LABEL_CONFIG) == spec.digest:
+            require_ours("container", self._container, found["Config"]["Labels"], self._config)
+            if found["Config"]["Labels"].get(LABEL_CONFIG) == spec.digest:
                 if found["State"]["Status"] == survey.RUNNING:
                     self._seen_running = time.monotonic()
                     return False
                 if self._resumed(found, spec):
                     return True
             else:
-                note("its configuration changed: making it anew")
+                note("its configuration changed: replacing it")
             self._discard(found, self._config.settings.timeouts.stop)
         self._make(spec, note)
         return True
 
     def probe(self) -> None:
-        """Ask the server in it; an answer counts only while the container runs."""
+        """Ask the server; an answer counts only while the container runs."""
         try:
             self._ready(self._config)
         except NotReadyError:
@@ -90,7 +98,7 @@ class ContainerComponent:
 
     def stop(self, grace: float) -> None:
         """Stop and remove it; the network goes with the last container, the volumes stay."""
-        found = lookup.own_container(self._engine, self._config, self._container)
+        found = survey.own_container(self._engine, self._config, self.name)
         if found is not None:
             self._discard(found, grace)
         for left in self._one_offs():
@@ -98,13 +106,12 @@ class ContainerComponent:
         self._resources.remove_network()
 
     def logs(self, request: LogRequest) -> Iterator[str]:
-        """Give the lines that its server wrote to stdout and stderr."""
-        found = lookup.own_container(self._engine, self._config, self._container)
+        found = survey.own_container(self._engine, self._config, self.name)
         if found is not None:
-            yield from streams.read(self._engine, found["Id"], request)
+            yield from read_log(self._engine, found["Id"], request)
 
     def _one_offs(self) -> list[survey.DockerResource]:
-        """Find what a check that was killed has left: our labels, but a name that Docker made up."""
+        """Find what a killed check left behind: our labels, but a name that Docker chose."""
         instance = self._config.instance
         found = survey.containers(self._engine, project=instance.project, instance=str(instance.id))
         mine = [each for each in found if each.root in instance.roots and each.component == self.name]
@@ -120,14 +127,14 @@ class ContainerComponent:
             if spec.network:
                 self._resources.ensure_network()
             note("")
-            self._launch(create(self._engine, self._config.instance, spec), spec)
+            self._launch(create_container(self._engine, self._config.instance, spec), spec)
         except OrienterError:
             with contextlib.suppress(OrienterError):
                 self._resources.remove_network()
             raise
 
     def _resumed(self, found: Mapping[str, Any], spec: ContainerSpec) -> bool:
-        """Let a container that stands still go on; False when it has to be made anew."""
+        """Start or unpause an existing container; False when it has to be replaced."""
         status = found["State"]["Status"]
         if status == "paused":
             with self._engine.talking(f"unpause container {self._container}"):
@@ -149,57 +156,152 @@ class ContainerComponent:
         except OrienterError as error:
             with contextlib.suppress(OrienterError):
                 self._remove(identifier)
-            port = faults.port_taken(error, spec)
+            port = port_taken(error, spec)
             if port is not None:
-                raise self._port_conflict(port, by_engine=faults.held_by_engine(error)) from error
+                raise self._port_conflict(port, by_engine=refused_by_engine(error)) from error
             raise
         self._seen_running = time.monotonic()
 
     def _port_conflict(self, port: int, log: Sequence[str] = (), *, by_engine: bool = False) -> ConflictError:
-        holder, hint = survey.publisher(self._engine, port), "end the holder, or use another id: AI_INSTANCE_ID=N"
+        holder, hint = survey.publisher(self._engine, port), "stop that process, or use another id: AI_INSTANCE_ID=N"
         if not holder and by_engine:
-            holder, hint = "Docker itself, for a container that is gone", f"restart the Docker engine: {KILLED_ENGINE}"
+            holder = "Docker itself, for a container that is gone"
+            hint = "restart the Docker engine: it may keep a port when it was killed while starting a container"
         holder = holder or ", ".join(listener.description for listener in listeners([port]))
         return ConflictError(
-            f"{self.name} of {self._config.instance}: port {port} is taken by {holder or 'an unknown holder'}",
+            f"{self.name} of {self._config.instance}: port {port} is in use by {holder or 'an unknown process'}",
             hint=hint,
             details=log,
         )
 
     def _require_running(self) -> None:
-        """Look from time to time whether the container still runs.
-
-        Raises:
-            CheckError: it does not; with its exit code and its last lines.
-        """
+        """Check at most every LOOK_SECONDS that the container runs; the error has its exit code and last lines."""
         if time.monotonic() - self._seen_running < LOOK_SECONDS:
             return
-        found = lookup.container(self._engine, self._container)
+        found = survey.container(self._engine, self._container)
         state = found["State"] if found is not None else {}
         if state.get("Status") == survey.RUNNING:
             self._seen_running = time.monotonic()
             return
-        log = list(streams.read(self._engine, found["Id"], LogRequest(lines=EXIT_LINES))) if found is not None else []
-        port = faults.port_refused(log)
-        raise faults.ended(self._config, self.name, state, log) if port is None else self._port_conflict(port, log)
+        log = list(read_log(self._engine, found["Id"], LogRequest(lines=EXIT_LINES))) if found is not None else []
+        port = port_refused(log)
+        if port is not None:
+            raise self._port_conflict(port, log)
+        log = redacted(self._config, log)
+        raise self._explain(self._config, log) or ended(self._config, self.name, state, log)
 
     def _discard(self, found: Mapping[str, Any], grace: float) -> None:
-        """Stop a container gracefully and remove it, and see that it is gone."""
+        """Stop a container gracefully, remove it, and verify that it is gone."""
         with contextlib.suppress(NotFoundError):
             if found["State"]["Running"]:
                 with self._engine.talking(f"stop container {self._container}"):
                     self._engine.api.stop(found["Id"], timeout=math.ceil(grace))
             self._remove(found["Id"])
         deadline = time.monotonic() + REMOVAL_SECONDS
-        while lookup.container(self._engine, found["Id"]) is not None:
+        while survey.container(self._engine, found["Id"]) is not None:
             if time.monotonic() > deadline:
                 raise CheckError(
                     f"{self.name} of {self._config.instance}: container {self._container} cannot be removed",
-                    hint=f"look with: docker inspect {self._container}",
+                    hint=f"see: docker inspect {self._container}",
                 )
             time.sleep(POLL_SECONDS)
 
     def _remove(self, identifier: str) -> None:
+        # a conflict: its removal is already in progress
         with contextlib.suppress(ConflictError), self._engine.talking(f"remove container {self._container}"):
-            # a conflict: its removal is in progress already
             self._engine.api.remove_container(identifier, force=True, v=True)
+
+
+def create_container(engine: Engine, instance: Instance, spec: ContainerSpec, *, one_off: bool = False) -> str:
+    """Create a container without starting it, and return its id.
+
+    A `one_off` runs one command and is removed: it gets a random name and is hidden from compose.
+    """
+    from docker.types import LogConfig
+
+    api: Any = engine.api  # the stubs have the wrong type for the networking configuration
+    health = spec.health
+    limits = {"max-size": spec.log_max_size, "max-file": str(spec.log_max_file)}
+    with engine.talking(f"create container {spec.name}"):
+        created = api.create_container(
+            spec.image,
+            name=None if one_off else spec.name,
+            entrypoint=list(spec.entrypoint) or None,
+            command=list(spec.command) or None,
+            environment=dict(spec.environment),
+            ports=[(port.container, "tcp") for port in spec.ports],
+            labels=spec.all_labels if one_off else {**spec.all_labels, **_compose_labels(instance, spec)},
+            healthcheck={
+                "test": list(health.test),
+                "interval": health.interval * NANOSECONDS,
+                "timeout": health.timeout * NANOSECONDS,
+                "retries": health.retries,
+                "start_period": health.start_period * NANOSECONDS,
+            },
+            host_config=api.create_host_config(
+                network_mode=spec.network or HOST_NETWORK,
+                port_bindings={port.container: (port.address, port.host) for port in spec.ports},
+                binds=[str(mount) for mount in spec.mounts],
+                extra_hosts=dict(spec.extra_hosts),
+                log_config=LogConfig(type=LOG_DRIVER, config=limits),
+                restart_policy={"Name": "no"},
+            ),
+            networking_config=api.create_networking_config(
+                {spec.network: api.create_endpoint_config(aliases=[spec.component])}
+            )
+            if spec.network
+            else None,
+            use_config_proxy=False,
+        )
+    return str(created["Id"])
+
+
+def _compose_labels(instance: Instance, spec: ContainerSpec) -> dict[str, str]:
+    return {
+        **compose_labels(instance, service=spec.component, oneoff="False"),
+        f"{COMPOSE}.container-number": "1",
+        f"{COMPOSE}.config-hash": spec.digest,  # compose does not list a container without one
+        f"{COMPOSE}.project.working_dir": str(instance.root),
+    }
+
+
+def ended(config: InstanceConfig, component: str, state: Mapping[str, Any], log: Sequence[str]) -> CheckError:
+    """Describe how a container ended, from the engine's state of it and its last lines."""
+    name = config.instance.container(component)
+    why = state.get("Error") or ("it ran out of memory" if state.get("OOMKilled") else "")
+    return CheckError(
+        f"{component} of {config.instance} ended: container {name} is {state.get('Status', 'gone')} "
+        f"with exit code {state.get('ExitCode')}{f', {why}' if why else ''}",
+        hint="its last lines are below" if log else f"see: docker inspect {name}",
+        details=log,
+    )
+
+
+def port_taken(error: OrienterError, spec: ContainerSpec) -> int | None:
+    """Return the port when a start failed because that port is in use."""
+    if not PORT_TAKEN.search(str(error)):
+        return None
+    own = [port.host for port in spec.ports]
+    named = [int(number) for number in PORT.findall(str(error)) if int(number) in own]
+    return next(iter(named or own), None)
+
+
+def refused_by_engine(error: OrienterError) -> bool:
+    """Whether the engine's own list of ports refused one, not the system."""
+    return "already allocated" in str(error)
+
+
+def port_refused(log: Sequence[str]) -> int | None:
+    """Return the port that a server on the host's network could not bind."""
+    found = IN_USE.search("\n".join(log))
+    return int(found[1]) if found else None
+
+
+def redacted(config: InstanceConfig, log: Sequence[str]) -> list[str]:
+    """Mask the instance's passwords in log lines, except a password that equals a user name."""
+    shown, secrets = list(log), catalog.secrets()
+    users = [config.variables[name] for name in catalog.inputs() if name not in secrets]
+    for password in (config.variables[name] for name in secrets):
+        if password and password not in users:
+            shown = [line.replace(password, MASK) for line in shown]
+    return shown

@@ -1,4 +1,7 @@
-"""The containers of an instance, as data: both the SDK calls and the compose file are made from these."""
+"""The containers of an instance as data, from which both the SDK calls and the compose file are made; and labels.
+
+Labels say what is ours, and make compose's own commands see it too.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,22 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from orienter_tasks.backends.nginx.configuration import MAIN, config_dir
-from orienter_tasks.errors import ConfigError
-from orienter_tasks.instance.model import LABEL_COMPONENT
+from orienter_tasks.errors import ConflictError
+from orienter_tasks.instance.model import LABEL_COMPONENT, LABEL_INSTANCE, LABEL_PROJECT, LABEL_ROOT
 from orienter_tasks.machine.ports import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from orienter_tasks.backends.docker.placement import Placement
     from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.instance.model import Instance
 
-NGINX_DIR = "/etc/nginx/orienter"
-POSTGRES_DATA = "/var/lib/postgresql/data"
-BRIDGED_PORT = 80
+LABEL_CONFIG = "io.orienter.config"
+"""A digest of a container's configuration: a container with another digest is replaced."""
+
+COMPOSE = "com.docker.compose"
+COMPOSE_NETWORK = "infra"
+"""The network's key in the compose file."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,7 @@ class Port:
 class Mount:
     """A named volume or a directory of this machine, inside the container.
 
-    Attributes:
-        kind: which of the two.
-        source: the volume's name or the directory's path.
-        target: the path inside.
-        mode: `rw`, or `ro` with `z`, which lets a container read it on systems with SELinux.
+    With SELinux, a container can read a directory only if the mode has a `z`.
     """
 
     kind: Literal["volume", "bind"]
@@ -65,17 +66,11 @@ class Health:
 
 @dataclass(frozen=True, kw_only=True)
 class ContainerSpec:
-    """One container.
+    """One container. Its `environment` holds secrets; an empty `entrypoint` is the image's.
 
     Attributes:
-        component: postgres, minio or nginx.
-        name: the container's name.
-        image: its image.
-        image_key: the key of the settings that names the image.
-        labels: what marks it as ours.
-        network: the instance's network; "" for the machine's own network.
-        environment: holds secrets.
-        entrypoint: empty: the image's.
+        image_key: the settings key that names the image.
+        network: the instance's network; "" for the host's network.
     """
 
     component: str
@@ -96,89 +91,73 @@ class ContainerSpec:
 
     @property
     def digest(self) -> str:
-        """A digest of everything that Docker is told about the container."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
-
-def postgres(config: InstanceConfig) -> ContainerSpec:
-    """Describe PostgreSQL."""
-    variables = config.variables
-    user, database = variables["POSTGRES_USER"], variables["POSTGRES_DB"]
-    return ContainerSpec(
-        **_common(config, "postgres"),
-        image=config.settings.docker.postgres,
-        network=config.instance.network,
-        environment={
-            "POSTGRES_USER": user,
-            "POSTGRES_PASSWORD": variables["POSTGRES_PASSWORD"],
-            "POSTGRES_DB": database,
-            "PGDATA": POSTGRES_DATA,  # from 18 on, the image's own is elsewhere
-        },
-        ports=(Port(config.instance.ports["postgres"], 5432),),
-        mounts=(Mount("volume", config.instance.volume("postgres"), POSTGRES_DATA),),
-        # over TCP: while the database is made, a temporary server answers on the unix socket
-        health=Health(("CMD", "pg_isready", "-q", "-h", LOOPBACK, "-U", user, "-d", database)),
-    )
+    @property
+    def all_labels(self) -> dict[str, str]:
+        return {**self.labels, LABEL_CONFIG: self.digest}
 
 
-def minio(config: InstanceConfig) -> ContainerSpec:
-    """Describe the S3 store."""
-    variables, ports = config.variables, config.instance.ports
-    return ContainerSpec(
-        **_common(config, "minio"),
-        image=config.settings.docker.minio,
-        network=config.instance.network,
-        environment={
-            "MINIO_ROOT_USER": variables["MINIO_ROOT_USER"],
-            "MINIO_ROOT_PASSWORD": variables["MINIO_ROOT_PASSWORD"],
-            "MINIO_REGION": variables["AWS_REGION"],
-        },
-        ports=(Port(ports["minio_api"], 9000), Port(ports["minio_console"], 9001)),
-        mounts=(Mount("volume", config.instance.volume("minio"), "/data"),),
-        command=("server", "/data", "--console-address", ":9001"),
-        # not every release of the image has curl
-        health=_answers("9000/minio/health/live", otherwise="mc ready local"),
-    )
-
-
-def nginx(config: InstanceConfig, placement: Placement) -> ContainerSpec:
-    """Describe nginx, with the directory of its configuration.
-
-    Raises:
-        ConfigError: Docker cannot mount a path with a colon.
-    """
-    directory, port = str(config_dir(config.instance)), config.instance.ports["nginx"]
-    if ":" in directory:
-        raise ConfigError(f"{config.instance}: Docker cannot mount {directory}", hint="take the colon out of its path")
-    return ContainerSpec(
-        **_common(config, "nginx"),
-        image=config.settings.docker.nginx,
-        network="" if placement.on_host else config.instance.network,
-        ports=() if placement.on_host else (Port(port, BRIDGED_PORT),),
-        mounts=(Mount("bind", directory, NGINX_DIR, mode="ro,z"),),
-        extra_hosts=placement.extra_hosts,
-        entrypoint=("nginx",),
-        command=("-c", f"{NGINX_DIR}/{MAIN}", "-g", "daemon off;"),
-        health=_answers(f"{port if placement.on_host else BRIDGED_PORT}/health"),
-    )
-
-
-def all_specs(config: InstanceConfig, placement: Placement) -> tuple[ContainerSpec, ...]:
-    """Describe the three containers of an instance."""
-    return postgres(config), minio(config), nginx(config, placement)
-
-
-def _common(config: InstanceConfig, component: str) -> dict[str, Any]:
+def common_fields(config: InstanceConfig, component: str) -> dict[str, Any]:
+    """Return the fields of a ContainerSpec that follow from the component's name."""
+    docker = config.settings.docker
     return {
         "component": component,
         "name": config.instance.container(component),
-        "image_key": f"orienter.docker.{component}",
-        "labels": {**config.instance.labels, LABEL_COMPONENT: component},
-        "log_max_size": config.settings.docker.log_max_size,
-        "log_max_file": config.settings.docker.log_max_file,
+        "image": docker.image(component),
+        "image_key": f"orienter.docker.{component}" if hasattr(docker, component) else f"the entry of {component}",
+        "labels": component_labels(config.instance, component),
+        "log_max_size": docker.log_max_size,
+        "log_max_file": docker.log_max_file,
     }
 
 
-def _answers(address: str, otherwise: str = "") -> Health:
+def http_health(address: str, otherwise: str = "") -> Health:
+    """Return a health check by HTTP; images without curl use `otherwise`, by default wget."""
     url = f"http://{LOOPBACK}:{address}"
     return Health(("CMD-SHELL", f"curl -fsS {url} >/dev/null || {otherwise or f'wget -q -O /dev/null {url}'}"))
+
+
+def component_labels(instance: Instance, component: str) -> dict[str, str]:
+    return {**instance.labels, LABEL_COMPONENT: component}
+
+
+def compose_labels(instance: Instance, **kind: str) -> dict[str, str]:
+    """Return the labels by which compose finds its things; `kind` is `service`, `network` or `volume`, and its key.
+
+    Compose adds them to what it creates, so they are not written into its file.
+    """
+    return {f"{COMPOSE}.project": instance.compose_project, **{f"{COMPOSE}.{name}": key for name, key in kind.items()}}
+
+
+def volume_key(component: str) -> str:
+    """Return a volume's key in the compose file."""
+    return f"{component}-data"
+
+
+def is_ours(found: Mapping[str, str] | None, config: InstanceConfig) -> bool:
+    """Whether labels are this instance's own, of this checkout or from before it was moved."""
+    found = found or {}
+    return (
+        found.get(LABEL_PROJECT) == config.instance.project
+        and found.get(LABEL_INSTANCE) == str(config.instance.id)
+        and found.get(LABEL_ROOT) in config.instance.roots
+    )
+
+
+def require_ours(kind: str, name: str, found: Mapping[str, str] | None, config: InstanceConfig) -> None:
+    """Refuse to touch what has our name but not our labels."""
+    if not is_ours(found, config):
+        raise ConflictError(
+            f"{config.instance} needs the name {name}, but that Docker {kind} is not its own: {owner(found)}",
+            hint=f"see: docker {kind} inspect {name}; rename or remove it yourself, or set AI_INSTANCE_ID=N",
+        )
+
+
+def owner(found: Mapping[str, str] | None) -> str:
+    """Describe from its labels what something belongs to."""
+    found = found or {}
+    if LABEL_PROJECT in found:
+        return f"instance {found.get(LABEL_INSTANCE)} of {found.get(LABEL_ROOT)}"
+    project = found.get(f"{COMPOSE}.project")
+    return f"compose project {project}" if project else "not made by this tool"

@@ -1,6 +1,6 @@
-"""nginx's configuration: render it, let the real nginx check it, swap it in, reload, and roll back.
+"""nginx's configuration: render it, let the real nginx check it, swap it in, reload, and roll back on failure.
 
-DATA_DIR/nginx holds what nginx runs with; `candidate` below it holds what is to replace that.
+DATA_DIR/nginx has the configuration in use, and `candidate` below it the next one.
 """
 
 from __future__ import annotations
@@ -28,46 +28,37 @@ if TYPE_CHECKING:
 
 
 MAIN = "nginx.conf"
-MAIN_TEMPLATE = "orienter-nginx-main.conf.j2"  # no name that a host would choose for a file of its own
+MAIN_TEMPLATE = "orienter-nginx-main.conf.j2"  # a name that no host would choose
 LOCAL = "nginx-local.conf"
 ACCEPTED = ".accepted"
 REVISION_MARK = "@REVISION@"
 
 
-class Server(Protocol):
+class NginxBackend(Protocol):
     """The part of a backend that runs nginx."""
 
     @property
-    def name(self) -> str:
-        """Which backend this is."""
+    def name(self) -> str: ...
 
-    def nginx_facts(self) -> NginxFacts:
-        """What the templates need to know."""
+    def nginx_facts(self) -> NginxFacts: ...
 
     def check_nginx(self, directory: Path) -> str:
-        """Return "" when nginx accepts the configuration in a directory, else its message."""
+        """Return "" if nginx accepts the configuration in a directory, else its message."""
 
     def reload_nginx(self) -> bool:
-        """Make a running nginx read its configuration again; False when it does not run."""
+        """Make a running nginx reload its configuration; False if it does not run."""
 
 
 def config_dir(instance: Instance) -> Path:
-    """Return the directory of the configuration that nginx runs with."""
     return instance.data_dir / "nginx"
 
 
-def plan(config: InstanceConfig, facts: NginxFacts, directory: Path) -> list[Rendered]:
-    """Render both files; nothing is written.
-
-    Raises:
-        NotFoundError: there is no such template.
-        CheckError: a template does not render.
-    """
-    return _plan(config, facts, directory)[0]
+def candidate_dir(instance: Instance) -> Path:
+    return config_dir(instance) / "candidate"
 
 
 def values(config: InstanceConfig, facts: NginxFacts) -> dict[str, object]:
-    """Return what the templates may use."""
+    """Return the variables of the templates."""
     instance, settings = config.instance, config.settings
     return {
         "instance_id": instance.id,
@@ -86,67 +77,74 @@ def values(config: InstanceConfig, facts: NginxFacts) -> dict[str, object]:
     }
 
 
-def render(config: InstanceConfig, server: Server) -> Path:
-    """Write the candidate and return its directory; the running configuration stays as it is."""
-    with _alone(config):
-        return _write_candidate(config, _plan(config, server.nginx_facts(), _candidate(config.instance))[0])
-
-
-def check(config: InstanceConfig, server: Server) -> Path:
-    """Render the candidate and let the real nginx test it; return its directory.
+def plan(config: InstanceConfig, facts: NginxFacts, directory: Path) -> list[Rendered]:
+    """Render both files; nothing is written.
 
     Raises:
-        CheckError: nginx refuses it; its message is in the details.
+        NotFoundError: there is no such template.
+        CheckError: a template does not render.
+    """
+    return _plan(config, facts, directory)[0]
+
+
+def check(config: InstanceConfig, backend: NginxBackend) -> Path:
+    """Render the candidate and let the real nginx test it; return its directory."""
+    with _alone(config):
+        rendered = plan(config, backend.nginx_facts(), candidate_dir(config.instance))
+        write_candidate(config, rendered)
+        _require_accepted(config, backend)
+        return candidate_dir(config.instance)
+
+
+def apply(config: InstanceConfig, backend: NginxBackend, *, force: bool = False) -> bool:
+    """Update nginx's configuration: render, check, swap, reload; return whether it changed.
+
+    A configuration that nginx accepted before is checked and reloaded again only with `force`. After an error, the
+    previous configuration is in place and in use.
     """
     with _alone(config):
-        candidate = _write_candidate(config, _plan(config, server.nginx_facts(), _candidate(config.instance))[0])
-        _require_accepted(config, server, candidate)
-        return candidate
-
-
-def apply(config: InstanceConfig, server: Server, *, force: bool = False) -> bool:
-    """Bring nginx's configuration up to date: render, check, swap, reload; return whether it changed.
-
-    What nginx has accepted before is neither checked nor reloaded again, unless `force` asks for both.
-
-    Raises:
-        CheckError: a template does not render, or nginx refuses the result or does not take it over. The former
-            configuration is in place and nginx runs with it.
-    """
-    with _alone(config):
-        facts, live = server.nginx_facts(), config_dir(config.instance)
-        rendered, revision = _plan(config, facts, _candidate(config.instance))
-        accepted = _fingerprint(config, server, facts, rendered)
+        facts, live = backend.nginx_facts(), config_dir(config.instance)
+        rendered, revision = _plan(config, facts, candidate_dir(config.instance))
+        accepted = _verdict_key(config, backend, facts, revision)
         former = {name: _read(live / name) for name in (MAIN, LOCAL, ACCEPTED)}
         changed = any(former[file.path.name] != os.fsencode(file.content) for file in rendered)
         if not force and not changed and former[ACCEPTED] == accepted:
             return False
-        candidate = _write_candidate(config, rendered)
-        _require_accepted(config, server, candidate)
-        for name in (MAIN, LOCAL):
-            _put(live / name, (candidate / name).read_bytes())
+        write_candidate(config, rendered)
+        _require_accepted(config, backend)
+        for file in rendered:
+            write_private(live / file.path.name, os.fsencode(file.content), file.mode)
         try:
-            if server.reload_nginx():
+            if backend.reload_nginx():
                 await_revision(config, revision)
         except (OrienterError, NotReadyError) as error:
-            raise _rolled_back(config, server, former, error) from error
-        _put(live / ACCEPTED, accepted)
+            raise _rolled_back(config, backend, former, error) from error
+        write_private(live / ACCEPTED, accepted, 0o644)
         return changed
 
 
-def _candidate(instance: Instance) -> Path:
-    return config_dir(instance) / "candidate"
+def write_candidate(config: InstanceConfig, rendered: Sequence[Rendered]) -> None:
+    private_dir(config.instance.data_dir)
+    try:
+        for path in (config_dir(config.instance), candidate_dir(config.instance)):
+            path.mkdir(
+                mode=0o755, exist_ok=True
+            )  # nothing in here is secret, and a container's root may be another user
+    except OSError as error:
+        raise ConfigError(f"cannot make the directory {error.filename}: {error.strerror}") from error
+    for file in rendered:
+        write_private(file.path, os.fsencode(file.content), file.mode)
 
 
 @contextmanager
 def _alone(config: InstanceConfig) -> Iterator[None]:
-    """Keep two commands from writing the same candidate."""
+    """Prevent two commands from writing the same candidate."""
     with locked(f"nginx-{config.instance.lock}", timeout=config.settings.timeouts.lock):
         yield
 
 
 def _plan(config: InstanceConfig, facts: NginxFacts, directory: Path) -> tuple[list[Rendered], str]:
-    """Render both files, and return the revision: a digest of them, which /health tells, so that a reload is seen."""
+    """Render both files; the revision is their digest, which /health reports to show that a reload is complete."""
     known, root = values(config, facts), config.instance.root
     drafts = [
         templates.render(root, MAIN_TEMPLATE, directory / MAIN, known),
@@ -156,39 +154,26 @@ def _plan(config: InstanceConfig, facts: NginxFacts, directory: Path) -> tuple[l
     return [replace(draft, content=draft.content.replace(REVISION_MARK, revision)) for draft in drafts], revision
 
 
-def _fingerprint(config: InstanceConfig, server: Server, facts: NginxFacts, rendered: Sequence[Rendered]) -> bytes:
-    """Return what nginx's verdict depends on: the files, and which nginx it is."""
+def _verdict_key(config: InstanceConfig, backend: NginxBackend, facts: NginxFacts, revision: str) -> bytes:
+    """Return a digest of what nginx's verdict depends on: the files, and which nginx it is."""
     settings = config.settings
-    which = (server.name, settings.docker.nginx, settings.embedded.nginx, facts)
-    contents = [os.fsencode(file.content) for file in rendered]
-    return hashlib.sha256(b"\0".join([os.fsencode(repr(which)), *contents])).hexdigest().encode()
+    which = (backend.name, settings.docker.nginx, settings.embedded.nginx, facts, revision)
+    return hashlib.sha256(os.fsencode(repr(which))).hexdigest().encode()
 
 
-def _write_candidate(config: InstanceConfig, rendered: Sequence[Rendered]) -> Path:
-    directory = _candidate(config.instance)
-    private_dir(config.instance.data_dir)
-    try:
-        for path in (directory.parent, directory):
-            path.mkdir(mode=0o755, exist_ok=True)  # nothing in here is secret, and a container's root need not be ours
-    except OSError as error:
-        raise ConfigError(f"cannot make the directory {directory}: {error.strerror}") from error
-    for file in rendered:
-        write_private(file.path, os.fsencode(file.content), file.mode)
-    return directory
-
-
-def _require_accepted(config: InstanceConfig, server: Server, candidate: Path) -> None:
-    message = server.check_nginx(candidate)
+def _require_accepted(config: InstanceConfig, backend: NginxBackend) -> None:
+    candidate = candidate_dir(config.instance)
+    message = backend.check_nginx(candidate)
     if message:
         raise CheckError(
             f"nginx refuses the configuration of {config.instance}",
-            hint=f"nothing was changed; what came of {config.settings.nginx.template} is in {candidate}",
+            hint=f"nothing was changed; see {config.settings.nginx.template} as rendered in {candidate}",
             details=message.strip().splitlines(),
         )
 
 
 def _rolled_back(
-    config: InstanceConfig, server: Server, former: Mapping[str, bytes | None], cause: Exception
+    config: InstanceConfig, backend: NginxBackend, former: Mapping[str, bytes | None], cause: Exception
 ) -> OrienterError:
     """Put the former files back, reload, and return the error to raise."""
     live = config_dir(config.instance)
@@ -196,19 +181,15 @@ def _rolled_back(
         if content is None:
             (live / name).unlink(missing_ok=True)
         else:
-            _put(live / name, content)
-    hint, details = "the former one is in place again; see: inv infra.logs", []
+            write_private(live / name, content, 0o644)
+    hint, details = "the previous one is in place again; see: inv infra.logs", []
     try:
-        server.reload_nginx()
+        backend.reload_nginx()
     except OrienterError as error:
-        hint, details = "the former files are in place again; run: inv dev.restart -s nginx", [error.line()]
+        hint, details = "the previous files are in place again; run: inv dev.restart -s nginx", [error.line()]
     return CheckError(
-        f"nginx of {config.instance} did not take over its new configuration: {cause}", hint=hint, details=details
+        f"nginx of {config.instance} did not load its new configuration: {cause}", hint=hint, details=details
     )
-
-
-def _put(path: Path, content: bytes) -> None:
-    write_private(path, content, 0o644)
 
 
 def _read(path: Path) -> bytes | None:

@@ -7,7 +7,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.backends.docker import lookup
+from orienter_tasks.backends.docker import survey
 from orienter_tasks.backends.docker.resources import remove_volume, volume_sizes
 from orienter_tasks.commands.cleanup.execute import ChangedError, at_once, one_by_one
 from orienter_tasks.commands.cleanup.model import EXISTS, Kind, Resource, Verdict
@@ -49,14 +49,7 @@ def _remove(
     removal: Removal,
     resource: Resource,
 ) -> None:
-    """Remove what is still what was planned for, and wait until it has gone; it may be gone already.
-
-    Raises:
-        ChangedError: it carries other labels by now.
-        ConflictError: something uses it, which is named.
-        CheckError: it is still there afterwards.
-        BackendError: the engine went away.
-    """
+    """Remove it if it still carries the same labels, and wait until it has gone; it may be gone already."""
     engine = removal.view.engine
     found = inspect(engine, resource.key)
     if found is None:
@@ -112,14 +105,14 @@ CONTAINER = Kind(
     order=20,
     scopes=("orphans", "daily", *THOROUGH),
     find=partial(_find, "container"),
-    remove=at_once(partial(_remove, lookup.container, _remove_container)),
+    remove=at_once(partial(_remove, survey.container, _remove_container)),
 )
 NETWORK = Kind(
     name="network",
     order=30,
     scopes=("orphans", "daily", *THOROUGH),
     find=partial(_find, "network"),
-    remove=one_by_one(partial(_remove, lookup.network, _remove_network)),
+    remove=one_by_one(partial(_remove, survey.network, _remove_network)),
     unneeded=_unused,
 )
 VOLUME = Kind(
@@ -128,7 +121,7 @@ VOLUME = Kind(
     scopes=THOROUGH,
     mentioned=("orphans", "daily"),
     find=partial(_find, "volume"),
-    remove=one_by_one(partial(_remove, lookup.volume, _remove_volume)),
+    remove=one_by_one(partial(_remove, survey.volume, _remove_volume)),
     sizes=lambda view, _: volume_sizes(view.engine),
     is_data=True,
 )

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.commands.doctor.context import asked_for, known, started_on
 from orienter_tasks.infra import choice
+from orienter_tasks.infra.all import component
 from orienter_tasks.output.checks import Check, caught, collect, failed
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from orienter_tasks.backends.docker.engine import Engine
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.output.checks import Verdict
     from orienter_tasks.settings.model import BackendName
 
@@ -22,7 +24,7 @@ DEFAULT_NETWORKS = 31
 FEW_NETWORKS = 3
 
 
-def decided(ctx: InstanceContext) -> tuple[BackendName, str]:
+def decided(ctx: RunContext) -> tuple[BackendName, str]:
     """Say which backend this instance has, or would get, and why.
 
     Raises:
@@ -38,7 +40,7 @@ def decided(ctx: InstanceContext) -> tuple[BackendName, str]:
     return name, "an engine answers" if name == "docker" else "no Docker engine answers, and its programs are installed"
 
 
-def backend(ctx: InstanceContext) -> Iterator[Check]:
+def backend(ctx: RunContext) -> Iterator[Check]:
     """Tell the backend and why it is that one; require that it can be used."""
     name, why = decided(ctx)
     asked = asked_for(ctx)
@@ -51,12 +53,12 @@ def backend(ctx: InstanceContext) -> Iterator[Check]:
     yield Check("backend", "ok", f"{name}: {why}")
 
 
-def _uses(ctx: InstanceContext, name: BackendName) -> bool:
+def _uses(ctx: RunContext, name: BackendName) -> bool:
     return known(lambda: decided(ctx)[0]) == name
 
 
-def engine(ctx: InstanceContext) -> Iterator[Check]:
-    """Ask the Docker engine who it is; one that is not needed need not be there."""
+def engine(ctx: RunContext) -> Iterator[Check]:
+    """Ask the Docker engine what it is; it is only required where this instance uses it."""
     from orienter_tasks.backends.docker import engine as engines
 
     shared, needed = engines.shared(), _uses(ctx, "docker")
@@ -77,7 +79,7 @@ def engine(ctx: InstanceContext) -> Iterator[Check]:
         yield from _networks(shared, ctx)
 
 
-def _placement(shared: Engine, ctx: InstanceContext) -> Iterator[Check]:
+def _placement(shared: Engine, ctx: RunContext) -> Iterator[Check]:
     from orienter_tasks.backends.docker import placement
 
     network = ctx.settings.nginx.network
@@ -86,11 +88,10 @@ def _placement(shared: Engine, ctx: InstanceContext) -> Iterator[Check]:
     yield Check("nginx", "ok", f"{where} (orienter.nginx.network: {network})")
 
 
-def _images(shared: Engine, ctx: InstanceContext) -> Iterator[Check]:
+def _images(shared: Engine, ctx: RunContext) -> Iterator[Check]:
     from orienter_tasks.backends.docker import images
 
-    docker = ctx.settings.docker
-    wanted = (docker.postgres, docker.minio, docker.nginx)
+    wanted = [ctx.settings.docker.image(name) for name in catalog.names()]
     missing = [image for image in wanted if not images.is_here(shared, image)]
     for image in missing:
         yield Check("images", "warning", f"{image} is not here: the first start pulls it", f"docker pull {image}")
@@ -98,7 +99,7 @@ def _images(shared: Engine, ctx: InstanceContext) -> Iterator[Check]:
         yield Check("images", "ok", ", ".join(wanted))
 
 
-def _networks(shared: Engine, ctx: InstanceContext) -> Iterator[Check]:
+def _networks(shared: Engine, ctx: RunContext) -> Iterator[Check]:
     with shared.talking("list networks"):
         found = shared.api.networks()
         info: Mapping[str, Any] = shared.api.info()
@@ -119,28 +120,23 @@ def capacity(pools: Sequence[Mapping[str, Any]]) -> int:
     return sum(2 ** (int(pool["Size"]) - ipaddress.ip_network(pool["Base"], strict=False).prefixlen) for pool in pools)
 
 
-def embedded(ctx: InstanceContext) -> Iterable[Check]:
+def embedded(ctx: RunContext) -> Iterable[Check]:
     """Find the embedded programs and let each say its version."""
-    from orienter_tasks.backends.embedded import programs
+    from orienter_tasks.infra.embedded import installed
 
-    settings, needed = ctx.settings, _uses(ctx, "embedded")
+    needed = _uses(ctx, "embedded")
     found: list[Check] = []
     with caught(lambda error: found.append(failed("embedded", error, "problem" if needed else "warning"))):
-        if needed or programs.installed(settings):
+        if needed or installed(ctx.settings):
             found.append(Check("embedded", "ok", ", ".join(_versions(ctx))))
         else:
             found.append(Check("embedded", "ok", "not installed, and not needed"))
     return found
 
 
-def _versions(ctx: InstanceContext) -> Iterator[str]:
-    from orienter_tasks.backends.embedded import programs
-    from orienter_tasks.backends.embedded.user import prefix_for_postgres
-
-    settings, config = ctx.settings, known(lambda: ctx.current.config)
-    store = programs.store(settings)
-    yield programs.version_of(programs.postgres_bin(settings) / "postgres", "--version")
-    yield programs.version_of(store.program, "--version" if store.kind == "minio" else "version").splitlines()[0]
-    yield programs.version_of(programs.nginx(settings), "-v").removeprefix("nginx version: ")
-    if config is not None:
-        prefix_for_postgres(config.instance.data_dir / "postgres")
+def _versions(ctx: RunContext) -> Iterator[str]:
+    config = known(lambda: ctx.current.config)
+    for name in catalog.names():
+        yield component(name).version(ctx.settings)
+        if config is not None:
+            component(name).require_runnable(config)

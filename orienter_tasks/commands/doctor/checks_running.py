@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.clients import sessions
 from orienter_tasks.backends.docker.engine import shared
 from orienter_tasks.commands.cleanup.kinds import KINDS
 from orienter_tasks.commands.cleanup.plan import make
@@ -15,6 +14,7 @@ from orienter_tasks.commands.doctor.checks_identity import checkouts
 from orienter_tasks.commands.doctor.context import started_on
 from orienter_tasks.commands.selftest.sandbox import left
 from orienter_tasks.infra import choice
+from orienter_tasks.infra.all import component
 from orienter_tasks.output.checks import Check, Fix, collect
 from orienter_tasks.processes import census
 from orienter_tasks.processes.record import forget, load, load_all
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from orienter_tasks.commands.cleanup.model import Resource, Snapshot
     from orienter_tasks.commands.cleanup.scope import ScopeName
     from orienter_tasks.instance.model import Instance
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
 
 SHOWN = 3
 
 
-def servers(ctx: InstanceContext) -> Iterator[Check]:
+def servers(ctx: RunContext) -> Iterator[Check]:
     """Log in to the servers that run; where services run, all of the servers must."""
-    config, name = ctx.current.config, started_on(ctx)
-    if not name:
+    config, started = ctx.current.config, started_on(ctx)
+    if not started:
         return
-    backend = choice.make(name, config)
-    up = {standing.component for standing in backend.standings() if standing.running}
+    backend = choice.make(started, config)
+    up = {status.name for status in backend.status() if status.up}
     for conflict in list(backend.foreign()):
         words = f"{config.instance} needs a name that is not its own: {conflict}"
         yield Check("servers", "problem", words, "inv instances")
@@ -52,30 +52,18 @@ def servers(ctx: InstanceContext) -> Iterator[Check]:
     for name in catalog.names():
         if name not in up:
             yield Check("servers", "problem", f"{name} of {config.instance} does not run{users}", "inv infra.up")
-    for name, login in (("postgres", _database), ("minio", _store)):
+    for name in catalog.names():
         if name in up:
-            yield from collect("servers", partial(login, config))
+            yield from collect("servers", partial(_login, config, name))
 
 
-def _database(config: InstanceConfig) -> Iterator[Check]:
-    with sessions.database(config) as database:
-        database.rows("SELECT 1")
-    where = f"{config.instance.ports['postgres']}: {config.variables['POSTGRES_DB']}"
-    yield Check("servers", "ok", f"PostgreSQL answers on {where}")
+def _login(config: InstanceConfig, name: str) -> Iterator[Check]:
+    answer = component(name).login(config)
+    if answer:
+        yield Check("servers", "ok", answer)
 
 
-def _store(config: InstanceConfig) -> Iterator[Check]:
-    bucket = config.variables["S3_BUCKET"]
-    words = f"the S3 store answers on {config.instance.ports['minio_api']}: {bucket}"
-    with sessions.store(config) as store:
-        there = bucket in store.buckets()
-    if there:
-        yield Check("servers", "ok", words)
-    else:
-        yield Check("servers", "problem", f"{words} is not in it", "inv infra.up")
-
-
-def stale_records(ctx: InstanceContext) -> Iterator[Check]:
+def stale_records(ctx: RunContext) -> Iterator[Check]:
     """Find records of processes that are gone: of a crash, or of a restart of the machine."""
     instance = ctx.current.config.instance
     for record in load_all(instance):
@@ -94,43 +82,43 @@ def _forget(instance: Instance, component: str) -> None:
         forget(instance, component)
 
 
-def throwaways(ctx: InstanceContext) -> Iterator[Check]:
+def throwaways(ctx: RunContext) -> Iterator[Check]:
     """Find what a killed `inv test.integration` has left running."""
     for directory in left(ctx.root):
         yield Check("orphans", "warning", f"left of a killed inv test: {directory}", "inv test.integration")
 
 
-def checkouts_and_orphans(ctx: InstanceContext) -> Iterator[Check]:
+def checkouts_and_orphans(ctx: RunContext) -> Iterator[Check]:
     """Compare the claims with the checkouts, and both with what there is; read once for all of them."""
-    reality = read(Viewpoint(ctx.settings.project, ctx.claims, ctx.root, shared(), KINDS), Scope("weekly"))
-    yield from collect("claims", lambda: checkouts(ctx, reality))
-    yield from orphans(reality)
+    snapshot = read(Viewpoint(ctx.settings.project, ctx.claims, ctx.root, shared(), KINDS), Scope("weekly"))
+    yield from collect("claims", lambda: checkouts(ctx, snapshot))
+    yield from orphans(snapshot)
 
 
-def orphans(reality: Snapshot) -> Iterator[Check]:
-    """Name what is left of checkouts that are gone, and what says that it is of one that nobody has claimed."""
+def orphans(snapshot: Snapshot) -> Iterator[Check]:
+    """Name what is left of checkouts that are gone, and what belongs to checkouts without a claim."""
     told: set[str] = set()
     for name in ("daily", "weekly"):
-        gone = [thing for thing in _going(reality, name) if thing.key not in told]
+        gone = [thing for thing in _going(snapshot, name) if thing.key not in told]
         told |= {thing.key for thing in gone}
         if gone:
             words = f"left of checkouts that are gone: {_listed(gone)}"
             yield Check("orphans", "warning", words, f"inv cleanup.{name}")
-    strays = [thing for thing in reality.resources if reality.holder_of(thing) is None and thing.key not in told]
+    strays = [thing for thing in snapshot.resources if snapshot.holder_of(thing) is None and thing.key not in told]
     for root in sorted({thing.root for thing in strays}):
         things = [thing for thing in strays if thing.root == root]
-        there = root in reality.unclaimed and reality.unclaimed[root].exists
+        there = root in snapshot.unclaimed and snapshot.unclaimed[root].exists
         remedy = f"cd {root} && inv dev.status" if there else f"inv cleanup.instance {things[0].instance}"
         yield Check("orphans", "warning", f"of {root}, which nobody has claimed: {_listed(things)}", remedy)
-    for unseen in reality.unseen:
+    for unseen in snapshot.unseen:
         yield Check("orphans", "ok", f"not seen: {unseen}")
     if not told and not strays:
         yield Check("orphans", "ok", "none")
 
 
-def _going(reality: Snapshot, name: ScopeName) -> list[Resource]:
+def _going(snapshot: Snapshot, name: ScopeName) -> list[Resource]:
     """What a clean-up would remove, but for what is only written down or empty without the rest."""
-    things = [decision.resource for decision in make(Scope(name), reality).goes]
+    things = [decision.resource for decision in make(Scope(name), snapshot).goes]
     return [thing for thing in things if thing.kind.name not in ("log", "record", "claim", "directory")]
 
 

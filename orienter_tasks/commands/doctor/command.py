@@ -11,12 +11,12 @@ from orienter_tasks.output import checks
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.output.checks import Check, Fix
     from orienter_tasks.output.console import Report
 
 
-def consult(ctx: InstanceContext, *, fix: bool, yes: bool, as_json: bool) -> None:
+def consult(ctx: RunContext, *, fix: bool, yes: bool, as_json: bool) -> None:
     """Examine this machine and this checkout.
 
     Args:
@@ -56,7 +56,7 @@ def _fixed(report: Report, findings: Sequence[Check], *, yes: bool, may_ask: boo
         for one in fixes:
             report.warn(f"--fix would {one.text}")
 
-    refusal, hint = f"--fix would: {'; '.join(one.text for one in fixes)}", "add --yes to have it done unasked"
+    refusal, hint = f"--fix would: {'; '.join(one.text for one in fixes)}", "add --yes to skip the prompt"
     if not (yes or report.confirm("do it?", refusal=refusal, hint=hint, may_ask=may_ask, before=list_them)):
         return []
     for one in fixes:

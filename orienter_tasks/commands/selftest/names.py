@@ -7,8 +7,8 @@ from functools import partial
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.clients.s3 import is_name
 from orienter_tasks.errors import CheckError, ConfigError
+from orienter_tasks.infra.all import component
 from orienter_tasks.instance.export import render
 from orienter_tasks.instance.model import port_plan
 from orienter_tasks.instance.variables import expand, expand_all, masked
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.output.checks import Check
 
-LONGEST_DATABASE = 63  # bytes, PostgreSQL's NAMEDATALEN - 1
 _DOCKER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")  # the engine's rule for names
 SHELL_MAY_SET = ("WHATSAPP_ENABLED", "NODE_ENV")
 """What an exported shell may hand on to another instance: whoever exports it, means it."""
@@ -64,19 +63,17 @@ def names_never_meet(host: HostConfig) -> str:
 
 
 def names_are_accepted(host: HostConfig) -> str:
-    """Require that PostgreSQL, S3 and Docker take the names of every id."""
-    database = bucket = ""
+    """Require that each component and Docker take the names of every id."""
+    last: list[str] = []
     for number in host.ids:
         config = host.instance(number)
-        database, bucket = config.variables["POSTGRES_DB"], config.variables["S3_BUCKET"]
-        if len(database.encode()) > LONGEST_DATABASE:
-            raise CheckError(f"PostgreSQL would cut {database} short", hint="shorten POSTGRES_DB in .env")
-        if not is_name(bucket):
-            raise CheckError(f"{bucket} is no bucket name", hint="change S3_BUCKET in .env")
+        last = _numbered(config)
+        for name in catalog.names():
+            component(name).require_valid(config.variables)
         for name in _docker_names(config.instance):
             if not _DOCKER.fullmatch(name):
                 raise CheckError(f"Docker does not take the name {name}", hint="change orienter.project")
-    return f"{database}, {bucket}"
+    return ", ".join(last)
 
 
 def same_twice(host: HostConfig) -> str:
@@ -132,15 +129,19 @@ def commands_are_known(host: HostConfig) -> str:
 
 
 def _names(config: InstanceConfig) -> list[str]:
-    instance, variables = config.instance, config.variables
+    instance = config.instance
     directories = map(str, (instance.data_dir, instance.log_dir, instance.pid_dir))
-    return [*_docker_names(instance), variables["POSTGRES_DB"], variables["S3_BUCKET"], *directories]
+    return [*_docker_names(instance), *_numbered(config), *directories]
+
+
+def _numbered(config: InstanceConfig) -> list[str]:
+    return [config.variables[name] for name in catalog.numbered()]
 
 
 def _docker_names(instance: Instance) -> list[str]:
     return [
-        *(instance.container(component) for component in catalog.names()),
-        *(instance.volume(component) for component in catalog.with_data()),
+        *(instance.container(name) for name in catalog.names()),
+        *(instance.volume(name) for name in catalog.with_data()),
         instance.network,
         instance.compose_project,
     ]

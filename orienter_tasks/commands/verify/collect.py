@@ -7,27 +7,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.backends.clients import sessions
 from orienter_tasks.commands.verify import native
-from orienter_tasks.commands.verify.snapshot import Cluster, Evidence
+from orienter_tasks.commands.verify.snapshot import Evidence
 from orienter_tasks.errors import CheckError
 from orienter_tasks.infra import choice
+from orienter_tasks.infra.all import component
 from orienter_tasks.machine import ports
 from orienter_tasks.output.checks import caught
 from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import listeners, listening_ports
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from orienter_tasks.backends.protocol import Backend, InstanceConfig
+    from orienter_tasks.processes.census import Census
     from orienter_tasks.processes.table import Process
+    from orienter_tasks.settings.catalog import CatalogEntry
     from orienter_tasks.settings.model import BackendName
-
-CLUSTER = """
-SELECT (SELECT system_identifier::text FROM pg_control_system()), pg_postmaster_start_time()::text,
-       current_setting('data_directory'), (SELECT array_agg(datname::text ORDER BY datname) FROM pg_database)
-"""
 
 
 @dataclass
@@ -51,61 +49,57 @@ class _Notes:
 
 
 def look_at_all(configs: Sequence[tuple[InstanceConfig, BackendName]]) -> list[Evidence]:
-    """Look at several instances at once."""
+    """Look at several instances at once, by one census."""
+    seen = census.take()
     with ThreadPoolExecutor(max_workers=max(1, len(configs))) as pool:
-        return list(pool.map(lambda pair: look_at(*pair), configs))
+        return list(pool.map(lambda pair: look_at(pair[0], pair[1], seen), configs))
 
 
-def look_at(config: InstanceConfig, name: BackendName) -> Evidence:
+def look_at(config: InstanceConfig, name: BackendName, seen: Census) -> Evidence:
     """Gather the evidence of one running instance."""
     notes = _Notes()
     backend = choice.make(name, config)
-    processes = census.take().by_component(config.instance)
+    processes = seen.by_component(config.instance)
     pids = [process.pid for each in processes.values() for process in each]
-    _servers(config, backend, notes)
+    _servers(config, backend, seen, notes)
     if name == "docker":
         _containers(config, processes, notes)
     else:
         notes.absent["networks"] = "native processes on loopback"
         with notes.about("data"):
-            notes.facts["locations"] = native.locations(config.instance)
+            notes.facts["locations"] = native.locations(config.instance, processes)
         with notes.about("processes"):
             notes.facts["workloads"] = native.workloads(config, processes)
     with notes.about("ports"):
-        notes.facts |= _ports(config, backend, set(pids))
+        notes.facts |= _ports(config, backend, seen)
     with notes.about("processes"):
         notes.facts["calls"] = native.calls(pids)
     return Evidence(
         instance=config.instance,
         backend=name,
-        database=config.variables["POSTGRES_DB"],
-        bucket=config.variables["S3_BUCKET"],
         absent=notes.absent,
         unseen=notes.unseen,
         **notes.facts,
     )
 
 
-def _servers(config: InstanceConfig, backend: Backend, notes: _Notes) -> None:
-    with notes.about("databases", "buckets"):
-        running = {standing.component for standing in backend.standings() if standing.running}
-        for topic, component, look in (("databases", "postgres", _cluster), ("buckets", "minio", _buckets)):
-            if component not in running:
-                notes.absent[topic] = f"{component} does not run"
+def _servers(config: InstanceConfig, backend: Backend, seen: Census, notes: _Notes) -> None:
+    entries = [entry for entry in catalog.entries() if entry.holds and entry.name in config.instance.infra]
+    held = notes.facts["contents"] = {}
+    notes.facts["own"] = {entry.holds: _own(config, entry) for entry in entries}
+    with notes.about(*notes.facts["own"]):
+        running = {status.name for status in backend.status(seen) if status.up}
+        for entry in entries:
+            if entry.name not in running:
+                notes.absent[entry.holds] = f"{entry.name} does not run"
                 continue
-            with notes.about(topic):
-                notes.facts |= look(config)
+            with notes.about(entry.holds):
+                held[entry.holds] = component(entry.name).contents(config)
 
 
-def _cluster(config: InstanceConfig) -> Mapping[str, Any]:
-    with sessions.database(config) as database:
-        identifier, started, directory, names = database.rows(CLUSTER)[0]
-    return {"cluster": Cluster(str(identifier), str(started), str(directory), tuple(names))}
-
-
-def _buckets(config: InstanceConfig) -> Mapping[str, Any]:
-    with sessions.store(config) as store:
-        return {"buckets": tuple(store.buckets())}
+def _own(config: InstanceConfig, entry: CatalogEntry) -> tuple[str, str]:
+    variable, (_, separator) = next(iter(entry.numbered.items()))
+    return config.variables[variable], separator
 
 
 def _containers(config: InstanceConfig, processes: Mapping[str, Sequence[Process]], notes: _Notes) -> None:
@@ -124,9 +118,10 @@ def _containers(config: InstanceConfig, processes: Mapping[str, Sequence[Process
             notes.facts["workloads"] = [*own, *native.workloads(config, processes)]
 
 
-def _ports(config: InstanceConfig, backend: Backend, pids: set[int]) -> dict[str, Any]:
-    """Say who listens on the instance's ports: its own, or somebody else."""
-    own = set(backend.ports_held()) | listening_ports(pids)
+def _ports(config: InstanceConfig, backend: Backend, seen: Census) -> dict[str, Any]:
+    """Say which processes listen on the instance's ports: its own, or others."""
+    pids = set(seen.pids(config.instance))
+    own = set(backend.ports_held(seen)) | listening_ports(pids)
     planned = set(config.instance.ports.values())
     held = {port for port in planned - own if not ports.is_free(port)}
     taken = {

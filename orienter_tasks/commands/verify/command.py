@@ -11,22 +11,25 @@ from orienter_tasks.commands.verify.collect import look_at_all
 from orienter_tasks.commands.verify.rules import judge
 from orienter_tasks.errors import CheckError, NotFoundError
 from orienter_tasks.infra import choice
+from orienter_tasks.infra.all import component
 from orienter_tasks.lifecycle.config import config_of
 from orienter_tasks.observe.scan import scan
 from orienter_tasks.output import checks
+from orienter_tasks.settings import catalog
 from orienter_tasks.settings.load import as_plain, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.commands.verify.snapshot import Evidence
     from orienter_tasks.identity.claims import Claim
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.output.checks import Check
+    from orienter_tasks.settings.catalog import CatalogEntry
 
 
-def verify(ctx: InstanceContext, raw_settings_of: Callable[[Path], object], *, as_json: bool) -> None:
+def verify(ctx: RunContext, raw_settings_of: Callable[[Path], object], *, as_json: bool) -> None:
     """Prove that the running instances of this project share nothing; claims nothing and changes nothing.
 
     Args:
@@ -38,33 +41,30 @@ def verify(ctx: InstanceContext, raw_settings_of: Callable[[Path], object], *, a
         NotFoundError: no instance runs.
         CheckError: something is shared, or could not be seen.
     """
-    taken = scan(_claims_of(ctx), memory=False)
-    up = {str(found.instance.root) for found in taken.instances if any(each.running for each in found.components)}
-    claims = [claim for claim in _claims_of(ctx) if claim.root in up]
-    for unseen in taken.unseen:
+    project = ctx.settings.project
+    seen = scan([claim for claim in ctx.claims.read() if claim.project == project and claim.backend], memory=False)
+    running = [each.claim for each in seen.instances if any(part.running for part in each.components)]
+    for unseen in seen.unseen:
         ctx.report.warn(f"not seen: {unseen}")
-    if not claims and not taken.unseen:
-        raise NotFoundError(f"no instance of {ctx.settings.project} is running", hint="start one with: inv dev")
-    evidence = look_at_all([(_config_of(ctx, claim, raw_settings_of), choice.named(claim.backend)) for claim in claims])
+    if not running and not seen.unseen:
+        raise NotFoundError(f"no instance of {project} is running", hint="start one with: inv dev")
+    configs = [(_config_of(ctx, claim, raw_settings_of), choice.named(claim.backend)) for claim in running]
+    evidence = look_at_all(configs)
     found = judge(evidence)
     if as_json:
-        ctx.report.json(_document(evidence, found, taken.unseen))
+        ctx.report.json(_document(evidence, found, seen.unseen))
     else:
         checks.show(ctx.report, [_labelled(check) for check in found], title=_title(evidence))
-    _raise_failures(found, taken.unseen)
+    _raise_failures(found, seen.unseen)
 
 
-def _config_of(ctx: InstanceContext, claim: Claim, raw_settings_of: Callable[[Path], object]) -> InstanceConfig:
+def _config_of(ctx: RunContext, claim: Claim, raw_settings_of: Callable[[Path], object]) -> InstanceConfig:
     """Describe another checkout's instance by its own claim, settings and `.env`."""
     root = Path(claim.root)
     if root == ctx.root:
         return config_of(claim, ctx.settings, os.environ)
     raw = raw_settings_of(root)
     return config_of(claim, ctx.settings if raw is None else load_settings(as_plain(raw)), {})
-
-
-def _claims_of(ctx: InstanceContext) -> list[Claim]:
-    return [claim for claim in ctx.claims.read() if claim.project == ctx.settings.project and claim.backend]
 
 
 def _title(evidence: Sequence[Evidence]) -> str:
@@ -111,21 +111,22 @@ def _document(evidence: Sequence[Evidence], found: Sequence[Check], unseen: Sequ
 
 
 def _seen(one: Evidence) -> Mapping[str, object]:
-    cluster = one.cluster
     return {
         "id": one.instance.id,
         "root": str(one.instance.root),
         "worktree": one.instance.worktree,
         "backend": one.backend,
-        "database": one.database,
-        "databases": list(cluster.databases) if cluster else None,
-        "system_identifier": cluster.system_identifier if cluster else None,
-        "postgres_started_at": cluster.started_at if cluster else None,
-        "data_directory": cluster.data_directory if cluster else None,
-        "bucket": one.bucket,
-        "buckets": list(one.buckets) if one.buckets is not None else None,
+        **{key: value for entry in catalog.entries() if entry.holds in one.own for key, value in _held(one, entry)},
         "networks": {network.name: list(network.members) for network in one.networks},
         "data": {location.source: location.component for location in one.locations},
         "ports": list(one.listening),
         "processes": [{"component": workload.component, "what": workload.description} for workload in one.workloads],
     }
+
+
+def _held(one: Evidence, entry: CatalogEntry) -> Iterator[tuple[str, object]]:
+    held = one.contents.get(entry.holds)
+    yield entry.holds.removesuffix("s"), one.own[entry.holds][0]
+    yield entry.holds, list(held.names) if held is not None else None
+    for name in component(entry.name).facts:
+        yield name, held.facts[name] if held is not None else None

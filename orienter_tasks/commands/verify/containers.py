@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.backends.docker import labels, lookup, survey
+from orienter_tasks.backends.docker import survey
 from orienter_tasks.backends.docker.engine import shared
-from orienter_tasks.commands.verify.native import location
+from orienter_tasks.backends.docker.spec import is_ours
+from orienter_tasks.commands.verify.native import location, numbered
 from orienter_tasks.commands.verify.snapshot import DataLocation, Network, Workload
 from orienter_tasks.instance.model import LABEL_COMPONENT
 
@@ -16,32 +17,31 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
 
 HOST_NETWORK = "host"
-CARRIED = ("POSTGRES_DB",)
 
 
 def running(config: InstanceConfig) -> list[dict[str, Any]]:
     """Inspect the running containers of an instance."""
     engine, instance = shared(), config.instance
     found = survey.containers(engine, project=instance.project, instance=str(instance.id))
-    inspected = [lookup.container(engine, one.id) for one in found if one.running]
-    return [one for one in inspected if one is not None and labels.is_ours(one["Config"]["Labels"], config)]
+    inspected = [survey.container(engine, one.id) for one in found if one.running]
+    return [one for one in inspected if one is not None and is_ours(one["Config"]["Labels"], config)]
 
 
 def networks(config: InstanceConfig, containers: Sequence[Mapping[str, Any]]) -> list[Network]:
     """Describe the networks that containers are on; the machine's own, which has nobody's name, is left out."""
     joined = {_name(one): set(one["NetworkSettings"]["Networks"]) for one in containers}
     names = sorted(set().union(*joined.values()) - {HOST_NETWORK})
-    inspected = [lookup.network(shared(), name) for name in names]
+    inspected = [survey.network(shared(), name) for name in names]
     return [_network(config, one, joined) for one in inspected if one is not None]
 
 
 def _network(config: InstanceConfig, inspected: Mapping[str, Any], joined: Mapping[str, set[str]]) -> Network:
     name = inspected["Name"]
-    own = name == config.instance.network and labels.is_ours(inspected["Labels"], config)
+    own = name == config.instance.network and is_ours(inspected["Labels"], config)
     members = sorted(member["Name"] for member in (inspected["Containers"] or {}).values())
     mine = sorted(member for member, networks in joined.items() if name in networks)
-    strangers = tuple(member for member in members if member not in joined)
-    return Network(inspected["Id"], name, own, tuple(members if own else mine), strangers)
+    outsiders = tuple(member for member in members if member not in joined)
+    return Network(inspected["Id"], name, own, tuple(members if own else mine), outsiders)
 
 
 def locations(config: InstanceConfig, containers: Sequence[Mapping[str, Any]]) -> list[DataLocation]:
@@ -67,9 +67,8 @@ def workloads(config: InstanceConfig, containers: Sequence[Mapping[str, Any]]) -
 def _workload(config: InstanceConfig, container: Mapping[str, Any]) -> Workload:
     component = container["Config"]["Labels"].get(LABEL_COMPONENT, "")
     environ = dict(word.partition("=")[::2] for word in container["Config"]["Env"] or ())
-    wrong = tuple(
-        f"{name}={environ[name]}" for name in CARRIED if name in environ and environ[name] != config.variables[name]
-    )
+    carried = {name: environ[name] for name in numbered(config) if name in environ}
+    wrong = tuple(f"{name}={value}" for name, value in carried.items() if value != config.variables[name])
     return Workload(container["Id"], component, f"container {_name(container)}", wrong)
 
 

@@ -1,9 +1,10 @@
-"""Judge the evidence: each instance by itself, then all of them against each other. Pure."""
+"""Judge the evidence: each instance alone, then all of them against each other. Pure."""
 
 from __future__ import annotations
 
 import os
 import re
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     Look = Callable[[Evidence], tuple[str, str, str]]
     Common = Callable[[Evidence, Evidence], str]
 
-BUILT_IN = frozenset({"postgres", "template0", "template1"})
 SHOWN = 4
 
 
@@ -26,8 +26,13 @@ def judge(evidence: Sequence[Evidence]) -> list[Check]:
     """Return every check: first each instance's own, then what two could share; what is shared is a problem."""
     if not evidence:
         return []
-    checks = [_alone(topic, look, one) for one in evidence for topic, look in ALONE.items()]
+    checks = [_alone(topic, look, one) for one in evidence for topic, look in _looks(one).items()]
     return [*checks, *(_apart(topic, needs, common, evidence) for topic, (needs, common) in COMMON.items())]
+
+
+def _looks(one: Evidence) -> dict[str, Look]:
+    contents: dict[str, Look] = {topic: partial(_contents, topic) for topic in one.own}
+    return {**contents, **ALONE}
 
 
 def _alone(topic: str, look: Look, one: Evidence) -> Check:
@@ -43,20 +48,16 @@ def _alone(topic: str, look: Look, one: Evidence) -> Check:
     return Check(topic, "ok", found, instances=ids)
 
 
-def _databases(one: Evidence) -> tuple[str, str, str]:
-    names = one.cluster.databases if one.cluster is not None else ()
-    own = [name for name in names if name not in BUILT_IN]
-    alien = [name for name in own if _of_another(name, one.database, "_")]
-    found = ", ".join([one.database, *(name for name in own if name != one.database)])
-    remedy = f"cd {one.instance.root} && inv env.exec -- psql -c 'DROP DATABASE \"{alien[0]}\"'" if alien else ""
-    return f"has {', '.join(alien)} of another instance" if alien else "", found, remedy
-
-
-def _buckets(one: Evidence) -> tuple[str, str, str]:
-    names = one.buckets or ()
-    alien = [name for name in names if _of_another(name, one.bucket, "-")]
-    remedy = f"look into it at {one.instance.root}, then remove bucket {alien[0]}" if alien else ""
-    return f"has {', '.join(alien)} of another instance" if alien else "", ", ".join(names), remedy
+def _contents(topic: str, one: Evidence) -> tuple[str, str, str]:
+    own, separator = one.own[topic]
+    held = one.contents[topic]
+    names = [name for name in held.names if name not in held.built_in]
+    alien = [name for name in names if _of_another(name, own, separator)]
+    found = ", ".join([own, *(name for name in names if name != own)])
+    if not alien:
+        return "", found, ""
+    remedy = held.remedy.format(root=one.instance.root, name=alien[0])
+    return f"has {', '.join(alien)} of another instance", found, remedy
 
 
 def _of_another(name: str, own: str, separator: str) -> bool:
@@ -67,7 +68,7 @@ def _of_another(name: str, own: str, separator: str) -> bool:
 def _networks(one: Evidence) -> tuple[str, str, str]:
     found = "; ".join(f"{network.name}: {', '.join(network.members)}" for network in one.networks)
     for network in one.networks:
-        odd, words = network.strangers, f"{network.name} too"
+        odd, words = network.outsiders, f"{network.name} too"
         if not network.own:
             odd, words = network.members, f"network {network.name}, which is not its own"
         if odd:
@@ -99,17 +100,15 @@ def _workloads(one: Evidence) -> tuple[str, str, str]:
 
 
 ALONE: dict[str, Look] = {
-    "databases": _databases,
-    "buckets": _buckets,
     "networks": _networks,
     "data": _locations,
     "ports": _ports,
     "processes": _workloads,
 }
-"""How to judge one instance: what is wrong or "", what was found, and what to do when something is wrong."""
+"""How to judge one instance beside what its servers hold: what is wrong or "", what was found, and what to do."""
 
 
-def _apart(topic: str, needs: str, common: Common, evidence: Sequence[Evidence]) -> Check:
+def _apart(topic: str, needs: Sequence[str], common: Common, evidence: Sequence[Evidence]) -> Check:
     ids = tuple(one.instance.id for one in evidence)
     if len(evidence) < 2:  # noqa: PLR2004 - a pair
         return Check(topic, "absent", "only one instance runs", instances=ids)
@@ -122,18 +121,18 @@ def _apart(topic: str, needs: str, common: Common, evidence: Sequence[Evidence])
         words = "; ".join(f"{one} and {other}: {found}" for (one, other), found in shared.items())
         remedy = "inv dev.stop in one of them, then inv doctor"
         return Check(topic, "problem", words, remedy, instances=next(iter(shared)))
-    blind = [str(one.instance.id) for one in evidence if needs in one.unseen]
-    if blind:
-        return Check(topic, "unseen", f"the {needs} of {', '.join(blind)} could not be seen", instances=ids)
+    unseen = [(str(one.instance.id), need) for one in evidence for need in (needs or one.own) if need in one.unseen]
+    if unseen:
+        blind, missed = (", ".join(dict.fromkeys(words)) for words in zip(*unseen, strict=True))
+        return Check(topic, "unseen", f"the {missed} of {blind} could not be seen", instances=ids)
     pairs = len(evidence) * (len(evidence) - 1) // 2
     words = f"nothing in common ({pairs} {'pair' if pairs == 1 else 'pairs'} compared)"
     return Check(topic, "ok", words, instances=ids)
 
 
-def _same_cluster(one: Evidence, other: Evidence) -> str:
-    if one.cluster is None or other.cluster is None or one.cluster.key != other.cluster.key:
-        return ""
-    return f"the same PostgreSQL server, {one.cluster.key}"
+def _same_server(one: Evidence, other: Evidence) -> str:
+    keys = {held.key for held in other.contents.values()} - {""}
+    return ", ".join(f"the same {held.key}" for held in one.contents.values() if held.key in keys)
 
 
 def _same_locations(one: Evidence, other: Evidence) -> str:
@@ -177,12 +176,12 @@ def _calls(one: Evidence, other: Evidence) -> str:
     return ", ".join(found)
 
 
-COMMON: dict[str, tuple[str, Common]] = {
-    "between: servers": ("databases", _same_cluster),
-    "between: data": ("data", _same_locations),
-    "between: networks": ("networks", _same_networks),
-    "between: ports": ("ports", _same_ports),
-    "between: processes": ("processes", _same_workloads),
-    "between: connections": ("processes", _calls),
+COMMON: dict[str, tuple[Sequence[str], Common]] = {
+    "between: servers": ((), _same_server),
+    "between: data": (("data",), _same_locations),
+    "between: networks": (("networks",), _same_networks),
+    "between: ports": (("ports",), _same_ports),
+    "between: processes": (("processes",), _same_workloads),
+    "between: connections": (("processes",), _calls),
 }
-"""What two instances could share: the topic that must have been seen of each, and how to find what is shared."""
+"""What two instances could share: the topics that must have been seen (none: contents), and how to find it."""

@@ -10,25 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from orienter_tasks.infra.component import ServerContents
     from orienter_tasks.instance.model import Instance
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """A PostgreSQL server, as it describes itself.
-
-    Data directories that were copied from one template have the same system identifier.
-    """
-
-    system_identifier: str
-    started_at: str  # to the microsecond
-    data_directory: str  # as the server sees it
-    databases: tuple[str, ...]
-
-    @property
-    def key(self) -> str:
-        """What no other server has."""
-        return f"{self.system_identifier} started {self.started_at}"
 
 
 @dataclass(frozen=True)
@@ -38,7 +21,7 @@ class DataLocation:
     Attributes:
         source: the directory's path or the volume's name.
         key: the same for the same files under whatever path: device and inode, or the volume's name.
-        own: whether it is one that the instance is to have.
+        own: whether the instance is meant to have it.
         data: whether it holds data: two instances may not share it.
     """
 
@@ -69,13 +52,13 @@ class Workload:
 
 @dataclass(frozen=True)
 class Network:
-    """A Docker network that containers of an instance are on; its strangers are members that are not the instance's."""
+    """A Docker network that containers of an instance are on; `outsiders` are its other members."""
 
     id: str
     name: str
     own: bool
     members: tuple[str, ...]
-    strangers: tuple[str, ...] = ()
+    outsiders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,7 +66,8 @@ class Evidence:
     """What was seen of one running instance.
 
     Attributes:
-        cluster: None: not running, or not seen; so are `buckets`.
+        own: the instance's own database, bucket and so on, by topic, with what separates its base from the id.
+        contents: what its servers hold, by topic; without those that do not run, or were not seen.
         listening: ports of its own that its own components listen on.
         taken: ports of its own that somebody else listens on, with who.
         calls: ports of this machine that its processes are connected to, with the calling process.
@@ -93,10 +77,8 @@ class Evidence:
 
     instance: Instance
     backend: str
-    database: str
-    bucket: str
-    cluster: Cluster | None = None
-    buckets: tuple[str, ...] | None = None
+    own: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    contents: Mapping[str, ServerContents] = field(default_factory=dict)
     networks: Sequence[Network] = ()
     locations: Sequence[DataLocation] = ()
     listening: Sequence[int] = ()

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orienter_tasks.backends.docker import faults, spec
+from orienter_tasks.backends.docker.container import ended, port_refused, port_taken, redacted, refused_by_engine
 from orienter_tasks.errors import CheckError
-from tests.backends.docker.test_spec import make_config
+from orienter_tasks.infra.all import component
+from tests.backends.docker.test_spec import container, make_config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,16 +42,16 @@ TAKEN = [
 
 @pytest.mark.parametrize("message", TAKEN)
 def test_a_taken_port_is_recognised(tmp_path: Path, message: str) -> None:
-    assert faults.port_taken(CheckError(message), spec.postgres(make_config(tmp_path))) == 6432
+    assert port_taken(CheckError(message), container(make_config(tmp_path), "postgres")) == 6432
 
 
 def test_who_refused_a_port_is_told_apart() -> None:
-    assert [faults.held_by_engine(CheckError(message)) for message in TAKEN] == [True, False, False, False, True]
+    assert [refused_by_engine(CheckError(message)) for message in TAKEN] == [True, False, False, False, True]
 
 
 def test_other_refusals_are_no_taken_port(tmp_path: Path) -> None:
     for message in ("no space left on device", "network orienter-network-1 not found"):
-        assert faults.port_taken(CheckError(message), spec.postgres(make_config(tmp_path))) is None
+        assert port_taken(CheckError(message), container(make_config(tmp_path), "postgres")) is None
 
 
 def test_data_of_another_major_is_recognised(tmp_path: Path) -> None:
@@ -61,7 +62,7 @@ def test_data_of_another_major_is_recognised(tmp_path: Path) -> None:
             "which is not compatible with this version 16.4."
         ),
     ]
-    error = faults.ended(make_config(tmp_path), "postgres", EXITED, log)
+    error = component("postgres").explain(make_config(tmp_path), log)
     assert isinstance(error, CheckError)
     assert "volume postgres-data-1 was made by PostgreSQL 15, which postgres:16-alpine cannot read" in str(error)
     assert "postgres:15" in error.hint
@@ -70,15 +71,16 @@ def test_data_of_another_major_is_recognised(tmp_path: Path) -> None:
 
 def test_nginx_without_its_port() -> None:
     log = ["nginx: [emerg] bind() to 127.0.0.1:1080 failed (98: Address already in use)"]
-    assert faults.port_refused(log) == 1080
-    assert faults.port_refused(["ready"]) is None
+    assert port_refused(log) == 1080
+    assert port_refused(["ready"]) is None
 
 
 def test_the_end_of_a_container_is_told_without_passwords(tmp_path: Path) -> None:
     config = make_config(tmp_path, {"MINIO_ROOT_PASSWORD": "s3-Secret.2"})
     log = ["starting", "wrong: minioadmin / s3-Secret.2"]
-    error = faults.ended(config, "minio", {**EXITED, "ExitCode": 137, "OOMKilled": True}, log)
+    state = {**EXITED, "ExitCode": 137, "OOMKilled": True}
+    error = ended(config, "minio", state, redacted(config, log))
     assert "orienter-minio-1 is exited with exit code 137, it ran out of memory" in str(error)
     assert error.details == ("starting", "wrong: minioadmin / ••••••")
-    gone = faults.ended(config, "minio", {}, [])
+    gone = ended(config, "minio", {}, [])
     assert "orienter-minio-1 is gone" in str(gone)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orienter_tasks.backends.nginx.configuration import LOCAL, apply, config_dir, render
+from orienter_tasks.backends.nginx.configuration import LOCAL, apply, config_dir
 from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.errors import CheckError
-from tests.backends.contract import component, down, up
+from tests.backends.contract import component, down, up, written_candidate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +91,7 @@ def test_the_address_for_services_costs_nothing(lab: DockerLab) -> None:
 def test_a_check_leaves_nothing_behind(lab: DockerLab, network: str) -> None:
     config = lab.config(0, nginx={"network": network})
     backend = lab.backend(config)
-    directory = render(config, backend)
+    directory = written_candidate(config, backend)
     assert backend.check_nginx(directory) == ""
     assert left(lab, config) == []
     assert not backend.remove_network()
@@ -106,7 +106,7 @@ def test_a_check_leaves_nothing_behind(lab: DockerLab, network: str) -> None:
 def test_a_check_where_nginx_runs_is_done_there(lab: DockerLab, config: InstanceConfig) -> None:
     backend = lab.backend(config)
     up(backend, config, ["nginx"])
-    directory = render(config, backend)
+    directory = written_candidate(config, backend)
     calls = lab.count_calls()
     assert backend.check_nginx(directory) == ""
     assert calls() <= 5
@@ -121,11 +121,11 @@ def test_a_directory_that_was_replaced_is_seen_by_a_new_container(lab: DockerLab
     backend = lab.backend(config)
     up(backend, config, ["nginx"])
     shutil.rmtree(config_dir(config.instance))
-    directory = render(config, backend)
+    directory = written_candidate(config, backend)
     assert backend.check_nginx(directory) == ""
     assert len(left(lab, config)) == 1
     changed = lab.config(0, nginx={"login": "/elsewhere/"})
-    with pytest.raises(CheckError, match="did not take over"):
+    with pytest.raises(CheckError, match="did not load"):
         apply(changed, lab.backend(changed))
     component(backend, "nginx").stop(5)
     assert up(backend, config, ["nginx"]) == ["nginx"]

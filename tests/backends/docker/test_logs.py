@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from hypothesis import given, strategies as st
 
-from orienter_tasks.backends.docker.streams import lines
+from orienter_tasks.backends.docker.logs import lines
 
 
 def test_lines_are_put_together_from_frames() -> None:
