@@ -26,6 +26,7 @@ ROOTS = (
     ".env.example",
     "invoke.yaml",
     "orienter_tasks/backends",
+    "orienter_tasks/infra",
     *(f"orienter_tasks/{folder}" for folder in ("processes", "stack", "output", "observe", "services")),
 )
 """Files and folders that are checked."""
