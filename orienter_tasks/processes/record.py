@@ -1,6 +1,6 @@
 """What is written down about a process, so that it is known again: pid *and* start mark must match.
 
-A stale record can never name a stranger: the start mark holds the boot and the moment at which the process began.
+A stale record never matches another process: the start mark holds the boot and the moment at which the process began.
 """
 
 from __future__ import annotations
@@ -30,13 +30,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """A process that we started, the leader of its own session and group.
 
     Attributes:
-        component: the component's name.
         pid: process id; the same number is its group's and session's id.
         mark: when it began (see `start_mark`).
-        command: argv.
-        cwd: the directory it was started in.
-        log: its log file.
-        project, instance, root: whose it is.
         stop_signal: the number of the signal that ends it gracefully.
         group: whether that signal goes to the whole group (services) or to the leader alone (servers).
         started_at: seconds since the epoch.
@@ -136,7 +131,6 @@ def _linux_boot() -> str:
 
 
 def path_of(instance: Instance, component: str) -> Path:
-    """Return the record file of a component."""
     return instance.pid_dir / f"{component}.json"
 
 

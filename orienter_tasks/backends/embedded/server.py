@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFo
 from orienter_tasks.processes.program import Program
 from orienter_tasks.processes.spawn import UNKNOWN_EXIT, describe_exit, running, spawn
 from orienter_tasks.processes.stop import stop_component
+from orienter_tasks.settings import catalog
 from orienter_tasks.stack.component import LogRequest
 from orienter_tasks.stack.logfiles import read
 
@@ -41,14 +41,12 @@ class Launch:
         binary: the program, and `version` the arguments that make it tell its version.
         command: argv; another program than `binary` may stand first and hand over to it.
         env: variables beside those that every server gets.
-        stop_signal: the signal to its leader that ends it gracefully.
     """
 
     binary: Path
     version: tuple[str, ...]
     command: Sequence[str]
     env: Mapping[str, str]
-    stop_signal: int = signal.SIGTERM
 
 
 class Server:
@@ -88,7 +86,7 @@ class Server:
             cwd=self.directory,
             env={**_environment(self._instance), **launch.env},
             log=self.log,
-            stop_signal=launch.stop_signal,
+            stop_signal=catalog.entry_of(catalog.component_of(self.name)).stop_signal,
             group=False,
         )
         try:
