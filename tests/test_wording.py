@@ -25,7 +25,20 @@ ROOTS = (
     "templates",
     ".env.example",
     "invoke.yaml",
-    *(f"orienter_tasks/{folder}" for folder in ("processes", "stack", "output", "observe", "services")),
+    *(
+        f"orienter_tasks/{folder}"
+        for folder in (
+            "processes",
+            "stack",
+            "output",
+            "observe",
+            "services",
+            "machine",
+            "identity",
+            "lifecycle",
+            "tasks",
+        )
+    ),
 )
 """Files and folders that are checked."""
 

@@ -62,7 +62,7 @@ class TestPortConflicts:
         answer = own_host.main.inv("dev", "--detach", code=4)
         assert f"port {OWN_PORTS['postgres']} is taken" in answer.err
         assert f"pid {stranger.pid} (" in answer.err  # whom, and
-        assert "hint: end the holder, or use another id: AI_INSTANCE_ID=N inv dev" in answer.err  # what to do
+        assert "hint: stop that process, or use another id: AI_INSTANCE_ID=N inv dev" in answer.err  # what to do
         stranger.kill()
         stranger.wait()
         own_host.main.inv("infra.up")
