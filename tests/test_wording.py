@@ -25,20 +25,9 @@ ROOTS = (
     "templates",
     ".env.example",
     "invoke.yaml",
-    *(
-        f"orienter_tasks/{folder}"
-        for folder in (
-            "processes",
-            "stack",
-            "output",
-            "observe",
-            "services",
-            "machine",
-            "identity",
-            "lifecycle",
-            "tasks",
-        )
-    ),
+    "orienter_tasks/backends",
+    *(f"orienter_tasks/{folder}" for folder in ("processes", "stack", "output", "observe", "services")),
+    *(f"orienter_tasks/{folder}" for folder in ("machine", "identity", "lifecycle", "tasks")),
 )
 """Files and folders that are checked."""
 

@@ -8,11 +8,11 @@ from orienter_tasks.tasks.env import JSON_HELP
 from orienter_tasks.tasks.task import task
 
 if TYPE_CHECKING:
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
 
 
 @task(help={"watch": "Redraw the table every two seconds, until Ctrl-C.", "json": JSON_HELP})
-def instances(ctx: InstanceContext, watch: bool = False, json: bool = False) -> None:
+def instances(ctx: RunContext, watch: bool = False, json: bool = False) -> None:
     """List every instance on this machine with its state, page, services, memory and size on disk."""
     from orienter_tasks.commands.instances import show
 
@@ -26,7 +26,7 @@ def instances(ctx: InstanceContext, watch: bool = False, json: bool = False) -> 
         "json": JSON_HELP,
     }
 )
-def doctor(ctx: InstanceContext, fix: bool = False, yes: bool = False, json: bool = False) -> None:
+def doctor(ctx: RunContext, fix: bool = False, yes: bool = False, json: bool = False) -> None:
     """Check this machine and this checkout; each finding comes with what to do about it."""
     from orienter_tasks.commands.doctor.command import consult
 

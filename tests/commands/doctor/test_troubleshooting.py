@@ -108,7 +108,7 @@ class TestDatabaseConnection:
         settled(main, POSTGRES_PASSWORD="changed")
         answer = main.inv("infra.up", code=1)
         assert "refuses user 'aibot'" in answer.err
-        assert "put that back into .env, or begin anew with: inv infra.down --volumes" in answer.err
+        assert "put that back into .env, or start over with: inv infra.down --volumes" in answer.err
         (main.path / ".env").write_text(before)
         main.inv("infra.up")
         settled(main, POSTGRES_PASSWORD="changed")
