@@ -21,13 +21,16 @@ ROOTS = (
     "docs",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
-    "examples/demo/README.md",
     "templates",
     ".env.example",
     "invoke.yaml",
     "orienter_tasks/backends",
+    "benchmarks",
+    "examples",
     "orienter_tasks/infra",
+    *(f"orienter_tasks/{folder}" for folder in ("machine", "identity", "lifecycle", "tasks")),
     *(f"orienter_tasks/{folder}" for folder in ("processes", "stack", "output", "observe", "services")),
+    *(f"orienter_tasks/{folder}" for folder in ("processes", "stack", "output", "observe", "services", "commands")),
 )
 """Files and folders that are checked."""
 

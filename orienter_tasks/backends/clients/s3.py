@@ -47,7 +47,7 @@ def ensure_bucket(config: InstanceConfig) -> None:
     name = config.variables["S3_BUCKET"]
     if not is_name(name):
         raise CheckError(
-            f"S3_BUCKET of {config.instance}: {name!r} is not a bucket name (3 to 63 of a-z, 0-9, - and .)",
+            f"S3_BUCKET of {config.instance}: invalid bucket name {name!r} (3 to 63 of a-z, 0-9, - and .)",
             hint="change S3_BUCKET in .env",
         )
     status, body = _ask(config, "HEAD")
