@@ -25,11 +25,10 @@ ROOTS = (
     ".env.example",
     "invoke.yaml",
     "orienter_tasks/backends",
+    "orienter_tasks/infra",
     "benchmarks",
     "examples",
-    "orienter_tasks/infra",
     *(f"orienter_tasks/{folder}" for folder in ("machine", "identity", "lifecycle", "tasks")),
-    *(f"orienter_tasks/{folder}" for folder in ("processes", "stack", "output", "observe", "services")),
     *(f"orienter_tasks/{folder}" for folder in ("processes", "stack", "output", "observe", "services", "commands")),
 )
 """Files and folders that are checked."""
