@@ -11,7 +11,7 @@ from orienter_tasks.commands.selftest import templates
 from orienter_tasks.commands.selftest.compose_diff import compare
 from orienter_tasks.errors import CheckError
 from orienter_tasks.infra import compose
-from orienter_tasks.tasks.test import _parse as parse
+from orienter_tasks.tasks.config_files import parse_yaml as parse
 from tests.commands.selftest.conftest import ROOT
 from tests.configurations import SHOP_TEMPLATE
 from tests.integration.checkouts import REPOSITORY
