@@ -25,11 +25,12 @@ ROOTS = (
     ".env.example",
     "invoke.yaml",
     "orienter_tasks/backends",
-    *(f"orienter_tasks/{folder}" for folder in ("processes", "stack", "output", "observe", "services", "commands")),
+    "orienter_tasks/infra",
     "benchmarks",
     "examples",
     "orienter_tasks/errors.py",
     *(f"orienter_tasks/{folder}" for folder in ("machine", "settings", "instance", "identity", "lifecycle", "tasks")),
+    *(f"orienter_tasks/{folder}" for folder in ("processes", "stack", "output", "observe", "services", "commands")),
 )
 """Files and folders that are checked."""
 

@@ -356,7 +356,7 @@ SETTINGS = [
     ("orienter: {hooks: {before_services: [{name: x, command: [x], exports: 1}]}}", "before_services[0].exports"),
     ("orienter: {backend: dokker}", "orienter.backend: unknown backend 'dokker'"),
     ("orienter: {", "invoke.yaml is not valid YAML"),
-    ("- a list", "invoke.yaml has to be a mapping"),
+    ("- a list", "invoke.yaml must be a mapping"),
 ]
 
 
