@@ -1,4 +1,4 @@
-"""What a running instance was seen to use. Data; nothing here looks or judges."""
+"""What a running instance was found to use, as data."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Network:
-    """A Docker network that containers of an instance are on; its strangers are members that are not the instance's."""
+    """A Docker network of an instance's containers; strangers are members that belong to others."""
 
     id: str
     name: str
@@ -63,7 +63,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was seen of one running instance.
+    """What was found of one running instance.
 
     Attributes:
         own: the instance's own database, bucket and so on, by topic, with what separates its base from the id.
