@@ -25,6 +25,7 @@ ROOTS = (
     "templates",
     ".env.example",
     "invoke.yaml",
+    "orienter_tasks/backends",
     *(f"orienter_tasks/{folder}" for folder in ("processes", "stack", "output", "observe", "services")),
 )
 """Files and folders that are checked."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.commands.cleanup.model import Snapshot
     from orienter_tasks.identity.claims import Claim
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.machine.worktree import Worktree
 
 FRESH_SHELL = "unset AI_INSTANCE_ID AI_INSTANCE_ROOT"
@@ -31,7 +31,7 @@ SOURCES = {
 EXPORTED = ("DATABASE_URL", "POSTGRES_PORT", "POSTGRES_DB", "NGINX_PORT", "S3_BUCKET", "AWS_ENDPOINT_URL", "DATA_DIR")
 
 
-def provenance(ctx: InstanceContext) -> Iterator[Check]:
+def provenance(ctx: RunContext) -> Iterator[Check]:
     """Say which instance this is, and where its id came from."""
     claim, source = ctx.current.claim, ctx.source_of_id
     words = f"instance {claim.id} of {claim.project}, from {SOURCES.get(source, source)}"
@@ -49,7 +49,7 @@ def provenance(ctx: InstanceContext) -> Iterator[Check]:
         yield Check("instance", "ok", words)
 
 
-def _zero(ctx: InstanceContext, tree: Worktree, words: str) -> Check:
+def _zero(ctx: RunContext, tree: Worktree, words: str) -> Check:
     likes = preferred_id(tree, ctx.settings.instances.max)
     if likes == 0:
         words = f"{words}, although this is a linked worktree: orienter.instances.max is 0"
@@ -60,7 +60,7 @@ def _zero(ctx: InstanceContext, tree: Worktree, words: str) -> Check:
     return Check("instance", "warning", words, cure)
 
 
-def inherited(ctx: InstanceContext) -> Iterator[Check]:
+def inherited(ctx: RunContext) -> Iterator[Check]:
     """Find another instance's variables in this shell, which programs started by hand would use."""
     values = ctx.current.config.variables.values
     foreign = [name for name in EXPORTED if name in os.environ and os.environ[name] != values.get(name)]
@@ -69,7 +69,7 @@ def inherited(ctx: InstanceContext) -> Iterator[Check]:
         yield Check("shell", "warning", words, 'eval "$(inv env.export)"')
 
 
-def doubles(ctx: InstanceContext) -> Iterator[Check]:
+def doubles(ctx: RunContext) -> Iterator[Check]:
     """Find ids and ports held by more than one claim; each group of claims is reported once."""
     by_id: dict[str, list[Claim]] = defaultdict(list)
     by_port: dict[str, list[Claim]] = defaultdict(list)
@@ -91,7 +91,7 @@ def _part(held: Sequence[Claim]) -> str:
     return f"cd {last.root} && inv dev.stop, then take another id there: echo AI_INSTANCE_ID=N >> .env"
 
 
-def checkouts(ctx: InstanceContext, snapshot: Snapshot) -> Iterator[Check]:
+def checkouts(ctx: RunContext, snapshot: Snapshot) -> Iterator[Check]:
     """Report the state of the checkouts that hold an id."""
     fine = []
     for holder in snapshot.holders:

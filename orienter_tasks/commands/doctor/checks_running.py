@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from orienter_tasks.commands.cleanup.model import Resource, Snapshot
     from orienter_tasks.commands.cleanup.scope import ScopeName
     from orienter_tasks.instance.model import Instance
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
 
 SHOWN = 3
 
 
-def servers(ctx: InstanceContext) -> Iterator[Check]:
+def servers(ctx: RunContext) -> Iterator[Check]:
     """Log in to the running servers; when anything runs, all of them must."""
     config, started = ctx.current.config, started_on(ctx)
     if not started:
@@ -63,7 +63,7 @@ def _login(config: InstanceConfig, name: str) -> Iterator[Check]:
         yield Check("servers", "ok", answer)
 
 
-def stale_records(ctx: InstanceContext) -> Iterator[Check]:
+def stale_records(ctx: RunContext) -> Iterator[Check]:
     """Find records of dead processes, left by a crash or a restart of the machine."""
     instance = ctx.current.config.instance
     for record in load_all(instance):
@@ -82,13 +82,13 @@ def _forget(instance: Instance, component: str) -> None:
         forget(instance, component)
 
 
-def throwaways(ctx: InstanceContext) -> Iterator[Check]:
+def throwaways(ctx: RunContext) -> Iterator[Check]:
     """Find what a killed `inv test` has left behind."""
     for directory in left(ctx.root):
         yield Check("orphans", "warning", f"left of a killed inv test: {directory}", "inv test.integration")
 
 
-def checkouts_and_orphans(ctx: InstanceContext) -> Iterator[Check]:
+def checkouts_and_orphans(ctx: RunContext) -> Iterator[Check]:
     """Compare claims, checkouts and what exists, by one snapshot."""
     snapshot = read(Viewpoint(ctx.settings.project, ctx.claims, ctx.root, shared(), KINDS), Scope("weekly"))
     yield from collect("claims", lambda: checkouts(ctx, snapshot))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.commands.selftest.host import HostConfig
     from orienter_tasks.identity.claims import Claim
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.output.checks import Check
     from orienter_tasks.settings.model import BackendName
 
@@ -62,7 +62,7 @@ def checks(host: HostConfig, claims: Sequence[Claim], backend: Callable[[], Back
         yield prove("nothing is left", lambda: nothing_left(configs))
 
 
-def start_all(contexts: Sequence[InstanceContext]) -> None:
+def start_all(contexts: Sequence[RunContext]) -> None:
     """Start the infrastructure of several instances at once, as `inv infra.up` does.
 
     Raises:
@@ -79,7 +79,7 @@ def start_all(contexts: Sequence[InstanceContext]) -> None:
         raise
 
 
-def _proofs(contexts: Sequence[InstanceContext]) -> Iterator[Check]:
+def _proofs(contexts: Sequence[RunContext]) -> Iterator[Check]:
     configs = [ctx.current.config for ctx in contexts]
     yield prove("each page answers as its own", lambda: pages(configs))
     yield prove("a row is seen by its own only", lambda: rows(configs))
@@ -125,7 +125,7 @@ def objects(configs: Sequence[InstanceConfig]) -> str:
     return ", ".join(config.variables["S3_BUCKET"] for config in configs)
 
 
-def nothing_shared(contexts: Sequence[InstanceContext]) -> str:
+def nothing_shared(contexts: Sequence[RunContext]) -> str:
     """Run the checks of `infra.verify` on them."""
     found = judge(look_at_all([(ctx.current.config, ctx.current.backend.name) for ctx in contexts]))
     wrong = [check for check in found if check.verdict in ("problem", "unseen")]
@@ -134,7 +134,7 @@ def nothing_shared(contexts: Sequence[InstanceContext]) -> str:
     return f"{sum(check.verdict == 'ok' for check in found)} checks of infra.verify"
 
 
-def one_stops(contexts: Sequence[InstanceContext]) -> str:
+def one_stops(contexts: Sequence[RunContext]) -> str:
     """Stop one and remove its data; the other must be unaffected."""
     first, *others = contexts
     first.start.stop()
