@@ -21,12 +21,14 @@ ROOTS = (
     "docs",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
-    "examples/demo/README.md",
     "templates",
     ".env.example",
     "invoke.yaml",
     "orienter_tasks/backends",
-    *(f"orienter_tasks/{folder}" for folder in ("processes", "stack", "output", "observe", "services")),
+    *(f"orienter_tasks/{folder}" for folder in ("processes", "stack", "output", "observe", "services", "commands")),
+    "benchmarks",
+    "examples",
+    *(f"orienter_tasks/{folder}" for folder in ("machine", "identity", "lifecycle", "tasks")),
 )
 """Files and folders that are checked."""
 

@@ -17,7 +17,7 @@ REQUEST_SECONDS = 3.0
 OK, FORBIDDEN, NOT_FOUND = 200, 403, 404
 MADE_MEANWHILE = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
 REFUSED = ("SignatureDoesNotMatch", "InvalidAccessKeyId", "AccessDenied")
-DEFAULT_REGION = "us-east-1"  # the one that may not be named as a place
+DEFAULT_REGION = "us-east-1"  # S3 refuses it as a LocationConstraint
 NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 
@@ -73,7 +73,7 @@ def _check_name(config: InstanceConfig) -> None:
     name = config.variables["S3_BUCKET"]
     if not is_name(name):
         raise CheckError(
-            f"S3_BUCKET of {config.instance}: {name!r} is no bucket name (3 to 63 of a-z, 0-9, - and .)",
+            f"S3_BUCKET of {config.instance}: invalid bucket name {name!r} (3 to 63 of a-z, 0-9, - and .)",
             hint="change S3_BUCKET in .env",
         )
 

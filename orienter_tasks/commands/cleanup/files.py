@@ -171,10 +171,10 @@ def _against_log(name: str, status: os.stat_result) -> str:
     if stat.S_ISLNK(status.st_mode):
         return "it is a symbolic link"
     if not stat.S_ISREG(status.st_mode):
-        return "it is no file"
+        return "it is not a regular file"
     if status.st_nlink > 1:
         return "it has another name elsewhere"
-    return "" if LOG_NAME.fullmatch(name) else "it is no log by its name"
+    return "" if LOG_NAME.fullmatch(name) else "its name is not a log's"
 
 
 @contextmanager
