@@ -25,10 +25,11 @@ ROOTS = (
     ".env.example",
     "invoke.yaml",
     "orienter_tasks/backends",
-    *(f"orienter_tasks/{folder}" for folder in ("processes", "stack", "output", "observe", "services", "commands")),
+    "orienter_tasks/infra",
     "benchmarks",
     "examples",
     *(f"orienter_tasks/{folder}" for folder in ("machine", "identity", "lifecycle", "tasks")),
+    *(f"orienter_tasks/{folder}" for folder in ("processes", "stack", "output", "observe", "services", "commands")),
 )
 """Files and folders that are checked."""
 
