@@ -1,4 +1,4 @@
-"""`inv test.integration`: two throwaway instances side by side, each with its row and its object, and nothing left."""
+"""`inv test.integration`: two throwaway instances side by side; each sees only its own data, and nothing is left."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ TABLE = "orienter_throwaway"
 
 
 def checks(host: HostConfig, claims: Sequence[Claim], backend: Callable[[], BackendName]) -> Iterator[Check]:
-    """Start two instances, try whether they see each other, and take them away.
+    """Start two instances, check that they are isolated, and remove them.
 
     Args:
         host: the checkout whose configuration is checked.
-        claims: of all checkouts: their ids and ports are left alone.
-        backend: says on which backend.
+        claims: those of all checkouts, whose ids and ports are not used.
+        backend: returns the backend to use.
     """
     configs: list[InstanceConfig] = []
     outcomes: list[Check] = []
@@ -66,11 +66,11 @@ def start_all(contexts: Sequence[RunContext]) -> None:
     """Start the infrastructure of several instances at once, as `inv infra.up` does.
 
     Raises:
-        OrienterError: the first failure; what was started is stopped again.
+        OrienterError: the first failure, after stopping what was started.
     """
     try:
         for ctx in contexts:
-            start_infra(ctx)  # its threads start them
+            start_infra(ctx)  # in background threads
         for ctx in contexts:
             await_infra(ctx, ready=True)
     except BaseException:
@@ -89,7 +89,7 @@ def _proofs(contexts: Sequence[RunContext]) -> Iterator[Check]:
 
 
 def pages(configs: Sequence[InstanceConfig]) -> str:
-    """Require that each nginx says whose it is."""
+    """Require that each nginx answers as its own instance."""
     for config in configs:
         try:
             probe(config)
@@ -99,7 +99,7 @@ def pages(configs: Sequence[InstanceConfig]) -> str:
 
 
 def rows(configs: Sequence[InstanceConfig]) -> str:
-    """Write a row into each database and read them all."""
+    """Insert a row into each database, and read all of them."""
     for config in configs:
         with sessions.database(config) as database:
             database.rows(f"CREATE TABLE {TABLE} (instance integer NOT NULL)")
@@ -110,7 +110,7 @@ def rows(configs: Sequence[InstanceConfig]) -> str:
 
 
 def objects(configs: Sequence[InstanceConfig]) -> str:
-    """Put an object into each bucket and list them all."""
+    """Store an object in each bucket, and list all of them."""
     for config in configs:
         with sessions.store(config) as store:
             store.put(str(config.instance.id), str(config.instance.root).encode())
@@ -126,7 +126,7 @@ def objects(configs: Sequence[InstanceConfig]) -> str:
 
 
 def nothing_shared(contexts: Sequence[RunContext]) -> str:
-    """Let `infra.verify` look at them."""
+    """Run the checks of `infra.verify` on them."""
     found = judge(look_at_all([(ctx.current.config, ctx.current.backend.name) for ctx in contexts]))
     wrong = [check for check in found if check.verdict in ("problem", "unseen")]
     if wrong:
@@ -135,7 +135,7 @@ def nothing_shared(contexts: Sequence[RunContext]) -> str:
 
 
 def one_stops(contexts: Sequence[RunContext]) -> str:
-    """Stop one with its data; the other must not notice."""
+    """Stop one and remove its data; the other must be unaffected."""
     first, *others = contexts
     first.start.stop()
     first.current.backend.remove_data()
@@ -146,7 +146,7 @@ def one_stops(contexts: Sequence[RunContext]) -> str:
 
 
 def nothing_left(configs: Sequence[InstanceConfig]) -> str:
-    """Require that no process, port, container, volume, network or directory of them is left."""
+    """Require that nothing of them is left: process, port, container, volume, network or directory."""
     left = []
     for config in configs:
         left += [describe(pid) for pid in census.take().pids(config.instance)]
