@@ -43,6 +43,7 @@ class InfraComponent(Protocol):
     """
 
     facts: Sequence[str] = ()
+    trace = ""  # what `leave_trace` leaves in its server, such as a row; "" for a server that keeps nothing
 
     def container(self, config: InstanceConfig, placed: Callable[[], Placement]) -> ContainerSpec:
         """Describe its container; `placed` says where nginx runs, which may have to ask the engine."""
@@ -102,6 +103,15 @@ class InfraComponent(Protocol):
         """
         del config
         return ServerContents((), "")
+
+    def leave_trace(self, config: InstanceConfig, text: str) -> None:
+        """Leave a text in the running server."""
+        del config, text
+
+    def traces(self, config: InstanceConfig) -> list[str]:
+        """Return the texts that were left there."""
+        del config
+        return []
 
     def require_valid(self, variables: Variables) -> None:
         """Require that its server takes the names in an instance's variables.
