@@ -43,7 +43,7 @@ class InfraComponent(Protocol):
     """
 
     facts: Sequence[str] = ()
-    trace = ""  # what `leave_trace` leaves in its server, such as a row; "" for a server that keeps nothing
+    trace: str = ""  # what `leave_trace` leaves in its server, such as a row; "" for a server that keeps nothing
 
     def container(self, config: InstanceConfig, placed: Callable[[], Placement]) -> ContainerSpec:
         """Describe its container; `placed` says where nginx runs, which may have to ask the engine."""
