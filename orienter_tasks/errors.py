@@ -66,6 +66,12 @@ class TimedOutError(OrienterError):
     exit_code = 6
 
 
+class UnexpectedError(OrienterError):
+    """A bug: an exception that is not an OrienterError left a task."""
+
+    exit_code = 70
+
+
 class InterruptError(OrienterError):
     """The user pressed Ctrl-C, or the process was told to end; 128 + the signal's number.
 

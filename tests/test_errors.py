@@ -17,6 +17,7 @@ from orienter_tasks import errors
         (errors.ConflictError, 4),
         (errors.BackendError, 5),
         (errors.TimedOutError, 6),
+        (errors.UnexpectedError, 70),
         (errors.InterruptError, 130),
     ],
 )

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.instance.variables import Variables
+    from orienter_tasks.processes.census import Census
     from orienter_tasks.settings.model import BackendName, Settings
-    from orienter_tasks.stack.component import Component
+    from orienter_tasks.stack.component import Component, ComponentStatus
 
 
 @dataclass(frozen=True)
@@ -56,23 +57,6 @@ class Holding:
     size: int | None
 
 
-@dataclass(frozen=True)
-class Standing:
-    """What one component of the infrastructure is doing.
-
-    Attributes:
-        component: postgres, minio or nginx.
-        running: whether its container or process runs.
-        detail: the container's or the process's name and state, for people.
-        started_at: seconds since the epoch; None when it does not run.
-    """
-
-    component: str
-    running: bool
-    detail: str
-    started_at: float | None
-
-
 class Backend(Protocol):
     """PostgreSQL, S3 and nginx of one instance."""
 
@@ -100,14 +84,14 @@ class Backend(Protocol):
     def reload_nginx(self) -> bool:
         """Make a running nginx read its configuration again; False when it does not run."""
 
-    def standings(self) -> Sequence[Standing]:
-        """What each component is doing, read from reality."""
+    def status(self, seen: Census | None = None) -> Sequence[ComponentStatus]:
+        """What each component is found to be; `seen` is a census that was taken already."""
 
     def foreign(self) -> Sequence[str]:
         """Name containers, volumes and networks that have this instance's names but are not its own."""
 
-    def ports_held(self) -> Mapping[int, str]:
-        """Ports that this instance's own components listen on now, with the component's name."""
+    def ports_held(self, seen: Census | None = None) -> Mapping[int, str]:
+        """Ports that this instance's own components listen on now, with the component's name; `seen` as above."""
 
     def holdings(self, *, sizes: bool = False) -> Sequence[Holding]:
         """The data that this instance has on this backend.

@@ -154,12 +154,12 @@ class Attachment:
                 self._tell(f"{watch.service.name} cannot be started again: {error.line()}")
 
     def _look_at_infra(self, *, services_left: bool) -> None:
-        down = [standing for standing in self._backend.standings() if not standing.running]
+        down = [status.name for status in self._backend.status() if not status.up]
         if down and services_left:
             instance = self._config.instance
             if is_locked(instance.lock):
                 return
             raise CheckError(
-                f"{', '.join(standing.component for standing in down)} of {instance} ended; stopping everything",
-                hint=f"see: inv dev.logs -s {down[0].component} --no-follow",
+                f"{', '.join(down)} of {instance} ended; stopping everything",
+                hint=f"see: inv dev.logs -s {down[0]} --no-follow",
             )

@@ -40,7 +40,7 @@ def reload(ctx: InstanceContext) -> None:
         NotFoundError: it does not run.
     """
     start, current = ctx.begin(), ctx.current
-    if not any(standing.running for standing in current.backend.standings() if standing.component == "nginx"):
+    if not any(status.up for status in current.backend.status() if status.name == "nginx"):
         raise NotFoundError(f"nginx of {current.instance} does not run", hint="start it with: inv infra.up")
     apply(current.config, current.backend, force=True)
     start.finish()

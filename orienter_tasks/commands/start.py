@@ -124,7 +124,7 @@ def _stop_unwanted(ctx: InstanceContext) -> None:
 
 def _require_needs(ctx: InstanceContext, chosen: Sequence[Component]) -> None:
     """Require that the servers run that are needed and not started themselves."""
-    down = {standing.component for standing in ctx.current.backend.standings() if not standing.running}
+    down = {status.name for status in ctx.current.backend.status() if not status.up}
     parts = [*chosen, *_exporting(ctx, chosen)]
     missing = sorted({need for part in parts for need in part.needs} & down - {part.name for part in chosen})
     if missing:

@@ -90,7 +90,7 @@ def may_move(current: Backend, target: BackendName, instance: Instance) -> None:
         BackendError: the present backend cannot be asked.
     """
     holdings = current.holdings()
-    running = [standing.component for standing in current.standings() if standing.running]
+    running = [status.name for status in current.status() if status.up]
     if holdings or running:
         kept = ", ".join([holding.name for holding in holdings] or running)
         raise ConflictError(

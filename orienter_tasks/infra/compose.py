@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.backends import templates
 from orienter_tasks.backends.docker import labels
@@ -22,28 +22,29 @@ FILE = "docker-compose.infra.yml"
 def render(config: InstanceConfig, placement: Placement) -> Rendered:
     """Render the compose file of an instance into DATA_DIR; it holds the passwords, so only its owner may read it."""
     instance = config.instance
-    specs, keeping = containers(config, lambda: placement), catalog.with_data()
-    rendered = templates.render(
-        instance.root,
-        TEMPLATE,
-        instance.data_dir / FILE,
-        {
-            "instance": instance,
-            "services": specs,
-            "labels": {spec.component: labels.of_container(spec) for spec in specs},
-            "host_network": HOST_NETWORK,
-            "log_driver": LOG_DRIVER,
-            "network_key": labels.COMPOSE_NETWORK,
-            "network_labels": instance.labels,
-            "volume_keys": {instance.volume(component): labels.volume_key(component) for component in keeping},
-            "volumes": [
-                {
-                    "key": labels.volume_key(component),
-                    "name": instance.volume(component),
-                    "labels": labels.of_volume(instance, component),
-                }
-                for component in keeping
-            ],
-        },
-    )
+    rendered = templates.render(instance.root, TEMPLATE, instance.data_dir / FILE, given(config, placement))
     return templates.Rendered(rendered.path, rendered.content, mode=0o600)
+
+
+def given(config: InstanceConfig, placement: Placement) -> dict[str, Any]:
+    """Return what the template gets."""
+    instance, keeping = config.instance, catalog.with_data()
+    specs = containers(config, lambda: placement)
+    return {
+        "instance": instance,
+        "services": specs,
+        "labels": {spec.component: labels.of_container(spec) for spec in specs},
+        "host_network": HOST_NETWORK,
+        "log_driver": LOG_DRIVER,
+        "network_key": labels.COMPOSE_NETWORK,
+        "network_labels": instance.labels,
+        "volume_keys": {instance.volume(component): labels.volume_key(component) for component in keeping},
+        "volumes": [
+            {
+                "key": labels.volume_key(component),
+                "name": instance.volume(component),
+                "labels": labels.of_volume(instance, component),
+            }
+            for component in keeping
+        ],
+    }

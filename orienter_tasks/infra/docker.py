@@ -10,10 +10,11 @@ from orienter_tasks.backends.docker.container import ContainerComponent
 from orienter_tasks.backends.docker.engine import shared
 from orienter_tasks.backends.docker.oneoff import hang_up
 from orienter_tasks.backends.docker.resources import Resources, remove_volume, volume_sizes
-from orienter_tasks.backends.protocol import Holding, NginxFacts, Standing
+from orienter_tasks.backends.protocol import Holding, NginxFacts
 from orienter_tasks.infra.all import component
 from orienter_tasks.infra.nginx import check_in_docker, facts_in_docker
 from orienter_tasks.settings import catalog
+from orienter_tasks.stack.component import ComponentStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.engine import Engine
     from orienter_tasks.backends.docker.placement import Placement
     from orienter_tasks.backends.docker.spec import ContainerSpec
+    from orienter_tasks.backends.docker.survey import DockerResource
     from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.processes.census import Census
     from orienter_tasks.settings.model import BackendName
 
 
@@ -57,9 +60,15 @@ class DockerBackend:
     def reload_nginx(self) -> bool:
         return hang_up(self._engine, self._config, "nginx")
 
-    def standings(self) -> Sequence[Standing]:
-        """What each component is doing, read from reality."""
-        return [self._standing(name) for name in self._config.instance.infra]
+    def status(self, seen: Census | None = None) -> Sequence[ComponentStatus]:
+        """What each component is found to be; all containers are listed at once."""
+        del seen
+        instance = self._config.instance
+        found = {each.component: survey.status_of(each) for each in self._containers() if survey.is_of(each, instance)}
+        return [
+            found.get(name) or ComponentStatus(name, "container", running=False, what="no container")
+            for name in instance.infra
+        ]
 
     def foreign(self) -> Sequence[str]:
         """Name containers, volumes and networks that have this instance's names but are not its own."""
@@ -75,12 +84,12 @@ class DockerBackend:
             if (kind, name) in names and not labels.is_ours(found, self._config)
         ]
 
-    def ports_held(self) -> Mapping[int, str]:
+    def ports_held(self, seen: Census | None = None) -> Mapping[int, str]:
         """Ports that this instance's own components listen on now, with the component's name."""
-        instance = self._config.instance
+        del seen
         held: dict[int, str] = {}
-        for found in survey.containers(self._engine, project=instance.project, instance=str(instance.id)):
-            if found.state in survey.HOLDING and found.root in instance.roots:
+        for found in self._containers():
+            if found.state in survey.HOLDING and found.root in self._config.instance.roots:
                 ports = self._planned(found.component) if found.on_host else found.ports
                 held.update(dict.fromkeys(ports, found.component))
         return held
@@ -110,6 +119,10 @@ class DockerBackend:
     def _placement(self) -> Placement:
         return placement.of(self._engine, self._config.settings.nginx.network)
 
+    def _containers(self) -> Sequence[DockerResource]:
+        instance = self._config.instance
+        return survey.containers(self._engine, project=instance.project, instance=str(instance.id))
+
     def _component(self, name: str) -> ContainerComponent:
         kind = component(name)
 
@@ -125,18 +138,3 @@ class DockerBackend:
 
     def _describe(self, name: str) -> ContainerSpec:
         return component(name).container(self._config, lambda: self._placement)
-
-    def _standing(self, component: str) -> Standing:
-        name = self._config.instance.container(component)
-        found = survey.own_container(self._engine, self._config, component)
-        if found is None:
-            return Standing(component, running=False, detail="no container", started_at=None)
-        state = found["State"]
-        running = state["Status"] == survey.RUNNING
-        ended = f" with code {state['ExitCode']}" if state["Status"] == "exited" else ""
-        return Standing(
-            component,
-            running=running,
-            detail=f"container {name} {state['Status']}{ended}",
-            started_at=survey.moment(state["StartedAt"]) if running else None,
-        )

@@ -10,16 +10,20 @@ from orienter_tasks.errors import ConflictError
 from orienter_tasks.infra.all import component
 from orienter_tasks.machine.directories import remove, size_of
 from orienter_tasks.machine.ports import LOOPBACK
+from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import listening_ports
 from orienter_tasks.settings import catalog
+from orienter_tasks.stack.component import ComponentStatus
+from orienter_tasks.stack.native import NativeScan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from orienter_tasks.backends.embedded.component import NativeComponent
-    from orienter_tasks.backends.protocol import InstanceConfig, NginxFacts, Standing
+    from orienter_tasks.backends.protocol import InstanceConfig, NginxFacts
     from orienter_tasks.infra.nginx import NativeNginx
+    from orienter_tasks.processes.census import Census
     from orienter_tasks.settings.model import Settings
 
 SIZE_SECONDS = 0.5
@@ -56,17 +60,22 @@ class EmbeddedBackend:
     def reload_nginx(self) -> bool:
         return self._nginx.reload()
 
-    def standings(self) -> Sequence[Standing]:
-        return [each.standing() for each in self._components]
+    def status(self, seen: Census | None = None) -> Sequence[ComponentStatus]:
+        native = NativeScan(self._config.instance, seen=seen)
+        return [
+            native.component(name) or ComponentStatus(name, "process", running=False, what=f"{name} does not run")
+            for name in self._config.instance.infra
+        ]
 
     def foreign(self) -> Sequence[str]:
         """Nothing: names of containers and volumes do not matter here, and DATA_DIR is the checkout's own."""
         return ()
 
-    def ports_held(self) -> Mapping[int, str]:
+    def ports_held(self, seen: Census | None = None) -> Mapping[int, str]:
         """Ports that this instance's own servers listen on."""
-        servers = [(each.name, server) for each in self._components for server in each.servers]
-        return {port: name for name, server in servers for port in listening_ports(server.pids())}
+        members = (seen or census.take()).by_component(self._config.instance)
+        servers = [(name, each) for process, each in members.items() if (name := catalog.component_of(process))]
+        return {port: name for name, each in servers for port in listening_ports(process.pid for process in each)}
 
     def holdings(self, *, sizes: bool = False) -> Sequence[Holding]:  # noqa: ARG002 - it can always tell them
         """The directories of the components' data."""
@@ -79,7 +88,7 @@ class EmbeddedBackend:
             ConflictError: a server still runs.
             CheckError: a symbolic link leads to one, or something cannot be removed.
         """
-        running = [standing.component for standing in self.standings() if standing.running]
+        running = [status.name for status in self.status() if status.up]
         if running:
             raise ConflictError(
                 f"{', '.join(running)} of {self._config.instance} still runs", hint="stop it first: inv infra.down"

@@ -167,7 +167,6 @@ def nginx_launch(settings: Settings, directory: Path, configuration: str, port: 
         version=("-v",),
         command=[*prefix_for_port(port), str(program), *words],
         env={},
-        stop_signal=signal.SIGTERM,
     )
 
 

@@ -172,7 +172,6 @@ class NativePostgres(NativeComponent):
             version=("--version",),
             command=postgres.command("postgres", "-D", str(self.directory), "-p", str(self.port), *settings),
             env={},
-            stop_signal=POSTGRES.stop_signal,
         )
 
     def clear(self, server: Server) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.placement import Placement
     from orienter_tasks.backends.docker.spec import ContainerSpec
     from orienter_tasks.backends.embedded.programs import StoreKind
-    from orienter_tasks.backends.protocol import InstanceConfig, Standing
+    from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.instance.variables import Variables
     from orienter_tasks.settings.model import Settings
     from orienter_tasks.stack.component import Note
@@ -218,16 +218,6 @@ class NativeStore(NativeComponent):
         if self.front in self.serving and not (self.directory / SOCKET).exists():
             raise NotReadyError("rclone does not listen yet")
         ensure_bucket(self.config)
-
-    def standing(self) -> Standing:
-        """What it is doing; half of it is as much as running, for it is to be stopped."""
-        if written_by(self.directory / "data") == "minio":
-            return self.server.standing(self.name, f"MinIO, port {self.port}")
-        if self.front.pid is None:
-            return self.server.standing(self.name, "rclone without the nginx in front of it: run inv infra.up")
-        if self.server.pid is None:
-            return self.front.standing(self.name, "nginx without the rclone behind it: run inv infra.up")
-        return self.server.standing(self.name, f"rclone, port {self.port}; it has no console")
 
     def _minio(self, program: Path) -> Launch:
         variables, console = self.config.variables, self.config.instance.ports["minio_console"]

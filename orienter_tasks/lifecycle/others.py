@@ -21,7 +21,7 @@ def leftovers(claim: Claim, settings: Settings) -> bool:
         return False
     try:
         backend = choice.make(claim.backend, _config_of(claim, settings))
-        return bool(backend.holdings() or any(standing.running for standing in backend.standings()))
+        return bool(backend.holdings() or any(status.up for status in backend.status()))
     except OrienterError:
         return True
 

@@ -200,8 +200,9 @@ class Start:
             )
 
     def _own_ports(self) -> set[int]:
-        servers = self._backend.ports_held() if self._backend is not None else ()
-        return {*servers} | listening_ports(census.take().pids(self._instance))
+        seen = census.take()
+        servers = self._backend.ports_held(seen) if self._backend is not None else ()
+        return {*servers} | listening_ports(seen.pids(self._instance))
 
 
 def _explain(port: int) -> str:

@@ -2,61 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import BackendError, CheckError
 from orienter_tasks.machine import ports
 from orienter_tasks.processes import census
 from orienter_tasks.processes.describe import describe
-from orienter_tasks.processes.record import forget_unrecorded, load
+from orienter_tasks.processes.record import forget_unrecorded, load_all
 from orienter_tasks.processes.stop import stop_component
 from orienter_tasks.settings import catalog
 from orienter_tasks.stack.runner import stop_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from orienter_tasks.backends.protocol import Backend
     from orienter_tasks.errors import OrienterError
     from orienter_tasks.instance.model import Instance
-    from orienter_tasks.stack.component import Event, LogRequest, Note
+    from orienter_tasks.stack.component import Event
 
 PORT_SECONDS = 2.0
 
 
+@dataclass(frozen=True)
 class RunningProcess:
-    """A service or hook that runs, known by its record or its marker; it can be stopped."""
+    """A service or hook that runs; without a record it may need any server."""
 
-    def __init__(self, instance: Instance, name: str) -> None:
-        record = load(instance, name)
-        self.name = name
-        self.needs: Sequence[str] = record.needs if record is not None else catalog.names()
-        self.timeout = 0.0
-        self._instance = instance
-
-    def start(self, note: Note) -> bool:  # noqa: ARG002 - the Protocol's
-        """It runs already."""
-        return False
-
-    def probe(self) -> None:
-        """It is only to be stopped."""
+    instance: Instance
+    name: str
+    needs: Sequence[str]
 
     def stop(self, grace: float) -> None:
-        """Stop its whole tree."""
-        stop_component(self._instance, self.name, grace)
-
-    def logs(self, request: LogRequest) -> Iterator[str]:  # noqa: ARG002 - the Protocol's
-        """It is only to be stopped."""
-        return iter(())
+        """Stop all of its processes."""
+        stop_component(self.instance, self.name, grace)
 
 
 def services_running(instance: Instance) -> list[RunningProcess]:
-    """Return every process of an instance that is none of its servers."""
-    return [
-        RunningProcess(instance, name)
-        for name in sorted(census.take().names(instance))
-        if not catalog.component_of(name)
-    ]
+    """Return what an instance has of processes, apart from its servers."""
+    needs = {record.component: record.needs for record in load_all(instance)}
+    names = [name for name in sorted(census.take().names(instance)) if not catalog.component_of(name)]
+    return [RunningProcess(instance, name, needs.get(name, catalog.names())) for name in names]
 
 
 def stop_services(
@@ -90,7 +76,7 @@ def stop_instance(
     # all of the infrastructure: stopping what does not run also clears what a crash left
     infra = list(backend.components()) if backend is not None else []
     try:
-        ran = {standing.component for standing in backend.standings() if standing.running} if backend else set()
+        ran = {status.name for status in backend.status() if status.up} if backend else set()
     except BackendError:  # the engine is away: the services can be stopped all the same
         _raise_first(stop_all(services, grace, on_event))
         raise
@@ -107,12 +93,13 @@ def stop_instance(
 
 
 def _verify(instance: Instance, backend: Backend | None) -> None:
-    left = [describe(pid) for pid in census.take().pids(instance)]
+    seen = census.take()
+    left = [describe(pid) for pid in seen.pids(instance)]
     if backend is not None:
-        left += [standing.detail for standing in backend.standings() if standing.running]
+        left += [f"{status.name} ({status.what})" for status in backend.status(seen) if status.up]
         left += [
             f"port {port} ({name})"
-            for port, name in backend.ports_held().items()
+            for port, name in backend.ports_held(seen).items()
             if not ports.await_free(port, PORT_SECONDS)
         ]
     if left:

@@ -5,7 +5,6 @@ What cannot be seen is named, never guessed.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import OrienterError
@@ -36,11 +35,11 @@ def scan(claims: Iterable[Claim], *, memory: bool = True, listeners: bool = Fals
     wanted = sorted(claims, key=lambda claim: (claim.project, claim.id, claim.root))
     unseen: list[str] = []
     containers = _containers(unseen) if any(claim.backend == "docker" for claim in wanted) else []
-    take, options = cache(census.take), ScanOptions(memory, listeners)
+    seen, options = census.take(), ScanOptions(memory, listeners)
     found = []
     for claim in wanted:
         mine = [each for each in containers if (each.project, each.instance) == (claim.project, claim.id)]
-        found.append(_instance(claim, mine, NativeScan(of_claim(claim), options, take), options))
+        found.append(_instance(claim, mine, NativeScan(of_claim(claim), options, seen=seen), options))
     return Observation(found, unseen)
 
 
@@ -57,11 +56,11 @@ def _containers(unseen: list[str]) -> Sequence[DockerResource]:
 def _instance(
     claim: Claim, containers: Sequence[DockerResource], native: NativeScan, options: ScanOptions
 ) -> ObservedInstance:
-    from orienter_tasks.backends.docker.survey import status_of
+    from orienter_tasks.backends.docker.survey import is_of, status_of
 
     instance = of_claim(claim)
-    own = [each for each in containers if each.root in claim.roots and each.name == instance.container(each.component)]
-    components = [*(status_of(each, with_memory=options.memory) for each in own), *native.components()]
+    own = [status_of(each, with_memory=options.memory) for each in containers if is_of(each, instance)]
+    components = [*own, *native.components()]
     components.sort(key=lambda status: (status.name not in catalog.names(), status.name))
     foreign = any(each.root not in claim.roots for each in containers)
     return ObservedInstance(

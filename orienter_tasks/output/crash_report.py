@@ -33,10 +33,18 @@ def write_crash_report(error: BaseException, *, settings: object, variables: Map
     """
     directory = state_dir() / "crashes"
     path = directory / f"{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() % 10**9:09d}.txt"
-    write_private(path, _without(_secrets(settings, variables), _text(error, settings)))
+    write_private(path, without_secrets(_text(error, settings), settings=settings, variables=variables))
     for old in sorted(directory.glob("*.txt"))[:-KEPT]:
         old.unlink(missing_ok=True)
     return path
+
+
+def without_secrets(text: str, *, settings: object, variables: Mapping[str, str]) -> str:
+    """Return a text with secret values masked, and with the passwords of addresses."""
+    written = {form for secret in _secrets(settings, variables) for form in (secret, repr(secret)[1:-1])}
+    for form in sorted(written, key=len, reverse=True):
+        text = text.replace(form, MASK)
+    return masked("", text)
 
 
 def _text(error: BaseException, settings: object) -> str:
@@ -47,7 +55,7 @@ def _text(error: BaseException, settings: object) -> str:
         "settings": "\n".join(_lines(settings)) or "none",
         "traceback": "".join(traceback.format_exception(error)).rstrip(),
     }
-    return "".join(f"== {title}\n{masked('', content)}\n\n" for title, content in sections.items())
+    return "".join(f"== {title}\n{content}\n\n" for title, content in sections.items())
 
 
 def _versions() -> Iterable[str]:
@@ -83,9 +91,3 @@ def _secret_settings(value: Any, key: str = "") -> Iterable[str]:
             yield from _secret_settings(inner, str(name))
     elif isinstance(value, str) and is_secret(key):
         yield value
-
-
-def _without(secrets: Iterable[str], text: str) -> str:
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, MASK)
-    return text

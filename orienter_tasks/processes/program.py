@@ -21,9 +21,6 @@ class Program:
     """What to start.
 
     Attributes:
-        component: the component's name.
-        command: argv.
-        cwd: the directory to start it in.
         env: its whole environment.
         log: its log file; the previous run's is kept as `.1`.
         stop_signal: the signal that ends it gracefully.

@@ -30,13 +30,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """A process that we started, the leader of its own session and group.
 
     Attributes:
-        component: the component's name.
         pid: process id; the same number is its group's and session's id.
         mark: when it began (see `start_mark`).
-        command: argv.
-        cwd: the directory it was started in.
-        log: its log file.
-        project, instance, root: whose it is.
         stop_signal: the number of the signal that ends it gracefully.
         group: whether that signal goes to the whole group (services) or to the leader alone (servers).
         started_at: seconds since the epoch.

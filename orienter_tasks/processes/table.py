@@ -113,7 +113,9 @@ def read_psutil() -> dict[int, Process]:
                 parent, name, mark = process.ppid(), process.name(), f"{process.create_time():.2f}"
         except psutil.Error:
             continue
-        found[process.pid] = Process(process.pid, mark, parent, _session(process.pid), name, *_told_by_psutil(process))
+        found[process.pid] = Process(
+            process.pid, mark, parent, _session(process.pid), name, *_environ_by_psutil(process)
+        )
     return found
 
 
@@ -174,10 +176,12 @@ def _of_proc(directory: str) -> Process | None:
     name, fields = linux_stat(pid)
     if not fields or fields[0] in ENDED or int(fields[FLAGS]) & KERNEL_THREAD:
         return None
-    return Process(pid, linux_mark(fields), int(fields[PARENT]), int(fields[SESSION]), name, *_told_in_proc(directory))
+    return Process(
+        pid, linux_mark(fields), int(fields[PARENT]), int(fields[SESSION]), name, *_environ_in_proc(directory)
+    )
 
 
-def _told_in_proc(directory: str) -> tuple[ProcessOwner | None, bool]:
+def _environ_in_proc(directory: str) -> tuple[ProcessOwner | None, bool]:
     """Return for whom a process was started, and whether its title has overwritten what would tell."""
     content = _read(f"/proc/{directory}/environ")
     if _MARKER not in content:
@@ -186,7 +190,7 @@ def _told_in_proc(directory: str) -> tuple[ProcessOwner | None, bool]:
     return _owner({os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}), False
 
 
-def _told_by_psutil(process: psutil.Process) -> tuple[ProcessOwner | None, bool]:
+def _environ_by_psutil(process: psutil.Process) -> tuple[ProcessOwner | None, bool]:
     import psutil
 
     try:

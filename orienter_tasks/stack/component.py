@@ -40,8 +40,8 @@ class Event:
     detail: str = ""
 
 
-class Component(Protocol):
-    """One node of the graph. Every verb can be run twice."""
+class Stoppable(Protocol):
+    """What can be stopped, before what it needs."""
 
     @property
     def name(self) -> str:
@@ -50,6 +50,20 @@ class Component(Protocol):
     @property
     def needs(self) -> Sequence[str]:
         """The names of the components that must be ready before it starts."""
+
+    def stop(self, grace: float) -> None:
+        """Stop it, keep its data, and verify that it is gone; without a word when it does not run.
+
+        Args:
+            grace: seconds before it is killed.
+
+        Raises:
+            OrienterError: when something of it survives, naming it.
+        """
+
+
+class Component(Stoppable, Protocol):
+    """One node of the graph. Every verb can be run twice."""
 
     @property
     def timeout(self) -> float:
@@ -71,16 +85,6 @@ class Component(Protocol):
         Raises:
             NotReadyError: not yet.
             OrienterError: it never will be (it exited, or refuses us).
-        """
-
-    def stop(self, grace: float) -> None:
-        """Stop it, keep its data, and verify that it is gone; without a word when it does not run.
-
-        Args:
-            grace: seconds before it is killed.
-
-        Raises:
-            OrienterError: when something of it survives, naming it.
         """
 
     def logs(self, request: LogRequest) -> Iterator[str]:

@@ -39,12 +39,10 @@ class ScanOptions:
 class NativeScan:
     """Reads what runs of one instance; the census is only taken where records alone are not enough."""
 
-    def __init__(
-        self, instance: Instance, options: ScanOptions | None = None, take: Callable[[], Census] = census.take
-    ) -> None:
+    def __init__(self, instance: Instance, options: ScanOptions | None = None, *, seen: Census | None = None) -> None:
         self._instance = instance
         self._options = options or ScanOptions()
-        self._take = take
+        self._seen = seen
 
     def components(self) -> list[ComponentStatus]:
         """Describe all components of which there is a record or a process."""
@@ -62,7 +60,7 @@ class NativeScan:
 
     @cached_property
     def _census(self) -> Census:
-        return self._take()
+        return self._seen or census.take()
 
     @cached_property
     def _members(self) -> Mapping[str, Sequence[Process]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError, InterruptError, OrienterError, TimedOutError
 from orienter_tasks.machine.signals import deferred
-from orienter_tasks.stack.component import Component, Event, NotReadyError, State, tail
+from orienter_tasks.stack.component import Component, Event, NotReadyError, State, Stoppable, tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -252,7 +252,7 @@ def _last_lines(component: Component) -> list[str]:
 
 
 def stop_all(
-    components: Iterable[Component],
+    components: Iterable[Stoppable],
     grace: float,
     on_event: Callable[[Event], None],
     *,
@@ -291,7 +291,7 @@ def stop_all(
 
 
 def _stop(
-    component: Component,
+    component: Stoppable,
     grace: float,
     on_event: Callable[[Event], None],
     clock: Callable[[], float],

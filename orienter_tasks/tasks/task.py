@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -9,16 +11,16 @@ from invoke.exceptions import Exit
 from invoke.parser.argument import Argument
 from invoke.tasks import Task, call as invoke_call, task as invoke_task
 
-from orienter_tasks.errors import ConfigError, InterruptError, OrienterError
+from orienter_tasks.errors import ConfigError, InterruptError, OrienterError, UnexpectedError
 from orienter_tasks.machine.signals import SignalHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from invoke.config import Config
     from invoke.context import Context
 
     from orienter_tasks.lifecycle.context import InstanceContext, RunOptions
-    from orienter_tasks.output.console import Report
 
 Body = TypeVar("Body", bound="Callable[..., None]")
 
@@ -29,6 +31,8 @@ RUN_FLAGS: Mapping[str, str | bool] = {
 }
 """What RunOptions are made of: flags for the whole run, also for the tasks before and after the one that has them."""
 
+LONGEST = 300  # characters of an unexpected exception's message on the terminal
+
 _given: dict[str, Any] = {}
 _contexts: dict[int, InstanceContext] = {}
 
@@ -37,7 +41,7 @@ def _undo(error: InterruptError) -> None:
     """Undo what the run has begun: a signal came between two tasks, or within one that is not ours."""
     for context in _contexts.values():
         context.undo()
-        raise _exit(context.report, error)
+        raise _exit(error)
 
 
 _signals = SignalHandler(lambda: any(context.unfinished for context in _contexts.values()), _undo)
@@ -88,21 +92,19 @@ class OrienterTask(Task[Any]):
         with _signals.task():
             try:
                 context = _context(args[0])
-            except OrienterError as error:
-                from orienter_tasks.output.console import Report
-
-                raise _exit(Report(), error) from error
-            try:
-                return self.body(context, *args[1:], **own)
+                try:
+                    return self.body(context, *args[1:], **own)
+                except BaseException:
+                    context.undo()
+                    raise
             except KeyboardInterrupt:
-                context.undo()
-                raise _exit(context.report, InterruptError("interrupted")) from None
+                raise _exit(InterruptError("interrupted")) from None
             except OrienterError as error:
-                context.undo()
-                raise _exit(context.report, error) from error
-            except BaseException:
-                context.undo()
+                raise _exit(error) from error
+            except Exit:
                 raise
+            except Exception as error:  # a bug of ours
+                raise _crashed(error, args[0].config) from error
 
 
 def task(
@@ -174,10 +176,45 @@ def count(text: str, flag: str) -> int:
     return int(text)
 
 
-def _exit(report: Report, error: OrienterError) -> Exit:
+def _exit(error: OrienterError) -> Exit:
+    from orienter_tasks.output.console import Report
+
     if not (isinstance(error, InterruptError) and error.expected):
-        report.error(error)
+        Report().error(error)
     return Exit(code=error.exit_code)
+
+
+def _crashed(error: Exception, config: Config) -> Exit:
+    """Print a bug as one line that names its report, or the traceback on request or where no report can be written."""
+    if not os.environ.get("ORIENTER_TRACEBACK"):
+        with suppress(Exception):
+            return _exit(_reported(error, config))
+    from traceback import print_exception
+
+    print_exception(error)
+    return Exit(code=UnexpectedError.exit_code)
+
+
+def _reported(error: Exception, config: Config) -> UnexpectedError:
+    """Write a report of a bug. The value of a secret may be in both the environment and `.env`, each with its own."""
+    from traceback import format_exception_only
+
+    from orienter_tasks.instance.variables import read_dotenv
+    from orienter_tasks.lifecycle.context import project_dir
+    from orienter_tasks.machine.worktree import find_root
+    from orienter_tasks.output.crash_report import without_secrets, write_crash_report
+    from orienter_tasks.settings.load import as_plain
+
+    settings, variables = as_plain(config.get("orienter")), dict(os.environ)
+    with suppress(ConfigError):  # what cannot be read has told the program no secret
+        dotenv, _ = read_dotenv(find_root(project_dir(config)) / ".env")
+        variables |= {f"DOTENV_{name}": value for name, value in dotenv.items()}
+    path = write_crash_report(error, settings=settings, variables=variables)
+    what = without_secrets("".join(format_exception_only(error)), settings=settings, variables=variables)
+    return UnexpectedError(
+        f"unexpected {' '.join(what.split())[:LONGEST]}; a report for an issue is in {path}",
+        hint="look at it, then paste it into an issue, or see the traceback with ORIENTER_TRACEBACK=1",
+    )
 
 
 def _context(c: Context) -> InstanceContext:

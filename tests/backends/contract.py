@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orienter_tasks.backends.nginx.configuration import NginxBackend
-    from orienter_tasks.backends.protocol import Backend, InstanceConfig, Standing
-    from orienter_tasks.stack.component import Component, Event
+    from orienter_tasks.backends.protocol import Backend, InstanceConfig
+    from orienter_tasks.stack.component import Component, ComponentStatus, Event
 
 COMPONENTS = ("postgres", "minio", "nginx")
 PORT_NAMES = ("nginx", "postgres", "minio_api", "minio_console", "dashboard", "vite", "opencode", "whatsapp")
@@ -58,9 +58,9 @@ def component(backend: Backend, name: str) -> Component:
     return next(each for each in backend.components() if each.name == name)
 
 
-def standing(backend: Backend, name: str) -> Standing:
+def status_of(backend: Backend, name: str) -> ComponentStatus:
     """Return what one component is doing."""
-    return next(each for each in backend.standings() if each.component == name)
+    return next(each for each in backend.status() if each.name == name)
 
 
 def up(backend: Backend, config: InstanceConfig, names: Sequence[str] = COMPONENTS) -> list[str]:
@@ -182,8 +182,8 @@ class Contract(ABC):
         put(config, "a/first.txt", b"one")
         assert get(config, "a/first.txt") == b"one"
         assert probe(config)["instance"] == config.instance.id
-        assert {each.component for each in backend.standings() if each.running} == set(COMPONENTS)
-        started = [each.started_at for each in backend.standings()]
+        assert {each.name for each in backend.status() if each.running} == set(COMPONENTS)
+        started = [each.started_at for each in backend.status()]
         assert all(moment is not None and before - 2 < moment < time.time() + 2 for moment in started), started
         held = backend.ports_held()
         assert {held.get(port) for port in infra_ports(config).values()} == set(COMPONENTS)
@@ -192,8 +192,8 @@ class Contract(ABC):
         assert up(new_backend(config), config) == [], "a second start has nothing to do"
 
         down(new_backend(config))
-        assert not any(each.running for each in backend.standings())
-        assert all(each.started_at is None for each in backend.standings())
+        assert not any(each.running for each in backend.status())
+        assert all(each.started_at is None for each in backend.status())
         assert not any(listens(port) for port in config.instance.ports.values())
         assert dict(backend.ports_held()) == {}
         down(backend)
@@ -251,7 +251,7 @@ class Contract(ABC):
         with pytest.raises(CheckError, match="postgres") as caught:
             component(backend, "postgres").probe()
         assert any("ready to accept connections" in line for line in caught.value.details)
-        assert standing(backend, "postgres").running is False
+        assert status_of(backend, "postgres").running is False
 
     def test_two_instances_started_at_once_do_not_meet(
         self, config: InstanceConfig, other_site: InstanceConfig, new_backend: Callable[[InstanceConfig], Backend]

@@ -72,7 +72,7 @@ def test_a_detached_service_that_is_killed_later_is_told(make_host: MakeFaultHos
     assert not list(host.main.path.glob(".dev-pids/*/*.exit"))
 
 
-def test_a_service_whose_keeper_was_killed_runs_on_and_is_stopped(make_host: MakeFaultHost) -> None:
+def test_a_service_whose_shim_was_killed_runs_on_and_is_stopped(make_host: MakeFaultHost) -> None:
     host = make_host(services={"web": service("serve", "${DASHBOARD_PORT}", **WEB)})
     host.main.inv("dev", "--detach")
     service_pid = served(host.main, "web")
@@ -90,6 +90,7 @@ def test_without_records_all_that_runs_is_seen_and_stopped(make_host: MakeFaultH
     host = make_host(services={"web": service("serve", "${DASHBOARD_PORT}", **WEB), "worker": mortal()})
     host.main.inv("dev", "--detach")
     before = host.main.inv("dev.status", "--json").json
+    proof = host.main.inv("infra.verify", "--json").json
     shutil.rmtree(host.main.path / ".dev-pids")
     after = host.main.inv("dev.status", "--json").json
     for document in (before, after):
@@ -100,7 +101,10 @@ def test_without_records_all_that_runs_is_seen_and_stopped(make_host: MakeFaultH
     assert host.main.inv("instances", "--json").json["instances"][0]["services"] == {"running": 2, "of": 2}
     stats = host.main.inv("infra.stats", "--json").json
     assert {part["name"] for part in stats["components"]} == {part["name"] for part in before["components"]}
-    assert host.main.inv("infra.verify", "--json").json["isolated"] is True
+    assert host.main.inv("infra.verify", "--json").json["checks"] == proof["checks"]
+    doctor = host.main.inv("doctor", code=None).out
+    assert "is stopped" not in doctor
+    assert "does not run" not in doctor
     host.main.inv("dev.stop")
     assert host.left_of(host.main) == []
     assert host.main.inv("dev.status", "--json", code=None).json["state"] == "stopped"

@@ -33,7 +33,7 @@ def those_of(host: FaultHost) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            words = process.cmdline()  # a keeper has its service's words behind its own
+            words = process.cmdline()  # a shim has its service's words behind its own
             if str(UNRULY) in words and words[0] != SHELL and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except psutil.Error:

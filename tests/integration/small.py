@@ -215,19 +215,19 @@ def states(checkout: Checkout) -> dict[str, bool]:
 
 
 def pid_of(checkout: Checkout, component: str) -> int:
-    """Return the pid in a component's record; a service's is its keeper's."""
+    """Return the pid in a component's record; a service's is its shim's."""
     record = next(checkout.path.glob(f".dev-pids/instance-*/{component}.json"))
     return int(json.loads(record.read_text())["pid"])
 
 
 def served(checkout: Checkout, component: str) -> int:
-    """Return the pid of a component's own process: the one that its keeper started, or the one in its record."""
+    """Return the pid of a component's own process: the one that its shim started, or the one in its record."""
     record = next(checkout.path.glob(f".dev-pids/instance-*/{component}.json"))
     if not json.loads(record.read_text())["kept"]:
         return pid_of(checkout, component)
-    keeper = psutil.Process(pid_of(checkout, component))
-    wait_for(lambda: [child for child in keeper.children() if child.cmdline()[:1] != ["/bin/sh"]], f"{component}'s own")
-    (child,) = keeper.children()
+    shim = psutil.Process(pid_of(checkout, component))
+    wait_for(lambda: [child for child in shim.children() if child.cmdline()[:1] != ["/bin/sh"]], f"{component}'s own")
+    (child,) = shim.children()
     return child.pid
 
 

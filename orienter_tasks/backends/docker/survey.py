@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.backends.docker.engine import Engine
     from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.instance.model import Instance
 
 Kind = Literal["container", "volume", "network"]
 RUNNING = "running"
@@ -98,6 +99,12 @@ def containers(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
         found = engine.api.containers(all=True, filters=_filters(wanted))
     now = time.time()
     return tuple(_container(entry, whose, now) for entry, whose in _owned(found))
+
+
+def is_of(found: DockerResource, instance: Instance) -> bool:
+    """Say whether a container is a component of an instance: by its labels and its exact name."""
+    ours = (found.project, found.instance) == (instance.project, instance.id) and found.root in instance.roots
+    return ours and found.name == instance.container(found.component)
 
 
 def status_of(found: DockerResource, *, with_memory: bool = False) -> ComponentStatus:

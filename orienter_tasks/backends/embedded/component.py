@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from orienter_tasks.backends.embedded.server import Launch
-    from orienter_tasks.backends.protocol import InstanceConfig, Standing
+    from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.stack.component import LogRequest, Note
 
 
@@ -97,7 +97,3 @@ class NativeComponent(ABC):
 
     def logs(self, request: LogRequest) -> Iterator[str]:
         return self.server.lines(request)
-
-    def standing(self) -> Standing:
-        """What it is doing."""
-        return self.server.standing(self.name, f"port {self.port}")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.embedded.programs import version_of
-from orienter_tasks.backends.protocol import Standing
 from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFoundError
-from orienter_tasks.processes import census
 from orienter_tasks.processes.program import Program
 from orienter_tasks.processes.spawn import UNKNOWN_EXIT, describe_exit, running, spawn
 from orienter_tasks.processes.stop import stop_component
+from orienter_tasks.settings import catalog
 from orienter_tasks.stack.component import LogRequest
 from orienter_tasks.stack.logfiles import read
 
@@ -43,14 +41,12 @@ class Launch:
         binary: the program, and `version` the arguments that make it tell its version.
         command: argv; another program than `binary` may stand first and hand over to it.
         env: variables beside those that every server gets.
-        stop_signal: the signal to its leader that ends it gracefully.
     """
 
     binary: Path
     version: tuple[str, ...]
     command: Sequence[str]
     env: Mapping[str, str]
-    stop_signal: int = signal.SIGTERM
 
 
 class Server:
@@ -76,24 +72,6 @@ class Server:
         handle = self._current()
         return handle.record.pid if handle is not None and _exit_code(handle) is None else None
 
-    def pids(self) -> list[int]:
-        """Return its process, or what a run that was killed has left of it without a record."""
-        pid = self.pid
-        return [pid] if pid is not None else census.take().pids(self._instance, self.name)
-
-    def standing(self, component: str, detail: str) -> Standing:
-        """Say what it is doing, as a component's standing.
-
-        Args:
-            component: the component's name.
-            detail: what is to be told of it while it runs, besides its pid.
-        """
-        handle = self._current()
-        if handle is None or _exit_code(handle) is not None:
-            return Standing(component, running=False, detail="not running", started_at=None)
-        text = f"pid {handle.record.pid}, {detail}"
-        return Standing(component, running=True, detail=text, started_at=handle.record.started_at)
-
     def launch(self, launch: Launch) -> None:
         """Start it; what a crashed run has left must be gone.
 
@@ -108,7 +86,7 @@ class Server:
             cwd=self.directory,
             env={**_environment(self._instance), **launch.env},
             log=self.log,
-            stop_signal=launch.stop_signal,
+            stop_signal=catalog.entry_of(catalog.component_of(self.name)).stop_signal,
             group=False,
         )
         try:

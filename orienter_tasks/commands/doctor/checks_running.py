@@ -36,11 +36,11 @@ SHOWN = 3
 
 def servers(ctx: InstanceContext) -> Iterator[Check]:
     """Log in to the servers that run; where services run, all of the servers must."""
-    config, name = ctx.current.config, started_on(ctx)
-    if not name:
+    config, started = ctx.current.config, started_on(ctx)
+    if not started:
         return
-    backend = choice.make(name, config)
-    up = {standing.component for standing in backend.standings() if standing.running}
+    backend = choice.make(started, config)
+    up = {status.name for status in backend.status() if status.up}
     for conflict in list(backend.foreign()):
         words = f"{config.instance} needs a name that is not its own: {conflict}"
         yield Check("servers", "problem", words, "inv instances")

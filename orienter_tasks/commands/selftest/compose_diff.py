@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.backends.docker import labels
 from orienter_tasks.errors import CheckError
-from orienter_tasks.infra.all import containers
+from orienter_tasks.infra.compose import given
 from orienter_tasks.instance.variables import is_secret
-from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from orienter_tasks.backends.docker.placement import Placement
     from orienter_tasks.backends.docker.spec import ContainerSpec
     from orienter_tasks.backends.protocol import InstanceConfig
@@ -24,60 +24,51 @@ def compare(parsed: Any, config: InstanceConfig, placed: Placement, where: str) 
     """
     if not isinstance(parsed, dict):
         raise CheckError(f"{where} is no mapping")
-    found = _flat(parsed)
-    for key, value in _flat(_wanted(config, placed)).items():
+    wanted = _wanted(given(config, placed))
+    found = dict(_flat(parsed))
+    for key, value in _flat(wanted):
         written = value.replace("$", "$$") if isinstance(value, str) else value  # compose takes $$ for $
         if found.get(key) != written:
             shown = ("a secret", "another") if is_secret(key) else (repr(value), repr(found.get(key)))
             raise CheckError(f"{where}: {key} should be {shown[0]}, and is {shown[1]}")
-    services = set(parsed.get("services") or {})
-    more = services - {one.component for one in containers(config, lambda: placed)}
+    more = set(parsed.get("services") or {}) - wanted["services"].keys()
     if more:
         raise CheckError(f"{where}: services.{min(more)} is not made by infra.up")
 
 
-def _wanted(config: InstanceConfig, placed: Placement) -> dict[str, Any]:
-    instance = config.instance
+def _wanted(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the compose file, as far as it is compared, from what its template gets."""
+    instance, volumes = values["instance"], values["volumes"]
     return {
         "name": instance.compose_project,
-        "services": {one.component: _service(one, config) for one in containers(config, lambda: placed)},
-        "networks": {labels.COMPOSE_NETWORK: {"name": instance.network, "labels": instance.labels}},
-        "volumes": {
-            labels.volume_key(component): {
-                "name": instance.volume(component),
-                "labels": labels.of_volume(instance, component),
-            }
-            for component in catalog.with_data()
-        },
+        "services": {one.component: _service(one, values) for one in values["services"]},
+        "networks": {values["network_key"]: {"name": instance.network, "labels": values["network_labels"]}},
+        "volumes": {volume["key"]: {"name": volume["name"], "labels": volume["labels"]} for volume in volumes},
     }
 
 
-def _service(one: ContainerSpec, config: InstanceConfig) -> dict[str, Any]:
-    keys = {config.instance.volume(component): labels.volume_key(component) for component in catalog.with_data()}
-    mounts = [f"{keys.get(mount.source, mount.source)}:{mount.target}:{mount.mode}" for mount in one.mounts]
-    network = {"networks": [labels.COMPOSE_NETWORK]} if one.network else {"network_mode": "host"}
+def _service(one: ContainerSpec, values: Mapping[str, Any]) -> dict[str, Any]:
+    keys = values["volume_keys"]
     return {
         "container_name": one.name,
         "image": one.image,
-        "environment": dict(one.environment),
+        "environment": one.environment,
         "ports": [f"{port.address}:{port.host}:{port.container}" for port in one.ports],
-        "volumes": mounts,
-        "labels": labels.of_container(one),
-        "command": list(one.command),
-        "entrypoint": list(one.entrypoint),
-        **network,
+        "volumes": [f"{keys.get(mount.source, mount.source)}:{mount.target}:{mount.mode}" for mount in one.mounts],
+        "labels": values["labels"][one.component],
+        "command": one.command,
+        "entrypoint": one.entrypoint,
+        **({"networks": [values["network_key"]]} if one.network else {"network_mode": values["host_network"]}),
     }
 
 
-def _flat(value: Any, key: str = "") -> dict[str, Any]:
-    """Write nested mappings and lists as one mapping of dotted keys; empty ones leave nothing."""
+def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Give the values of nested mappings and lists by dotted keys; empty ones give nothing."""
     if isinstance(value, dict):
-        pairs = [(f"{key}.{name}" if key else str(name), inner) for name, inner in value.items()]
-    elif isinstance(value, list):
-        pairs = [(f"{key}[{index}]", inner) for index, inner in enumerate(value)]
+        for name, inner in value.items():
+            yield from _flat(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, (list, tuple)):
+        for index, inner in enumerate(value):
+            yield from _flat(inner, f"{key}[{index}]")
     else:
-        return {key: value}
-    flat: dict[str, Any] = {}
-    for name, inner in pairs:
-        flat |= _flat(inner, name)
-    return flat
+        yield key, value

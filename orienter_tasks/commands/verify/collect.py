@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from orienter_tasks.backends.protocol import Backend, InstanceConfig
+    from orienter_tasks.processes.census import Census
     from orienter_tasks.processes.table import Process
     from orienter_tasks.settings.catalog import CatalogEntry
     from orienter_tasks.settings.model import BackendName
@@ -48,28 +49,29 @@ class _Notes:
 
 
 def look_at_all(configs: Sequence[tuple[InstanceConfig, BackendName]]) -> list[Evidence]:
-    """Look at several instances at once."""
+    """Look at several instances at once, by one census."""
+    seen = census.take()
     with ThreadPoolExecutor(max_workers=max(1, len(configs))) as pool:
-        return list(pool.map(lambda pair: look_at(*pair), configs))
+        return list(pool.map(lambda pair: look_at(pair[0], pair[1], seen), configs))
 
 
-def look_at(config: InstanceConfig, name: BackendName) -> Evidence:
+def look_at(config: InstanceConfig, name: BackendName, seen: Census) -> Evidence:
     """Gather the evidence of one running instance."""
     notes = _Notes()
     backend = choice.make(name, config)
-    processes = census.take().by_component(config.instance)
+    processes = seen.by_component(config.instance)
     pids = [process.pid for each in processes.values() for process in each]
-    _servers(config, backend, notes)
+    _servers(config, backend, seen, notes)
     if name == "docker":
         _containers(config, processes, notes)
     else:
         notes.absent["networks"] = "native processes on loopback"
         with notes.about("data"):
-            notes.facts["locations"] = native.locations(config.instance)
+            notes.facts["locations"] = native.locations(config.instance, processes)
         with notes.about("processes"):
             notes.facts["workloads"] = native.workloads(config, processes)
     with notes.about("ports"):
-        notes.facts |= _ports(config, backend, set(pids))
+        notes.facts |= _ports(config, backend, seen)
     with notes.about("processes"):
         notes.facts["calls"] = native.calls(pids)
     return Evidence(
@@ -81,12 +83,12 @@ def look_at(config: InstanceConfig, name: BackendName) -> Evidence:
     )
 
 
-def _servers(config: InstanceConfig, backend: Backend, notes: _Notes) -> None:
+def _servers(config: InstanceConfig, backend: Backend, seen: Census, notes: _Notes) -> None:
     entries = [entry for entry in catalog.entries() if entry.holds and entry.name in config.instance.infra]
     held = notes.facts["contents"] = {}
     notes.facts["own"] = {entry.holds: _own(config, entry) for entry in entries}
     with notes.about(*notes.facts["own"]):
-        running = {standing.component for standing in backend.standings() if standing.running}
+        running = {status.name for status in backend.status(seen) if status.up}
         for entry in entries:
             if entry.name not in running:
                 notes.absent[entry.holds] = f"{entry.name} does not run"
@@ -116,9 +118,10 @@ def _containers(config: InstanceConfig, processes: Mapping[str, Sequence[Process
             notes.facts["workloads"] = [*own, *native.workloads(config, processes)]
 
 
-def _ports(config: InstanceConfig, backend: Backend, pids: set[int]) -> dict[str, Any]:
+def _ports(config: InstanceConfig, backend: Backend, seen: Census) -> dict[str, Any]:
     """Say who listens on the instance's ports: its own, or somebody else."""
-    own = set(backend.ports_held()) | listening_ports(pids)
+    pids = set(seen.pids(config.instance))
+    own = set(backend.ports_held(seen)) | listening_ports(pids)
     planned = set(config.instance.ports.values())
     held = {port for port in planned - own if not ports.is_free(port)}
     taken = {

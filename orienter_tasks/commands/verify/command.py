@@ -41,20 +41,21 @@ def verify(ctx: InstanceContext, raw_settings_of: Callable[[Path], object], *, a
         NotFoundError: no instance runs.
         CheckError: something is shared, or could not be seen.
     """
-    taken = scan(_claims_of(ctx), memory=False)
-    up = {str(found.instance.root) for found in taken.instances if any(each.running for each in found.components)}
-    claims = [claim for claim in _claims_of(ctx) if claim.root in up]
-    for unseen in taken.unseen:
+    project = ctx.settings.project
+    seen = scan([claim for claim in ctx.claims.read() if claim.project == project and claim.backend], memory=False)
+    running = [each.claim for each in seen.instances if any(part.running for part in each.components)]
+    for unseen in seen.unseen:
         ctx.report.warn(f"not seen: {unseen}")
-    if not claims and not taken.unseen:
-        raise NotFoundError(f"no instance of {ctx.settings.project} is running", hint="start one with: inv dev")
-    evidence = look_at_all([(_config_of(ctx, claim, raw_settings_of), choice.named(claim.backend)) for claim in claims])
+    if not running and not seen.unseen:
+        raise NotFoundError(f"no instance of {project} is running", hint="start one with: inv dev")
+    configs = [(_config_of(ctx, claim, raw_settings_of), choice.named(claim.backend)) for claim in running]
+    evidence = look_at_all(configs)
     found = judge(evidence)
     if as_json:
-        ctx.report.json(_document(evidence, found, taken.unseen))
+        ctx.report.json(_document(evidence, found, seen.unseen))
     else:
         checks.show(ctx.report, [_labelled(check) for check in found], title=_title(evidence))
-    _raise_failures(found, taken.unseen)
+    _raise_failures(found, seen.unseen)
 
 
 def _config_of(ctx: InstanceContext, claim: Claim, raw_settings_of: Callable[[Path], object]) -> InstanceConfig:
@@ -64,10 +65,6 @@ def _config_of(ctx: InstanceContext, claim: Claim, raw_settings_of: Callable[[Pa
         return config_of(claim, ctx.settings, os.environ)
     raw = raw_settings_of(root)
     return config_of(claim, ctx.settings if raw is None else load_settings(as_plain(raw)), {})
-
-
-def _claims_of(ctx: InstanceContext) -> list[Claim]:
-    return [claim for claim in ctx.claims.read() if claim.project == ctx.settings.project and claim.backend]
 
 
 def _title(evidence: Sequence[Evidence]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.verify.snapshot import DataLocation, Workload
 from orienter_tasks.processes.describe import describe
-from orienter_tasks.processes.record import COMPONENT_MARKER, load_all
+from orienter_tasks.processes.record import COMPONENT_MARKER
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
@@ -62,17 +62,15 @@ def numbered(config: InstanceConfig) -> list[str]:
     return [name for name in catalog.numbered() if name in config.variables.values]
 
 
-def locations(instance: Instance) -> list[DataLocation]:
-    """Find where the embedded servers that run really keep their files."""
+def locations(instance: Instance, processes: Mapping[str, Sequence[Process]]) -> list[DataLocation]:
+    """Find where the embedded servers that run really keep their files: below their first processes' directories."""
     import psutil
 
     found = []
-    for record in load_all(instance):
-        if record.component not in catalog.with_data() or not record.alive():
-            continue
-        cwd = psutil.Process(record.pid).cwd()
-        source = os.path.join(cwd, catalog.entry_of(record.component).files).rstrip("/")  # noqa: PTH118 - as the system tells it
-        found.append(location(record.component, source, instance))
+    for name in catalog.with_data():
+        for process in sorted(processes.get(name, ()), key=lambda process: process.age)[:1]:
+            source = Path(psutil.Process(process.pid).cwd(), catalog.entry_of(name).files)
+            found.append(location(name, str(source), instance))
     return found
 
 

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from orienter_tasks.backends.docker import labels
+from orienter_tasks.backends.docker.survey import moment
 from orienter_tasks.backends.nginx.configuration import apply
 from orienter_tasks.errors import CheckError, ConflictError, InterruptError, NotFoundError
 from orienter_tasks.stack.component import LogRequest
-from tests.backends.contract import component, down, sql, standing, up
+from tests.backends.contract import component, down, sql, status_of, up
 from tests.backends.docker.lab import IMAGES, PROJECT
 from tests.backends.docker.test_spec import container
 
@@ -82,17 +83,17 @@ def test_a_container_that_stands_still_goes_on(api: Any, config: InstanceConfig,
     identifier = api.inspect_container(name)["Id"]
 
     api.stop(name, timeout=5)
-    assert standing(backend, "minio").detail.startswith(f"container {name} exited with code ")
+    assert status_of(backend, "minio").what == f"{name} (exited)"
     assert up(backend, config, ["minio"]) == ["minio"]
     api.pause(name)
-    assert not standing(backend, "minio").running
+    assert not status_of(backend, "minio").running
     assert set(backend.ports_held().values()) == {"minio"}
     assert up(backend, config, ["minio"]) == ["minio"]
 
     assert api.inspect_container(name)["Id"] == identifier
     api.pause(name)
     down(backend)
-    assert standing(backend, "minio").detail == "no container"
+    assert status_of(backend, "minio").what == "no container"
 
 
 def test_what_a_crash_left_half_made_is_finished(api: Any, config: InstanceConfig, backend: DockerBackend) -> None:
@@ -155,7 +156,7 @@ def test_a_checkout_that_was_moved_keeps_its_own(lab: DockerLab) -> None:
 
     # its label tells the new place from now on
     assert start(backend, "minio")
-    assert standing(lab.backend(moved), "minio").running
+    assert status_of(lab.backend(moved), "minio").running
     down(backend)
     assert list(backend.remove_data()) == [known.instance.volume("minio")]
 
@@ -184,7 +185,7 @@ def test_somebody_elses_name_is_never_touched(
         assert list(component(backend, "minio").logs(LogRequest(lines=5))) == []
         assert list(backend.remove_data()) == [] or kind != "volume"
         assert not backend.remove_network() or kind != "network"
-        assert not standing(backend, "minio").running
+        assert not status_of(backend, "minio").running
         assert getattr(api, f"inspect_{kind}")(name)
     finally:
         getattr(api, f"remove_{kind}")(name)
@@ -207,7 +208,7 @@ def test_a_port_that_another_container_publishes(api: Any, config: InstanceConfi
     assert f"port {port} is taken by container {config.instance.project}-other (compose project shop)" in str(
         refused.value
     )
-    assert standing(backend, "minio").detail == "no container"
+    assert status_of(backend, "minio").what == "no container"
     assert start(backend, "minio")
 
 
@@ -225,7 +226,7 @@ def test_a_port_on_which_a_process_listens(config: InstanceConfig, backend: Dock
             start(backend, "minio")
         process.stdin.close()
     assert f"port {port} is taken by pid {process.pid} " in str(refused.value)
-    assert standing(backend, "minio").detail == "no container"
+    assert status_of(backend, "minio").what == "no container"
     assert not backend.remove_network(), "nothing half-made is left"
 
 
@@ -244,7 +245,7 @@ def test_a_run_that_was_given_up_starts_nothing(api: Any, config: InstanceConfig
 
     with pytest.raises(InterruptError):
         component(backend, "minio").start(give_up)
-    assert standing(backend, "minio").detail == "no container"
+    assert status_of(backend, "minio").what == "no container"
     component(backend, "minio").stop(1)
     assert not backend.remove_network()
 
@@ -265,7 +266,7 @@ def test_a_container_that_ends_at_once_is_told_with_its_last_words(lab: DockerLa
     with pytest.raises(CheckError, match="exited with exit code 3") as refused:
         up(backend, config, ["postgres"])
     assert refused.value.details == ("first", "with ••••••")
-    assert standing(backend, "postgres").detail == "no container"
+    assert status_of(backend, "postgres").what == "no container"
 
 
 def test_data_of_another_postgresql_is_told(api: Any, config: InstanceConfig, backend: DockerBackend) -> None:
@@ -338,7 +339,7 @@ def test_a_start_asks_the_engine_little(lab: DockerLab, config: InstanceConfig) 
 
 def test_a_log_is_told_since_a_moment(api: Any, config: InstanceConfig, backend: DockerBackend) -> None:
     up(backend, config, ["postgres"])
-    started = standing(backend, "postgres").started_at
+    started = moment(api.inspect_container(config.instance.container("postgres"))["State"]["StartedAt"])
     assert started is not None
     postgres = component(backend, "postgres")
     everything = list(postgres.logs(LogRequest(lines=1000)))

@@ -111,7 +111,7 @@ def test_an_engine_that_went_away(
         minio.probe,
         lambda: minio.stop(1),
         lambda: list(minio.logs(LogRequest(lines=1))),
-        through.standings,
+        through.status,
         through.foreign,
         through.ports_held,
         through.holdings,

@@ -18,7 +18,7 @@ from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import listening_addresses
 from orienter_tasks.processes.record import load, path_of
 from orienter_tasks.processes.stop import await_end, send
-from tests.backends.contract import COMPONENTS, component, down, get, listens, put, sql, standing, up
+from tests.backends.contract import COMPONENTS, component, down, get, listens, put, sql, status_of, up
 from tests.backends.embedded.lab import kill
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def test_a_stranger_on_a_port_is_a_conflict_and_is_left_alone(lab: EmbeddedLab) 
             finally:
                 server.shutdown()
                 thread.join()
-        assert standing(backend, name).running is False
+        assert status_of(backend, name).running is False
 
 
 def test_a_first_start_leaves_no_errors_in_the_log(lab: EmbeddedLab) -> None:
@@ -295,7 +295,7 @@ def test_signals_reach_only_what_is_ours(lab: EmbeddedLab) -> None:
         stale = msgspec.structs.replace(record, pid=stranger.pid)
         path_of(config.instance, "postgres").write_bytes(msgspec.json.encode(stale))
 
-        assert standing(backend, "postgres").running is False
+        assert status_of(backend, "postgres").running is False
         assert up(lab.backend(config), config, ["postgres"]) == ["postgres"]
         down(lab.backend(config))
         assert stranger.poll() is None

@@ -20,7 +20,7 @@ from orienter_tasks.backends.embedded.programs import postgres_bin
 from orienter_tasks.errors import CheckError, ConflictError
 from orienter_tasks.processes import census
 from orienter_tasks.processes.record import load, path_of
-from tests.backends.contract import component, down, sql, standing, up
+from tests.backends.contract import component, down, sql, status_of, up
 from tests.backends.embedded.lab import kill
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def test_started_at_is_the_processes(lab: EmbeddedLab) -> None:
     up(backend, config, ["postgres"])
     record = load(config.instance, "postgres")
     assert record is not None
-    assert standing(backend, "postgres").started_at == record.started_at
+    assert status_of(backend, "postgres").started_at == record.started_at
     assert abs(psutil.Process(record.pid).create_time() - record.started_at) < 2
     assert path_of(config.instance, "postgres").stat().st_mode & 0o077 == 0
 

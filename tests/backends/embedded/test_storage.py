@@ -17,9 +17,10 @@ import pytest
 
 from orienter_tasks.backends.embedded.programs import store
 from orienter_tasks.errors import BackendError, CheckError, ConfigError
+from orienter_tasks.infra import all as infra
 from orienter_tasks.processes import census
 from orienter_tasks.processes.record import load
-from tests.backends.contract import component, down, get, put, s3, standing, up
+from tests.backends.contract import component, down, get, put, s3, status_of, up
 from tests.backends.embedded.lab import kill
 
 if TYPE_CHECKING:
@@ -240,8 +241,9 @@ def test_only_the_dead_half_is_started_again(lab: EmbeddedLab) -> None:
     for dead, kept in (("minio", "minio-front"), ("minio-front", "minio")):
         survivor = load(config.instance, kept)
         kill(config, dead)
-        assert "run inv infra.up" in standing(backend, "minio").detail
-        assert standing(backend, "minio").running
+        found = status_of(backend, "minio")
+        assert (found.up, found.running) == (True, False)
+        assert "died" in found.what
         assert up(lab.backend(config), config, ["minio"]) == ["minio"]
         assert load(config.instance, kept) == survivor
         put(config, dead, b"again")
@@ -260,8 +262,8 @@ def test_workers_of_a_killed_front_are_ended(lab: EmbeddedLab) -> None:
     assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers)
 
 
-def test_the_status_says_that_there_is_no_console(served: InstanceConfig, lab: EmbeddedLab) -> None:
-    assert "no console" in standing(lab.backend(served), "minio").detail
+def test_the_status_says_that_there_is_no_console(served: InstanceConfig) -> None:
+    assert infra.component("minio").lacks(served) == "no console"
 
 
 @pytest.mark.parametrize("secret", ["with,comma", "line\nbreak"])
@@ -332,7 +334,7 @@ def test_a_minio_server_gets_what_it_needs(lab: EmbeddedLab) -> None:
         "us-east-1",
     ]
     assert load(config.instance, "minio-front") is None, "nothing stands in front of it"
-    assert "console" not in standing(backend, "minio").detail
+    assert infra.component("minio").lacks(config) == ""
     down(backend)
 
     if store(plain.settings).kind == "rclone":
