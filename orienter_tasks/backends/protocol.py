@@ -45,7 +45,7 @@ class NginxFacts:
 
 
 @dataclass(frozen=True)
-class Holding:
+class DataVolume:
     """Data of an instance: a volume or a directory.
 
     Attributes:
@@ -58,7 +58,7 @@ class Holding:
 
 
 class Backend(Protocol):
-    """PostgreSQL, S3 and nginx of one instance."""
+    """The infrastructure of one instance."""
 
     @property
     def name(self) -> BackendName:
@@ -69,7 +69,7 @@ class Backend(Protocol):
         """The address on which the host's services must listen for nginx to reach them."""
 
     def components(self) -> Sequence[Component]:
-        """The components postgres, minio and nginx."""
+        """Its components, in the order of the catalog."""
 
     def nginx_facts(self) -> NginxFacts:
         """What the nginx templates need to know."""
@@ -87,13 +87,13 @@ class Backend(Protocol):
     def status(self, seen: Census | None = None) -> Sequence[ComponentStatus]:
         """What each component is found to be; `seen` is a census that was taken already."""
 
-    def foreign(self) -> Sequence[str]:
+    def name_conflicts(self) -> Sequence[str]:
         """Name containers, volumes and networks that have this instance's names but are not its own."""
 
-    def ports_held(self, seen: Census | None = None) -> Mapping[int, str]:
+    def bound_ports(self, seen: Census | None = None) -> Mapping[int, str]:
         """Ports that this instance's own components listen on now, with the component's name; `seen` as above."""
 
-    def holdings(self, *, sizes: bool = False) -> Sequence[Holding]:
+    def data_volumes(self, *, sizes: bool = False) -> Sequence[DataVolume]:
         """The data that this instance has on this backend.
 
         Args:

@@ -89,10 +89,10 @@ def may_move(current: Backend, target: BackendName, instance: Instance) -> None:
         ConflictError: naming the data.
         BackendError: the present backend cannot be asked.
     """
-    holdings = current.holdings()
+    volumes = current.data_volumes()
     running = [status.name for status in current.status() if status.up]
-    if holdings or running:
-        kept = ", ".join([holding.name for holding in holdings] or running)
+    if volumes or running:
+        kept = ", ".join([volume.name for volume in volumes] or running)
         raise ConflictError(
             f"{instance} has data on the {current.name} backend ({kept}) and is not moved to {target}",
             hint=f"stay with --backend {current.name}, or give that data up with: inv infra.down --volumes",

@@ -10,7 +10,7 @@ from orienter_tasks.backends.docker.container import ContainerComponent
 from orienter_tasks.backends.docker.engine import shared
 from orienter_tasks.backends.docker.oneoff import hang_up
 from orienter_tasks.backends.docker.resources import Resources, remove_volume, volume_sizes
-from orienter_tasks.backends.protocol import Holding, NginxFacts
+from orienter_tasks.backends.protocol import DataVolume, NginxFacts
 from orienter_tasks.infra.all import component
 from orienter_tasks.infra.nginx import check_in_docker, facts_in_docker
 from orienter_tasks.settings import catalog
@@ -70,7 +70,7 @@ class DockerBackend:
             for name in instance.infra
         ]
 
-    def foreign(self) -> Sequence[str]:
+    def name_conflicts(self) -> Sequence[str]:
         """Name containers, volumes and networks that have this instance's names but are not its own."""
         instance = self._config.instance
         names = {
@@ -84,7 +84,7 @@ class DockerBackend:
             if (kind, name) in names and not labels.is_ours(found, self._config)
         ]
 
-    def ports_held(self, seen: Census | None = None) -> Mapping[int, str]:
+    def bound_ports(self, seen: Census | None = None) -> Mapping[int, str]:
         """Ports that this instance's own components listen on now, with the component's name."""
         del seen
         held: dict[int, str] = {}
@@ -94,7 +94,7 @@ class DockerBackend:
                 held.update(dict.fromkeys(ports, found.component))
         return held
 
-    def holdings(self, *, sizes: bool = False) -> Sequence[Holding]:
+    def data_volumes(self, *, sizes: bool = False) -> Sequence[DataVolume]:
         """The volumes of this instance.
 
         Args:
@@ -102,7 +102,7 @@ class DockerBackend:
         """
         names = self._resources.volumes()
         known = volume_sizes(self._engine) if sizes and names else {}
-        return [Holding(name, known.get(name)) for name in names]
+        return [DataVolume(name, known.get(name)) for name in names]
 
     def remove_data(self) -> Sequence[str]:
         """Remove this instance's own volumes and return their names; its components must be stopped."""

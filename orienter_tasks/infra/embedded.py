@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Literal
 
-from orienter_tasks.backends.protocol import Holding
+from orienter_tasks.backends.protocol import DataVolume
 from orienter_tasks.errors import ConflictError
 from orienter_tasks.infra.all import component
 from orienter_tasks.machine.directories import remove, size_of
@@ -67,19 +67,21 @@ class EmbeddedBackend:
             for name in self._config.instance.infra
         ]
 
-    def foreign(self) -> Sequence[str]:
+    def name_conflicts(self) -> Sequence[str]:
         """Nothing: names of containers and volumes do not matter here, and DATA_DIR is the checkout's own."""
         return ()
 
-    def ports_held(self, seen: Census | None = None) -> Mapping[int, str]:
+    def bound_ports(self, seen: Census | None = None) -> Mapping[int, str]:
         """Ports that this instance's own servers listen on."""
         members = (seen or census.take()).by_component(self._config.instance)
         servers = [(name, each) for process, each in members.items() if (name := catalog.component_of(process))]
         return {port: name for name, each in servers for port in listening_ports(process.pid for process in each)}
 
-    def holdings(self, *, sizes: bool = False) -> Sequence[Holding]:  # noqa: ARG002 - it can always tell them
+    def data_volumes(self, *, sizes: bool = False) -> Sequence[DataVolume]:  # noqa: ARG002 - it can always tell them
         """The directories of the components' data."""
-        return [Holding(str(path), size_of(path, within=SIZE_SECONDS)) for path in self._data if os.path.lexists(path)]
+        return [
+            DataVolume(str(path), size_of(path, within=SIZE_SECONDS)) for path in self._data if os.path.lexists(path)
+        ]
 
     def remove_data(self) -> Sequence[str]:
         """Remove those directories; a symbolic link is removed itself, and what it points to stays.
