@@ -16,7 +16,7 @@ import psutil
 from benchmarks.hosts import records
 from benchmarks.measure import run
 from orienter_tasks.errors import OrienterError
-from orienter_tasks.lifecycle.context import InstanceContext, RunOptions
+from orienter_tasks.lifecycle.context import RunContext, RunOptions
 from orienter_tasks.processes.record import start_mark
 from orienter_tasks.processes.stop import await_end
 from orienter_tasks.processes.table import Process
@@ -138,12 +138,12 @@ def longest_chain(host: BenchHost, seconds: Mapping[str, float]) -> tuple[list[s
 
 
 @contextlib.contextmanager
-def _begun(host: BenchHost) -> Iterator[InstanceContext]:
+def _begun(host: BenchHost) -> Iterator[RunContext]:
     """Hold the main checkout's lock, as `inv` in it would."""
     own = dict(os.environ)
     os.environ.update(host.environ)
     try:
-        ctx = InstanceContext(host.main.path, host.settings(), options=RunOptions(quiet=True))
+        ctx = RunContext(host.main.path, host.settings(), options=RunOptions(quiet=True))
         start = ctx.begin()
         try:
             yield ctx
@@ -154,7 +154,7 @@ def _begun(host: BenchHost) -> Iterator[InstanceContext]:
         os.environ.update(own)
 
 
-def _in_order(ctx: InstanceContext) -> Sequence[Component]:
+def _in_order(ctx: RunContext) -> Sequence[Component]:
     """Sort the components so that each stands after what it needs."""
     plan = ctx.current.plan
     left = {part.name: part for part in (*plan.infra, *plan.hooks, *plan.services)}

@@ -1,4 +1,4 @@
-"""The Protocol that both backends answer: the same ports, names, credentials and variables on both."""
+"""The Protocol of the backends: the same ports, names, credentials and variables on each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InstanceConfig:
-    """What follows from a claim, and all that a backend works with: the instance, its settings and its variables."""
+    """What follows from a claim, and everything that a backend needs."""
 
     instance: Instance
     settings: Settings
@@ -27,14 +27,13 @@ class InstanceConfig:
 
 @dataclass(frozen=True)
 class NginxFacts:
-    """What the templates must know of the nginx that this backend runs.
+    """What the templates need to know about a backend's nginx; paths are as nginx sees them.
 
     Attributes:
-        listen: address and port inside of it: `127.0.0.1:1080`, or `80` in a bridged container.
-        upstream: the host under which it reaches the host's services.
-        runtime: the directory for its pid and temporary files, as nginx sees it.
-        mime_types: path of nginx's mime.types as nginx sees it.
-        user: the user of its workers; "" where the master has no privileges to give up.
+        listen: `127.0.0.1:1080`, or `80` in a bridged container.
+        upstream: the host name or address of the host's services.
+        runtime: the directory for its pid and temporary files.
+        user: the user of its workers; "" if the master has no privileges to drop.
     """
 
     listen: str
@@ -46,62 +45,43 @@ class NginxFacts:
 
 @dataclass(frozen=True)
 class DataVolume:
-    """Data of an instance: a volume or a directory.
-
-    Attributes:
-        name: the volume's name, or the directory's path.
-        size: bytes; None where it cannot be told quickly.
-    """
+    """Data of an instance: a volume's name or a directory's path, and its bytes, None if they take long to measure."""
 
     name: str
     size: int | None
 
 
 class Backend(Protocol):
-    """The infrastructure of one instance."""
+    """The infrastructure of one instance on one backend."""
 
     @property
-    def name(self) -> BackendName:
-        """Which backend this is."""
+    def name(self) -> BackendName: ...
 
     @property
     def service_host(self) -> str:
-        """The address on which the host's services must listen for nginx to reach them."""
+        """The address where the host's services must listen for nginx to reach them."""
 
-    def components(self) -> Sequence[Component]:
-        """Its components, in the order of the catalog."""
+    def components(self) -> Sequence[Component]: ...
 
-    def nginx_facts(self) -> NginxFacts:
-        """What the nginx templates need to know."""
+    def nginx_facts(self) -> NginxFacts: ...
 
     def check_nginx(self, directory: Path) -> str:
-        """Let the real nginx test the `nginx.conf` in DATA_DIR/nginx or a directory below it.
-
-        Returns:
-            "" when nginx accepts it, else nginx's own message.
-        """
+        """Let the real nginx test the `nginx.conf` in DATA_DIR/nginx or a directory below it; "" or its message."""
 
     def reload_nginx(self) -> bool:
-        """Make a running nginx read its configuration again; False when it does not run."""
+        """Make a running nginx reload its configuration; False if it does not run."""
 
     def status(self, seen: Census | None = None) -> Sequence[ComponentStatus]:
-        """What each component is found to be; `seen` is a census that was taken already."""
+        """The state of each component, from what is running; `seen` is a census that was taken already."""
 
     def name_conflicts(self) -> Sequence[str]:
-        """Name containers, volumes and networks that have this instance's names but are not its own."""
+        """Containers, volumes and networks with this instance's names that are not its own, for people."""
 
     def bound_ports(self, seen: Census | None = None) -> Mapping[int, str]:
-        """Ports that this instance's own components listen on now, with the component's name; `seen` as above."""
+        """Ports that this instance's components listen on now, with the component's name; `seen` as above."""
 
     def data_volumes(self, *, sizes: bool = False) -> Sequence[DataVolume]:
-        """The data that this instance has on this backend.
-
-        Args:
-            sizes: tell their sizes, even where that takes a moment.
-        """
+        """This instance's data on this backend; with `sizes`, also sizes that take a moment to measure."""
 
     def remove_data(self) -> Sequence[str]:
-        """Remove this instance's own data (volumes or directories) and return their names.
-
-        Its components must be stopped.
-        """
+        """Remove this instance's volumes or directories and return their names; its components must be stopped."""

@@ -1,7 +1,4 @@
-"""Jinja2 templates: the host's own `templates/` first, then those shipped with the package.
-
-A render returns path, content and mode; somebody else writes. Whatever a template leaves undefined is an error.
-"""
+"""Jinja2 templates: the host's `templates/` first, then the package's. An undefined variable is an error."""
 
 from __future__ import annotations
 
@@ -27,23 +24,17 @@ class Rendered:
 
 
 def directories(root: Path) -> list[Path]:
-    """Return where templates are looked for: the host's, the wheel's, and this repository's own."""
+    """Return the search path: the host's templates, the wheel's, and this repository's."""
     return [root / "templates", PACKAGE / "templates", PACKAGE.parent / "templates"]
 
 
 def render(root: Path, name: str, target: Path, values: Mapping[str, object]) -> Rendered:
-    """Render a template.
-
-    Raises:
-        NotFoundError: no such template.
-        CheckError: it does not render; the message names file and line.
-    """
     import jinja2
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([str(path) for path in directories(root)]),
         undefined=jinja2.StrictUndefined,
-        autoescape=False,  # noqa: S701 - nginx and YAML files, whose values are quoted by filters of their own
+        autoescape=False,  # noqa: S701 - nginx and YAML files have their own quoting filters
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -55,8 +46,7 @@ def render(root: Path, name: str, target: Path, values: Mapping[str, object]) ->
         template = environment.get_template(name)
         return Rendered(target, template.render(values))
     except jinja2.TemplateNotFound as error:
-        looked = ", ".join(str(path) for path in directories(root)[:1])
-        raise NotFoundError(f"there is no template {error.name}", hint=f"put it into {looked}") from error
+        raise NotFoundError(f"there is no template {error.name}", hint=f"put it into {directories(root)[0]}") from error
     except jinja2.TemplateSyntaxError as error:
         raise CheckError(f"{error.filename or name}, line {error.lineno}: {error.message}") from error
     except jinja2.UndefinedError as error:
@@ -67,36 +57,24 @@ def render(root: Path, name: str, target: Path, values: Mapping[str, object]) ->
 
 
 def nginx_path(value: object) -> str:
-    """Quote a path for those of nginx's directives that know no variables, such as `pid`; `$` is itself there.
-
-    Raises:
-        ValueError: for control characters.
-    """
-    return _nginx_quoted(str(value))
-
-
-def nginx_quote(value: object) -> str:
-    """Quote a value for nginx: inside double quotes, with its own special characters escaped.
-
-    Raises:
-        ValueError: for control characters and `$`, which nginx cannot escape.
-    """
+    """Quote a path for directives of nginx without variables, such as `pid`, where `$` is an ordinary character."""
     text = str(value)
-    if "$" in text:
-        raise ValueError(f"{text!r} cannot be written into an nginx configuration")
-    return _nginx_quoted(text)
-
-
-def _nginx_quoted(text: str) -> str:
-    if any(ord(char) < 32 for char in text):  # noqa: PLR2004 - the control characters
+    if any(ord(char) < ord(" ") for char in text):
         raise ValueError(f"{text!r} cannot be written into an nginx configuration")
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def yaml_quote(value: object) -> str:
-    """Quote a value for YAML, as a JSON string (which YAML 1.2 contains), with `$` doubled as compose wants it.
+def nginx_quote(value: object) -> str:
+    """Quote a value for nginx, which cannot escape `$`."""
+    if "$" in str(value):
+        raise ValueError(f"{str(value)!r} cannot be written into an nginx configuration")
+    return nginx_path(value)
 
-    What YAML takes for a line break or does not print (YAML 1.2, 5.1 and 5.4) is escaped too; JSON lets it stand.
+
+def yaml_quote(value: object) -> str:
+    """Quote a value for YAML as a JSON string (a subset of YAML 1.2), with `$` doubled for compose.
+
+    Line breaks and non-printable characters of YAML (1.2, sections 5.1 and 5.4) that JSON does not escape are escaped.
     """
     import json
 

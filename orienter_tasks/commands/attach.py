@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from orienter_tasks.backends.protocol import Backend, InstanceConfig
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.processes.record import Record
     from orienter_tasks.services.service import ServiceComponent
 
@@ -29,7 +29,7 @@ RESTART_WINDOW = 60.0
 SETTLE_SECONDS = 1.0
 
 
-def attach(ctx: InstanceContext) -> None:
+def attach(ctx: RunContext) -> None:
     """Follow the logs until Ctrl-C or a failure, then stop the instance."""
     current = ctx.current
     attachment = Attachment(current.config, current.backend, current.plan.services, ctx.report.warn)

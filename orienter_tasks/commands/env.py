@@ -13,10 +13,10 @@ from orienter_tasks.output.tables import Column
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from orienter_tasks.lifecycle.context import CurrentInstance, InstanceContext
+    from orienter_tasks.lifecycle.context import CurrentInstance, RunContext
 
 
-def init(ctx: InstanceContext) -> None:
+def init(ctx: RunContext) -> None:
     """Make `.env` if there is none."""
     from orienter_tasks.instance.dotenv import create
 
@@ -26,7 +26,7 @@ def init(ctx: InstanceContext) -> None:
         ctx.report.note(f".env: {new.source}{made}")
 
 
-def show(ctx: InstanceContext, *, as_json: bool, reveal: bool) -> None:
+def show(ctx: RunContext, *, as_json: bool, reveal: bool) -> None:
     """Show where this instance's id comes from, its facts and its variables."""
     source, current = ctx.source_of_id, ctx.current
     values = sorted(current.config.variables.values.items())
@@ -37,7 +37,7 @@ def show(ctx: InstanceContext, *, as_json: bool, reveal: bool) -> None:
         _print(ctx, source, shown)
 
 
-def export(ctx: InstanceContext, shell: str) -> None:
+def export(ctx: RunContext, shell: str) -> None:
     """Print the variables as commands of a shell, or in another format."""
     from orienter_tasks.instance.export import FORMATS, render
     from orienter_tasks.settings.rules import nearest
@@ -48,7 +48,7 @@ def export(ctx: InstanceContext, shell: str) -> None:
     ctx.report.answer(render(ctx.current.config.variables.values, known))
 
 
-def execute(ctx: InstanceContext, command: list[str]) -> None:
+def execute(ctx: RunContext, command: list[str]) -> None:
     """Become a command that has this instance's variables."""
     if not command:
         raise ConfigError("there is no command", hint="write it behind two dashes: inv env.exec -- psql")
@@ -76,7 +76,7 @@ def _document(current: CurrentInstance, source: str, shown: Mapping[str, str]) -
     }
 
 
-def _print(ctx: InstanceContext, source: str, shown: Mapping[str, str]) -> None:
+def _print(ctx: RunContext, source: str, shown: Mapping[str, str]) -> None:
     instance, variables = ctx.current.instance, ctx.current.config.variables
     ctx.report.box(
         f"instance {instance.id}",

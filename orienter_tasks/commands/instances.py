@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.identity.checkouts import Checkout
     from orienter_tasks.identity.claims import Claim
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.observe.model import Observation, ObservedInstance
 
 GLANCE = 0.3  # how long a table waits for sizes on disk
@@ -82,7 +82,7 @@ class Overview:
         return [line for found in partial for line in last_words(found)]
 
 
-def show(ctx: InstanceContext, *, watch: bool, as_json: bool) -> None:
+def show(ctx: RunContext, *, watch: bool, as_json: bool) -> None:
     """Show all instances.
 
     Raises:
@@ -126,7 +126,7 @@ def _overview(taken: Observation, sizes: dict[str, Disk]) -> Overview:
     return Overview(entries, unseen)
 
 
-def _watch(ctx: InstanceContext, *, as_json: bool) -> None:
+def _watch(ctx: RunContext, *, as_json: bool) -> None:
     if as_json or not redrawable(sys.stdout):
         raise ConfigError(
             "--watch draws on a terminal, and " + ("--json does not" if as_json else "stdout is none"),
@@ -144,7 +144,7 @@ def _watch(ctx: InstanceContext, *, as_json: bool) -> None:
     live.follow(ctx.report, map(draw, _readings(ctx)))
 
 
-def _readings(ctx: InstanceContext) -> Iterator[Overview]:
+def _readings(ctx: RunContext) -> Iterator[Overview]:
     """Read again and again; sizes are measured beside it, and the last known ones are shown until there are others."""
     sizes: dict[str, Disk] = {}
     while True:

@@ -11,14 +11,14 @@ from orienter_tasks.commands.names import known_components
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.stack.component import Component
 
 POLL_SECONDS = 0.5
 
 
 def logs(
-    ctx: InstanceContext, names: Sequence[str], *, follow: bool | None, lines: int, since: float | None, grep: str
+    ctx: RunContext, names: Sequence[str], *, follow: bool | None, lines: int, since: float | None, grep: str
 ) -> None:
     """Print the logs of components, merged; follow them on a terminal unless told otherwise."""
     from orienter_tasks.output.logstream import LogStream

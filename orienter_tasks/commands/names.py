@@ -11,16 +11,16 @@ from orienter_tasks.settings.rules import nearest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
 
 
-def known_components(ctx: InstanceContext, names: Sequence[str]) -> list[str]:
+def known_components(ctx: RunContext, names: Sequence[str]) -> list[str]:
     """Require that every name is a component of this instance."""
     known = [*catalog.names(), *(hook.name for hook in ctx.settings.hooks.before_services), *ctx.settings.services]
     return _known(names, known)
 
 
-def known_services(ctx: InstanceContext, names: Sequence[str]) -> list[str]:
+def known_services(ctx: RunContext, names: Sequence[str]) -> list[str]:
     """Require that every name is a service of the settings."""
     return _known(names, list(ctx.settings.services))
 

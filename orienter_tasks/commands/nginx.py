@@ -8,24 +8,24 @@ from orienter_tasks.backends.nginx.configuration import apply, check as check_co
 from orienter_tasks.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
 
 
-def bring_up_to_date(ctx: InstanceContext) -> None:
+def bring_up_to_date(ctx: RunContext) -> None:
     """Render the configuration, let the real nginx check it, swap it in; reload a running nginx."""
     current = ctx.current
     if apply(current.config, current.backend):
         ctx.report.note(f"nginx: configuration written to {config_dir(current.instance)}")
 
 
-def render(ctx: InstanceContext) -> None:
+def render(ctx: RunContext) -> None:
     """Bring the configuration up to date, and start nothing."""
     start = ctx.begin()
     bring_up_to_date(ctx)
     start.finish()
 
 
-def check(ctx: InstanceContext) -> None:
+def check(ctx: RunContext) -> None:
     """Render the configuration aside and let the real nginx test it."""
     start, current = ctx.begin(), ctx.current
     directory = check_configuration(current.config, current.backend)
@@ -33,7 +33,7 @@ def check(ctx: InstanceContext) -> None:
     ctx.report.answer(f"nginx accepts {directory}")
 
 
-def reload(ctx: InstanceContext) -> None:
+def reload(ctx: RunContext) -> None:
     """Check the configuration again and reload the running nginx.
 
     Raises:

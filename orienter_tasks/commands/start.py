@@ -13,14 +13,14 @@ from orienter_tasks.settings.model import WHATSAPP_SWITCH
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.stack.component import Component
 
 # About what a warm start of PostgreSQL and the store takes. Containers are started by the engine's own processes.
 OTHERS_SECONDS = {"embedded": 0.3, "docker": 0.0}
 
 
-def start_infra(ctx: InstanceContext) -> None:
+def start_infra(ctx: RunContext) -> None:
     """Check what a start of everything needs, then start the servers that others wait for."""
     start, plan = ctx.begin(), ctx.current.plan
     start.check([part.name for part in plan.lasting])
@@ -29,7 +29,7 @@ def start_infra(ctx: InstanceContext) -> None:
     start.runner.add(part for part in plan.infra if part.name in catalog.awaited())
 
 
-def await_infra(ctx: InstanceContext, *, ready: bool) -> None:
+def await_infra(ctx: RunContext, *, ready: bool) -> None:
     """Start nginx too, wait until the infrastructure is ready, or only started, and finish this start."""
     start = ctx.begin()
     _start_nginx(ctx)
@@ -37,7 +37,7 @@ def await_infra(ctx: InstanceContext, *, ready: bool) -> None:
     start.finish()
 
 
-def _start_nginx(ctx: InstanceContext) -> None:
+def _start_nginx(ctx: RunContext) -> None:
     """Bring nginx's configuration up to date and start nginx, after the servers that hooks and services wait for.
 
     Nothing waits for nginx, and Python runs one thread at a time: rendering beside their start would slow them down.
@@ -51,7 +51,7 @@ def _start_nginx(ctx: InstanceContext) -> None:
     runner.add(part for part in current.plan.infra if part.name not in catalog.awaited())
 
 
-def start_all(ctx: InstanceContext) -> None:
+def start_all(ctx: RunContext) -> None:
     """Start hooks and services beside the infrastructure that is already starting, and wait until all is ready."""
     start, plan = ctx.begin(), ctx.current.plan
     _record_expected(ctx)
@@ -70,7 +70,7 @@ def start_all(ctx: InstanceContext) -> None:
     start.finish()
 
 
-def start_services(ctx: InstanceContext, names: Sequence[str]) -> None:
+def start_services(ctx: RunContext, names: Sequence[str]) -> None:
     """Start the named services, or all, and wait until they are ready."""
     wanted = known_services(ctx, names)
     start, plan = ctx.begin(), ctx.current.plan
@@ -86,7 +86,7 @@ def start_services(ctx: InstanceContext, names: Sequence[str]) -> None:
     _start_chosen(ctx, chosen)
 
 
-def restart(ctx: InstanceContext, names: Sequence[str]) -> None:
+def restart(ctx: RunContext, names: Sequence[str]) -> None:
     """Stop the named components and start them again."""
     from orienter_tasks.stack.runner import stop_all
 
@@ -104,12 +104,12 @@ def restart(ctx: InstanceContext, names: Sequence[str]) -> None:
     _start_chosen(ctx, chosen)
 
 
-def _record_expected(ctx: InstanceContext) -> None:
+def _record_expected(ctx: RunContext) -> None:
     current = ctx.current
     ctx.claims.record_expected(current.claim, tuple(service.name for service in current.plan.services))
 
 
-def _stop_unwanted(ctx: InstanceContext) -> None:
+def _stop_unwanted(ctx: RunContext) -> None:
     """Stop what the command line says to leave out, where an earlier start has it running."""
     from orienter_tasks.lifecycle.stop import stop_services
 
@@ -122,7 +122,7 @@ def _stop_unwanted(ctx: InstanceContext) -> None:
             ctx.report.note(f"{name} of {instance} was running and is stopped")
 
 
-def _require_needs(ctx: InstanceContext, chosen: Sequence[Component]) -> None:
+def _require_needs(ctx: RunContext, chosen: Sequence[Component]) -> None:
     """Require that the servers run that are needed and not started themselves."""
     down = {status.name for status in ctx.current.backend.status() if not status.up}
     parts = [*chosen, *_exporting(ctx, chosen)]
@@ -133,7 +133,7 @@ def _require_needs(ctx: InstanceContext, chosen: Sequence[Component]) -> None:
         )
 
 
-def _start_chosen(ctx: InstanceContext, chosen: Sequence[Component]) -> None:
+def _start_chosen(ctx: RunContext, chosen: Sequence[Component]) -> None:
     """Start components, the services among them with what the hooks export, and wait until they are ready."""
     start = ctx.begin()
     runner = start.runner
@@ -146,7 +146,7 @@ def _start_chosen(ctx: InstanceContext, chosen: Sequence[Component]) -> None:
     start.finish()
 
 
-def _exporting(ctx: InstanceContext, chosen: Sequence[Component]) -> list[Component]:
+def _exporting(ctx: RunContext, chosen: Sequence[Component]) -> list[Component]:
     """Return the hooks that print variables which services among the chosen need."""
     services = any(part.name not in catalog.names() for part in chosen)
     return [hook for hook in ctx.current.plan.hooks if hook.exports and services]

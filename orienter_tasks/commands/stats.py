@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from orienter_tasks.instance.model import Instance
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.observe.usage import Sample
 
 COLUMNS: tuple[Column[Usage], ...] = (
@@ -62,7 +62,7 @@ class Meter:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def show(ctx: InstanceContext, *, as_json: bool) -> None:
+def show(ctx: RunContext, *, as_json: bool) -> None:
     """Show the usage of this instance: live on a terminal until Ctrl-C, once otherwise.
 
     Raises:
@@ -87,7 +87,7 @@ def show(ctx: InstanceContext, *, as_json: bool) -> None:
         ctx.report.table(COLUMNS, _with_sum(usages), title=str(ctx.current.instance))
 
 
-def _containers(ctx: InstanceContext) -> dict[str, str]:
+def _containers(ctx: RunContext) -> dict[str, str]:
     """Return the running containers of this instance: component to id."""
     if ctx.current.claim.backend != "docker":
         return {}
@@ -103,7 +103,7 @@ def _containers(ctx: InstanceContext) -> dict[str, str]:
     return {one.component: one.id for one in found if one.running and one.root in ctx.current.claim.roots}
 
 
-def _drawn(ctx: InstanceContext, usages: Sequence[Usage]) -> Table:
+def _drawn(ctx: RunContext, usages: Sequence[Usage]) -> Table:
     width = ctx.report.console(sys.stdout).width
     table = tables.drawn(COLUMNS, _with_sum(usages), width)
     table.title, table.title_justify = f"{ctx.current.instance}  Ctrl-C ends", "left"

@@ -15,7 +15,7 @@ from orienter_tasks.settings import catalog
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.observe.model import ObservedInstance
     from orienter_tasks.stack.component import ComponentStatus
 
@@ -41,7 +41,7 @@ COLUMNS: tuple[Column[Row], ...] = (
 )
 
 
-def status(ctx: InstanceContext, names: Sequence[str], *, as_json: bool) -> bool:
+def status(ctx: RunContext, names: Sequence[str], *, as_json: bool) -> bool:
     """Show the components of this instance; say whether all that should run does."""
     taken = scan([ctx.current.claim], listeners=True)
     found = taken.instances[0]
@@ -61,7 +61,7 @@ def status(ctx: InstanceContext, names: Sequence[str], *, as_json: bool) -> bool
     return found.state == "running"
 
 
-def announce(ctx: InstanceContext) -> None:
+def announce(ctx: RunContext) -> None:
     """Print where everything is."""
     instance = ctx.current.instance
     facts = [("page", instance.url)]
@@ -74,7 +74,7 @@ def announce(ctx: InstanceContext) -> None:
     ctx.report.box(f"instance {instance.id} · {instance.worktree}", facts)
 
 
-def _rows(ctx: InstanceContext, found: ObservedInstance, names: Sequence[str]) -> list[Row]:
+def _rows(ctx: RunContext, found: ObservedInstance, names: Sequence[str]) -> list[Row]:
     known = {each.name: each for each in found.components}
     skipped = dict(ctx.current.plan.skipped) if ctx.current.claim.backend else {}
     rows = []
@@ -90,12 +90,12 @@ def _rows(ctx: InstanceContext, found: ObservedInstance, names: Sequence[str]) -
     return rows
 
 
-def _lacks(ctx: InstanceContext, status: ComponentStatus) -> str:
+def _lacks(ctx: RunContext, status: ComponentStatus) -> str:
     native = status.running and status.kind == "process" and status.name in catalog.names()
     return component(status.name).lacks(ctx.current.config) if native else ""
 
 
-def _port(ctx: InstanceContext, name: str) -> int | None:
+def _port(ctx: RunContext, name: str) -> int | None:
     if name in catalog.names():
         return ctx.current.instance.ports[catalog.entry_of(name).port]
     service = ctx.settings.services.get(name)

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orienter_tasks.backends.protocol import DataVolume
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.stack.component import ComponentStatus
 
 
-def stop_services(ctx: InstanceContext, names: Sequence[str]) -> None:
+def stop_services(ctx: RunContext, names: Sequence[str]) -> None:
     """Stop the named services, or all."""
     from orienter_tasks.lifecycle import stop as lifecycle
 
@@ -28,7 +28,7 @@ def stop_services(ctx: InstanceContext, names: Sequence[str]) -> None:
         ctx.report.note(f"{instance}: no such service was running")
 
 
-def stop_this(ctx: InstanceContext, *, volumes: bool = False, yes: bool = False, services: bool = True) -> None:
+def stop_this(ctx: RunContext, *, volumes: bool = False, yes: bool = False, services: bool = True) -> None:
     """Stop this instance; with `volumes` remove its data after asking.
 
     Raises:
@@ -56,7 +56,7 @@ def stop_this(ctx: InstanceContext, *, volumes: bool = False, yes: bool = False,
         ctx.report.note(f"removed {name}")
 
 
-def stop_every(ctx: InstanceContext, *, volumes: bool) -> None:
+def stop_every(ctx: RunContext, *, volumes: bool) -> None:
     """Stop every instance of this project, one thread each; report what could not be stopped.
 
     Raises:
@@ -79,7 +79,7 @@ def stop_every(ctx: InstanceContext, *, volumes: bool) -> None:
         raise failures[0]
 
 
-def _ask(ctx: InstanceContext, doomed: Sequence[DataVolume]) -> None:
+def _ask(ctx: RunContext, doomed: Sequence[DataVolume]) -> None:
     from orienter_tasks.output.units import megabytes
 
     sizes = ", ".join(f"{volume.name} ({megabytes(volume.size)})" for volume in doomed)
@@ -88,14 +88,14 @@ def _ask(ctx: InstanceContext, doomed: Sequence[DataVolume]) -> None:
         raise ConfigError("nothing was stopped or removed")
 
 
-def _services_up(ctx: InstanceContext) -> list[ComponentStatus]:
+def _services_up(ctx: RunContext) -> list[ComponentStatus]:
     from orienter_tasks.observe.scan import scan
 
     found = scan([ctx.current.claim], memory=False).instances[0]
     return [part for part in found.services if part.running]
 
 
-def _anything_runs(ctx: InstanceContext) -> bool:
+def _anything_runs(ctx: RunContext) -> bool:
     from orienter_tasks.processes import census
 
     return bool(census.take().names(ctx.current.instance))

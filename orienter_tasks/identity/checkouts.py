@@ -189,7 +189,7 @@ def _is_husk(root: Path) -> bool:
 
 
 def _find_marker(claim: Claim, hints: Iterable[Path]) -> Path | None:
-    """Find the checkout that took the claim's mark with it: where we are told to look, else not far from here."""
+    """Find the checkout that took the claim's mark with it: in the hinted places, then nearby."""
     here = {Path(root) for root in claim.roots}
     seen: set[Path] = set()
     for place in (*hints, *_neighbours(claim)):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.backends import templates
-from orienter_tasks.backends.docker import labels
 from orienter_tasks.backends.docker.container import HOST_NETWORK, LOG_DRIVER
+from orienter_tasks.backends.docker.spec import COMPOSE_NETWORK, component_labels, volume_key
 from orienter_tasks.infra.all import containers
 from orienter_tasks.settings import catalog
 
@@ -33,17 +33,17 @@ def given(config: InstanceConfig, placement: Placement) -> dict[str, Any]:
     return {
         "instance": instance,
         "services": specs,
-        "labels": {spec.component: labels.of_container(spec) for spec in specs},
+        "labels": {spec.component: spec.all_labels for spec in specs},
         "host_network": HOST_NETWORK,
         "log_driver": LOG_DRIVER,
-        "network_key": labels.COMPOSE_NETWORK,
+        "network_key": COMPOSE_NETWORK,
         "network_labels": instance.labels,
-        "volume_keys": {instance.volume(component): labels.volume_key(component) for component in keeping},
+        "volume_keys": {instance.volume(component): volume_key(component) for component in keeping},
         "volumes": [
             {
-                "key": labels.volume_key(component),
+                "key": volume_key(component),
                 "name": instance.volume(component),
-                "labels": labels.of_volume(instance, component),
+                "labels": component_labels(instance, component),
             }
             for component in keeping
         ],

@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.docker import labels, placement, survey
+from orienter_tasks.backends.docker import placement, survey
 from orienter_tasks.backends.docker.container import ContainerComponent
 from orienter_tasks.backends.docker.engine import shared
 from orienter_tasks.backends.docker.oneoff import hang_up
 from orienter_tasks.backends.docker.resources import Resources, remove_volume, volume_sizes
+from orienter_tasks.backends.docker.spec import is_ours, owner
 from orienter_tasks.backends.protocol import DataVolume, NginxFacts
 from orienter_tasks.infra.all import component
 from orienter_tasks.infra.nginx import check_in_docker, facts_in_docker
@@ -79,9 +80,9 @@ class DockerBackend:
             ("network", instance.network),
         }
         return [
-            f"{kind} {name} ({labels.owner(found)})"
+            f"{kind} {name} ({owner(found)})"
             for kind, name, found in survey.taken_names(self._engine)
-            if (kind, name) in names and not labels.is_ours(found, self._config)
+            if (kind, name) in names and not is_ours(found, self._config)
         ]
 
     def bound_ports(self, seen: Census | None = None) -> Mapping[int, str]:

@@ -110,7 +110,7 @@ class PostgresComponent(InfraComponent):
             f"postgres of {config.instance}: volume {config.instance.volume(NAME)} was made by {made}, "
             f"which {config.settings.docker.postgres} cannot read",
             hint=f"set orienter.docker.postgres to {f'a postgres:{major[1]} image' if major else 'the former image'}, "
-            "or begin anew with: inv infra.down --volumes",
+            "or start over with: inv infra.down --volumes",
             details=log,
         )
 

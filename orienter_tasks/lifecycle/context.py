@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,6 @@ from orienter_tasks.identity.claims import Claim, Claims
 from orienter_tasks.identity.resolve import acquire, resolve, source_of_id
 from orienter_tasks.infra import choice
 from orienter_tasks.instance.variables import read_dotenv
-from orienter_tasks.lifecycle import others
 from orienter_tasks.lifecycle.config import configure, instance_of
 from orienter_tasks.machine import ports, worktree
 from orienter_tasks.output.console import Report
@@ -118,7 +117,7 @@ class CurrentInstance:
         return name
 
 
-class InstanceContext:
+class RunContext:
     """What a run knows: its checkout, settings, options, report and claims; then its instance and its start.
 
     Args:
@@ -137,9 +136,9 @@ class InstanceContext:
         self.report = Report(quiet=options.quiet)
         self.claims = Claims()
 
-    def fresh_copy(self) -> InstanceContext:
+    def fresh_copy(self) -> RunContext:
         """Return a context of the same run that has found out nothing yet."""
-        return InstanceContext(self._project_dir, self._raw_settings, options=self.options)
+        return RunContext(self._project_dir, self._raw_settings, options=self.options)
 
     @cached_property
     def root(self) -> Path:
@@ -217,14 +216,13 @@ class InstanceContext:
         return CurrentInstance(claim, self.settings, dotenv, self.options)
 
     def _request(self, dotenv: Mapping[str, str]) -> IdRequest:
-        settings = self.settings
         return IdRequest(
             root=self.root,
-            settings=settings,
+            settings=self.settings,
             environ=os.environ,
             dotenv=dotenv,
             unbindable=self._unbindable,
-            leftovers=partial(others.leftovers, settings=settings),
+            leftovers=self._leftovers,
             note=self._warn_once,
         )
 
@@ -236,6 +234,11 @@ class InstanceContext:
             return (backend or choice.choose(self.options.wanted_backend(self.settings), self.settings)) == "embedded"
         except OrienterError:  # a start will say what is wrong
             return False
+
+    def _leftovers(self, claim: Claim) -> bool:
+        from orienter_tasks.lifecycle.others import leftovers  # seldom asked
+
+        return leftovers(claim, self.settings)
 
     def _warn_once(self, text: str) -> None:
         if text not in self._warned:

@@ -65,7 +65,6 @@ class DiskUsage:
         return not self._thread.is_alive()
 
     def of(self, claim: Claim) -> Disk:
-        """Return what is known of a claim by now."""
         instance = of_claim(claim)
         volumes: list[int | None] = []
         if claim.backend == "docker":

@@ -41,7 +41,6 @@ class ObservedInstance:
 
     @property
     def services(self) -> Sequence[ComponentStatus]:
-        """The components that are not infrastructure."""
         return [each for each in self.components if each.name not in catalog.names()]
 
     @property
@@ -94,7 +93,6 @@ def as_document(found: ObservedInstance) -> dict[str, object]:
 
 
 def component_document(status: ComponentStatus) -> dict[str, object]:
-    """Describe a component for machines."""
     return {
         "name": status.name,
         "kind": status.kind,

@@ -81,7 +81,7 @@ def collect(topic: str, look: Callable[[], Iterable[Check]]) -> list[Check]:
 
 
 def prove(topic: str, proof: Callable[[], str]) -> Check:
-    """Run a proof: it returns what it looked at, or raises what is wrong; the error's details are told too."""
+    """Run a proof: it returns what it looked at, or raises what is wrong; the error's details are kept."""
     found: list[Check] = []
     with caught(lambda error: found.append(failed(topic, error, details=error.details))):
         found.append(Check(topic, "ok", proof()))

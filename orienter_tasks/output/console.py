@@ -57,7 +57,7 @@ def flush() -> None:
 
 def _unread() -> InterruptError:
     silence(1)  # else Python complains of what is left to flush at its end
-    return InterruptError("nobody reads this any more", signal_number=signal.SIGPIPE, expected=True)
+    return InterruptError("output pipe closed", signal_number=signal.SIGPIPE, expected=True)
 
 
 class Report:
@@ -73,7 +73,6 @@ class Report:
         self._consoles: dict[int, Console] = {}
 
     def console(self, stream: TextIO) -> Console:
-        """Return rich's console for a stream."""
         from rich.console import Console
 
         return self._consoles.setdefault(id(stream), Console(file=stream, highlight=False, soft_wrap=False))
@@ -85,7 +84,6 @@ class Report:
             flush()
 
     def json(self, document: Mapping[str, Any]) -> None:
-        """Print one JSON document on stdout."""
         self.answer(json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2, ensure_ascii=False))
 
     def note(self, text: str) -> None:
@@ -110,7 +108,7 @@ class Report:
         question: str,
         *,
         refusal: str,
-        hint: str = "add --yes to do it unasked",
+        hint: str = "add --yes to skip the prompt",
         may_ask: bool = True,
         before: Callable[[], None] | None = None,
         word: str = "",

@@ -32,7 +32,7 @@ class LogStream:
         grep: only lines that this regular expression finds something in.
 
     Raises:
-        ConfigError: when `grep` is no regular expression.
+        ConfigError: `grep` is not a regular expression.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class LogStream:
         try:
             self._pattern = re.compile(grep) if grep else None
         except re.error as error:
-            raise ConfigError(f"--grep: {grep!r} is no regular expression: {error}") from error
+            raise ConfigError(f"--grep: invalid regular expression {grep!r}: {error}") from error
         self._components = components
         self._lines = lines
         self._since = since

@@ -2,7 +2,7 @@
 
 A process is ours by the markers in its environment; by a record, as its process or in that one's session; by its
 working directory below a data directory, where its title overwrites its environment as nginx's and PostgreSQL's do; or
-as a descendant of one that is ours, unless its environment says that it was started for somebody else.
+as a descendant of such a process, unless its environment says that it was started for somebody else.
 """
 
 from __future__ import annotations
@@ -92,7 +92,6 @@ class Census:
         return found
 
     def pids(self, instance: Instance, component: str | None = None) -> list[int]:
-        """Return the pids of the same processes."""
         return [process.pid for process in self.of(instance, component)]
 
     def names(self, instance: Instance) -> set[str]:
@@ -150,7 +149,7 @@ class Census:
         return found
 
     def _in_session(self, process: Process, records: Sequence[Record]) -> str | None:
-        """The component in whose session a process is: that of a living leader, or of one that has ended."""
+        """The component in whose session a process is, whether the session's leader lives or has ended."""
         for record in records:
             if process.session == record.pid and (self.same(record) is not None or self._left_behind(process, record)):
                 return record.component

@@ -1,4 +1,4 @@
-"""Who listens on a port, and who talks from one: processes named for people."""
+"""Which processes listen on a port, or connect from one, named for people."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Listener:
 
 
 def listeners(ports: Iterable[int]) -> list[Listener]:
-    """Name who listens on the given ports, as far as the system tells this user."""
+    """Name the processes that listen on the given ports, as far as the system tells this user."""
     wanted = set(ports)
     if not wanted:
         return []
@@ -44,7 +44,7 @@ def listeners(ports: Iterable[int]) -> list[Listener]:
 
 
 def clients(ports: Iterable[int]) -> dict[int, str]:
-    """Name who talks from the given ports, as far as the system tells this user."""
+    """Name the processes that connect from the given ports, as far as the system tells this user."""
     import psutil
 
     wanted = set(ports)
@@ -62,7 +62,6 @@ def clients(ports: Iterable[int]) -> dict[int, str]:
 
 
 def listening_ports(pids: Iterable[int]) -> set[int]:
-    """Return the ports that the given processes listen on."""
     return {each.port for each in sockets.of(pids)}
 
 
@@ -72,7 +71,7 @@ def listening_addresses(pids: Iterable[int]) -> set[tuple[str, int]]:
 
 
 def is_loopback(address: str) -> bool:
-    """Say whether only this machine reaches an address; one that cannot be read is reached by everybody."""
+    """Say whether only this machine reaches an address; an unreadable one counts as public."""
     import ipaddress
 
     try:

@@ -27,7 +27,7 @@ class Program:
         group: whether that signal goes to the whole group or to the leader alone.
         stdout: a subprocess constant where its standard output is not to go into the log.
         needs: the components that it needs.
-        port: the port that it is to listen on; 0 where it has none, or proves by itself that it let go of it.
+        port: the port that it is to listen on; 0 where it has none, or checks itself that it was released.
         with_shim: start it under a shim, so that later runs know its exit code, too.
     """
 
@@ -67,7 +67,7 @@ def _interpreter(path: Path) -> str:
     try:
         with path.open("rb") as file:
             line = file.read(INTERPRETER_BYTES).partition(b"\n")[0]
-    except OSError:  # one that may be run and not read
+    except OSError:  # executable, but not readable
         return ""
     words = line[2:].split() if line.startswith(b"#!") else []
     return os.fsdecode(words[0]) if words else ""

@@ -1,6 +1,6 @@
 """What is written down about a process, so that it is known again: pid *and* start mark must match.
 
-A stale record can never name a stranger: the start mark holds the boot and the moment at which the process began.
+A stale record never matches another process: the start mark holds the boot and the moment at which the process began.
 """
 
 from __future__ import annotations
@@ -131,7 +131,6 @@ def _linux_boot() -> str:
 
 
 def path_of(instance: Instance, component: str) -> Path:
-    """Return the record file of a component."""
     return instance.pid_dir / f"{component}.json"
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from orienter_tasks.processes.record import Record
 
 SHELL = "/bin/sh"
-# Signals are caught and not ignored: the service gets their defaults, and the shell outlives what is told to the group.
+# Signals are caught and not ignored: the service gets their defaults, and the shell outlives signals to the group.
 # It keeps the service's standard error away from itself, or it would write «Killed» into the log. A word for the
 # service is `exec`'s: no builtin, and no second process.
 SCRIPT = (
@@ -41,7 +41,6 @@ _WORDS = re.compile(r"(\d{1,10}) (\d{1,3})\n *")
 
 
 def wrap_argv(program: Program) -> list[str]:
-    """Return the argv of a program's shim."""
     return [SHELL, "-c", SCRIPT, program.component, *program.command]
 
 
@@ -87,7 +86,7 @@ def exit_code(instance: Instance, record: Record) -> int | None:
 def as_child(code: int) -> int:
     """Put a shell's exit code as `subprocess` does: -N for signal N.
 
-    A program that itself exits with 143, as some do on SIGTERM, looks the same as one that SIGTERM ended.
+    A program that itself exits with 143, as some do on SIGTERM, looks like a program that SIGTERM ended.
     """
     signals = signal.Signals._value2member_map_
     return SIGNALLED - code if code > SIGNALLED and code - SIGNALLED in signals else code

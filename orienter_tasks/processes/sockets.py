@@ -59,7 +59,6 @@ def of_proc(pids: Iterable[int]) -> list[Listening]:
 
 
 def of_psutil(pids: Iterable[int]) -> list[Listening]:
-    """Ask psutil."""
     import psutil
 
     found = []
@@ -77,7 +76,6 @@ def of_psutil(pids: Iterable[int]) -> list[Listening]:
 
 
 def _inodes(pid: int) -> set[bytes]:
-    """Return the inodes of a process's sockets."""
     found = set()
     directory = f"/proc/{pid}/fd"
     try:

@@ -49,7 +49,6 @@ def ended_with(instance: Instance, record: Record) -> int:
 
 
 def describe_exit(code: int) -> str:
-    """Put an exit code into words."""
     if code == UNKNOWN_EXIT:
         return "is gone"
     if code < 0:

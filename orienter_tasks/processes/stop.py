@@ -63,7 +63,7 @@ def end(
 
 
 def send(processes: Iterable[Process], number: int) -> None:
-    """Signal processes; one that has ended, or became another, is passed over."""
+    """Signal processes; ended ones, and pids that belong to another process by now, are skipped."""
     for process in processes:
         if process.alive():
             with suppress(ProcessLookupError, PermissionError):

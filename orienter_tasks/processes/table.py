@@ -81,7 +81,7 @@ class CoalescedReader:
         self._latest: Mapping[int, Process] = {}
 
     def read(self) -> Mapping[int, Process]:
-        wanted = self._begun + 1  # the one that is going on may be past what has just changed
+        wanted = self._begun + 1  # a reading under way may have missed what has just changed
         with self._one_at_a_time:
             if self._done < wanted:
                 self._begun += 1
@@ -95,13 +95,11 @@ read = CoalescedReader().read
 
 
 def read_proc() -> dict[int, Process]:
-    """Read /proc."""
     found = (_of_proc(name) for name in os.listdir("/proc") if name.isdecimal())  # noqa: PTH208 - no Path for each
     return {process.pid: process for process in found if process is not None}
 
 
 def read_psutil() -> dict[int, Process]:
-    """Ask psutil."""
     import psutil
 
     found = {}

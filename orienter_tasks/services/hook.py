@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import io
-import os
 import subprocess
 import time
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError, OrienterError, TimedOutError
-from orienter_tasks.instance.variables import expand, expand_all
+from orienter_tasks.instance.variables import expand
 from orienter_tasks.processes.program import Program
 from orienter_tasks.processes.record import forget
 from orienter_tasks.processes.spawn import describe_exit, spawn
 from orienter_tasks.processes.stop import stop_component
-from orienter_tasks.services.service import resolve_program
+from orienter_tasks.services.service import invocation
 from orienter_tasks.stack.component import LogRequest, tail
 from orienter_tasks.stack.logfiles import read
 
@@ -59,7 +58,6 @@ class HookComponent:
 
     @property
     def log(self) -> Path:
-        """Its log file."""
         return self._config.instance.log_dir / f"{self.name}-hook.log"
 
     def start(self, note: Note) -> bool:
@@ -85,7 +83,6 @@ class HookComponent:
         stop_component(self._config.instance, self.name, grace)
 
     def logs(self, request: LogRequest) -> Iterator[str]:
-        """Read its log file."""
         return read(self.log, request)
 
     def _up_to_date(self) -> bool:
@@ -140,15 +137,11 @@ class HookComponent:
                 self._exported[key] = value
 
     def _program(self) -> Program:
-        instance, where = self._config.instance, f"hook {self.name}"
-        values = {**self._exported, **self._config.variables.values}
-        own = {key: expand(value, values, f"{where}, env.{key}") for key, value in self._hook.env.items()}
-        env = {**os.environ, **values, **own}
-        command = expand_all(self._hook.command, {**values, **own}, f"{where}, command")
-        cwd = instance.root / expand(self._hook.cwd, values, f"{where}, cwd")
+        key, named = f"hook {self.name}, ", f"hook {self.name} of {self._config.instance}, "
+        command, cwd, env = invocation(self._config, self._hook, self._exported, key=key, named=named)
         return Program(
             component=self.name,
-            command=[resolve_program(command[0], cwd, env, f"{where} of {instance}, command"), *command[1:]],
+            command=command,
             cwd=cwd,
             env=env,
             log=self.log,

@@ -20,7 +20,7 @@ LOCK_SECONDS = 10.0
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
-    """Who holds a lease: an instance, by a process or by whatever else runs of its component."""
+    """A lease's holder: an instance, by a process or by whatever else runs of its component."""
 
     project: str
     instance: int
@@ -31,7 +31,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def holder(name: str) -> Lease | None:
-    """Return who holds a lease; None when nothing of it runs any more."""
+    """Return the holder of a lease; None when nothing of it runs any more."""
     try:
         lease = msgspec.json.decode(_path(name).read_bytes(), type=Lease)
     except (OSError, msgspec.DecodeError):
@@ -53,7 +53,6 @@ def _members(lease: Lease) -> list[int]:
 
 
 def is_held_by(name: str, instance: Instance) -> bool:
-    """Say whether an instance holds a lease."""
     lease = holder(name)
     return lease is not None and lease.root in instance.roots
 

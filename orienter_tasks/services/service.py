@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.processes.record import Record
-    from orienter_tasks.settings.model import Service, Settings
+    from orienter_tasks.settings.model import Hook, Service, Settings
     from orienter_tasks.stack.component import Note
 
 TAIL_LINES = 15
-SILENT_SECONDS = 0.5  # how long a service without a port must have run: nothing else tells that it is well
+SILENT_SECONDS = 0.5  # how long a service without a port must have run: nothing else shows that it is well
 
 
 class ServiceComponent:
@@ -56,12 +56,10 @@ class ServiceComponent:
 
     @property
     def port(self) -> int | None:
-        """The port it listens on, if it has one."""
         return self._config.instance.ports[self._service.port] if self._service.port else None
 
     @property
     def log(self) -> Path:
-        """Its log file."""
         return self._config.instance.log_dir / (self._service.log or f"{self.name}-dev.log")
 
     def start(self, note: Note) -> bool:
@@ -94,10 +92,7 @@ class ServiceComponent:
         self._prove_ours()
 
     def require_alive(self, when: str) -> Handle:
-        """Require that it runs.
-
-        Args:
-            when: ends the sentence otherwise.
+        """Require that it runs; `when` ends the sentence otherwise.
 
         Raises:
             CheckError: with how it ended and the last lines of its log.
@@ -124,7 +119,6 @@ class ServiceComponent:
         self._handle = None
 
     def logs(self, request: LogRequest) -> Iterator[str]:
-        """Read its log file."""
         return read(self.log, request)
 
     def describe_end(self, record: Record) -> str:
@@ -148,18 +142,12 @@ class ServiceComponent:
             lease.take(self._service.lease, self._config.instance, self.name, pid)
 
     def _program(self) -> Program:
-        instance, where = self._config.instance, f"orienter.services.{self.name}"
-        values = {**self._exported, **self._config.variables.values}
-        own = {key: expand(value, values, f"{where}.env.{key}") for key, value in self._service.env.items()}
-        env = {**os.environ, **values, **own}
-        command = expand_all(self._service.command, {**values, **own}, f"{where}.command")
-        cwd = instance.root / expand(self._service.cwd, values, f"{where}.cwd")
+        key = f"orienter.services.{self.name}."
+        named = f"{self.name} of {self._config.instance}, {key}"
+        command, cwd, env = invocation(self._config, self._service, self._exported, key=key, named=named)
         return Program(
             component=self.name,
-            command=[
-                resolve_program(command[0], cwd, env, f"{self.name} of {instance}, {where}.command"),
-                *command[1:],
-            ],
+            command=command,
             cwd=cwd,
             env=env,
             log=self.log,
@@ -167,6 +155,30 @@ class ServiceComponent:
             port=self.port or 0,
             with_shim=True,
         )
+
+
+def invocation(
+    config: InstanceConfig, entry: Service | Hook, exported: Mapping[str, str], *, key: str, named: str
+) -> tuple[list[str], Path, dict[str, str]]:
+    """Return argv, directory and environment of a service or hook, its variables filled in.
+
+    Args:
+        config: the instance.
+        entry: its settings.
+        exported: what hooks have printed so far.
+        key: what stands before a key of its settings in messages.
+        named: likewise, where the program is not found.
+
+    Raises:
+        ConfigError: a variable is not set.
+        NotFoundError: there is no such program.
+    """
+    values = {**exported, **config.variables.values}
+    own = {name: expand(value, values, f"{key}env.{name}") for name, value in entry.env.items()}
+    env = {**os.environ, **values, **own}
+    program, *words = expand_all(entry.command, {**values, **own}, f"{key}command")
+    cwd = config.instance.root / expand(entry.cwd, values, f"{key}cwd")
+    return [resolve_program(program, cwd, env, f"{named}command"), *words], cwd, env
 
 
 def commands(

@@ -93,7 +93,7 @@ class Component(Stoppable, Protocol):
 
 @dataclass(frozen=True)
 class ComponentStatus:
-    """What a component of an instance is found to be; one that was stopped on purpose is not found.
+    """What a component of an instance was found to be; a component stopped on purpose is not found.
 
     Attributes:
         name: the component.
@@ -121,12 +121,10 @@ class ComponentStatus:
 
     @property
     def up(self) -> bool:
-        """Whether there is something to stop."""
         return self.running or self.partly
 
     @property
     def state(self) -> str:
-        """`running` or `failed`."""
         return "running" if self.running else "failed"
 
     @property

@@ -93,7 +93,6 @@ class _Lines:
         self._unfinished = b""
 
     def of(self, file: BinaryIO) -> Iterator[str]:
-        """Give the lines that a file has now, from where it stands."""
         while block := file.read(BLOCK):
             *whole, self._unfinished = (self._unfinished + block).split(b"\n")
             yield from map(_text, whole)
@@ -101,7 +100,6 @@ class _Lines:
                 yield from self.rest()
 
     def rest(self) -> Iterator[str]:
-        """Give the unfinished line as it is."""
         unfinished, self._unfinished = self._unfinished, b""
         if unfinished:
             yield _text(unfinished)

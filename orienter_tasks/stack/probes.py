@@ -53,7 +53,6 @@ class Connection(http.client.HTTPConnection):
     """An HTTP connection to a server of this machine, as `ports.connect` makes it."""
 
     def connect(self) -> None:
-        """Connect."""
         self.sock = ports.connect(self.host, self.port, self.timeout or PROBE_SECONDS)
 
 

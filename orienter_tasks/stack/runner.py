@@ -29,7 +29,7 @@ class Runner:
     """Starts components, waits until they are ready, and takes back what it started when one fails.
 
     Args:
-        on_event: told of every change, from any thread.
+        on_event: called with every change, from any thread.
         timeout: seconds for each component to become ready; None: each component's own.
         whose: the instance, for messages.
         clock: a monotonic clock in seconds.
@@ -64,7 +64,6 @@ class Runner:
 
     @property
     def states(self) -> Mapping[str, State]:
-        """What each component is doing."""
         with self._changed:
             return dict(self._states)
 
@@ -81,12 +80,12 @@ class Runner:
                 threading.Thread(target=self._run, args=(component,), name=name, daemon=True).start()
 
     def expect(self, names: Iterable[str]) -> None:
-        """Note components that will be added later: who needs one waits for it."""
+        """Note components that will be added later: whatever needs one waits for it."""
         with self._changed:
             self._states.update(dict.fromkeys(names, State.WAITING))
 
     def skip(self, name: str, reason: str) -> None:
-        """Note that a component is not part of this run; who needs it does not wait for it."""
+        """Note that a component is not part of this run; whatever needs it does not wait for it."""
         self._set(name, State.SKIPPED, reason)
 
     def wait(self, names: Iterable[str] | None = None, *, ready: bool = True, timeout: float | None = None) -> None:
@@ -95,7 +94,7 @@ class Runner:
         Args:
             names: which; None: all.
             ready: whether they are to be ready; else it is enough that each was started.
-            timeout: seconds after which to go on all the same.
+            timeout: seconds after which to go on anyway.
 
         Raises:
             OrienterError: the first failure of any component.
@@ -231,11 +230,11 @@ class Runner:
     def _set(self, name: str, state: State, detail: str = "") -> None:
         with self._changed:
             if self._late_grace is not None and any(component.name == name for component in self._started):
-                return  # abort stops it already, and tells of that
+                return  # abort already stops it, and reports that
         self._show(Event(name, state, self._clock(), detail))
 
     def _show(self, event: Event) -> None:
-        """Tell of a change before anybody can act on it: so events come in an order that makes sense."""
+        """Report a change before anything acts on it, so that events come in a sensible order."""
         try:
             self._on_event(event)
         finally:

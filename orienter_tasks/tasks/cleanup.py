@@ -9,7 +9,7 @@ from orienter_tasks.tasks.task import task
 
 if TYPE_CHECKING:
     from orienter_tasks.commands.cleanup.scope import ScopeName
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
 
 HELP = {
     "dry-run": "Only say what would go and what stays, and why.",
@@ -19,42 +19,42 @@ HELP = {
 
 
 @task(help=HELP)
-def daily(ctx: InstanceContext, dry_run: bool = False, yes: bool = False, json: bool = False) -> None:
+def daily(ctx: RunContext, dry_run: bool = False, yes: bool = False, json: bool = False) -> None:
     """Stop instances whose checkout is gone; remove their containers and networks, and dead records. No data goes."""
     _clean_up(ctx, "daily", dry_run=dry_run, yes=yes, as_json=json)
 
 
 @task(help=HELP)
-def weekly(ctx: InstanceContext, dry_run: bool = False, yes: bool = False, json: bool = False) -> None:
+def weekly(ctx: RunContext, dry_run: bool = False, yes: bool = False, json: bool = False) -> None:
     """Do what daily does; remove the data of checkouts that are gone, logs older than 7 days and unused networks."""
     _clean_up(ctx, "weekly", dry_run=dry_run, yes=yes, as_json=json)
 
 
 @task(help=HELP)
-def orphans(ctx: InstanceContext, dry_run: bool = False, yes: bool = False, json: bool = False) -> None:
+def orphans(ctx: RunContext, dry_run: bool = False, yes: bool = False, json: bool = False) -> None:
     """Stop and remove processes, containers and networks of checkouts that are gone. No data goes."""
     _clean_up(ctx, "orphans", dry_run=dry_run, yes=yes, as_json=json)
 
 
 @task(help=HELP)
-def logs(ctx: InstanceContext, dry_run: bool = False, yes: bool = False, json: bool = False) -> None:
+def logs(ctx: RunContext, dry_run: bool = False, yes: bool = False, json: bool = False) -> None:
     """Empty logs that nothing has been written to for 7 days."""
     _clean_up(ctx, "logs", dry_run=dry_run, yes=yes, as_json=json)
 
 
 @task(positional=["id"], help={"id": "The instance's id, as `inv instances` shows it.", **HELP})
-def instance(ctx: InstanceContext, id: str, dry_run: bool = False, yes: bool = False, json: bool = False) -> None:
+def instance(ctx: RunContext, id: str, dry_run: bool = False, yes: bool = False, json: bool = False) -> None:
     """Remove everything of one instance of this project: processes, containers, data, logs and its claim."""
     _clean_up(ctx, "instance", id, dry_run=dry_run, yes=yes, as_json=json)
 
 
 @task(name="all", help=HELP)
-def everything(ctx: InstanceContext, dry_run: bool = False, yes: bool = False, json: bool = False) -> None:
+def everything(ctx: RunContext, dry_run: bool = False, yes: bool = False, json: bool = False) -> None:
     """Remove everything of every instance of this project, data too. It asks for the project's name first."""
     _clean_up(ctx, "all", dry_run=dry_run, yes=yes, as_json=json)
 
 
-def _clean_up(ctx: InstanceContext, name: ScopeName, id: str = "", *, dry_run: bool, yes: bool, as_json: bool) -> None:
+def _clean_up(ctx: RunContext, name: ScopeName, id: str = "", *, dry_run: bool, yes: bool, as_json: bool) -> None:
     from orienter_tasks.commands.cleanup.command import clean_up
     from orienter_tasks.commands.cleanup.scope import Scope, of_instance
 

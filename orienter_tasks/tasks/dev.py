@@ -9,13 +9,13 @@ from orienter_tasks.tasks.env import JSON_HELP, init
 from orienter_tasks.tasks.task import call, count, given, seconds, task
 
 if TYPE_CHECKING:
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
 
 SERVICE_HELP = "A component's name; may be given several times. Without: all."
 
 
 @task()
-def announce(ctx: InstanceContext) -> None:
+def announce(ctx: RunContext) -> None:
     """Show where this instance's page, database, bucket and logs are."""
     from orienter_tasks.commands import status as show
 
@@ -23,7 +23,7 @@ def announce(ctx: InstanceContext) -> None:
 
 
 @task()
-def attach(ctx: InstanceContext) -> None:
+def attach(ctx: RunContext) -> None:
     """Follow the logs of this running instance; Ctrl-C stops it."""
     from orienter_tasks.commands.attach import attach as follow
 
@@ -46,7 +46,7 @@ def attach(ctx: InstanceContext) -> None:
         "quiet": "Print the answer and errors only.",
     },
 )
-def start(ctx: InstanceContext) -> None:
+def start(ctx: RunContext) -> None:
     """Start this checkout's stack: PostgreSQL, S3, nginx and the services; then follow the logs."""
     from orienter_tasks.commands.start import start_all
 
@@ -61,7 +61,7 @@ def start(ctx: InstanceContext) -> None:
         "yes": "Do not ask.",
     }
 )
-def stop(ctx: InstanceContext, all: bool = False, volumes: bool = False, yes: bool = False) -> None:
+def stop(ctx: RunContext, all: bool = False, volumes: bool = False, yes: bool = False) -> None:
     """Stop this instance: services first, then the infrastructure. Data stays."""
     from orienter_tasks.commands.stop import stop_every, stop_this
 
@@ -72,7 +72,7 @@ def stop(ctx: InstanceContext, all: bool = False, volumes: bool = False, yes: bo
 
 
 @task(help={"json": JSON_HELP})
-def status(ctx: InstanceContext, json: bool = False) -> None:
+def status(ctx: RunContext, json: bool = False) -> None:
     """Show what each component of this instance is doing."""
     from orienter_tasks.commands import status as show
 
@@ -84,7 +84,7 @@ def status(ctx: InstanceContext, json: bool = False) -> None:
     help={**infra.LOG_HELP, "service": SERVICE_HELP},
 )
 def logs(
-    ctx: InstanceContext,
+    ctx: RunContext,
     service: list[str],
     follow: bool = True,
     lines: str = "100",
@@ -105,7 +105,7 @@ def logs(
 
 
 @task(pre=[init], iterable=["service"], help={"service": "A component's name; without: all services."})
-def restart(ctx: InstanceContext, service: list[str]) -> None:
+def restart(ctx: RunContext, service: list[str]) -> None:
     """Stop components of this instance and start them again; without names: all services."""
     from orienter_tasks.commands import start
 

@@ -8,7 +8,7 @@ from orienter_tasks.tasks.env import JSON_HELP
 from orienter_tasks.tasks.task import task
 
 if TYPE_CHECKING:
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
 
 
 @task(
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         "json": JSON_HELP,
     }
 )
-def doctor(ctx: InstanceContext, fix: bool = False, yes: bool = False, json: bool = False) -> None:
+def doctor(ctx: RunContext, fix: bool = False, yes: bool = False, json: bool = False) -> None:
     """Check this machine and this checkout; each finding comes with what to do about it."""
     from orienter_tasks.commands.doctor.command import consult
 

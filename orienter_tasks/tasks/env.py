@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from orienter_tasks.tasks.task import task
 
 if TYPE_CHECKING:
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
 
 JSON_HELP = "Print one JSON document instead."
 
 
 @task()
-def init(ctx: InstanceContext) -> None:
+def init(ctx: RunContext) -> None:
     """Make .env if there is none: a copy of the main checkout's, or of .env.example with generated secrets."""
     from orienter_tasks.commands import env
 
@@ -22,7 +22,7 @@ def init(ctx: InstanceContext) -> None:
 
 
 @task(help={"json": JSON_HELP, "reveal": "Show secrets as they are."})
-def show(ctx: InstanceContext, json: bool = False, reveal: bool = False) -> None:
+def show(ctx: RunContext, json: bool = False, reveal: bool = False) -> None:
     """Show this instance: id, ports, names, directories and variables."""
     from orienter_tasks.commands import env
 
@@ -30,7 +30,7 @@ def show(ctx: InstanceContext, json: bool = False, reveal: bool = False) -> None
 
 
 @task(pre=[init], help={"format": "One of sh, fish, dotenv, json."})
-def export(ctx: InstanceContext, format: str = "sh") -> None:
+def export(ctx: RunContext, format: str = "sh") -> None:
     """Print the variables for a shell: eval "$(inv env.export)"."""
     from orienter_tasks.commands import env
 
@@ -38,7 +38,7 @@ def export(ctx: InstanceContext, format: str = "sh") -> None:
 
 
 @task(pre=[init], name="exec")
-def exec_(ctx: InstanceContext) -> None:
+def exec_(ctx: RunContext) -> None:
     """Run a command with this instance's variables: inv env.exec -- CMD…."""
     from orienter_tasks.commands import env
 

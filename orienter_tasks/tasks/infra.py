@@ -10,7 +10,7 @@ from orienter_tasks.tasks.env import JSON_HELP, init
 from orienter_tasks.tasks.task import count, given, seconds, task
 
 if TYPE_CHECKING:
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
 
 LOG_HELP = {
     "follow": "Go on with what is written from now on, or not (default: on a terminal).",
@@ -29,7 +29,7 @@ LOG_HELP = {
         "quiet": "Print errors only.",
     },
 )
-def up(ctx: InstanceContext, wait: bool = True) -> None:
+def up(ctx: RunContext, wait: bool = True) -> None:
     """Start PostgreSQL, the S3 store and nginx."""
     from orienter_tasks.commands.start import await_infra, start_infra
 
@@ -44,7 +44,7 @@ def up(ctx: InstanceContext, wait: bool = True) -> None:
         "yes": "Do not ask.",
     }
 )
-def down(ctx: InstanceContext, volumes: bool = False, yes: bool = False) -> None:
+def down(ctx: RunContext, volumes: bool = False, yes: bool = False) -> None:
     """Stop PostgreSQL, the S3 store and nginx; their data stays unless --volumes."""
     from orienter_tasks.commands.stop import stop_this
 
@@ -52,7 +52,7 @@ def down(ctx: InstanceContext, volumes: bool = False, yes: bool = False) -> None
 
 
 @task(help={"json": JSON_HELP})
-def status(ctx: InstanceContext, json: bool = False) -> None:
+def status(ctx: RunContext, json: bool = False) -> None:
     """Show what each server of this instance is doing."""
     from orienter_tasks.commands import status as show
     from orienter_tasks.settings import catalog
@@ -65,7 +65,7 @@ def status(ctx: InstanceContext, json: bool = False) -> None:
     help={**LOG_HELP, "service": "postgres, minio or nginx; may be given several times."},
 )
 def logs(
-    ctx: InstanceContext,
+    ctx: RunContext,
     service: list[str],
     follow: bool = True,
     lines: str = "100",
@@ -91,7 +91,7 @@ def logs(
 
 
 @task(help={"output": "Write to this file instead of stdout."})
-def compose(ctx: InstanceContext, output: str = "") -> None:
+def compose(ctx: RunContext, output: str = "") -> None:
     """Print the compose file that describes the same containers."""
     from orienter_tasks.backends.docker import engine, placement
     from orienter_tasks.infra.compose import render
@@ -108,7 +108,7 @@ def compose(ctx: InstanceContext, output: str = "") -> None:
 
 
 @task(help={"json": JSON_HELP})
-def verify(ctx: InstanceContext, json: bool = False) -> None:
+def verify(ctx: RunContext, json: bool = False) -> None:
     """Prove that the running instances of this project share no data, network, port or process."""
     from orienter_tasks.commands.verify import command as verification
     from orienter_tasks.tasks.host_settings import raw_settings_of
@@ -117,7 +117,7 @@ def verify(ctx: InstanceContext, json: bool = False) -> None:
 
 
 @task(help={"json": JSON_HELP})
-def stats(ctx: InstanceContext, json: bool = False) -> None:
+def stats(ctx: RunContext, json: bool = False) -> None:
     """Show what each part of this instance takes of memory and CPU; live on a terminal until Ctrl-C."""
     from orienter_tasks.commands import stats as show
 

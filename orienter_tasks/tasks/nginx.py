@@ -8,11 +8,11 @@ from orienter_tasks.tasks.env import init
 from orienter_tasks.tasks.task import task
 
 if TYPE_CHECKING:
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
 
 
 @task(pre=[init])
-def render(ctx: InstanceContext) -> None:
+def render(ctx: RunContext) -> None:
     """Bring nginx's configuration up to date: render, check with the real nginx, swap, reload if it runs."""
     from orienter_tasks.commands import nginx
 
@@ -20,7 +20,7 @@ def render(ctx: InstanceContext) -> None:
 
 
 @task(pre=[init])
-def check(ctx: InstanceContext) -> None:
+def check(ctx: RunContext) -> None:
     """Render the configuration aside and let the real nginx test it; what runs stays as it is."""
     from orienter_tasks.commands import nginx
 
@@ -28,7 +28,7 @@ def check(ctx: InstanceContext) -> None:
 
 
 @task(pre=[init])
-def reload(ctx: InstanceContext) -> None:
+def reload(ctx: RunContext) -> None:
     """Check the configuration again and make the running nginx take it over."""
     from orienter_tasks.commands import nginx
 

@@ -8,13 +8,13 @@ from orienter_tasks.tasks.env import JSON_HELP, init
 from orienter_tasks.tasks.task import task
 
 if TYPE_CHECKING:
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
 
 SERVICE_HELP = {"service": "Its name; may be given several times. Without: all."}
 
 
 @task(pre=[init], iterable=["service"], help=SERVICE_HELP)
-def start(ctx: InstanceContext, service: list[str]) -> None:
+def start(ctx: RunContext, service: list[str]) -> None:
     """Start services; the infrastructure must run already."""
     from orienter_tasks.commands.start import start_services
 
@@ -22,7 +22,7 @@ def start(ctx: InstanceContext, service: list[str]) -> None:
 
 
 @task(iterable=["service"], help=SERVICE_HELP)
-def stop(ctx: InstanceContext, service: list[str]) -> None:
+def stop(ctx: RunContext, service: list[str]) -> None:
     """Stop services with all their child processes; the infrastructure stays."""
     from orienter_tasks.commands.stop import stop_services
 
@@ -30,7 +30,7 @@ def stop(ctx: InstanceContext, service: list[str]) -> None:
 
 
 @task(pre=[init], iterable=["service"], help=SERVICE_HELP)
-def restart(ctx: InstanceContext, service: list[str]) -> None:
+def restart(ctx: RunContext, service: list[str]) -> None:
     """Stop services and start them again."""
     from orienter_tasks.commands import start
 
@@ -38,7 +38,7 @@ def restart(ctx: InstanceContext, service: list[str]) -> None:
 
 
 @task(iterable=["service"], help={**SERVICE_HELP, "json": JSON_HELP})
-def status(ctx: InstanceContext, service: list[str], json: bool = False) -> None:
+def status(ctx: RunContext, service: list[str], json: bool = False) -> None:
     """Show what each service of this instance is doing."""
     from orienter_tasks.commands import status as show
     from orienter_tasks.commands.names import known_services

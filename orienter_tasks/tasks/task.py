@@ -1,4 +1,4 @@
-"""Our kind of Invoke task: its body gets the InstanceContext, and an expected error ends in one line and a code."""
+"""Our kind of Invoke task: its body gets the RunContext, and an expected error ends in one line and a code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from invoke.config import Config
     from invoke.context import Context
 
-    from orienter_tasks.lifecycle.context import InstanceContext, RunOptions
+    from orienter_tasks.lifecycle.context import RunContext, RunOptions
 
 Body = TypeVar("Body", bound="Callable[..., None]")
 
@@ -34,7 +34,7 @@ RUN_FLAGS: Mapping[str, str | bool] = {
 LONGEST = 300  # characters of an unexpected exception's message on the terminal
 
 _given: dict[str, Any] = {}
-_contexts: dict[int, InstanceContext] = {}
+_contexts: dict[int, RunContext] = {}
 
 
 def _undo(error: InterruptError) -> None:
@@ -56,7 +56,7 @@ class EarlyArgument(Argument):
 
 
 class OrienterTask(Task[Any]):
-    """A task whose body takes an InstanceContext, and no flag of the whole run: those that its help names it has."""
+    """A task whose body takes a RunContext, and no flag of the whole run: those that its help names it has."""
 
     def argspec(self, body: Callable[..., Any]) -> Signature:
         """Return the signature of the body, with the flags of the whole run added."""
@@ -117,7 +117,7 @@ def task(
     name: str | None = None,
     default: bool = False,
 ) -> Callable[[Body], OrienterTask]:
-    """Make a task of a function that takes an InstanceContext. Short flags are never given out by chance.
+    """Make a task of a function that takes a RunContext. Short flags are never given out by chance.
 
     Arguments are flags, except those in `positional`: these take anything, even an unknown flag. The task also has
     those of `RUN_FLAGS` that `help` describes.
@@ -217,14 +217,14 @@ def _reported(error: Exception, config: Config) -> UnexpectedError:
     )
 
 
-def _context(c: Context) -> InstanceContext:
+def _context(c: Context) -> RunContext:
     """Return the context of a run; Invoke's configuration is the same object for all its calls."""
-    from orienter_tasks.lifecycle.context import InstanceContext, project_dir
+    from orienter_tasks.lifecycle.context import RunContext, project_dir
 
     key = id(c.config)
     if key not in _contexts:
         raw = c.config.get("orienter")
-        _contexts[key] = InstanceContext(project_dir(c.config), raw, options=_options())
+        _contexts[key] = RunContext(project_dir(c.config), raw, options=_options())
     return _contexts[key]
 
 

@@ -10,36 +10,36 @@ from orienter_tasks.tasks.task import task
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
 
 BACKEND_HELP = "auto, docker or embedded: whose nginx, and where the throwaway instances start."
 
 
 @task(name="all", default=True, help={"backend": BACKEND_HELP, "json": JSON_HELP})
-def everything(ctx: InstanceContext, json: bool = False) -> None:
+def everything(ctx: RunContext, json: bool = False) -> None:
     """Check this repository's settings, templates and .env, and start two throwaway instances."""
     _run(ctx, ("env", "templates", "integration"), as_json=json)
 
 
 @task(help={"json": JSON_HELP})
-def env(ctx: InstanceContext, json: bool = False) -> None:
+def env(ctx: RunContext, json: bool = False) -> None:
     """Check ports, names and variables of every id: none meet, and computing twice gives the same."""
     _run(ctx, ("env",), as_json=json)
 
 
 @task(help={"backend": BACKEND_HELP, "json": JSON_HELP})
-def templates(ctx: InstanceContext, json: bool = False) -> None:
+def templates(ctx: RunContext, json: bool = False) -> None:
     """Check that every template renders for every id, nginx accepts it, and the compose file agrees."""
     _run(ctx, ("templates",), as_json=json)
 
 
 @task(help={"backend": BACKEND_HELP, "json": JSON_HELP})
-def integration(ctx: InstanceContext, json: bool = False) -> None:
+def integration(ctx: RunContext, json: bool = False) -> None:
     """Start two throwaway instances side by side, prove that neither sees the other's data, and leave nothing."""
     _run(ctx, ("integration",), as_json=json)
 
 
-def _run(ctx: InstanceContext, groups: Sequence[str], *, as_json: bool) -> None:
+def _run(ctx: RunContext, groups: Sequence[str], *, as_json: bool) -> None:
     from orienter_tasks.commands.selftest import command as run
 
     run.run(ctx, groups, _parse, as_json=as_json)

@@ -255,7 +255,7 @@ def test_logs(make_host: MakeHost, tmp_path: Path) -> None:
     assert main.inv("infra.logs", "--no-follow", "-s", "postgres", "--since", "5s").out == ""
 
     for words, said in (
-        (("dev.logs", "--grep", "("), "--grep: '(' is no regular expression"),
+        (("dev.logs", "--grep", "("), "--grep: invalid regular expression '('"),
         (("dev.logs", "-s", "wbe"), "-s wbe: there is no such component → did you mean 'web'?"),
         (("dev.logs", "--since", "soon"), "--since: 'soon' is no duration"),
         (("dev.logs", "--lines", "-1"), "--lines: '-1' is no whole number"),

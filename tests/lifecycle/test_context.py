@@ -13,7 +13,7 @@ from orienter_tasks.infra import choice
 from orienter_tasks.instance.variables import derive
 from orienter_tasks.lifecycle import config, others
 from orienter_tasks.lifecycle.config import config_of
-from orienter_tasks.lifecycle.context import InstanceContext, RunOptions
+from orienter_tasks.lifecycle.context import RunContext, RunOptions
 from tests import slot
 from tests.conftest import git
 
@@ -45,11 +45,11 @@ def derived(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def run(make_repo: MakeRepo) -> Callable[..., InstanceContext]:
+def run(make_repo: MakeRepo) -> Callable[..., RunContext]:
     root = make_repo("checkout")
 
-    def make(raw: dict[str, Any] | None = None, **options: Any) -> InstanceContext:
-        return InstanceContext(root, {**RAW, **(raw or {})}, options=RunOptions(**options))
+    def make(raw: dict[str, Any] | None = None, **options: Any) -> RunContext:
+        return RunContext(root, {**RAW, **(raw or {})}, options=RunOptions(**options))
 
     return make
 
@@ -60,7 +60,7 @@ def has(monkeypatch: pytest.MonkeyPatch, *backends: str) -> None:
 
 
 def test_a_start_settles_first_and_derives_once(
-    run: Callable[..., InstanceContext], derived: list[str], monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., RunContext], derived: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     has(monkeypatch, "embedded")
     ctx = run()
@@ -75,7 +75,7 @@ def test_a_start_settles_first_and_derives_once(
 
 
 def test_a_start_derives_once_more_where_a_command_before_it_only_read(
-    run: Callable[..., InstanceContext], derived: list[str], monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., RunContext], derived: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     has(monkeypatch, "embedded")
     ctx = run()
@@ -87,7 +87,7 @@ def test_a_start_derives_once_more_where_a_command_before_it_only_read(
 
 
 def test_what_only_reads_settles_nothing_and_needs_no_backend(
-    run: Callable[..., InstanceContext], monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., RunContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     has(monkeypatch)
     ctx = run({"backend": "auto"})
@@ -100,7 +100,7 @@ def test_what_only_reads_settles_nothing_and_needs_no_backend(
 
 
 def test_a_start_without_any_backend_leaves_the_claim_unsettled(
-    run: Callable[..., InstanceContext], monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., RunContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     has(monkeypatch)
     for raw in ({"backend": "auto"}, {}):
@@ -113,7 +113,7 @@ def test_a_start_without_any_backend_leaves_the_claim_unsettled(
 
 
 def test_its_own_backend_outranks_what_the_machine_would_choose(
-    run: Callable[..., InstanceContext], monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., RunContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     has(monkeypatch, "embedded")
     run().begin().finish()
@@ -124,7 +124,7 @@ def test_its_own_backend_outranks_what_the_machine_would_choose(
 
 
 def test_a_line_of_dotenv_is_named_once(
-    run: Callable[..., InstanceContext], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Callable[..., RunContext], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     has(monkeypatch, "embedded")
     ctx = run()
@@ -135,7 +135,7 @@ def test_a_line_of_dotenv_is_named_once(
 
 
 def test_a_start_leaves_the_claims_token_in_data_dir(
-    run: Callable[..., InstanceContext], monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., RunContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     has(monkeypatch, "embedded")
     ctx = run()
@@ -143,12 +143,12 @@ def test_a_start_leaves_the_claims_token_in_data_dir(
     marker = ctx.current.instance.data_dir / "claim"
     assert marker.read_text().strip() == ctx.current.claim.token
     ctx.root.rename(ctx.root.with_name("moved"))
-    moved = InstanceContext(ctx.root.with_name("moved"), RAW, options=RunOptions())
+    moved = RunContext(ctx.root.with_name("moved"), RAW, options=RunOptions())
     assert moved.current.claim.token == ctx.current.claim.token
     assert moved.current.instance.roots == (str(moved.root), str(ctx.root))
 
 
-def test_force_shortens_the_grace_period(run: Callable[..., InstanceContext]) -> None:
+def test_force_shortens_the_grace_period(run: Callable[..., RunContext]) -> None:
     assert run().grace == 10.0
     assert run(force=True).grace == 1.0
 
@@ -162,15 +162,15 @@ def test_another_checkouts_configuration_is_what_it_derives_itself(
     has(monkeypatch, "embedded")
     repo = make_repo("checkout")
     git(repo, "worktree", "add", "-q", "--detach", str(repo.with_name("linked")))
-    linked = InstanceContext(repo.with_name("linked"), RAW, options=RunOptions())
+    linked = RunContext(repo.with_name("linked"), RAW, options=RunOptions())
     (linked.root / ".env").write_text("POSTGRES_PASSWORD=own\n")
     linked.begin().finish()
-    here = InstanceContext(repo, RAW, options=RunOptions())
+    here = RunContext(repo, RAW, options=RunOptions())
     claim = next(claim for claim in here.claims.read() if claim.root == str(linked.root))
     assert config_of(claim, here.settings, {}).variables.values == linked.current.config.variables.values
 
 
-def test_ports_that_a_claim_does_not_have_yet_follow_the_settings(run: Callable[..., InstanceContext]) -> None:
+def test_ports_that_a_claim_does_not_have_yet_follow_the_settings(run: Callable[..., RunContext]) -> None:
     ctx = run()
     claim, settings = ctx.current.claim, ctx.settings
     del claim.ports["minio_console"]
@@ -181,7 +181,7 @@ def test_ports_that_a_claim_does_not_have_yet_follow_the_settings(run: Callable[
 
 @pytest.mark.parametrize("text", ["WHATSAPP_ENABLED=perhaps\n", "\udcff=1\n"])
 def test_an_error_in_another_checkouts_dotenv_keeps_nothing_from_being_stopped(
-    run: Callable[..., InstanceContext], monkeypatch: pytest.MonkeyPatch, text: str
+    run: Callable[..., RunContext], monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     has(monkeypatch, "embedded")
     ctx = run()
@@ -193,7 +193,7 @@ def test_an_error_in_another_checkouts_dotenv_keeps_nothing_from_being_stopped(
     assert others.stop(ctx.current.claim, ctx.settings, ctx.claims, 1.0) is None
 
 
-def test_nothing_is_left_of_what_was_never_started(run: Callable[..., InstanceContext]) -> None:
+def test_nothing_is_left_of_what_was_never_started(run: Callable[..., RunContext]) -> None:
     ctx = run()
     assert others.leftovers(ctx.current.claim, ctx.settings) is False
     assert Path(ctx.current.claim.root) == ctx.root

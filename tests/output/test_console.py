@@ -45,7 +45,7 @@ def test_where_nobody_can_be_asked_nothing_is_shown(
     shown: list[str] = []
     with pytest.raises(ConfigError) as refused:
         Report().confirm("go on?", refusal="this would go", may_ask=not terminal, before=lambda: shown.append("what"))
-    assert refused.value.line() == "this would go → add --yes to do it unasked"
+    assert refused.value.line() == "this would go → add --yes to skip the prompt"
     assert shown == []
     assert capsys.readouterr() == ("", "")
 

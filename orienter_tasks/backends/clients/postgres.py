@@ -1,4 +1,4 @@
-"""Ready means a login to the instance's own database in PostgreSQL, which is made when it is missing."""
+"""Ready means a login to the instance's database in PostgreSQL, which is created if it is missing."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ WRONG_PASSWORD = ("28P01", "28000")
 
 @contextlib.contextmanager
 def logged_in(config: InstanceConfig, database: str, seconds: float) -> Iterator[Any]:
-    """Log in to a database under the instance's own credentials; each answer may take so many seconds."""
+    """Log in to a database with the instance's credentials; each answer may take `seconds`."""
     from pg8000 import native
 
-    # a socket of our own: after a failed login, or when the server goes away, pg8000 would leave its one open
+    # pg8000 does not close a socket that it opened itself after a failed login or when the server goes away
     with ports.connect(LOOPBACK, config.instance.ports["postgres"], seconds) as sock:
         connection = native.Connection(
             config.variables["POSTGRES_USER"],
@@ -42,7 +42,7 @@ def logged_in(config: InstanceConfig, database: str, seconds: float) -> Iterator
 
 
 def ensure_database(config: InstanceConfig) -> None:
-    """Log in to the instance's database, making it first when the server does not have it.
+    """Log in to the instance's database; create it if the server does not have it.
 
     Raises:
         NotReadyError: the server does not answer yet.
@@ -65,12 +65,12 @@ def _query(config: InstanceConfig, database: str, statement: str) -> None:
             connection.run(statement)
     except exceptions.DatabaseError as error:
         raise _translated(config, error) from error
-    except Exception as error:  # pg8000 fails in many ways at what is not PostgreSQL, or does not know the password
+    except Exception as error:  # pg8000 fails in many ways if this is not PostgreSQL
         raise NotReadyError(f"PostgreSQL on port {config.instance.ports['postgres']}: {error}") from error
 
 
 def _translated(config: InstanceConfig, error: Exception) -> Exception:
-    """Translate a server's error: of its fields, `C` is the SQLSTATE and `M` the message."""
+    """Translate a server's error, whose field `C` is the SQLSTATE and `M` the message."""
     fields = error.args[0] if error.args and isinstance(error.args[0], dict) else {"M": str(error)}
     code, message = fields.get("C", ""), fields.get("M", "")
     if code == NO_SUCH_DATABASE:
@@ -81,6 +81,6 @@ def _translated(config: InstanceConfig, error: Exception) -> Exception:
         return CheckError(
             f"PostgreSQL of {config.instance} refuses user {config.variables['POSTGRES_USER']!r}: {message}",
             hint="its data was made with another password: put that back into .env, "
-            "or begin anew with: inv infra.down --volumes",
+            "or start over with: inv infra.down --volumes",
         )
     return NotReadyError(f"PostgreSQL: {message}")

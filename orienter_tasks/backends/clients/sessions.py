@@ -1,4 +1,4 @@
-"""Sessions with an instance's PostgreSQL and S3 store under its own credentials: to look, not to wait for readiness."""
+"""Sessions with an instance's PostgreSQL and S3 store, with its credentials; not for readiness."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
 
 SECONDS = 5.0
-ERROR_MESSAGE = "M"  # of PostgreSQL's error and notice message fields
 
 
 class DatabaseSession:
@@ -27,11 +26,6 @@ class DatabaseSession:
         self._connection = connection
 
     def rows(self, statement: str, **values: object) -> list[list[Any]]:
-        """Run a statement and return its rows.
-
-        Raises:
-            CheckError: the server refuses it, or is gone.
-        """
         from pg8000 import exceptions
 
         try:
@@ -42,11 +36,7 @@ class DatabaseSession:
 
 @contextmanager
 def database(config: InstanceConfig) -> Iterator[DatabaseSession]:
-    """Log in to the instance's own database.
-
-    Raises:
-        CheckError: nobody answers, or the login is refused.
-    """
+    """Log in to the instance's database."""
     from pg8000 import exceptions
 
     with ExitStack() as opened:
@@ -69,21 +59,16 @@ class StoreSession:
         self._bucket = config.variables["S3_BUCKET"]
 
     def buckets(self) -> list[str]:
-        """Name every bucket that the store has."""
         return sorted(bucket.name for bucket in self._asked(self._client.list_buckets))
 
     def objects(self) -> list[str]:
-        """Name every object of the instance's bucket."""
         found = self._asked(lambda: list(self._client.list_objects(self._bucket, recursive=True)))
         return sorted(entry.object_name for entry in found)
 
     def put(self, name: str, content: bytes) -> None:
-        """Write an object into the instance's bucket."""
         self._asked(lambda: self._client.put_object(self._bucket, name, io.BytesIO(content), len(content)))
 
     def get(self, name: str) -> bytes:
-        """Read an object of the instance's bucket."""
-
         def read() -> bytes:
             with self._client.get_object(self._bucket, name) as answer:
                 return bytes(answer.read())
@@ -106,7 +91,7 @@ class StoreSession:
 
 @contextmanager
 def store(config: InstanceConfig) -> Iterator[StoreSession]:
-    """Open a session with the instance's S3 store; the first request tells whether it answers."""
+    """Open a session with the instance's S3 store; only a request shows whether it answers."""
     import urllib3
     from minio import Minio
 
@@ -126,5 +111,5 @@ def store(config: InstanceConfig) -> Iterator[StoreSession]:
 def _reason(error: Exception) -> str:
     fields: Any = error.args[0] if error.args else ""
     if isinstance(fields, dict):
-        return str(fields.get(ERROR_MESSAGE, error))
+        return str(fields.get("M", error))  # PostgreSQL's error and notice message fields
     return " ".join(str(error).split()) or type(error).__name__

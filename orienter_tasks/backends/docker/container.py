@@ -8,8 +8,9 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.backends.docker import images, labels, survey
+from orienter_tasks.backends.docker import images, survey
 from orienter_tasks.backends.docker.logs import read_log
+from orienter_tasks.backends.docker.spec import COMPOSE, LABEL_CONFIG, compose_labels, require_ours
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError, OrienterError
 from orienter_tasks.instance.variables import MASK
 from orienter_tasks.processes.listeners import listeners
@@ -33,7 +34,6 @@ EXIT_LINES = 15
 NANOSECONDS = 1_000_000_000
 HOST_NETWORK = "host"
 LOG_DRIVER = "json-file"
-KILLED_ENGINE = "one that was killed while it started a container may keep its port"
 
 IN_USE = re.compile(r"bind\(\) to \S+:(\d+) failed .*in use")
 PORT_TAKEN = re.compile(r"already allocated|already in use|ports are not available", re.IGNORECASE)
@@ -43,14 +43,8 @@ PORT = re.compile(r"(?:127\.0\.0\.1|0\.0\.0\.0):(\d+)")
 class ContainerComponent:
     """A container of the infrastructure.
 
-    Args:
-        config: whose.
-        engine: where.
-        resources: its network and volumes.
-        name: the component's.
-        describe: makes its specification; called at its start only.
-        ready: asks it once whether it is ready.
-        explain: says from its last lines why it ended, where the component knows.
+    `describe` makes its specification (called only by `start`), `ready` asks once whether it is ready, and `explain`
+    reads from its last lines why it ended.
     """
 
     def __init__(
@@ -76,25 +70,25 @@ class ContainerComponent:
         self._seen_running = -math.inf
 
     def start(self, note: Note) -> bool:
-        """Start it, finish what a crash left half-made, or make it anew when its configuration changed."""
+        """Start it, complete what a crash left unfinished, or replace it when its configuration changed."""
         spec = self._describe()
         found = survey.container(self._engine, self._container)
         if found is not None:
-            labels.require_ours("container", self._container, found["Config"]["Labels"], self._config)
-            if found["Config"]["Labels"].get(labels.LABEL_CONFIG) == spec.digest:
+            require_ours("container", self._container, found["Config"]["Labels"], self._config)
+            if found["Config"]["Labels"].get(LABEL_CONFIG) == spec.digest:
                 if found["State"]["Status"] == survey.RUNNING:
                     self._seen_running = time.monotonic()
                     return False
                 if self._resumed(found, spec):
                     return True
             else:
-                note("its configuration changed: making it anew")
+                note("its configuration changed: replacing it")
             self._discard(found, self._config.settings.timeouts.stop)
         self._make(spec, note)
         return True
 
     def probe(self) -> None:
-        """Ask the server in it; an answer counts only while the container runs."""
+        """Ask the server; an answer counts only while the container runs."""
         try:
             self._ready(self._config)
         except NotReadyError:
@@ -112,13 +106,12 @@ class ContainerComponent:
         self._resources.remove_network()
 
     def logs(self, request: LogRequest) -> Iterator[str]:
-        """Give the lines that its server wrote to stdout and stderr."""
         found = survey.own_container(self._engine, self._config, self.name)
         if found is not None:
             yield from read_log(self._engine, found["Id"], request)
 
     def _one_offs(self) -> list[survey.DockerResource]:
-        """Find what a check that was killed has left: our labels, but a name that Docker made up."""
+        """Find what a killed check left behind: our labels, but a name that Docker chose."""
         instance = self._config.instance
         found = survey.containers(self._engine, project=instance.project, instance=str(instance.id))
         mine = [each for each in found if each.root in instance.roots and each.component == self.name]
@@ -141,7 +134,7 @@ class ContainerComponent:
             raise
 
     def _resumed(self, found: Mapping[str, Any], spec: ContainerSpec) -> bool:
-        """Let a container that stands still go on; False when it has to be made anew."""
+        """Start or unpause an existing container; False when it has to be replaced."""
         status = found["State"]["Status"]
         if status == "paused":
             with self._engine.talking(f"unpause container {self._container}"):
@@ -170,22 +163,19 @@ class ContainerComponent:
         self._seen_running = time.monotonic()
 
     def _port_conflict(self, port: int, log: Sequence[str] = (), *, by_engine: bool = False) -> ConflictError:
-        holder, hint = survey.publisher(self._engine, port), "end the holder, or use another id: AI_INSTANCE_ID=N"
+        holder, hint = survey.publisher(self._engine, port), "stop that process, or use another id: AI_INSTANCE_ID=N"
         if not holder and by_engine:
-            holder, hint = "Docker itself, for a container that is gone", f"restart the Docker engine: {KILLED_ENGINE}"
+            holder = "Docker itself, for a container that is gone"
+            hint = "restart the Docker engine: it may keep a port when it was killed while starting a container"
         holder = holder or ", ".join(listener.description for listener in listeners([port]))
         return ConflictError(
-            f"{self.name} of {self._config.instance}: port {port} is taken by {holder or 'an unknown holder'}",
+            f"{self.name} of {self._config.instance}: port {port} is in use by {holder or 'an unknown process'}",
             hint=hint,
             details=log,
         )
 
     def _require_running(self) -> None:
-        """Look from time to time whether the container still runs.
-
-        Raises:
-            OrienterError: it does not; with its exit code and its last lines.
-        """
+        """Check at most every LOOK_SECONDS that the container runs; the error has its exit code and last lines."""
         if time.monotonic() - self._seen_running < LOOK_SECONDS:
             return
         found = survey.container(self._engine, self._container)
@@ -201,7 +191,7 @@ class ContainerComponent:
         raise self._explain(self._config, log) or ended(self._config, self.name, state, log)
 
     def _discard(self, found: Mapping[str, Any], grace: float) -> None:
-        """Stop a container gracefully and remove it, and see that it is gone."""
+        """Stop a container gracefully, remove it, and verify that it is gone."""
         with contextlib.suppress(NotFoundError):
             if found["State"]["Running"]:
                 with self._engine.talking(f"stop container {self._container}"):
@@ -212,30 +202,26 @@ class ContainerComponent:
             if time.monotonic() > deadline:
                 raise CheckError(
                     f"{self.name} of {self._config.instance}: container {self._container} cannot be removed",
-                    hint=f"look with: docker inspect {self._container}",
+                    hint=f"see: docker inspect {self._container}",
                 )
             time.sleep(POLL_SECONDS)
 
     def _remove(self, identifier: str) -> None:
+        # a conflict: its removal is already in progress
         with contextlib.suppress(ConflictError), self._engine.talking(f"remove container {self._container}"):
-            # a conflict: its removal is in progress already
             self._engine.api.remove_container(identifier, force=True, v=True)
 
 
 def create_container(engine: Engine, instance: Instance, spec: ContainerSpec, *, one_off: bool = False) -> str:
-    """Create a container, not started yet, and return its id.
+    """Create a container without starting it, and return its id.
 
-    A `one_off` has no name of ours and is hidden from compose: it does one thing and is removed.
-
-    Raises:
-        ConflictError: the name is taken.
+    A `one_off` runs one command and is removed: it gets a random name and is hidden from compose.
     """
     from docker.types import LogConfig
 
-    api: Any = engine.api  # its stubs have the networking configuration wrong
+    api: Any = engine.api  # the stubs have the wrong type for the networking configuration
     health = spec.health
     limits = {"max-size": spec.log_max_size, "max-file": str(spec.log_max_file)}
-    own = labels.of_container(spec)
     with engine.talking(f"create container {spec.name}"):
         created = api.create_container(
             spec.image,
@@ -244,7 +230,7 @@ def create_container(engine: Engine, instance: Instance, spec: ContainerSpec, *,
             command=list(spec.command) or None,
             environment=dict(spec.environment),
             ports=[(port.container, "tcp") for port in spec.ports],
-            labels=own if one_off else {**own, **labels.of_compose_container(instance, spec)},
+            labels=spec.all_labels if one_off else {**spec.all_labels, **_compose_labels(instance, spec)},
             healthcheck={
                 "test": list(health.test),
                 "interval": health.interval * NANOSECONDS,
@@ -270,8 +256,17 @@ def create_container(engine: Engine, instance: Instance, spec: ContainerSpec, *,
     return str(created["Id"])
 
 
+def _compose_labels(instance: Instance, spec: ContainerSpec) -> dict[str, str]:
+    return {
+        **compose_labels(instance, service=spec.component, oneoff="False"),
+        f"{COMPOSE}.container-number": "1",
+        f"{COMPOSE}.config-hash": spec.digest,  # compose does not list a container without one
+        f"{COMPOSE}.project.working_dir": str(instance.root),
+    }
+
+
 def ended(config: InstanceConfig, component: str, state: Mapping[str, Any], log: Sequence[str]) -> CheckError:
-    """Say how a container ended that was started: by its state as the engine tells it, and its last lines."""
+    """Describe how a container ended, from the engine's state of it and its last lines."""
     name = config.instance.container(component)
     why = state.get("Error") or ("it ran out of memory" if state.get("OOMKilled") else "")
     return CheckError(
@@ -283,7 +278,7 @@ def ended(config: InstanceConfig, component: str, state: Mapping[str, Any], log:
 
 
 def port_taken(error: OrienterError, spec: ContainerSpec) -> int | None:
-    """Return the port when a start failed because it is taken."""
+    """Return the port when a start failed because that port is in use."""
     if not PORT_TAKEN.search(str(error)):
         return None
     own = [port.host for port in spec.ports]
@@ -292,18 +287,18 @@ def port_taken(error: OrienterError, spec: ContainerSpec) -> int | None:
 
 
 def refused_by_engine(error: OrienterError) -> bool:
-    """Say whether it is the engine's own book of ports that refused one, and not the system."""
+    """Whether the engine's own list of ports refused one, not the system."""
     return "already allocated" in str(error)
 
 
 def port_refused(log: Sequence[str]) -> int | None:
-    """Return the port that a server on the machine's own network says it cannot have."""
+    """Return the port that a server on the host's network could not bind."""
     found = IN_USE.search("\n".join(log))
     return int(found[1]) if found else None
 
 
 def redacted(config: InstanceConfig, log: Sequence[str]) -> list[str]:
-    """Hide the instance's passwords in the lines of a log; one that equals a user's name is not worth hiding."""
+    """Mask the instance's passwords in log lines, except a password that equals a user name."""
     shown, secrets = list(log), catalog.secrets()
     users = [config.variables[name] for name in catalog.inputs() if name not in secrets]
     for password in (config.variables[name] for name in secrets):

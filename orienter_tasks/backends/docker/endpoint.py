@@ -1,4 +1,4 @@
-"""Where the Docker engine is, as the docker command line decides it, and whether it answers: without the SDK."""
+"""Which Docker engine the docker command line would use, and whether it answers; without the SDK."""
 
 from __future__ import annotations
 
@@ -22,14 +22,7 @@ HERE = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - compared wit
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An engine's address.
-
-    Attributes:
-        url: `unix:///…`, `tcp://…` and so on.
-        origin: what named it, for people.
-        context: the docker context that it is from; "" when it is from no context.
-        tls: whether it speaks TLS.
-    """
+    """An engine's URL (`unix:///…`, `tcp://…`), what named it, and the docker context, "" without one."""
 
     url: str
     origin: str
@@ -38,12 +31,11 @@ class Endpoint:
 
     @property
     def socket_path(self) -> str:
-        """The path of its unix socket; "" when it has none."""
         return self.url.removeprefix("unix://") if self.url.startswith("unix://") else ""
 
     @property
     def is_here(self) -> bool:
-        """Whether ports that it publishes on loopback, and directories that it mounts, are this machine's."""
+        """Whether its loopback ports and the directories it mounts are this machine's."""
         parts = urlsplit(self.url)
         return parts.scheme in ("unix", "npipe") or (parts.scheme in ("tcp", "http") and parts.hostname in HERE)
 
@@ -64,10 +56,7 @@ def current(environ: Mapping[str, str] = os.environ) -> Endpoint:
 
 
 def why_silent(endpoint: Endpoint, timeout: float) -> str | None:
-    """Ask a local engine whether it is there; None when it answers, else what was seen.
-
-    Engines behind TLS are not asked: that takes the SDK.
-    """
+    """Ping a local engine without TLS; None if it answers, else what was observed."""
     if not endpoint.url:
         return "there is no such context"
     if not endpoint.is_here:
@@ -102,7 +91,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def _of_context(directory: Path, name: str) -> Endpoint:
-    """Read a context from where the docker command line keeps it: a directory named by the name's digest."""
+    """Read a docker context, whose directory is named by the digest of its name."""
     digest = hashlib.sha256(name.encode()).hexdigest()
     meta = _read_json(directory / "contexts" / "meta" / digest / "meta.json")
     endpoints = meta.get("Endpoints")

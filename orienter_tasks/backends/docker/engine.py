@@ -1,4 +1,4 @@
-"""The engine: one client, made once and lazily, and the edge at which every foreign error is translated."""
+"""The engine: one client, created when first used, and the translation of every error of the SDK."""
 
 from __future__ import annotations
 
@@ -33,11 +33,8 @@ JOIN_GROUP = "let your user reach it: usermod -aG docker USER, then log in again
 class EngineFacts:
     """What kind of engine it is.
 
-    Attributes:
-        version: the engine's version.
-        operating_system: what it says it runs on, such as `Docker Desktop`.
-        native: whether its containers run on this very kernel, and not in a virtual machine.
-        rootless: whether it runs without root, in a network of its own.
+    `operating_system` is the engine's own description, such as `Docker Desktop`; `native` means that its containers run
+    on this kernel, not in a virtual machine; `rootless` engines have a network of their own.
     """
 
     version: str
@@ -47,11 +44,7 @@ class EngineFacts:
 
 
 class Engine:
-    """A Docker engine. Safe to share between threads.
-
-    Args:
-        endpoint: where it is; None: where the docker command line would look.
-    """
+    """A Docker engine, by default the docker command line's. Safe to share between threads."""
 
     def __init__(self, endpoint: Endpoint | None = None) -> None:
         self.endpoint = endpoint or endpoints.current()
@@ -60,11 +53,7 @@ class Engine:
 
     @property
     def api(self) -> APIClient:
-        """The low-level client; what it raises is foreign: use it within `talking`.
-
-        Raises:
-            BackendError: when no engine answers.
-        """
+        """The low-level client; use it within `talking`, which translates its errors."""
         with self._lock:
             if self._client is None:
                 seen = self.why_silent()
@@ -75,7 +64,7 @@ class Engine:
             return self._client
 
     def why_silent(self, timeout: float = PING_SECONDS) -> str | None:
-        """Return None when the engine answers in time, else what was seen."""
+        """Return None if the engine answers in time, else what was observed."""
         if not (self.endpoint.tls and self.endpoint.is_here):
             return endpoints.why_silent(self.endpoint, timeout)
         try:
@@ -86,23 +75,19 @@ class Engine:
 
     @cached_property
     def facts(self) -> EngineFacts:
-        """What kind of engine it is; asked once."""
-        with self.talking("tell what it is"):
+        with self.talking("describe itself"):
             info = self.api.info()
         return facts_of(info, platform.system(), platform.release())
 
     @contextmanager
     def talking(self, doing: str) -> Iterator[None]:
-        """Translate what the SDK raises.
-
-        Args:
-            doing: completes the sentence "Docker cannot …".
+        """Translate what the SDK raises; `doing` completes the sentence "Docker cannot …".
 
         Raises:
-            NotFoundError: the engine knows no such thing.
+            NotFoundError: there is no such object.
             ConflictError: it is in use, or exists already.
             CheckError: the engine refuses for another reason.
-            BackendError: the engine is not there, or went away in the middle.
+            BackendError: the engine does not answer, or the connection broke.
         """
         import docker.errors
         import urllib3.exceptions
@@ -113,7 +98,7 @@ class Engine:
             raise
         except docker.errors.APIError as error:
             raise _refused(doing, error) from error
-        # what requests raises is an OSError; half an answer is no JSON
+        # requests raises OSErrors; a truncated answer is not valid JSON
         except (
             docker.errors.DockerException,
             urllib3.exceptions.HTTPError,
@@ -123,7 +108,7 @@ class Engine:
             raise self._away(doing, error) from error
 
     def close(self) -> None:
-        """Close the client's connections; the next use opens new ones."""
+        """Close the connections; the next use opens new ones."""
         with self._lock:
             if self._client is not None:
                 self._client.close()
@@ -161,23 +146,17 @@ def _engine_at(endpoint: Endpoint) -> Engine:
 
 
 def shared() -> Engine:
-    """Return this process's one engine object for the endpoint that is current."""
+    """Return this process's engine object for the current endpoint."""
     return _engine_at(endpoints.current())
 
 
 def answers(timeout: float = PING_SECONDS) -> bool:
-    """Say whether an engine that this machine can use answers in time; cheap, and loads no SDK."""
+    """Whether a usable engine answers in time; cheap, does not load the SDK."""
     return shared().why_silent(timeout) is None
 
 
 def facts_of(info: Mapping[str, Any], system: str, kernel: str) -> EngineFacts:
-    """Read the engine's own description.
-
-    Args:
-        info: what the engine says of itself.
-        system: this machine's system, such as `Linux`.
-        kernel: this machine's kernel release.
-    """
+    """Read the engine's description of itself, beside this machine's system (such as `Linux`) and kernel release."""
     described = str(info.get("OperatingSystem", ""))
     # under WSL 2, Docker Desktop's machine and this one share a kernel
     native = system == "Linux" and info.get("KernelVersion") == kernel and "Docker Desktop" not in described
@@ -199,7 +178,7 @@ def _refused(doing: str, error: APIError) -> OrienterError:
 
 
 def _innermost(error: BaseException) -> str:
-    """Tell the first cause: the SDK and requests wrap it several times."""
+    """Return the text of the first cause, which the SDK and requests wrap several times."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     if isinstance(error, OSError) and error.strerror:

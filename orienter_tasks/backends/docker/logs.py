@@ -1,4 +1,4 @@
-"""The lines of a container's log, as they come out of the engine's stream."""
+"""The lines of a container's log, from the engine's stream."""
 
 from __future__ import annotations
 
@@ -26,11 +26,7 @@ GONE = (http.HTTPStatus.NOT_FOUND, http.HTTPStatus.CONFLICT)
 
 
 def read_log(engine: Engine, container: str, request: LogRequest) -> Iterator[str]:
-    """Give the lines of a container's log; with `request.follow`, until that is set or the container ends.
-
-    Raises:
-        BackendError: the engine is away, or went away in the middle.
-    """
+    """Yield the lines of a container's log; with `request.follow`, until that is set or the container ends."""
     follow = request.follow
     params: dict[str, Any] = {"stdout": 1, "stderr": 1, "tail": request.lines, "follow": int(follow is not None)}
     if request.since is not None:
@@ -38,7 +34,7 @@ def read_log(engine: Engine, container: str, request: LogRequest) -> Iterator[st
     api, patience = engine.api, None if follow is not None else REQUEST_SECONDS
     url = f"{api.base_url}/v{api.api_version}/containers/{container}/logs"
     try:
-        # not the SDK's own logs(): nobody can end that while it waits for the next line
+        # the SDK's own logs() cannot be interrupted while it waits for the next line
         with (
             engine.talking(f"read the log of {container}"),
             api.get(url, params=params, stream=True, timeout=(REQUEST_SECONDS, patience)) as response,
@@ -55,7 +51,7 @@ def read_log(engine: Engine, container: str, request: LogRequest) -> Iterator[st
 
 
 def lines(frames: Iterable[tuple[int, bytes]]) -> Iterator[str]:
-    """Put frames together to lines; what stdout and stderr write at once is kept apart."""
+    """Join frames to lines, stdout and stderr separately."""
     begun: dict[int, bytes] = {}
     for stream, data in frames:
         *whole, begun[stream] = (begun.get(stream, b"") + data).split(b"\n")
@@ -75,7 +71,7 @@ def _text(line: bytes) -> str:
 
 @contextlib.contextmanager
 def _ended_by(follow: threading.Event | None, response: Response) -> Iterator[None]:
-    """Cut the connection as soon as `follow` is set: the reader waits in the kernel and sees nothing else."""
+    """Close the connection when `follow` is set, since the reader waits in the kernel."""
     if follow is None:
         yield
         return

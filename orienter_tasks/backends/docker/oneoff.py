@@ -1,4 +1,4 @@
-"""Run a command with a component's image: in its container while that runs, else in one made just for it."""
+"""Run a command with a component's image: in its container if that runs, else in a container made for it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ OUTPUT_LINES = 50
 def run_inside(
     engine: Engine, config: InstanceConfig, component: str, command: Sequence[str]
 ) -> tuple[int, str] | None:
-    """Run a command in a component's container; return its exit code and output, None when that does not run."""
-    found = survey.own_container(engine, config, component)
-    if found is None or found["State"]["Status"] != survey.RUNNING:
+    """Run a command in a component's container; return its exit code and output, or None if that does not run."""
+    container = _running_id(engine, config, component)
+    if container is None:
         return None
     try:
         with engine.talking(f"run {command[0]} in {component}"):
-            started = engine.api.exec_create(found["Id"], list(command))["Id"]
+            started = engine.api.exec_create(container, list(command))["Id"]
             output = engine.api.exec_start(started)
             code = engine.api.exec_inspect(started)["ExitCode"]
     except (NotFoundError, ConflictError):  # it ended meanwhile
@@ -41,7 +41,7 @@ def run_inside(
 
 
 def run_beside(engine: Engine, config: InstanceConfig, resources: Resources, spec: ContainerSpec) -> tuple[int, str]:
-    """Run a container until it ends, and remove it; return its exit code and its last lines."""
+    """Run a container to its end and remove it; return its exit code and last lines."""
     images.ensure(engine, spec.image, spec.image_key, lambda _: None)
     if spec.network:
         resources.ensure_network()
@@ -60,13 +60,18 @@ def run_beside(engine: Engine, config: InstanceConfig, resources: Resources, spe
 
 
 def hang_up(engine: Engine, config: InstanceConfig, component: str) -> bool:
-    """Send HUP to a component's container; False when it does not run."""
-    found = survey.own_container(engine, config, component)
-    if found is None or found["State"]["Status"] != survey.RUNNING:
+    """Send HUP to a component's container; False if it does not run."""
+    container = _running_id(engine, config, component)
+    if container is None:
         return False
     try:
         with engine.talking(f"signal container {config.instance.container(component)}"):
-            engine.api.kill(found["Id"], signal="HUP")
+            engine.api.kill(container, signal="HUP")
     except (NotFoundError, ConflictError):  # it ended meanwhile
         return False
     return True
+
+
+def _running_id(engine: Engine, config: InstanceConfig, component: str) -> str | None:
+    found = survey.own_container(engine, config, component)
+    return str(found["Id"]) if found is not None and found["State"]["Status"] == survey.RUNNING else None

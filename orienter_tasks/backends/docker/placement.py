@@ -1,7 +1,7 @@
-"""Where nginx runs: on the machine's own network or bridged, and how it reaches the host's services from there.
+"""Where nginx runs: on the host's network or bridged, and how it reaches the host's services from there.
 
 A bridged container reaches loopback services only through Docker Desktop's `host.docker.internal`. On a native Linux
-engine that name is the bridge's address, which no loopback service listens on: there nginx gets the host's network.
+engine that name is the bridge's address, where no loopback service listens: there nginx uses the host's network.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Placement:
     """Where nginx runs.
 
     Attributes:
-        on_host: on the machine's own network.
-        service_host: the address on which services must listen for nginx to reach them.
-        gateway: bridged: what `host.docker.internal` stands for.
+        on_host: on the host's network.
+        service_host: the address where services must listen for nginx to reach them.
+        gateway: if bridged, what `host.docker.internal` stands for.
     """
 
     on_host: bool
@@ -40,12 +40,10 @@ class Placement:
 
     @property
     def upstream(self) -> str:
-        """The host under which nginx reaches the host's services."""
         return LOOPBACK if self.on_host else HOST_NAME
 
     @property
     def extra_hosts(self) -> dict[str, str]:
-        """Names that the container is told."""
         return {} if self.on_host else {HOST_NAME: self.gateway}
 
 
@@ -54,11 +52,7 @@ BRIDGED = Placement(on_host=False, gateway=HOST_GATEWAY)
 
 
 def decide(choice: Choice, facts: EngineFacts, bridge_address: Callable[[], str]) -> Placement:
-    """Decide by the setting `nginx.network` and the kind of engine.
-
-    Raises:
-        BackendError: a rootless engine, left to decide by itself, reaches no service of this machine either way.
-    """
+    """Decide by the setting `nginx.network` and the kind of engine."""
     if choice == "host":
         return ON_HOST
     if not facts.native:
@@ -75,42 +69,36 @@ def decide(choice: Choice, facts: EngineFacts, bridge_address: Callable[[], str]
 
 
 def of(engine: Engine, choice: Choice) -> Placement:
-    """Decide for an engine."""
     if choice == "host":
         return ON_HOST
-    return decide(choice, engine.facts, lambda: _bridge_address(engine))
+
+    def bridge_address() -> str:
+        with engine.talking("describe its default bridge"):
+            return address_of(engine.api.inspect_network("bridge"))
+
+    return decide(choice, engine.facts, bridge_address)
 
 
 def likely(choice: Choice) -> Placement:
-    """Guess without an engine, by this machine's system alone."""
+    """Guess from this machine's system, without an engine."""
     if choice == "auto":
         return ON_HOST if platform.system() == "Linux" else BRIDGED
     return ON_HOST if choice == "host" else BRIDGED
 
 
 def service_host(engine: Engine, choice: Choice) -> str:
-    """Return the address for services; only bridging on Linux has to ask the engine for it."""
+    """Return the address for services; only bridging on Linux needs the engine to know it."""
     if choice != "bridge" or platform.system() != "Linux":
         return LOOPBACK
     return of(engine, choice).service_host
 
 
-def _bridge_address(engine: Engine) -> str:
-    with engine.talking("describe its default bridge"):
-        network = engine.api.inspect_network("bridge")
-    return address_of(network)
-
-
 def address_of(network: Mapping[str, Any]) -> str:
-    """Return this machine's own address on a bridge network.
-
-    Raises:
-        CheckError: it has none.
-    """
+    """Return this machine's address on a bridge network."""
     for pool in network.get("IPAM", {}).get("Config") or ():
         subnet = ipaddress.ip_network(pool["Subnet"], strict=False)
         if subnet.version == 4:  # noqa: PLR2004 - IPv4
-            # an engine with a default configuration names no gateway: then it is the first address
+            # with a default configuration the engine reports no gateway: it is the first address
             return str(pool.get("Gateway") or next(subnet.hosts()))
     raise CheckError(
         f"Docker's network {network.get('Name')!r} has no IPv4 address", hint="set orienter.nginx.network to host"

@@ -1,4 +1,7 @@
-"""The containers of an instance, as data: both the SDK calls and the compose file are made from these."""
+"""The containers of an instance as data, from which both the SDK calls and the compose file are made; and labels.
+
+Labels say what is ours, and make compose's own commands see it too.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,22 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from orienter_tasks.instance.model import LABEL_COMPONENT
+from orienter_tasks.errors import ConflictError
+from orienter_tasks.instance.model import LABEL_COMPONENT, LABEL_INSTANCE, LABEL_PROJECT, LABEL_ROOT
 from orienter_tasks.machine.ports import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.instance.model import Instance
+
+LABEL_CONFIG = "io.orienter.config"
+"""A digest of a container's configuration: a container with another digest is replaced."""
+
+COMPOSE = "com.docker.compose"
+COMPOSE_NETWORK = "infra"
+"""The network's key in the compose file."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +41,7 @@ class Port:
 class Mount:
     """A named volume or a directory of this machine, inside the container.
 
-    Attributes:
-        kind: which of the two.
-        source: the volume's name or the directory's path.
-        target: the path inside.
-        mode: `rw`, or `ro` with `z`, which lets a container read it on systems with SELinux.
+    With SELinux, a container can read a directory only if the mode has a `z`.
     """
 
     kind: Literal["volume", "bind"]
@@ -58,17 +66,11 @@ class Health:
 
 @dataclass(frozen=True, kw_only=True)
 class ContainerSpec:
-    """One container.
+    """One container. Its `environment` holds secrets; an empty `entrypoint` is the image's.
 
     Attributes:
-        component: its name in the catalog.
-        name: the container's name.
-        image: its image.
-        image_key: the key of the settings that names the image.
-        labels: what marks it as ours.
-        network: the instance's network; "" for the machine's own network.
-        environment: holds secrets.
-        entrypoint: empty: the image's.
+        image_key: the settings key that names the image.
+        network: the instance's network; "" for the host's network.
     """
 
     component: str
@@ -89,25 +91,73 @@ class ContainerSpec:
 
     @property
     def digest(self) -> str:
-        """A digest of everything that Docker is told about the container."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def all_labels(self) -> dict[str, str]:
+        return {**self.labels, LABEL_CONFIG: self.digest}
 
 
 def common_fields(config: InstanceConfig, component: str) -> dict[str, Any]:
-    """Return the fields of a ContainerSpec that follow from the component alone."""
+    """Return the fields of a ContainerSpec that follow from the component's name."""
     docker = config.settings.docker
     return {
         "component": component,
         "name": config.instance.container(component),
         "image": docker.image(component),
         "image_key": f"orienter.docker.{component}" if hasattr(docker, component) else f"the entry of {component}",
-        "labels": {**config.instance.labels, LABEL_COMPONENT: component},
+        "labels": component_labels(config.instance, component),
         "log_max_size": docker.log_max_size,
         "log_max_file": docker.log_max_file,
     }
 
 
 def http_health(address: str, otherwise: str = "") -> Health:
-    """Return a health check by HTTP; `otherwise` is for images without curl, in place of wget."""
+    """Return a health check by HTTP; images without curl use `otherwise`, by default wget."""
     url = f"http://{LOOPBACK}:{address}"
     return Health(("CMD-SHELL", f"curl -fsS {url} >/dev/null || {otherwise or f'wget -q -O /dev/null {url}'}"))
+
+
+def component_labels(instance: Instance, component: str) -> dict[str, str]:
+    return {**instance.labels, LABEL_COMPONENT: component}
+
+
+def compose_labels(instance: Instance, **kind: str) -> dict[str, str]:
+    """Return the labels by which compose finds its things; `kind` is `service`, `network` or `volume`, and its key.
+
+    Compose adds them to what it creates, so they are not written into its file.
+    """
+    return {f"{COMPOSE}.project": instance.compose_project, **{f"{COMPOSE}.{name}": key for name, key in kind.items()}}
+
+
+def volume_key(component: str) -> str:
+    """Return a volume's key in the compose file."""
+    return f"{component}-data"
+
+
+def is_ours(found: Mapping[str, str] | None, config: InstanceConfig) -> bool:
+    """Whether labels are this instance's own, of this checkout or from before it was moved."""
+    found = found or {}
+    return (
+        found.get(LABEL_PROJECT) == config.instance.project
+        and found.get(LABEL_INSTANCE) == str(config.instance.id)
+        and found.get(LABEL_ROOT) in config.instance.roots
+    )
+
+
+def require_ours(kind: str, name: str, found: Mapping[str, str] | None, config: InstanceConfig) -> None:
+    """Refuse to touch what has our name but not our labels."""
+    if not is_ours(found, config):
+        raise ConflictError(
+            f"{config.instance} needs the name {name}, but that Docker {kind} is not its own: {owner(found)}",
+            hint=f"see: docker {kind} inspect {name}; rename or remove it yourself, or set AI_INSTANCE_ID=N",
+        )
+
+
+def owner(found: Mapping[str, str] | None) -> str:
+    """Describe from its labels what something belongs to."""
+    found = found or {}
+    if LABEL_PROJECT in found:
+        return f"instance {found.get(LABEL_INSTANCE)} of {found.get(LABEL_ROOT)}"
+    project = found.get(f"{COMPOSE}.project")
+    return f"compose project {project}" if project else "not made by this tool"

@@ -1,4 +1,4 @@
-"""Everything on this machine's engine that carries our label, whichever checkout it belongs to.
+"""Everything on this machine's engine with our label, whichever checkout it belongs to.
 
 Three engine calls, however much there is. Always by label, never by name: `orienter-postgres-1` matches `-10` too.
 """
@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from orienter_tasks.backends.docker import labels
+from orienter_tasks.backends.docker.spec import is_ours, owner
 from orienter_tasks.errors import NotFoundError
 from orienter_tasks.instance.model import LABEL_COMPONENT, LABEL_INSTANCE, LABEL_PROJECT, LABEL_ROOT
 from orienter_tasks.stack.component import ComponentStatus
@@ -43,20 +43,16 @@ _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 60480
 
 @dataclass(frozen=True)
 class DockerResource:
-    """A container, volume or network with our label.
+    """A container, volume or network with our label. Its id is the engine's; a volume's is its name.
 
     Attributes:
-        kind: which of the three.
-        id: the engine's id of it; a volume's name.
-        name: its name.
-        project, instance, root: whose it is.
-        component: what of it; "" for a network.
-        state: a container's state, such as `running` or `exited`; "" for the others.
+        component: "" for a network.
+        state: a container's state, such as `running` or `exited`; else "".
         created_at: seconds since the epoch.
-        started_at: when a running container started, as exactly as a listing tells; else None.
-        ports: the ports of this machine that it publishes.
-        on_host: whether it is on the machine's own network.
-        place: where the engine keeps a volume's files, on its own machine.
+        started_at: when a running container started, as precisely as a listing shows it; else None.
+        ports: the host's ports that it publishes.
+        on_host: whether it is on the host's network.
+        place: where the engine keeps a volume's files, on the engine's machine.
     """
 
     kind: Kind
@@ -75,27 +71,17 @@ class DockerResource:
 
     @property
     def running(self) -> bool:
-        """Whether it is a container that runs."""
         return self.state == RUNNING
 
 
 def read(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
-    """Read everything that carries our label.
-
-    Args:
-        engine: where.
-        wanted: narrows it to an exact `project` and `instance`.
-
-    Raises:
-        BackendError: no engine answers.
-    """
+    """Read everything with our label; `wanted` narrows it to an exact `project` and `instance`."""
     return (*containers(engine, **wanted), *volumes(engine, **wanted), *networks(engine, **wanted))
 
 
 def containers(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
-    """Read our containers, running or not."""
     with engine.talking("list containers"):
-        # the low-level list: the other one inspects every container
+        # the high-level list inspects every container
         found = engine.api.containers(all=True, filters=_filters(wanted))
     now = time.time()
     return tuple(_container(entry, whose, now) for entry, whose in _owned(found))
@@ -108,7 +94,6 @@ def is_of(found: DockerResource, instance: Instance) -> bool:
 
 
 def status_of(found: DockerResource, *, with_memory: bool = False) -> ComponentStatus:
-    """Describe a container as what it is of its instance."""
     return ComponentStatus(
         name=found.component,
         kind="container",
@@ -120,7 +105,6 @@ def status_of(found: DockerResource, *, with_memory: bool = False) -> ComponentS
 
 
 def volumes(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
-    """Read our volumes."""
     with engine.talking("list volumes"):
         found = engine.api.volumes(filters=_filters(wanted))["Volumes"] or ()
     return tuple(
@@ -137,7 +121,6 @@ def volumes(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
 
 
 def networks(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
-    """Read our networks."""
     with engine.talking("list networks"):
         found = engine.api.networks(filters=_filters(wanted))
     return tuple(
@@ -149,8 +132,8 @@ def networks(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
 
 
 def taken_names(engine: Engine) -> Iterator[tuple[Kind, str, Mapping[str, str]]]:
-    """Give kind, name and labels of everything on the engine, whoever's it is."""
-    with engine.talking("list what there is"):
+    """Return kind, name and labels of everything on the engine, ours or not."""
+    with engine.talking("list containers, volumes and networks"):
         found_containers = engine.api.containers(all=True)
         found_volumes = engine.api.volumes()["Volumes"] or ()
         found_networks = engine.api.networks()
@@ -164,24 +147,22 @@ def taken_names(engine: Engine) -> Iterator[tuple[Kind, str, Mapping[str, str]]]
 
 
 def container(engine: Engine, name: str) -> dict[str, Any] | None:
-    """Inspect a container by its exact name or id; None when there is none."""
+    """Inspect a container by its exact name or id; None if there is none."""
     return _inspected(engine, "container", name)
 
 
 def network(engine: Engine, name: str) -> dict[str, Any] | None:
-    """Inspect a network; None when there is none."""
     return _inspected(engine, "network", name)
 
 
 def volume(engine: Engine, name: str) -> dict[str, Any] | None:
-    """Inspect a volume; None when there is none."""
     return _inspected(engine, "volume", name)
 
 
 def own_container(engine: Engine, config: InstanceConfig, component: str) -> dict[str, Any] | None:
-    """Inspect the container of a component; None when there is none, or another's has its name."""
+    """Inspect the container of a component; None if there is none, or if it is not ours."""
     found = container(engine, config.instance.container(component))
-    return found if found is not None and labels.is_ours(found["Config"]["Labels"], config) else None
+    return found if found is not None and is_ours(found["Config"]["Labels"], config) else None
 
 
 def _inspected(engine: Engine, kind: Kind, name: str) -> dict[str, Any] | None:
@@ -194,9 +175,9 @@ def _inspected(engine: Engine, kind: Kind, name: str) -> dict[str, Any] | None:
 
 
 def memory(container_id: str) -> int | None:
-    """Return what the kernel charges a running container with, in bytes, without the page cache that it may drop.
+    """Return the bytes that the kernel charges to a running container, without the page cache that it can reclaim.
 
-    None where it cannot be read: an engine in a virtual machine, or of another user. The engine's own statistics
+    None if it cannot be read: the engine is in a virtual machine or another user's. The engine's own statistics would
     take a second.
     """
     for pattern in MEMORY_FILES:
@@ -211,12 +192,12 @@ def memory(container_id: str) -> int | None:
 
 
 def publisher(engine: Engine, port: int) -> str:
-    """Name the running container that publishes a port of this machine; "" when none does."""
+    """Describe the running container that publishes a port of this machine; "" if none does."""
     with engine.talking("list containers"):
         found = engine.api.containers()
     for entry in found:
         if port in _published(entry):
-            return f"container {entry['Names'][0].lstrip('/')} ({labels.owner(entry['Labels'])})"
+            return f"container {entry['Names'][0].lstrip('/')} ({owner(entry['Labels'])})"
     return ""
 
 
@@ -230,12 +211,9 @@ def moment(text: str | None) -> float | None:
 
 
 def started(created: float, status: str, now: float) -> float:
-    """Tell when a container started: when it was created, unless its status says that it has run for less long.
+    """Return when a container started: when it was created, unless its status shows that it has run for less long.
 
-    Args:
-        created: when it was created.
-        status: as listings show it: `Up 3 hours (healthy)`, rounded down.
-        now: the present time.
+    The status is as in listings, `Up 3 hours (healthy)`, rounded down.
     """
     match = _UP.match(status)
     if match is None:
@@ -269,7 +247,7 @@ def _filters(wanted: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def _owned(found: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], dict[str, Any]]]:
-    """Give what carries all of our labels in their proper form, with what they say."""
+    """Return the entries whose labels of ours are complete and valid, with what they say."""
     for entry in found:
         own = entry["Labels"] or {}
         number = own.get(LABEL_INSTANCE, "")

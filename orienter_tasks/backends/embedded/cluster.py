@@ -1,7 +1,7 @@
-"""PostgreSQL's data directory: a copy of a template that this machine keeps, so only the first costs an initdb.
+"""PostgreSQL's data directory: a copy of a template in this machine's cache, so initdb runs only once.
 
-A template's superuser has a password that nobody knows. Each copy gets the instance's own user, password and database
-in single-user mode, where no login is asked for and no port is open, before it gets its final name.
+A template's superuser has a random password that is thrown away. Before a copy gets its final name, it gets the
+instance's user, password and database in single-user mode, which needs no login and opens no port.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ LONGEST_NAME = 63  # bytes, PostgreSQL's NAMEDATALEN - 1
 
 @dataclass(frozen=True)
 class Installation:
-    """A PostgreSQL on this machine, and how this user runs it: what stands before its commands."""
+    """A PostgreSQL on this machine, and the prefix of its commands that lets this user run it."""
 
     directory: Path
     version: str
@@ -56,11 +56,6 @@ class Installation:
 
     @classmethod
     def of(cls, directory: Path, data: Path) -> Installation:
-        """Ask the `postgres` in a directory for its version.
-
-        Raises:
-            BackendError: it cannot run here, or not by this user on that data.
-        """
         version = version_of(directory / "postgres", "--version")
         match = re.search(r"\) (\d+)", version)
         return cls(directory, version, int(match[1]) if match else 0, prefix_for_postgres(data))
@@ -70,20 +65,14 @@ class Installation:
 
 
 def prepare(config: InstanceConfig, data: Path, postgres: Installation, note: Note) -> None:
-    """Require a data directory of this PostgreSQL's version, making it when there is none.
-
-    Raises:
-        CheckError: what is there is of another major version, or is no data directory, and was not touched; or the
-            directory cannot be written.
-        ConfigError: the user's name cannot be one.
-    """
+    """Require a data directory of this PostgreSQL's major version; create it if there is none."""
     with _explained(config, data):
         if _is_there(config, data):
             _require_same_major(config, data, postgres)
             return
     _check_user(config.variables["POSTGRES_USER"])
     private_dir(data.parent)
-    place = data.resolve()  # it may be a link to another disk
+    place = data.resolve()  # may be a link to another disk
     partial = place.with_name(f".{place.name}.new")
     with _explained(config, data):
         try:
@@ -94,7 +83,7 @@ def prepare(config: InstanceConfig, data: Path, postgres: Installation, note: No
 
 
 def cache_dir() -> Path:
-    """Return where the templates are kept; ORIENTER_STATE_DIR moves them too."""
+    """Return the directory of the templates; ORIENTER_STATE_DIR moves them too."""
     if os.environ.get("ORIENTER_STATE_DIR"):
         return state_dir() / "cache"
     import platformdirs
@@ -103,7 +92,7 @@ def cache_dir() -> Path:
 
 
 def locales(major: int) -> Sequence[tuple[str, ...]]:
-    """Return what to try in turn: sorted by code point, upper and lower case of all letters, as the official image."""
+    """Return locales to try in turn: sort by code point, map the case of all letters, as in the official image."""
     if major >= BUILTIN_LOCALES_SINCE:
         return [("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")]
     return [("--locale=C", f"--lc-ctype={name}") for name in ("C.UTF-8", "en_US.UTF-8", "C")]
@@ -119,7 +108,7 @@ def _make(variables: Mapping[str, str], partial: Path, postgres: Installation, n
         except CheckError as error:
             if error.hint == SPACE_HINT:
                 raise
-            shutil.rmtree(template)  # somebody tidied up in it; the next instance makes another
+            shutil.rmtree(template)  # it is damaged; the next instance makes a new one
             shutil.rmtree(partial)
         else:
             return
@@ -129,7 +118,7 @@ def _make(variables: Mapping[str, str], partial: Path, postgres: Installation, n
 
 
 def _template(postgres: Installation, note: Note) -> Path | None:
-    """Return the template of this PostgreSQL, made at most once per machine; None where none can be kept."""
+    """Return the template of this PostgreSQL, made once per machine; None if it cannot be stored."""
     facts = [postgres.version, platform.machine(), *INITDB_OPTIONS, *locales(postgres.major)]
     key = f"postgres-{postgres.major}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}"
     template = cache_dir() / key
@@ -147,7 +136,7 @@ def _template(postgres: Installation, note: Note) -> Path | None:
 
 
 def _build(template: Path, postgres: Installation) -> None:
-    partial = template.with_name(f".{template.name}.new")  # the lock is held: only a killed run's can be there
+    partial = template.with_name(f".{template.name}.new")  # the lock is held: if it exists, its run was killed
     _discard(partial)
     try:
         _initdb(partial, postgres)
@@ -157,7 +146,7 @@ def _build(template: Path, postgres: Installation) -> None:
 
 
 def _discard(partial: Path) -> None:
-    """Remove a half-made cluster of a run that was killed, and end what that run's initdb still does in it."""
+    """Remove the unfinished cluster of a killed run, and end that run's initdb if it still works in it."""
     if partial.exists():
         busy = census.take().working_in(partial, ("initdb", "postgres", "sh"))
         end(dict.fromkeys(busy, signal.SIGKILL), ORPHAN_SECONDS)
@@ -165,7 +154,6 @@ def _discard(partial: Path) -> None:
 
 
 def _initdb(data: Path, postgres: Installation) -> None:
-    """Make a cluster whose superuser's password is thrown away."""
     data.mkdir(mode=0o700)
     pwfile = data.with_name(f"{data.name}.pw")
     try:
@@ -184,13 +172,13 @@ def _initdb(data: Path, postgres: Installation) -> None:
 
 
 def _take_over(variables: Mapping[str, str], data: Path, postgres: Installation) -> None:
-    """Give the superuser of a cluster that nothing serves its name and password, and make its database."""
+    """Set the superuser's name and password in a cluster that is not running, and create the database."""
     user, password, database = (variables[f"POSTGRES_{name}"] for name in ("USER", "PASSWORD", "DB"))
     statements = (
         f"ALTER ROLE CURRENT_USER PASSWORD {_literal(password)}",
         f"CREATE DATABASE {_identifier(database)}",
         f"UPDATE pg_authid SET rolname = {_literal(user)} WHERE rolname = '{FIRST_USER}'",  # noqa: S608 - escaped
-        "SELECT FROM pg_authid, pg_database",  # marks the new rows as committed, which else the first login would write
+        "SELECT FROM pg_authid, pg_database",  # sets hint bits that the first login would write otherwise
     )
     settings = [word for option in SINGLE_USER for word in ("-c", option)]
     text = "".join(f"{statement}\n" for statement in statements)
@@ -216,7 +204,9 @@ def _run(
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise CheckError(f"{postgres.version} does not finish its data directory {data}") from error
+        raise CheckError(
+            f"{postgres.version} takes longer than {SECONDS:.0f} s for its data directory {data}"
+        ) from error
 
 
 def _identifier(name: str) -> str:
@@ -224,7 +214,7 @@ def _identifier(name: str) -> str:
 
 
 def _literal(text: str) -> str:
-    """Write a string constant on one line, which is where single-user mode ends a statement."""
+    """Write a string constant on one line, since a line break ends a statement in single-user mode."""
     escaped = "".join(f"\\x{ord(char):02x}" if char in "\\'" or ord(char) < ord(" ") else char for char in text)
     return f"E'{escaped}'"
 
@@ -245,7 +235,7 @@ def _is_there(config: InstanceConfig, data: Path) -> bool:
         return True
     if data.exists() and any(data.iterdir()):
         raise CheckError(
-            f"{data} of {config.instance} holds files but no PostgreSQL data",
+            f"{data} of {config.instance} contains files, but not PostgreSQL data",
             hint="move them away; nothing was touched",
         )
     return False
@@ -258,16 +248,16 @@ def _require_same_major(config: InstanceConfig, data: Path, postgres: Installati
             f"the data of {config.instance} was written by PostgreSQL {written_by}, "
             f"and {postgres.directory} is PostgreSQL {postgres.major}; nothing was touched",
             hint=f"name a PostgreSQL {written_by} in orienter.embedded.postgres_bin to dump it, "
-            "or begin anew with: inv infra.down --volumes",
+            "or start over with: inv infra.down --volumes",
         )
 
 
 @contextmanager
 def _explained(config: InstanceConfig, data: Path) -> Iterator[None]:
-    """Name the instance and the directory in what goes wrong below."""
+    """Name the instance and the directory in errors of the file system."""
     try:
         yield
-    except (shutil.Error, OSError) as error:  # the former is one of the latter, and has a list of reasons
+    except (shutil.Error, OSError) as error:  # shutil.Error is an OSError with a list of reasons
         reason = min(str(why) for *_, why in error.args[0]) if isinstance(error, shutil.Error) else str(error)
         if DISK_FULL in reason:
             raise CheckError(f"no space is left for {data} of {config.instance}", hint=SPACE_HINT) from error

@@ -1,4 +1,4 @@
-"""A component that is a native process of this instance, or a few: start, probe, stop, logs."""
+"""A component that consists of native processes: start, probe, stop, logs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,7 @@ if TYPE_CHECKING:
 
 
 class NativeComponent(ABC):
-    """A server of the infrastructure, in a directory of its own below DATA_DIR.
-
-    Args:
-        config: whose.
-        name: the component's.
-    """
+    """A server of the infrastructure, in its own directory below DATA_DIR."""
 
     needs: Sequence[str] = ()
 
@@ -40,24 +35,23 @@ class NativeComponent(ABC):
 
     @abstractmethod
     def launch(self, server: Server, note: Note) -> Launch:
-        """Prepare the directory, and say what to start as one of its processes."""
+        """Prepare the directory, and return what to start as one of its processes."""
 
     @abstractmethod
     def ask(self) -> None:
-        """Ask it once whether it is ready, as a client of the instance: raises NotReadyError, or what is wrong."""
+        """Ask once, as a client of the instance, whether it is ready; raises NotReadyError or what is wrong."""
 
     @property
     def servers(self) -> Sequence[Server]:
-        """Everything that may run of it."""
+        """All of its possible processes."""
         return (self.server,)
 
     @property
     def serving(self) -> Sequence[Server]:
-        """Those of its processes that are to run; the last one listens on its port."""
+        """The processes that should run; the last one listens on its port."""
         return self.servers
 
     def start(self, note: Note) -> bool:
-        """Start each of its processes that does not run."""
         missing = [server for server in self.serving if server.pid is None]
         launches = [(server, self.launch(server, note)) for server in missing]
         for server in missing:
@@ -72,11 +66,11 @@ class NativeComponent(ABC):
         return bool(missing)
 
     def clear(self, server: Server) -> None:
-        """End what a crash has left of a process."""
+        """End what a crash left of a process."""
         server.stop(LEFTOVER_SECONDS)
 
     def probe(self) -> None:
-        """Require that our own process has the port, and that it answers."""
+        """Require that our own process listens on the port, and answers."""
         self.require_alive()
         public = self.serving[-1]
         pid = public.pid

@@ -1,4 +1,4 @@
-"""What a data directory knows about its server: postmaster.pid, and the last login that a server accepted."""
+"""What a data directory shows about its server: postmaster.pid, and the last login that the server accepted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SALT_BYTES, ROUNDS = 16, 4096  # as PostgreSQL's own hash of the password in the
 
 @dataclass(frozen=True)
 class Status:
-    """What a running server says of itself: lines 1, 4 and 8 of the file (PostgreSQL ≥ 10, miscadmin.h)."""
+    """Lines 1, 4 and 8 of a running server's postmaster.pid (PostgreSQL ≥ 10, miscadmin.h)."""
 
     pid: int
     port: int
@@ -36,7 +36,7 @@ class Status:
 
 
 def read(data: Path) -> Status | None:
-    """Read the file; None when there is none or it is not whole yet."""
+    """Read postmaster.pid; None if it is missing or incomplete."""
     lines = _lines(data)
     try:
         return Status(int(lines[0]), int(lines[3]), lines[7].strip() == "ready")
@@ -46,9 +46,9 @@ def read(data: Path) -> Status | None:
 
 @dataclass(frozen=True)
 class LoginProof:
-    """Proof that a server accepted the instance's login, and that nothing the login depends on has changed since.
+    """Proof that a server accepted the instance's login, and that everything the login depends on is unchanged.
 
-    It saves the import of pg8000, 0.05 s of a start. Only a salted hash of the facts is stored.
+    This saves the import of pg8000, 0.05 s of a start. Only a salted hash of the facts is stored.
     """
 
     data: Path
@@ -56,7 +56,7 @@ class LoginProof:
 
     @classmethod
     def of(cls, data: Path, variables: Mapping[str, str]) -> LoginProof:
-        """Take the facts as they are now; a server that is ready has written all earlier changes to its files."""
+        """Collect the present facts; a server that is ready has written all earlier changes to its files."""
         try:
             written = [(data / name).stat().st_mtime_ns for name in LOGIN_FILES]
         except OSError:
@@ -82,12 +82,9 @@ class LoginProof:
 
 
 def clear(instance: Instance, data: Path) -> None:
-    """Remove a lock that would keep a new server from starting: it names another process by now, or is damaged.
+    """Remove a lock file that would prevent a start because it is damaged or its pid now belongs to another process.
 
-    PostgreSQL itself removes a lock whose pid is not in use.
-
-    Raises:
-        ConflictError: a server that is not ours serves this directory.
+    PostgreSQL itself removes a lock file whose pid is not in use.
     """
     pid = _pid(data)
     if pid is not None and not _exists(pid):
@@ -104,7 +101,7 @@ def _exists(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):  # another user's, or no pid at all
+    except (OSError, OverflowError):  # another user's, or not a pid
         return True
     return True
 

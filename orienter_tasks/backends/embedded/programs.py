@@ -1,4 +1,4 @@
-"""Find the programs: what the settings name first, then the wheels', then the system's. No package is imported."""
+"""Find the programs: those in the settings first, then the wheels', then the system's. No package is imported."""
 
 from __future__ import annotations
 
@@ -44,61 +44,40 @@ class Store:
 
 
 def has_postgres(settings: Settings) -> bool:
-    """Say whether PostgreSQL is there, without starting it.
-
-    Raises:
-        ConfigError: when the settings name a program that is not there.
-    """
+    """Whether PostgreSQL is installed, without running it; raises ConfigError for a wrong path in the settings."""
     return _known_postgres(settings) is not None
 
 
 def has_store(settings: Settings) -> bool:
-    """Say whether an S3 server is there; errors as for `has_postgres`."""
     return _known_store(settings) is not None
 
 
 def has_nginx(settings: Settings) -> bool:
-    """Say whether nginx is there; errors as for `has_postgres`."""
     return _known_nginx(settings) is not None
 
 
 def postgres_bin(settings: Settings) -> Path:
-    """Return the directory that holds `postgres` and `initdb`.
-
-    Raises:
-        BackendError: when there is none.
-        ConfigError: when the settings name one without them.
-    """
+    """Return the directory of `postgres` and `initdb`; raises BackendError if there is none."""
     return _required(_known_postgres(settings) or _told_by_pg_config(), "PostgreSQL")
 
 
 def nginx(settings: Settings) -> Path:
-    """Return nginx's program; errors as for `postgres_bin`."""
     return _required(_known_nginx(settings), "nginx")
 
 
 def store(settings: Settings, written_by: StoreKind | None = None) -> Store:
-    """Return the S3 server; errors as for `postgres_bin`.
-
-    Args:
-        settings: the host's settings.
-        written_by: the kind that wrote the objects which are there: no other can read them.
-    """
+    """Return the S3 server: of the kind that has written the present objects, since the other cannot read them."""
     known = _known_store(settings) if written_by is None else _store_of_kind(settings, written_by)
     if known is None and written_by == "minio":
         raise BackendError(
-            "the objects of this instance were written by a MinIO server, and there is none on PATH",
+            "the objects of this instance were written by a MinIO server, which is not on PATH",
             hint="install it again, or name it in orienter.embedded.minio",
         )
     return _required(known, "S3 server")
 
 
 def version_of(program: Path, *arguments: str) -> str:
-    """Run a program for its version and return what it says.
-
-    Raises:
-        BackendError: when it cannot run on this machine, with its own words.
-    """
+    """Run a program for its version and return its output; raises BackendError if it cannot run on this machine."""
     try:
         done = subprocess.run(
             [program, *arguments],
@@ -124,7 +103,7 @@ def version_of(program: Path, *arguments: str) -> str:
 def _cannot_run(program: Path, reason: str) -> BackendError:
     return BackendError(
         f"{program} cannot run here: {reason}",
-        hint="it seems built for another system; name one of this system in orienter.embedded",
+        hint="it may be built for another system; set one for this system in orienter.embedded",
     )
 
 
@@ -138,7 +117,7 @@ def _known_postgres(settings: Settings) -> Path | None:
     if settings.embedded.postgres_bin:
         directory = Path(settings.embedded.postgres_bin).expanduser()
         if not _has_postgres(directory):
-            raise ConfigError(f"orienter.embedded.postgres_bin: {directory} does not hold postgres and initdb")
+            raise ConfigError(f"orienter.embedded.postgres_bin: {directory} does not contain postgres and initdb")
         return directory
     return next(filter(_has_postgres, _postgres_places()), None)
 
@@ -191,7 +170,7 @@ def _configured(settings: Settings, key: Literal["nginx", "minio", "rclone"]) ->
     named: str = getattr(settings.embedded, key)
     program = Path(named).expanduser()
     if named and not (program.is_file() and os.access(program, os.X_OK)):
-        raise ConfigError(f"orienter.embedded.{key}: {program} is no program")
+        raise ConfigError(f"orienter.embedded.{key}: {program} is not a program")
     return program if named else None
 
 
@@ -207,7 +186,7 @@ def _package(name: str) -> Path | None:
 
 
 def _script_of(distribution: str, name: str) -> Path | None:
-    """Return a program that a wheel has put beside the interpreter, wherever that is."""
+    """Return a program that a wheel installed beside the interpreter."""
     try:
         files = importlib.metadata.files(distribution) or []
     except importlib.metadata.PackageNotFoundError:

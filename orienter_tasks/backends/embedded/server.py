@@ -1,4 +1,4 @@
-"""A native process of this backend: given a clean environment, known by its record, explained when it is gone."""
+"""A native process of this backend: clean environment, found by its record, explained when it exits."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Launch:
     """What to start.
 
     Attributes:
-        binary: the program, and `version` the arguments that make it tell its version.
-        command: argv; another program than `binary` may stand first and hand over to it.
-        env: variables beside those that every server gets.
+        version: the arguments that make `binary` print its version.
+        command: argv; it may begin with another program that executes `binary`.
+        env: variables in addition to those that every server gets.
     """
 
     binary: Path
@@ -50,13 +50,7 @@ class Launch:
 
 
 class Server:
-    """One process of an instance.
-
-    Args:
-        instance: whose.
-        name: its record's name, and its log's.
-        directory: its working directory.
-    """
+    """One process of an instance; its record and its log have its name."""
 
     def __init__(self, instance: Instance, name: str, directory: Path) -> None:
         self.name = name
@@ -68,17 +62,12 @@ class Server:
 
     @property
     def pid(self) -> int | None:
-        """Its process id while it runs, whoever started it."""
+        """Its process id while it runs, also if another run started it."""
         handle = self._current()
         return handle.record.pid if handle is not None and _exit_code(handle) is None else None
 
     def launch(self, launch: Launch) -> None:
-        """Start it; what a crashed run has left must be gone.
-
-        Raises:
-            BackendError: the program cannot run on this machine.
-            CheckError: it cannot be started.
-        """
+        """Start it; what a crashed run left must be gone."""
         self._launch = launch
         program = Program(
             component=self.name,
@@ -101,29 +90,24 @@ class Server:
             self.launch(self._launch)
 
     def require_alive(self) -> None:
-        """Require that it runs.
-
-        Raises:
-            OrienterError: with its exit and the last lines of its log.
-        """
+        """Require that it runs; else the error has its exit and the last lines of its log."""
         handle = self._current()
         code = UNKNOWN_EXIT if handle is None else _exit_code(handle)
         if code is not None:
             raise self._failure(code)
 
     def stop(self, grace: float) -> None:
-        """End it and what belongs to it; without a word when nothing runs."""
+        """End it with its children, if it runs."""
         stop_component(self._instance, self.name, grace)
         if self._handle is not None:
             _exit_code(self._handle)
             self._handle = None
 
     def lines(self, request: LogRequest) -> Iterator[str]:
-        """Give lines of its log."""
         return read(self.log, request)
 
     def _current(self) -> Handle | None:
-        """Our own child, or the one that another run has started since."""
+        """Our own child, or the process that another run has started since."""
         if self._handle is None or _exit_code(self._handle) is not None:
             self._handle = running(self._instance, self.name) or self._handle
         return self._handle
@@ -133,7 +117,9 @@ class Server:
         text = "\n".join(details)
         what = f"{self.name} of {self._instance} {describe_exit(code)}"
         if any(words in text for words in PORT_TAKEN):
-            return ConflictError(f"{what}: its port is taken", hint="see who holds it: inv doctor", details=details)
+            return ConflictError(
+                f"{what}: its port is in use", hint="see which process uses it: inv doctor", details=details
+            )
         if any(words in text for words in DISK_FULL):
             return CheckError(f"{what}: no space is left on its disk", hint="free some space", details=details)
         if self._launch is not None:
@@ -145,7 +131,7 @@ class Server:
 
 
 def _exit_code(handle: Handle) -> int | None:
-    """As the handle's own; a killed program with threads is a zombie for some time before its exit can be asked for."""
+    """Return the handle's exit code; a killed program with threads is a zombie for a moment before it can be read."""
     code = handle.exit_code()
     if code is None and handle.child is not None and not handle.record.alive():
         try:
@@ -156,7 +142,7 @@ def _exit_code(handle: Handle) -> int | None:
 
 
 def _environment(instance: Instance) -> dict[str, str]:
-    """What every server gets: no PGPORT or RCLONE_CONFIG of the user's, no secret of the services."""
+    """What every server gets: not the user's PGPORT or RCLONE_CONFIG, and no secret of the services."""
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    # PostgreSQL on macOS wants LC_ALL; the other two give names by which the process is known as ours
+    # PostgreSQL on macOS needs LC_ALL; the other two mark the process as ours
     return {**inherited, "LC_ALL": "C", "AI_INSTANCE_ID": str(instance.id), "AI_INSTANCE_ROOT": str(instance.root)}

@@ -1,6 +1,6 @@
-"""Run servers without root's capabilities: PostgreSQL refuses root, initdb a user without a name, nginx needs neither.
+"""Run servers without root's capabilities: PostgreSQL refuses root, and initdb refuses a user without a name.
 
-`unshare -U` changes what a program sees of itself, not what it is: its pid stays, and its files stay ours.
+`unshare -U` changes only which user a program believes to be: its pid stays the same, and its files stay ours.
 """
 
 from __future__ import annotations
@@ -21,11 +21,7 @@ NOBODY = 65534
 
 
 def prefix_for_postgres(data: Path) -> tuple[str, ...]:
-    """Return the words before PostgreSQL's commands that let it run on a data directory, which may not be there yet.
-
-    Raises:
-        BackendError: this user cannot run it at all, or not on that data.
-    """
+    """Return the prefix of PostgreSQL's commands that lets this user run it on a data directory, existing or not."""
     uid = os.geteuid()
     if uid != 0 and _has_name(uid):
         return ()
@@ -35,26 +31,23 @@ def prefix_for_postgres(data: Path) -> tuple[str, ...]:
         return _in_namespace()
     if uid == 0:
         raise BackendError(
-            "PostgreSQL refuses root, and user namespaces are forbidden to root on this machine",
+            "PostgreSQL refuses root, and root may not use user namespaces on this machine",
             hint="run inv as an ordinary user, or allow user namespaces",
         )
     raise BackendError(
-        f"initdb refuses user {uid}, who has no name on this system, and user namespaces are forbidden",
+        f"initdb refuses user {uid}, which has no name on this system, and user namespaces are not allowed",
         hint=f"give uid {uid} an entry in /etc/passwd",
     )
 
 
 def prefix_for_port(port: int) -> tuple[str, ...]:
-    """Return the words before a server that only needs a port and our own files: root gives up its capabilities.
-
-    A port that needs them is served by root itself.
-    """
+    """Return the prefix that drops root's capabilities for a server, unless its port needs them."""
     return _in_namespace() if os.geteuid() == 0 and port >= _first_open_port() and user_namespaces() else ()
 
 
 @functools.cache
 def user_namespaces() -> bool:
-    """Say whether this user may run a program in a user namespace."""
+    """Whether this user may run a program in a user namespace."""
     prefix = _in_namespace()
     if not sys.platform.startswith("linux") or not shutil.which(prefix[0]):
         return False
@@ -70,7 +63,7 @@ def _in_namespace() -> tuple[str, ...]:
 
 
 def _named_user() -> tuple[int, int]:
-    """Return an unprivileged user that has a name here."""
+    """Return an unprivileged user with a name."""
     with contextlib.suppress(KeyError):
         nobody = pwd.getpwnam("nobody")
         return nobody.pw_uid % 2**32, nobody.pw_gid % 2**32
@@ -85,8 +78,8 @@ def _has_name(uid: int) -> bool:
 
 
 def _require_own(data: Path) -> None:
-    """Another user's files stay closed to root in a user namespace."""
-    with contextlib.suppress(OSError):  # there is none yet, or `prepare` says what is wrong
+    """Root in a user namespace cannot read another user's files."""
+    with contextlib.suppress(OSError):  # it does not exist yet, or `prepare` reports what is wrong
         owner = (data / "PG_VERSION").stat().st_uid
         if owner != 0:
             who = pwd.getpwuid(owner).pw_name if _has_name(owner) else str(owner)

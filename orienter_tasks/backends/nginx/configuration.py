@@ -1,6 +1,6 @@
-"""nginx's configuration: render it, let the real nginx check it, swap it in, reload, and roll back.
+"""nginx's configuration: render it, let the real nginx check it, swap it in, reload, and roll back on failure.
 
-DATA_DIR/nginx holds what nginx runs with; `candidate` below it holds what is to replace that.
+DATA_DIR/nginx has the configuration in use, and `candidate` below it the next one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 MAIN = "nginx.conf"
-MAIN_TEMPLATE = "orienter-nginx-main.conf.j2"  # no name that a host would choose for a file of its own
+MAIN_TEMPLATE = "orienter-nginx-main.conf.j2"  # a name that no host would choose
 LOCAL = "nginx-local.conf"
 ACCEPTED = ".accepted"
 REVISION_MARK = "@REVISION@"
@@ -38,21 +38,18 @@ class NginxBackend(Protocol):
     """The part of a backend that runs nginx."""
 
     @property
-    def name(self) -> str:
-        """Which backend this is."""
+    def name(self) -> str: ...
 
-    def nginx_facts(self) -> NginxFacts:
-        """What the templates need to know."""
+    def nginx_facts(self) -> NginxFacts: ...
 
     def check_nginx(self, directory: Path) -> str:
-        """Return "" when nginx accepts the configuration in a directory, else its message."""
+        """Return "" if nginx accepts the configuration in a directory, else its message."""
 
     def reload_nginx(self) -> bool:
-        """Make a running nginx read its configuration again; False when it does not run."""
+        """Make a running nginx reload its configuration; False if it does not run."""
 
 
 def config_dir(instance: Instance) -> Path:
-    """Return the directory of the configuration that nginx runs with."""
     return instance.data_dir / "nginx"
 
 
@@ -61,7 +58,7 @@ def candidate_dir(instance: Instance) -> Path:
 
 
 def values(config: InstanceConfig, facts: NginxFacts) -> dict[str, object]:
-    """Return what the templates may use."""
+    """Return the variables of the templates."""
     instance, settings = config.instance, config.settings
     return {
         "instance_id": instance.id,
@@ -91,11 +88,7 @@ def plan(config: InstanceConfig, facts: NginxFacts, directory: Path) -> list[Ren
 
 
 def check(config: InstanceConfig, backend: NginxBackend) -> Path:
-    """Render the candidate and let the real nginx test it; return its directory. What runs stays as it is.
-
-    Raises:
-        CheckError: nginx refuses it; its message is in the details.
-    """
+    """Render the candidate and let the real nginx test it; return its directory."""
     with _alone(config):
         rendered = plan(config, backend.nginx_facts(), candidate_dir(config.instance))
         write_candidate(config, rendered)
@@ -104,13 +97,10 @@ def check(config: InstanceConfig, backend: NginxBackend) -> Path:
 
 
 def apply(config: InstanceConfig, backend: NginxBackend, *, force: bool = False) -> bool:
-    """Bring nginx's configuration up to date: render, check, swap, reload; return whether it changed.
+    """Update nginx's configuration: render, check, swap, reload; return whether it changed.
 
-    What nginx has accepted before is neither checked nor reloaded again, unless `force` asks for both.
-
-    Raises:
-        CheckError: a template does not render, or nginx refuses the result or does not take it over. The former
-            configuration is in place and nginx runs with it.
+    A configuration that nginx accepted before is checked and reloaded again only with `force`. After an error, the
+    previous configuration is in place and in use.
     """
     with _alone(config):
         facts, live = backend.nginx_facts(), config_dir(config.instance)
@@ -137,7 +127,9 @@ def write_candidate(config: InstanceConfig, rendered: Sequence[Rendered]) -> Non
     private_dir(config.instance.data_dir)
     try:
         for path in (config_dir(config.instance), candidate_dir(config.instance)):
-            path.mkdir(mode=0o755, exist_ok=True)  # nothing in here is secret, and a container's root need not be ours
+            path.mkdir(
+                mode=0o755, exist_ok=True
+            )  # nothing in here is secret, and a container's root may be another user
     except OSError as error:
         raise ConfigError(f"cannot make the directory {error.filename}: {error.strerror}") from error
     for file in rendered:
@@ -146,13 +138,13 @@ def write_candidate(config: InstanceConfig, rendered: Sequence[Rendered]) -> Non
 
 @contextmanager
 def _alone(config: InstanceConfig) -> Iterator[None]:
-    """Keep two commands from writing the same candidate."""
+    """Prevent two commands from writing the same candidate."""
     with locked(f"nginx-{config.instance.lock}", timeout=config.settings.timeouts.lock):
         yield
 
 
 def _plan(config: InstanceConfig, facts: NginxFacts, directory: Path) -> tuple[list[Rendered], str]:
-    """Render both files, and return the revision: a digest of them, which /health tells, so that a reload is seen."""
+    """Render both files; the revision is their digest, which /health reports to show that a reload is complete."""
     known, root = values(config, facts), config.instance.root
     drafts = [
         templates.render(root, MAIN_TEMPLATE, directory / MAIN, known),
@@ -163,7 +155,7 @@ def _plan(config: InstanceConfig, facts: NginxFacts, directory: Path) -> tuple[l
 
 
 def _verdict_key(config: InstanceConfig, backend: NginxBackend, facts: NginxFacts, revision: str) -> bytes:
-    """Return what nginx's verdict depends on: the files, and which nginx it is."""
+    """Return a digest of what nginx's verdict depends on: the files, and which nginx it is."""
     settings = config.settings
     which = (backend.name, settings.docker.nginx, settings.embedded.nginx, facts, revision)
     return hashlib.sha256(os.fsencode(repr(which))).hexdigest().encode()
@@ -175,7 +167,7 @@ def _require_accepted(config: InstanceConfig, backend: NginxBackend) -> None:
     if message:
         raise CheckError(
             f"nginx refuses the configuration of {config.instance}",
-            hint=f"nothing was changed; what came of {config.settings.nginx.template} is in {candidate}",
+            hint=f"nothing was changed; see {config.settings.nginx.template} as rendered in {candidate}",
             details=message.strip().splitlines(),
         )
 
@@ -190,13 +182,13 @@ def _rolled_back(
             (live / name).unlink(missing_ok=True)
         else:
             write_private(live / name, content, 0o644)
-    hint, details = "the former one is in place again; see: inv infra.logs", []
+    hint, details = "the previous one is in place again; see: inv infra.logs", []
     try:
         backend.reload_nginx()
     except OrienterError as error:
-        hint, details = "the former files are in place again; run: inv dev.restart -s nginx", [error.line()]
+        hint, details = "the previous files are in place again; run: inv dev.restart -s nginx", [error.line()]
     return CheckError(
-        f"nginx of {config.instance} did not take over its new configuration: {cause}", hint=hint, details=details
+        f"nginx of {config.instance} did not load its new configuration: {cause}", hint=hint, details=details
     )
 
 

@@ -1,4 +1,4 @@
-"""Whose nginx answers GET /health: this checkout's, another's, or quite another server."""
+"""Whose nginx answers GET /health: this checkout's, another checkout's, or another server."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from orienter_tasks.instance.model import Instance
 
 RELOAD_SECONDS = 5.0
-SETTLED_SECONDS = 0.25  # nginx lets the former workers answer for 100 ms beside the new ones
+SETTLED_SECONDS = 0.25  # the old workers answer for 100 ms beside the new ones
 POLL_SECONDS = 0.05
 
 
 def health_token(instance: Instance) -> str:
-    """Return what tells this checkout's nginx from every other's in its answer to GET /health."""
+    """Return what identifies this checkout's nginx in its answer to GET /health."""
     return hashlib.sha256(os.fsencode(instance.root) + b"\0" + str(instance.id).encode()).hexdigest()[:12]
 
 
 def probe(config: InstanceConfig) -> Mapping[str, Any]:
-    """Ask the instance's public nginx port who is there; return the answer when it is this checkout's nginx.
+    """Return the answer to GET /health on the instance's nginx port.
 
     Raises:
-        NotReadyError: nobody answers yet, or somebody else does, who is named.
+        NotReadyError: nothing answers yet, or not this checkout's nginx; the message says which.
     """
     instance = config.instance
     port = instance.ports["nginx"]
@@ -53,10 +53,10 @@ def probe(config: InstanceConfig) -> Mapping[str, Any]:
 
 
 def await_revision(config: InstanceConfig, revision: str) -> None:
-    """Wait until only the configuration of that revision answers; one that tells none is believed.
+    """Wait until only that revision answers; an answer without a revision counts.
 
     Raises:
-        NotReadyError: what answers instead after RELOAD_SECONDS.
+        NotReadyError: what still answers after RELOAD_SECONDS.
     """
     deadline, since = time.monotonic() + RELOAD_SECONDS, None
     while True:
@@ -76,7 +76,7 @@ def await_revision(config: InstanceConfig, revision: str) -> None:
 
 def _require_revision(config: InstanceConfig, revision: str) -> None:
     if probe(config).get("revision", revision) != revision:
-        raise NotReadyError("it goes on with the former one")
+        raise NotReadyError("it still uses the previous one")
 
 
 def _json_object(body: bytes) -> dict[str, Any]:

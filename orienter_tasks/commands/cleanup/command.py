@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from orienter_tasks.commands.cleanup.model import Resource, Snapshot
     from orienter_tasks.commands.cleanup.plan import CleanupPlan
     from orienter_tasks.commands.cleanup.scope import Scope
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
 
 LOCK = "cleanup"
 
 
-def clean_up(ctx: InstanceContext, scope: Scope, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+def clean_up(ctx: RunContext, scope: Scope, *, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Clean up, or say what a clean-up would do.
 
     Raises:
@@ -57,7 +57,7 @@ def clean_up(ctx: InstanceContext, scope: Scope, *, dry_run: bool, yes: bool, as
     _conclude(ctx, plan, left)
 
 
-def _viewpoint(ctx: InstanceContext) -> Viewpoint:
+def _viewpoint(ctx: RunContext) -> Viewpoint:
     from orienter_tasks.backends.docker import engine
 
     return Viewpoint(ctx.settings.project, ctx.claims, ctx.root, engine.shared(), KINDS)
@@ -72,7 +72,7 @@ def _look(view: Viewpoint, scope: Scope) -> tuple[CleanupPlan, Snapshot]:
     return measure(plan, view), snapshot
 
 
-def _show(ctx: InstanceContext, plan: CleanupPlan, snapshot: Snapshot, *, as_json: bool) -> None:
+def _show(ctx: RunContext, plan: CleanupPlan, snapshot: Snapshot, *, as_json: bool) -> None:
     if as_json:
         ctx.report.json(as_document(plan))
         return
@@ -86,7 +86,7 @@ def _show(ctx: InstanceContext, plan: CleanupPlan, snapshot: Snapshot, *, as_jso
         ctx.report.note(f"nothing of {plan.project} is to be cleaned up")
 
 
-def _ask(ctx: InstanceContext, plan: CleanupPlan) -> None:
+def _ask(ctx: RunContext, plan: CleanupPlan) -> None:
     """Ask whether to go on: everything goes only for the project's name."""
     word = plan.project if plan.scope.name == "all" else ""
     question = f"type {word} to remove all this:" if word else "do this?"
@@ -112,7 +112,7 @@ def _id(resource: Resource) -> tuple[str, str]:
     return resource.kind.name, resource.key
 
 
-def _conclude(ctx: InstanceContext, plan: CleanupPlan, left: list[tuple[Resource, str]]) -> None:
+def _conclude(ctx: RunContext, plan: CleanupPlan, left: list[tuple[Resource, str]]) -> None:
     if left:
         raise CheckError(
             f"{len(left)} of {len(plan.goes)} things of {plan.project} did not go",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from orienter_tasks.backends.docker.engine import Engine
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.output.checks import Verdict
     from orienter_tasks.settings.model import BackendName
 
@@ -24,7 +24,7 @@ DEFAULT_NETWORKS = 31
 FEW_NETWORKS = 3
 
 
-def decided(ctx: InstanceContext) -> tuple[BackendName, str]:
+def decided(ctx: RunContext) -> tuple[BackendName, str]:
     """Say which backend this instance has, or would get, and why.
 
     Raises:
@@ -40,7 +40,7 @@ def decided(ctx: InstanceContext) -> tuple[BackendName, str]:
     return name, "an engine answers" if name == "docker" else "no Docker engine answers, and its programs are installed"
 
 
-def backend(ctx: InstanceContext) -> Iterator[Check]:
+def backend(ctx: RunContext) -> Iterator[Check]:
     """Tell the backend and why it is that one; require that it can be used."""
     name, why = decided(ctx)
     asked = asked_for(ctx)
@@ -53,11 +53,11 @@ def backend(ctx: InstanceContext) -> Iterator[Check]:
     yield Check("backend", "ok", f"{name}: {why}")
 
 
-def _uses(ctx: InstanceContext, name: BackendName) -> bool:
+def _uses(ctx: RunContext, name: BackendName) -> bool:
     return known(lambda: decided(ctx)[0]) == name
 
 
-def engine(ctx: InstanceContext) -> Iterator[Check]:
+def engine(ctx: RunContext) -> Iterator[Check]:
     """Ask the Docker engine who it is; one that is not needed need not be there."""
     from orienter_tasks.backends.docker import engine as engines
 
@@ -79,7 +79,7 @@ def engine(ctx: InstanceContext) -> Iterator[Check]:
         yield from _networks(shared, ctx)
 
 
-def _placement(shared: Engine, ctx: InstanceContext) -> Iterator[Check]:
+def _placement(shared: Engine, ctx: RunContext) -> Iterator[Check]:
     from orienter_tasks.backends.docker import placement
 
     network = ctx.settings.nginx.network
@@ -88,7 +88,7 @@ def _placement(shared: Engine, ctx: InstanceContext) -> Iterator[Check]:
     yield Check("nginx", "ok", f"{where} (orienter.nginx.network: {network})")
 
 
-def _images(shared: Engine, ctx: InstanceContext) -> Iterator[Check]:
+def _images(shared: Engine, ctx: RunContext) -> Iterator[Check]:
     from orienter_tasks.backends.docker import images
 
     wanted = [ctx.settings.docker.image(name) for name in catalog.names()]
@@ -99,7 +99,7 @@ def _images(shared: Engine, ctx: InstanceContext) -> Iterator[Check]:
         yield Check("images", "ok", ", ".join(wanted))
 
 
-def _networks(shared: Engine, ctx: InstanceContext) -> Iterator[Check]:
+def _networks(shared: Engine, ctx: RunContext) -> Iterator[Check]:
     with shared.talking("list networks"):
         found = shared.api.networks()
         info: Mapping[str, Any] = shared.api.info()
@@ -120,7 +120,7 @@ def capacity(pools: Sequence[Mapping[str, Any]]) -> int:
     return sum(2 ** (int(pool["Size"]) - ipaddress.ip_network(pool["Base"], strict=False).prefixlen) for pool in pools)
 
 
-def embedded(ctx: InstanceContext) -> Iterable[Check]:
+def embedded(ctx: RunContext) -> Iterable[Check]:
     """Find the embedded programs and let each say its version."""
     from orienter_tasks.infra.embedded import installed
 
@@ -134,7 +134,7 @@ def embedded(ctx: InstanceContext) -> Iterable[Check]:
     return found
 
 
-def _versions(ctx: InstanceContext) -> Iterator[str]:
+def _versions(ctx: RunContext) -> Iterator[str]:
     config = known(lambda: ctx.current.config)
     for name in catalog.names():
         yield component(name).version(ctx.settings)

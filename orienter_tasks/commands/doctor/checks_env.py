@@ -18,13 +18,13 @@ from orienter_tasks.output.checks import Check, Fix
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
 
 PRIVATE = 0o600
 ASK_SECONDS = 10.0
 
 
-def present(ctx: InstanceContext) -> Iterator[Check]:
+def present(ctx: RunContext) -> Iterator[Check]:
     """Require that there is one, that it is a file, and that it is private."""
     path = ctx.root / ".env"
     if not path.is_file():
@@ -39,7 +39,7 @@ def present(ctx: InstanceContext) -> Iterator[Check]:
         yield Check(".env", "ok", f"{len(ctx.dotenv)} variables, mode {mode:04o}")
 
 
-def lines(ctx: InstanceContext) -> Iterator[Check]:
+def lines(ctx: RunContext) -> Iterator[Check]:
     """Name lines that are no variables, and variables that are not what `.env` says."""
     _, broken = read_dotenv(ctx.root / ".env")
     if broken:
@@ -52,7 +52,7 @@ def lines(ctx: InstanceContext) -> Iterator[Check]:
         yield Check(".env", "warning", words, drop_line(name))
 
 
-def keys(ctx: InstanceContext) -> Iterator[Check]:
+def keys(ctx: RunContext) -> Iterator[Check]:
     """Compare with `.env.example`."""
     example = ctx.root / ".env.example"
     if not (example.is_file() and (ctx.root / ".env").is_file()):
@@ -64,7 +64,7 @@ def keys(ctx: InstanceContext) -> Iterator[Check]:
         yield Check(".env", "warning", f"{', '.join(missing)} of .env.example is missing", remedy)
 
 
-def secrets(ctx: InstanceContext) -> Iterator[Check]:
+def secrets(ctx: RunContext) -> Iterator[Check]:
     """Find secrets that were left as they stand in the example."""
     left = [name for name, value in ctx.dotenv.items() if value and needs_secret(name, value)]
     if not left:
@@ -75,7 +75,7 @@ def secrets(ctx: InstanceContext) -> Iterator[Check]:
     yield Check(".env", "warning", f"{', '.join(left)} still has the example's placeholder", remedy)
 
 
-def ignored_by_git(ctx: InstanceContext) -> Iterator[Check]:
+def ignored_by_git(ctx: RunContext) -> Iterator[Check]:
     """Require that git does not see it."""
     if worktree.read(ctx.root).git_dir is None or not (ctx.root / ".env").is_file() or shutil.which("git") is None:
         return
@@ -85,7 +85,7 @@ def ignored_by_git(ctx: InstanceContext) -> Iterator[Check]:
         yield Check(".env", "warning", "git does not ignore it", "echo .env >> .gitignore")
 
 
-def _git(ctx: InstanceContext, *words: str) -> bool:
+def _git(ctx: RunContext, *words: str) -> bool:
     try:
         command = ["git", "-C", str(ctx.root), *words]
         return subprocess.run(command, capture_output=True, timeout=ASK_SECONDS, check=False).returncode == 0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.commands.cleanup.model import Snapshot
     from orienter_tasks.identity.claims import Claim
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.machine.worktree import Worktree
 
 FRESH_SHELL = "unset AI_INSTANCE_ID AI_INSTANCE_ROOT"
@@ -31,7 +31,7 @@ SOURCES = {
 }
 
 
-def provenance(ctx: InstanceContext) -> Iterator[Check]:
+def provenance(ctx: RunContext) -> Iterator[Check]:
     """Say which instance this is, and where its id came from."""
     claim, source = ctx.current.claim, ctx.source_of_id
     words = f"instance {claim.id} of {claim.project}, from {SOURCES.get(source, source)}"
@@ -49,7 +49,7 @@ def provenance(ctx: InstanceContext) -> Iterator[Check]:
         yield Check("instance", "ok", words)
 
 
-def _zero(ctx: InstanceContext, tree: Worktree, words: str) -> Check:
+def _zero(ctx: RunContext, tree: Worktree, words: str) -> Check:
     likes = preferred_id(tree, ctx.settings.instances.max)
     if likes == 0:
         words = f"{words}, although this is a linked worktree: orienter.instances.max is 0"
@@ -60,7 +60,7 @@ def _zero(ctx: InstanceContext, tree: Worktree, words: str) -> Check:
     return Check("instance", "warning", words, cure)
 
 
-def inherited(ctx: InstanceContext) -> Iterator[Check]:
+def inherited(ctx: RunContext) -> Iterator[Check]:
     """Find variables of another instance in this shell: programs started by hand would use them."""
     values = ctx.current.config.variables.values
     foreign = [name for name in _leading() if name in os.environ and os.environ[name] != values.get(name)]
@@ -77,7 +77,7 @@ def _leading() -> Iterator[str]:
     yield "DATA_DIR"
 
 
-def doubles(ctx: InstanceContext) -> Iterator[Check]:
+def doubles(ctx: RunContext) -> Iterator[Check]:
     """Find ids and ports that two claims hold; two claims are told of once."""
     by_id: dict[str, list[Claim]] = defaultdict(list)
     by_port: dict[str, list[Claim]] = defaultdict(list)
@@ -99,10 +99,10 @@ def _part(held: Sequence[Claim]) -> str:
     return f"cd {last.root} && inv dev.stop, then take another id there: echo AI_INSTANCE_ID=N >> .env"
 
 
-def checkouts(ctx: InstanceContext, reality: Snapshot) -> Iterator[Check]:
+def checkouts(ctx: RunContext, snapshot: Snapshot) -> Iterator[Check]:
     """Say what became of the checkouts that hold an id."""
     fine = []
-    for holder in reality.holders:
+    for holder in snapshot.holders:
         claim, checkout = holder.claim, holder.checkout
         if checkout.state is CheckoutState.HERE:
             fine.append(claim.id)
@@ -110,7 +110,7 @@ def checkouts(ctx: InstanceContext, reality: Snapshot) -> Iterator[Check]:
             words = f"instance {claim.id} of {claim.root}: {checkout.reason}"
             yield Check("claims", "warning", words, remedy(claim, checkout))
     if fine:
-        yield Check("claims", "ok", f"{', '.join(map(str, sorted(fine)))} of {reality.project} have their checkouts")
+        yield Check("claims", "ok", f"{', '.join(map(str, sorted(fine)))} of {snapshot.project} have their checkouts")
     own = ctx.current.claim
     for other in ctx.claims.read():
         if other.root == own.root and other.project == own.project and other.id != own.id:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.output.checks import Verdict
 
 OLDEST_PYTHON = (3, 10)
@@ -27,7 +27,7 @@ LOW = 5_000_000_000
 NONE_LEFT = 1_000_000_000
 
 
-def python(_: InstanceContext) -> Iterator[Check]:
+def python(_: RunContext) -> Iterator[Check]:
     """Name the interpreter and what runs in it."""
     version = ".".join(map(str, sys.version_info[:3]))
     words = f"Python {version} ({sys.executable}), invoke {metadata.version('invoke')}"
@@ -37,7 +37,7 @@ def python(_: InstanceContext) -> Iterator[Check]:
         yield Check("python", "ok", words)
 
 
-def git(ctx: InstanceContext) -> Iterator[Check]:
+def git(ctx: RunContext) -> Iterator[Check]:
     """Ask for git, and whether this directory is a checkout at all."""
     program = shutil.which("git")
     if program is None:
@@ -57,7 +57,7 @@ def git(ctx: InstanceContext) -> Iterator[Check]:
     yield Check("git", "ok", f"{done.stdout.strip()}; {ctx.root} is {kind}")
 
 
-def disk(ctx: InstanceContext) -> Iterator[Check]:
+def disk(ctx: RunContext) -> Iterator[Check]:
     """Require room where data is written."""
     places: dict[int, tuple[str, Path]] = {}
     state = state_dir()

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from orienter_tasks.backends.protocol import InstanceConfig
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
 
 
-def held(ctx: InstanceContext) -> Iterator[Check]:
+def held(ctx: RunContext) -> Iterator[Check]:
     """Say of each port of this instance whether it is free, its own, or a stranger's, who is named."""
     config = ctx.current.config
     names = {port: name for name, port in config.instance.ports.items()}
@@ -40,7 +40,7 @@ def held(ctx: InstanceContext) -> Iterator[Check]:
             yield Check("ports", "ok", f"{port} ({names[port]}) is held by {holder}; nothing here uses it")
 
 
-def _holders(wanted: Sequence[int], ctx: InstanceContext) -> Mapping[int, str]:
+def _holders(wanted: Sequence[int], ctx: RunContext) -> Mapping[int, str]:
     """Name who holds each port: an instance where it is one's, else the process."""
     found = dict.fromkeys(wanted, "somebody who cannot be seen")
     found |= {listener.port: listener.description for listener in listeners(wanted)}
@@ -51,7 +51,7 @@ def _holders(wanted: Sequence[int], ctx: InstanceContext) -> Mapping[int, str]:
     return found
 
 
-def _elsewhere(ctx: InstanceContext, config: InstanceConfig) -> str:
+def _elsewhere(ctx: RunContext, config: InstanceConfig) -> str:
     """Return the command that starts on an id that nobody has claimed and all of whose ports are free."""
     claims = ctx.claims.read()
     taken = {claim.id for claim in claims if claim.project == config.instance.project}
@@ -63,7 +63,7 @@ def _elsewhere(ctx: InstanceContext, config: InstanceConfig) -> str:
     return "inv instances"
 
 
-def exposed(ctx: InstanceContext) -> Iterator[Check]:
+def exposed(ctx: RunContext) -> Iterator[Check]:
     """Name what of this instance listens on more than the loopback address."""
     config = ctx.current.config
     names = {port: name for name, port in config.instance.ports.items()}
@@ -82,7 +82,7 @@ def exposed(ctx: InstanceContext) -> Iterator[Check]:
         yield Check("exposed", "ok", "everything of this instance listens on loopback only")
 
 
-def _addresses(ctx: InstanceContext, config: InstanceConfig) -> Mapping[tuple[int, str], str]:
+def _addresses(ctx: RunContext, config: InstanceConfig) -> Mapping[tuple[int, str], str]:
     """Return the ports and addresses on which this instance listens, with who does."""
     own = set(config.instance.ports.values()) & _own(ctx, config)
     found = {(listener.port, listener.address): listener.description for listener in listeners(own)}
@@ -95,7 +95,7 @@ def _is_within(address: str, config: InstanceConfig) -> bool:
     return address == config.variables["SERVICE_HOST"] or is_loopback(address)
 
 
-def _own(ctx: InstanceContext, config: InstanceConfig) -> set[int]:
+def _own(ctx: RunContext, config: InstanceConfig) -> set[int]:
     own = listening_ports(census.take().pids(config.instance))
     backend = started_on(ctx)
     if backend:

@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from orienter_tasks.commands.cleanup.model import Resource, Snapshot
     from orienter_tasks.commands.cleanup.scope import ScopeName
     from orienter_tasks.instance.model import Instance
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
 
 SHOWN = 3
 
 
-def servers(ctx: InstanceContext) -> Iterator[Check]:
+def servers(ctx: RunContext) -> Iterator[Check]:
     """Log in to the servers that run; where services run, all of the servers must."""
     config, started = ctx.current.config, started_on(ctx)
     if not started:
@@ -63,7 +63,7 @@ def _login(config: InstanceConfig, name: str) -> Iterator[Check]:
         yield Check("servers", "ok", answer)
 
 
-def stale_records(ctx: InstanceContext) -> Iterator[Check]:
+def stale_records(ctx: RunContext) -> Iterator[Check]:
     """Find records of processes that are gone: of a crash, or of a restart of the machine."""
     instance = ctx.current.config.instance
     for record in load_all(instance):
@@ -82,43 +82,43 @@ def _forget(instance: Instance, component: str) -> None:
         forget(instance, component)
 
 
-def throwaways(ctx: InstanceContext) -> Iterator[Check]:
+def throwaways(ctx: RunContext) -> Iterator[Check]:
     """Find what a killed `inv test.integration` has left running."""
     for directory in left(ctx.root):
         yield Check("orphans", "warning", f"left of a killed inv test: {directory}", "inv test.integration")
 
 
-def checkouts_and_orphans(ctx: InstanceContext) -> Iterator[Check]:
+def checkouts_and_orphans(ctx: RunContext) -> Iterator[Check]:
     """Compare the claims with the checkouts, and both with what there is; read once for all of them."""
-    reality = read(Viewpoint(ctx.settings.project, ctx.claims, ctx.root, shared(), KINDS), Scope("weekly"))
-    yield from collect("claims", lambda: checkouts(ctx, reality))
-    yield from orphans(reality)
+    snapshot = read(Viewpoint(ctx.settings.project, ctx.claims, ctx.root, shared(), KINDS), Scope("weekly"))
+    yield from collect("claims", lambda: checkouts(ctx, snapshot))
+    yield from orphans(snapshot)
 
 
-def orphans(reality: Snapshot) -> Iterator[Check]:
+def orphans(snapshot: Snapshot) -> Iterator[Check]:
     """Name what is left of checkouts that are gone, and what says that it is of one that nobody has claimed."""
     told: set[str] = set()
     for name in ("daily", "weekly"):
-        gone = [thing for thing in _going(reality, name) if thing.key not in told]
+        gone = [thing for thing in _going(snapshot, name) if thing.key not in told]
         told |= {thing.key for thing in gone}
         if gone:
             words = f"left of checkouts that are gone: {_listed(gone)}"
             yield Check("orphans", "warning", words, f"inv cleanup.{name}")
-    strays = [thing for thing in reality.resources if reality.holder_of(thing) is None and thing.key not in told]
+    strays = [thing for thing in snapshot.resources if snapshot.holder_of(thing) is None and thing.key not in told]
     for root in sorted({thing.root for thing in strays}):
         things = [thing for thing in strays if thing.root == root]
-        there = root in reality.unclaimed and reality.unclaimed[root].exists
+        there = root in snapshot.unclaimed and snapshot.unclaimed[root].exists
         remedy = f"cd {root} && inv dev.status" if there else f"inv cleanup.instance {things[0].instance}"
         yield Check("orphans", "warning", f"of {root}, which nobody has claimed: {_listed(things)}", remedy)
-    for unseen in reality.unseen:
+    for unseen in snapshot.unseen:
         yield Check("orphans", "ok", f"not seen: {unseen}")
     if not told and not strays:
         yield Check("orphans", "ok", "none")
 
 
-def _going(reality: Snapshot, name: ScopeName) -> list[Resource]:
+def _going(snapshot: Snapshot, name: ScopeName) -> list[Resource]:
     """What a clean-up would remove, but for what is only written down or empty without the rest."""
-    things = [decision.resource for decision in make(Scope(name), reality).goes]
+    things = [decision.resource for decision in make(Scope(name), snapshot).goes]
     return [thing for thing in things if thing.kind.name not in ("log", "record", "claim", "directory")]
 
 

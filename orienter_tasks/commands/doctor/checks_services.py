@@ -18,7 +18,7 @@ from orienter_tasks.services.service import commands, resolve_program, why_skipp
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
 
 NODE = ("node", "npm", "npx", "pnpm", "yarn", "corepack")
 LOCKS = {"pnpm-lock.yaml": "pnpm install", "yarn.lock": "yarn install"}
@@ -31,7 +31,7 @@ REMEDIES = {
 }
 
 
-def found(ctx: InstanceContext) -> Iterator[Check]:
+def found(ctx: RunContext) -> Iterator[Check]:
     """Require the program of each service that would start, and of each hook."""
     missing: dict[str, list[str]] = defaultdict(list)
     there: set[str] = set()
@@ -65,7 +65,7 @@ def _packages(root: Path, programs: Sequence[str]) -> Iterator[Check]:
     yield Check("programs", "problem", "package.json is there, and node_modules is not", command)
 
 
-def node(ctx: InstanceContext) -> Iterator[Check]:
+def node(ctx: RunContext) -> Iterator[Check]:
     """Require Node where one of its programs is used: pnpm and npx are scripts of it."""
     config = ctx.current.config
     programs = {Path(command[0]).name for _, command, _, _ in commands(config.settings, config.variables.values)}
@@ -74,7 +74,7 @@ def node(ctx: InstanceContext) -> Iterator[Check]:
         yield Check("programs", "problem", f"node is not on PATH, and {used} needs it", remedy("node"))
 
 
-def skipped(ctx: InstanceContext) -> Iterator[Check]:
+def skipped(ctx: RunContext) -> Iterator[Check]:
     """Tell which services would not start, and why."""
     for name, service in ctx.settings.services.items():
         reason = why_skipped(service, ctx.current.config.variables.values)
@@ -82,7 +82,7 @@ def skipped(ctx: InstanceContext) -> Iterator[Check]:
             yield Check("services", "ok", f"{name} is not started: {reason}")
 
 
-def leases(ctx: InstanceContext) -> Iterator[Check]:
+def leases(ctx: RunContext) -> Iterator[Check]:
     """Say who runs what only one instance may run at a time."""
     config = ctx.current.config
     for name, service in config.settings.services.items():

@@ -11,12 +11,12 @@ from orienter_tasks.output import checks
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.output.checks import Check, Fix
     from orienter_tasks.output.console import Report
 
 
-def consult(ctx: InstanceContext, *, fix: bool, yes: bool, as_json: bool) -> None:
+def consult(ctx: RunContext, *, fix: bool, yes: bool, as_json: bool) -> None:
     """Examine this machine and this checkout.
 
     Args:

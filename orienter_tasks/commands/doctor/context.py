@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from orienter_tasks.identity.claims import Claim
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.settings.model import BackendChoice
 
 T = TypeVar("T")
@@ -43,12 +43,12 @@ class RecordingReport(Report):
         self.warnings.append(text)
 
 
-def asked_for(ctx: InstanceContext) -> BackendChoice:
+def asked_for(ctx: RunContext) -> BackendChoice:
     """Return the backend that the command line, the environment or the settings ask for."""
     return ctx.options.wanted_backend(ctx.settings)
 
 
-FACTS: Mapping[str, Callable[[InstanceContext], object]] = {
+FACTS: Mapping[str, Callable[[RunContext], object]] = {
     "settings": lambda ctx: ctx.settings,
     ".env": lambda ctx: ctx.dotenv,
     "claims": lambda ctx: ctx.claims.read(),
@@ -59,7 +59,7 @@ FACTS: Mapping[str, Callable[[InstanceContext], object]] = {
 """What the checks build on, by topic: each after what it needs itself."""
 
 
-def read(ctx: InstanceContext) -> tuple[InstanceContext, list[Check]]:
+def read(ctx: RunContext) -> tuple[RunContext, list[Check]]:
     """Return a run of the same checkout that changes nothing, and what is wrong with what the checks build on.
 
     A check that asks the run for something of that gets the same error: it is said once.
@@ -74,7 +74,7 @@ def read(ctx: InstanceContext) -> tuple[InstanceContext, list[Check]]:
     return about, [*wrong.values(), *(Check("instance", "warning", text) for text in heard)]
 
 
-def _try(fact: Callable[[InstanceContext], object], about: InstanceContext) -> Iterable[Check]:
+def _try(fact: Callable[[RunContext], object], about: RunContext) -> Iterable[Check]:
     fact(about)
     return ()
 
@@ -89,7 +89,7 @@ def known(read: Callable[[], T]) -> T | None:
         return None
 
 
-def started_on(ctx: InstanceContext) -> str:
+def started_on(ctx: RunContext) -> str:
     """Return the backend on which this checkout has had infrastructure before; "" also where nobody can know."""
     claim = known(lambda: ctx.current.claim)
     return claim.backend if claim is not None else ""

@@ -21,10 +21,10 @@ from orienter_tasks.output.checks import collect
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.output.checks import Check
 
-    Look = Callable[[InstanceContext], Iterable[Check]]
+    Look = Callable[[RunContext], Iterable[Check]]
 
 THREADS = 6
 FIRST = ("python", "git", "disk", "settings", "instance", "shell", "claims", ".env", "variables", "backend")
@@ -58,7 +58,7 @@ CHECKS: tuple[tuple[str, Look], ...] = (
 """Each check, and the topic of an error that ends it."""
 
 
-def examine(ctx: InstanceContext) -> list[Check]:
+def examine(ctx: RunContext) -> list[Check]:
     """Return what all checks find, in the order of topics; nothing is claimed or changed."""
     about, found = read(ctx)
     told = {check.text for check in found}

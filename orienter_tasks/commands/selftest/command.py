@@ -14,12 +14,12 @@ from orienter_tasks.output.checks import documents, show
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.output.checks import Check
     from orienter_tasks.settings.model import BackendName
 
 
-def run(ctx: InstanceContext, groups: Sequence[str], parse: Callable[[str], Any], *, as_json: bool) -> None:
+def run(ctx: RunContext, groups: Sequence[str], parse: Callable[[str], Any], *, as_json: bool) -> None:
     """Check the host's own configuration; nothing is claimed, and nothing is left.
 
     Args:
@@ -47,7 +47,7 @@ def run(ctx: InstanceContext, groups: Sequence[str], parse: Callable[[str], Any]
         raise CheckError(f"{len(failed)} of {total} checks failed: {', '.join(failed)}", hint="see above")
 
 
-def _checks(ctx: InstanceContext, group: str, parse: Callable[[str], Any]) -> Iterator[Check]:
+def _checks(ctx: RunContext, group: str, parse: Callable[[str], Any]) -> Iterator[Check]:
     host, backend = HostConfig(ctx.settings, ctx.dotenv, ctx.root), partial(backend_of, ctx)
     if group == "env":
         from orienter_tasks.commands.selftest import names
@@ -62,7 +62,7 @@ def _checks(ctx: InstanceContext, group: str, parse: Callable[[str], Any]) -> It
     return integration.checks(host, ctx.claims.read(), backend)
 
 
-def backend_of(ctx: InstanceContext) -> BackendName:
+def backend_of(ctx: RunContext) -> BackendName:
     """Return the backend to check on: the one asked for, else this checkout's, else the machine's.
 
     Raises:

@@ -6,9 +6,9 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.nginx.configuration import apply
 from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.commands.selftest.sandbox import free_ids, open_sandbox
+from orienter_tasks.commands.start import await_infra, start_infra
 from orienter_tasks.commands.verify.collect import look_at_all
 from orienter_tasks.commands.verify.rules import judge
 from orienter_tasks.errors import CheckError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.commands.selftest.host import HostConfig
     from orienter_tasks.identity.claims import Claim
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.output.checks import Check
     from orienter_tasks.settings.model import BackendName
 
@@ -62,7 +62,7 @@ def checks(host: HostConfig, claims: Sequence[Claim], backend: Callable[[], Back
         yield prove("nothing is left", lambda: nothing_left(configs))
 
 
-def start_all(contexts: Sequence[InstanceContext]) -> None:
+def start_all(contexts: Sequence[RunContext]) -> None:
     """Start the infrastructure of several instances at once, as `inv infra.up` does.
 
     Raises:
@@ -70,21 +70,16 @@ def start_all(contexts: Sequence[InstanceContext]) -> None:
     """
     try:
         for ctx in contexts:
-            start = ctx.begin()
-            apply(ctx.current.config, ctx.current.backend)
-            start.check(catalog.names())
-            start.runner.add(ctx.current.plan.infra)  # it starts in threads of its own
+            start_infra(ctx)  # its threads start them
         for ctx in contexts:
-            start = ctx.begin()
-            start.runner.wait(catalog.names())
-            start.finish()
+            await_infra(ctx, ready=True)
     except BaseException:
         for ctx in contexts:
             ctx.undo()
         raise
 
 
-def _proofs(contexts: Sequence[InstanceContext]) -> Iterator[Check]:
+def _proofs(contexts: Sequence[RunContext]) -> Iterator[Check]:
     configs = [ctx.current.config for ctx in contexts]
     yield prove("each page answers as its own", lambda: pages(configs))
     for name in _traced():
@@ -115,7 +110,7 @@ def traces_are_apart(configs: Sequence[InstanceConfig], name: str) -> str:
     return ", ".join(config.variables[variable] for config in configs)
 
 
-def nothing_shared(contexts: Sequence[InstanceContext]) -> str:
+def nothing_shared(contexts: Sequence[RunContext]) -> str:
     """Let `infra.verify` look at them."""
     found = judge(look_at_all([(ctx.current.config, ctx.current.backend.name) for ctx in contexts]))
     wrong = [check for check in found if check.verdict in ("problem", "unseen")]
@@ -124,7 +119,7 @@ def nothing_shared(contexts: Sequence[InstanceContext]) -> str:
     return f"{sum(check.verdict == 'ok' for check in found)} checks of infra.verify"
 
 
-def one_stops(contexts: Sequence[InstanceContext]) -> str:
+def one_stops(contexts: Sequence[RunContext]) -> str:
     """Stop one with its data; the other must not notice."""
     first, *others = contexts
     first.start.stop()

@@ -21,7 +21,7 @@ from orienter_tasks.identity.claims import Claims
 from orienter_tasks.infra import choice
 from orienter_tasks.instance.model import port_plan
 from orienter_tasks.lifecycle.config import config_of
-from orienter_tasks.lifecycle.context import InstanceContext, RunOptions
+from orienter_tasks.lifecycle.context import RunContext, RunOptions
 from orienter_tasks.lifecycle.stop import stop_instance
 from orienter_tasks.machine import directories, ports
 from orienter_tasks.machine.state import is_locked, locked, private_dir, write_private
@@ -82,9 +82,10 @@ class Sandbox:
         if (self._host.root / "templates").is_dir():
             (root / "templates").symlink_to(self._host.root / "templates", target_is_directory=True)
 
-    def context(self, root: Path, backend: BackendName) -> InstanceContext:
-        """Return the context of a run in one of the checkouts."""
-        context = InstanceContext(root, None, options=RunOptions(backend=backend, quiet=True))
+    def context(self, root: Path, backend: BackendName) -> RunContext:
+        """Return the context of a run in one of the checkouts, without its services."""
+        options = RunOptions(backend=backend, quiet=True, without=tuple(self.settings.services))
+        context = RunContext(root, None, options=options)
         context.settings = self.settings
         return context
 

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.commands.verify.snapshot import Evidence
     from orienter_tasks.identity.claims import Claim
-    from orienter_tasks.lifecycle.context import InstanceContext
+    from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.output.checks import Check
     from orienter_tasks.settings.catalog import CatalogEntry
 
 
-def verify(ctx: InstanceContext, raw_settings_of: Callable[[Path], object], *, as_json: bool) -> None:
+def verify(ctx: RunContext, raw_settings_of: Callable[[Path], object], *, as_json: bool) -> None:
     """Prove that the running instances of this project share nothing; claims nothing and changes nothing.
 
     Args:
@@ -58,7 +58,7 @@ def verify(ctx: InstanceContext, raw_settings_of: Callable[[Path], object], *, a
     _raise_failures(found, seen.unseen)
 
 
-def _config_of(ctx: InstanceContext, claim: Claim, raw_settings_of: Callable[[Path], object]) -> InstanceConfig:
+def _config_of(ctx: RunContext, claim: Claim, raw_settings_of: Callable[[Path], object]) -> InstanceConfig:
     """Describe another checkout's instance by its own claim, settings and `.env`."""
     root = Path(claim.root)
     if root == ctx.root:

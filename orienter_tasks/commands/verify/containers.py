@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.backends.docker import labels, survey
+from orienter_tasks.backends.docker import survey
 from orienter_tasks.backends.docker.engine import shared
+from orienter_tasks.backends.docker.spec import is_ours
 from orienter_tasks.commands.verify.native import location, numbered
 from orienter_tasks.commands.verify.snapshot import DataLocation, Network, Workload
 from orienter_tasks.instance.model import LABEL_COMPONENT
@@ -23,7 +24,7 @@ def running(config: InstanceConfig) -> list[dict[str, Any]]:
     engine, instance = shared(), config.instance
     found = survey.containers(engine, project=instance.project, instance=str(instance.id))
     inspected = [survey.container(engine, one.id) for one in found if one.running]
-    return [one for one in inspected if one is not None and labels.is_ours(one["Config"]["Labels"], config)]
+    return [one for one in inspected if one is not None and is_ours(one["Config"]["Labels"], config)]
 
 
 def networks(config: InstanceConfig, containers: Sequence[Mapping[str, Any]]) -> list[Network]:
@@ -36,7 +37,7 @@ def networks(config: InstanceConfig, containers: Sequence[Mapping[str, Any]]) ->
 
 def _network(config: InstanceConfig, inspected: Mapping[str, Any], joined: Mapping[str, set[str]]) -> Network:
     name = inspected["Name"]
-    own = name == config.instance.network and labels.is_ours(inspected["Labels"], config)
+    own = name == config.instance.network and is_ours(inspected["Labels"], config)
     members = sorted(member["Name"] for member in (inspected["Containers"] or {}).values())
     mine = sorted(member for member, networks in joined.items() if name in networks)
     strangers = tuple(member for member in members if member not in joined)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from orienter_tasks.backends.docker import labels
+from orienter_tasks.backends.docker.spec import component_labels
 from orienter_tasks.backends.docker.survey import moment
 from orienter_tasks.backends.nginx.configuration import apply
 from orienter_tasks.errors import CheckError, ConflictError, InterruptError, NotFoundError
@@ -99,7 +99,7 @@ def test_a_container_that_stands_still_goes_on(api: Any, config: InstanceConfig,
 def test_what_a_crash_left_half_made_is_finished(api: Any, config: InstanceConfig, backend: DockerBackend) -> None:
     from orienter_tasks.backends.docker.container import create_container
 
-    api.create_volume(config.instance.volume("minio"), labels=labels.of_volume(config.instance, "minio"))
+    api.create_volume(config.instance.volume("minio"), labels=component_labels(config.instance, "minio"))
     api.create_network(config.instance.network, labels=config.instance.labels, check_duplicate=True)
     identifier = create_container(lab_engine(backend), config.instance, container(config, "minio"))
     assert api.inspect_container(identifier)["State"]["Status"] == "created"
@@ -137,7 +137,7 @@ def test_a_changed_configuration_is_taken_over_and_data_kept(api: Any, lab: Dock
     second = api.inspect_container(name)
     assert second["Id"] != first
     assert second["HostConfig"]["LogConfig"]["Config"]["max-size"] == "1m"
-    assert notes[0] == "its configuration changed: making it anew"
+    assert notes[0] == "its configuration changed: replacing it"
     up(lab.backend(changed), changed, ["postgres"])
     assert sql(changed, "SELECT n FROM kept") == [[1]]
 

@@ -125,7 +125,7 @@ def test_a_directory_that_was_replaced_is_seen_by_a_new_container(lab: DockerLab
     assert backend.check_nginx(directory) == ""
     assert len(left(lab, config)) == 1
     changed = lab.config(0, nginx={"login": "/elsewhere/"})
-    with pytest.raises(CheckError, match="did not take over"):
+    with pytest.raises(CheckError, match="did not load"):
         apply(changed, lab.backend(changed))
     component(backend, "nginx").stop(5)
     assert up(backend, config, ["nginx"]) == ["nginx"]

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orienter_tasks.backends.docker import labels
 from orienter_tasks.backends.docker.placement import BRIDGED, ON_HOST
+from orienter_tasks.backends.docker.spec import is_ours, owner
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.infra import all as infra
 from orienter_tasks.instance.model import make_instance
@@ -93,15 +93,15 @@ def test_docker_cannot_mount_a_colon(tmp_path: Path) -> None:
 
 
 def test_what_is_ours(config: InstanceConfig) -> None:
-    own = labels.of_container(container(config, "postgres"))
-    assert labels.is_ours(own, config)
-    assert labels.is_ours(config.instance.labels, config)
-    assert not labels.is_ours(None, config)
-    assert not labels.is_ours({}, config)
+    own = container(config, "postgres").all_labels
+    assert is_ours(own, config)
+    assert is_ours(config.instance.labels, config)
+    assert not is_ours(None, config)
+    assert not is_ours({}, config)
     for key, value in [("project", "orienter2"), ("instance", "10"), ("root", "/elsewhere")]:
-        assert not labels.is_ours({**own, f"io.orienter.{key}": value}, config)
+        assert not is_ours({**own, f"io.orienter.{key}": value}, config)
     elsewhere = {**own, "io.orienter.root": "/before"}
-    assert labels.is_ours(elsewhere, replace(config, instance=replace(config.instance, former_roots=("/before",))))
-    assert labels.owner(elsewhere) == "instance 1 of /before"
-    assert labels.owner({"com.docker.compose.project": "shop"}) == "compose project shop"
-    assert labels.owner(None) == "not made by this tool"
+    assert is_ours(elsewhere, replace(config, instance=replace(config.instance, former_roots=("/before",))))
+    assert owner(elsewhere) == "instance 1 of /before"
+    assert owner({"com.docker.compose.project": "shop"}) == "compose project shop"
+    assert owner(None) == "not made by this tool"

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orienter_tasks.backends.docker import labels, survey
+from orienter_tasks.backends.docker import survey
+from orienter_tasks.backends.docker.spec import component_labels
 from tests.backends.docker.lab import IMAGES, PROJECT
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def test_everything_with_our_label_is_read_in_three_calls(lab: DockerLab) -> Non
             host_config=api.create_host_config(port_bindings={80: ("127.0.0.1", instance.ports["postgres"])}),
             ports=[80],
         )
-        api.create_volume(instance.volume("postgres"), labels=labels.of_volume(instance, "postgres"))
+        api.create_volume(instance.volume("postgres"), labels=component_labels(instance, "postgres"))
         api.create_network(instance.network, labels=instance.labels, check_duplicate=True)
         if one is config:
             api.start(made["Id"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from orienter_tasks.commands.doctor.context import read
-from orienter_tasks.lifecycle.context import InstanceContext, RunOptions
+from orienter_tasks.lifecycle.context import RunContext, RunOptions
 from orienter_tasks.output.checks import collect
 from orienter_tasks.processes.program import Program
 from orienter_tasks.processes.spawn import spawn
@@ -39,7 +39,7 @@ class Patient:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.settings = dict(SETTINGS)
-        self._handles: list[tuple[InstanceContext, Handle]] = []
+        self._handles: list[tuple[RunContext, Handle]] = []
 
     def configure(self, **orienter: Any) -> None:
         """Merge keys below `orienter:`, one section deep."""
@@ -47,16 +47,16 @@ class Patient:
             old = self.settings.get(key)
             self.settings[key] = {**old, **value} if isinstance(old, dict) else value
 
-    def context(self) -> InstanceContext:
-        return InstanceContext(self.root, self.settings, options=RunOptions())
+    def context(self) -> RunContext:
+        return RunContext(self.root, self.settings, options=RunOptions())
 
-    def situation(self) -> InstanceContext:
+    def situation(self) -> RunContext:
         """What is known of it; nothing may be wrong with that."""
         about, findings = read(self.context())
         assert not [finding for finding in findings if finding.verdict == "problem"], findings
         return about
 
-    def ask(self, check: Callable[[InstanceContext], Iterable[Check]]) -> list[Check]:
+    def ask(self, check: Callable[[RunContext], Iterable[Check]]) -> list[Check]:
         return collect("asked", lambda: check(self.situation()))
 
     def start(self, component: str, *command: str) -> Handle:

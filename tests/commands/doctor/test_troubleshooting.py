@@ -62,7 +62,7 @@ class TestPortConflicts:
         answer = own_host.main.inv("dev", "--detach", code=4)
         assert f"port {OWN_PORTS['postgres']} is taken" in answer.err
         assert f"pid {stranger.pid} (" in answer.err  # whom, and
-        assert "hint: end the holder, or use another id: AI_INSTANCE_ID=N inv dev" in answer.err  # what to do
+        assert "hint: stop that process, or use another id: AI_INSTANCE_ID=N inv dev" in answer.err  # what to do
         stranger.kill()
         stranger.wait()
         own_host.main.inv("infra.up")
@@ -108,7 +108,7 @@ class TestDatabaseConnection:
         settled(main, POSTGRES_PASSWORD="changed")
         answer = main.inv("infra.up", code=1)
         assert "refuses user 'aibot'" in answer.err
-        assert "put that back into .env, or begin anew with: inv infra.down --volumes" in answer.err
+        assert "put that back into .env, or start over with: inv infra.down --volumes" in answer.err
         (main.path / ".env").write_text(before)
         main.inv("infra.up")
         settled(main, POSTGRES_PASSWORD="changed")

@@ -113,11 +113,11 @@ def test_ids_whose_ports_nobody_has(settings: Settings) -> None:
 def test_ids_that_are_claimed_are_left_alone(
     make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from orienter_tasks.lifecycle.context import InstanceContext, RunOptions
+    from orienter_tasks.lifecycle.context import RunContext, RunOptions
 
     monkeypatch.setenv("AI_INSTANCE_ID", "7")
     raw = {"project": "another", "backend": "embedded", "ports": OWN_PORTS}
-    claim = InstanceContext(make_repo("other"), raw, options=RunOptions()).current.claim
+    claim = RunContext(make_repo("other"), raw, options=RunOptions()).current.claim
     assert throwaway.free_ids(settings, [claim], 2) == [6, 5]
 
 
