@@ -69,7 +69,7 @@ def _show(title: str, found: Iterable[Line | str]) -> list[Line]:
             print(line, flush=True)
             if isinstance(line, Line):
                 lines.append(line)
-    except (AssertionError, OrienterError) as error:  # the other sections can be measured all the same
+    except (AssertionError, OrienterError) as error:  # the other sections can still be measured
         lines.append(Line("what could not be measured", "nothing", "failed", met=False, figures=str(error).strip()))
         print(lines[-1], flush=True)
     print(f"  ({time.monotonic() - begun:.0f} s)", flush=True)

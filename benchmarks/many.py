@@ -134,11 +134,11 @@ def until_full(host: BenchHost) -> Iterator[Line | str]:
 
 
 def _told(refusals: Sequence[str]) -> Line:
-    """Judge what those are told that no longer fit."""
+    """Judge the errors of the starts that no longer fit."""
     told = [next((line for line in err.splitlines() if line.startswith("error: ")), err) for err in refusals]
     clear = all("no address range left" in line for line in told)
     words = told[0] if told else "it fits, too"
-    return Line("what the next one is told", "clear", "clear" if clear else "unclear", clear, words)
+    return Line("the error of the next start", "clear", "clear" if clear else "unclear", clear, words)
 
 
 def _docker(*words: str) -> bool:

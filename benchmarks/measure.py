@@ -42,7 +42,7 @@ class Line:
 
 
 def at_most(name: str, limit: float, ratio: float, figures: str) -> Line:
-    """Claim that a ratio is no greater than a limit."""
+    """Claim that a ratio is at most a limit."""
     return Line(name, f"≤ {limit:.3g} ×", f"{ratio:.2f} ×", ratio <= limit, figures)
 
 

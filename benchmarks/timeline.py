@@ -43,7 +43,7 @@ class Timeline:
         spans: its components.
         total: seconds until the command ended.
         cpu: seconds of CPU that `inv` took, with what it ran and waited for.
-        busy: seconds of CPU that the whole machine took meanwhile: servers, services, an engine and strangers.
+        busy: seconds of CPU that the whole machine took meanwhile: servers, services, an engine and other work.
     """
 
     title: str

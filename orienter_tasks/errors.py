@@ -1,4 +1,4 @@
-"""The errors that users meet: each has an exit code and may have a hint saying what to do next."""
+"""The errors that users see, each with its exit code."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ if TYPE_CHECKING:
 
 
 class OrienterError(Exception):
-    """A foreseeable fault.
+    """A foreseeable fault, printed as one line that says what is wrong and in which instance.
 
-    Args:
-        message: what is wrong, and in which instance; printed as one line.
-        hint: the command to run next, or what else to do; printed last, on a line of its own.
-        details: lines between the two, such as a table or the last lines of a log.
+    `details` are printed below it, such as the last lines of a log; then `hint`, the command to run next.
     """
 
     exit_code = 1
@@ -25,15 +22,13 @@ class OrienterError(Exception):
         self.details = tuple(details)
 
     def line(self) -> str:
-        """Return message and hint as one line, to be part of another text."""
+        """Return message and hint as one line, for use within another text."""
         text = f"{self} → {self.hint}" if self.hint else str(self)
         return " ".join(text.split())
 
 
 class CheckError(OrienterError):
     """A check, a hook or a service failed."""
-
-    exit_code = 1
 
 
 class ConfigError(OrienterError):
@@ -49,7 +44,7 @@ class NotFoundError(OrienterError):
 
 
 class ConflictError(OrienterError):
-    """A port, an id, a name or a lock belongs to somebody else."""
+    """A port, an id, a name or a lock is taken."""
 
     exit_code = 4
 
@@ -61,7 +56,7 @@ class BackendError(OrienterError):
 
 
 class TimedOutError(OrienterError):
-    """Something did not become ready, or did not end, in its time."""
+    """Something did not become ready, or did not stop, in time."""
 
     exit_code = 6
 
@@ -73,16 +68,10 @@ class UnexpectedError(OrienterError):
 
 
 class InterruptError(OrienterError):
-    """The user pressed Ctrl-C, or the process was told to end; 128 + the signal's number.
+    """Ctrl-C, or a signal that ends the process: 128 + its number.
 
-    Args:
-        message: what happened.
-        signal_number: the signal that was received.
-        expected: it is the ordinary end of a foreground run, and needs no line of its own.
-        hint: what to do next.
+    `expected`: the ordinary end of a foreground run, which prints nothing.
     """
-
-    exit_code = 130
 
     def __init__(self, message: str, *, signal_number: int = 2, expected: bool = False, hint: str = "") -> None:
         super().__init__(message, hint=hint)

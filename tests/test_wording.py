@@ -21,12 +21,15 @@ ROOTS = (
     "docs",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
-    "examples/demo/README.md",
     "templates",
     ".env.example",
     "invoke.yaml",
     "orienter_tasks/backends",
-    *(f"orienter_tasks/{folder}" for folder in ("processes", "stack", "output", "observe", "services")),
+    "orienter_tasks/infra",
+    "benchmarks",
+    "examples",
+    *(f"orienter_tasks/{folder}" for folder in ("machine", "identity", "lifecycle", "tasks")),
+    *(f"orienter_tasks/{folder}" for folder in ("processes", "stack", "output", "observe", "services", "commands")),
 )
 """Files and folders that are checked."""
 

@@ -36,7 +36,7 @@ class Changes:
     def listen(self, gone: Callable[[], bool]) -> Iterator[bytes]:
         """Return a stream of events: one at once, one for each change, a comment now and then.
 
-        It ends when `gone` says that nobody reads it any more. UnavailableError if too many listen already.
+        It ends when `gone` says that its reader has left. UnavailableError if too many listen already.
         """
         with self._changed:
             if self._listeners >= LISTENERS:

@@ -25,7 +25,7 @@ HIGHEST_PORT = 65535
 
 @dataclass(frozen=True)
 class Instance:
-    """The checkout's slot, as the services were told."""
+    """The checkout's slot, as the services' variables describe it."""
 
     id: int
     root: Path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class DemoError(Exception):
-    """A fault that the caller is told in one line."""
+    """A fault, reported to the caller in one line."""
 
     status = 500
 

@@ -95,7 +95,7 @@ class NotesApi:
         return bottle.HTTPResponse(body=self._attachments.get(attachment.key), headers=headers)
 
     def events(self) -> Any:
-        """Tell of changes for as long as the page listens."""
+        """Stream changes for as long as the page listens."""
         stream = self._changes.listen(bottle.request.environ["waitress.client_disconnected"])
         bottle.response.content_type = "text/event-stream"
         bottle.response.set_header("Cache-Control", "no-store")

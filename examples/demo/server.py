@@ -55,7 +55,7 @@ class Marked:
 
 
 def serve(name: str, app: WSGI, instance: Instance, port: int) -> int:
-    """Serve until SIGTERM or SIGINT and return 0; an answer that does not end by itself is cut off."""
+    """Serve until SIGTERM or SIGINT and return 0; an answer that does not end on its own is cut off."""
     _raise_on_signals()
     with _listen(instance.host, port) as listener:
         server = create_server(

@@ -1,4 +1,4 @@
-"""The Slack bot's place: a process without a port that stays until it is told to stop. It connects to nothing."""
+"""The Slack bot's place: a process without a port that runs until it is stopped. It connects to nothing."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def start_all(ctx: RunContext) -> None:
     watched = [service for service in plan.services if ctx.settings.services[service.name].on_exit != "ignore"]
     alive = census.take().by_component(ctx.current.instance)
     for service in watched:
-        if not alive.get(service.name):  # one that made itself a daemon has left its first process behind
+        if not alive.get(service.name):  # a service that became a daemon has left its first process
             service.require_alive("while the others started")
     start.foreground = not ctx.options.detach
     start.finish()

@@ -31,16 +31,12 @@ _POLYNOMIAL, _MASK = 0x04C11DB7, 0xFFFFFFFF
 
 @dataclass(frozen=True)
 class IdRequest:
-    """A checkout that asks which instance it is.
+    """A checkout that needs to know which instance it is.
 
     Attributes:
-        root: its real path.
-        settings: the host's settings.
-        environ: the process environment.
-        dotenv: the variables of its `.env`.
-        unbindable: whether nginx may not bind a port below 1024 on a backend ("": the one that is likely).
-        leftovers: whether anything of a claim is left; True where that cannot be seen.
-        note: takes a line for the user.
+        unbindable: whether nginx may not bind a port below 1024 on a backend ("": the likely one).
+        leftovers: whether anything of a claim is left; True where that is unknown.
+        note: shows a line to the user.
     """
 
     root: Path
@@ -92,10 +88,8 @@ def preferred_id(tree: Worktree, highest: int) -> int:
 def claim_new(request: IdRequest, book: list[Claim], asked: tuple[int, str] | None) -> Claim:
     """Make the claim of a checkout that has none: on the id it asks for, its former one, or a free one.
 
-    Args:
-        request: the checkout.
-        book: all claims, locked; those of which nothing is left are taken out. The new one is not put in.
-        asked: the id that it must be, and where that is written.
+    `book` has all claims, under the lock; those of which nothing is left are removed, the new one is not added.
+    `asked` is the id that it must be, and where that is written.
     """
     tree = worktree.read(request.root)
     moved = moved_here(request, book, asked)
@@ -119,7 +113,6 @@ def revalidated(request: IdRequest, claim: Claim, book: list[Claim]) -> Claim:
 
 
 def with_backend(request: IdRequest, claim: Claim, book: list[Claim], backend: str) -> Claim:
-    """Return the claim with its backend and the ports that follow from it, used now."""
     moved = claim.moved
     if backend != claim.backend:
         moved = moved_ports(request, claim.id, _others(book, claim), backend)
@@ -128,7 +121,7 @@ def with_backend(request: IdRequest, claim: Claim, book: list[Claim], backend: s
 
 
 def moved_ports(request: IdRequest, instance_id: int, others: list[Claim], backend: str = "") -> dict[str, int]:
-    """Return the ports that cannot follow the formula: nginx's, where it may not bind one below 1024."""
+    """Return the ports that cannot follow the formula: nginx's, where it may not bind a port below 1024."""
     base = request.settings.ports["nginx"]
     port = base + instance_id * PORT_STEP
     if port >= FIRST_UNPRIVILEGED_PORT or not request.unbindable(port, backend):
@@ -141,14 +134,13 @@ def moved_ports(request: IdRequest, instance_id: int, others: list[Claim], backe
 
 
 def tell_moved(request: IdRequest, before: Mapping[str, int], moved: Mapping[str, int]) -> None:
-    """Note that nginx has another port than the formula's, when that is new."""
     if moved and moved != before:
         low = request.settings.ports["nginx"]
         request.note(f"nginx may not bind port {low} without privileges: it is on {moved['nginx']}")
 
 
 def moved_here(request: IdRequest, book: list[Claim], asked: tuple[int, str] | None) -> Claim | None:
-    """Find the claim that this checkout took with it: its token is in DATA_DIR and its old root is gone."""
+    """Find the claim of a checkout that was moved here: its token is in DATA_DIR and its old root is gone."""
     tokens = {token_in(directory) for directory in request.root.glob(".dev-data/instance-*")}
     mine = [claim for claim in book if claim.token in tokens and claim.project == request.settings.project]
     gone = [claim for claim in mine if (asked is None or claim.id == asked[0]) and is_missing(claim)]
@@ -165,7 +157,7 @@ def _with_ports(request: IdRequest, claim: Claim, book: list[Claim], moved: dict
         other = in_the_way(_others(book, claim), claim.project, claim.id, list(ports.values()))
         if other is not None:
             raise ConflictError(
-                f"the ports of instance {claim.id} ({claim.root}) meet those of instance {other.id} of "
+                f"the ports of instance {claim.id} ({claim.root}) overlap those of instance {other.id} of "
                 f"{other.project} ({other.root})",
                 hint=f"change orienter.ports back, or free the other with: inv cleanup.instance {other.id}",
             )
@@ -209,7 +201,7 @@ def _claim_asked(request: IdRequest, book: list[Claim], tree: Worktree, asked: t
 
 
 def _blocker(request: IdRequest, book: list[Claim], claim: Claim) -> Claim | None:
-    """Return the claim that is in the way, after removing those of which nothing is left."""
+    """Return the claim that blocks another, after removing those of which nothing is left."""
     while True:
         other = in_the_way(book, claim.project, claim.id, list(claim.ports.values()))
         if other is None or not is_missing(other) or request.leftovers(other):
@@ -226,7 +218,7 @@ def _candidates(preferred: int, highest: int) -> Iterator[int]:
 
 
 def _follow(request: IdRequest, book: list[Claim], tree: Worktree, moved: Claim) -> Claim:
-    """Return the claim of a checkout that was moved, at its new place."""
+    """Return the claim of a moved checkout, at its new place."""
     request.note(f"this checkout was moved here from {moved.root}; it keeps instance {moved.id}")
     book.remove(moved)
     here = msgspec.structs.replace(
@@ -261,7 +253,7 @@ def _fields(request: IdRequest, tree: Worktree, instance_id: int, book: list[Cla
 
 
 def _place(tree: Worktree) -> _Place:
-    """Where git and the system see a checkout: that changes when its repository moves or the machine restarts."""
+    """Return where git and the system see a checkout: a restart, or a moved repository, changes that."""
     return {
         "main_root": str(tree.main_root),
         "git_dir": str(tree.git_dir or ""),

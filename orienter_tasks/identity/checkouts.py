@@ -1,4 +1,4 @@
-"""What became of a claim's checkout: only git may say that it is gone, and anything unclear means that it is not.
+"""What became of a claim's checkout: only git can confirm that it is gone; anything unclear counts as still there.
 
 Read from git's own files (gitrepository-layout(5), git-worktree(1) under DETAILS); nothing is started or written.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 from dataclasses import dataclass
 from enum import Enum
@@ -22,10 +23,8 @@ if TYPE_CHECKING:
     from orienter_tasks.identity.claims import Claim
 
 MARKER = "claim"
-"""The file in DATA_DIR with the claim's token: a checkout that is moved takes it along."""
+"""The file in DATA_DIR with the claim's token, which a moved checkout takes along."""
 OWN_DIRECTORIES = (".dev-data", ".dev-pids", "logs")
-NEIGHBOURS = 4000
-_INSTANCE_DIRECTORY = re.compile(r"instance-\d+")
 
 
 class CheckoutState(Enum):
@@ -41,7 +40,7 @@ class CheckoutState(Enum):
 
 @dataclass(frozen=True)
 class Checkout:
-    """What became of a checkout, how that is known, and where its files are now (None: nowhere that is known)."""
+    """What became of a checkout, how that is known, and where its files are now, if known."""
 
     state: CheckoutState
     reason: str
@@ -49,16 +48,11 @@ class Checkout:
 
 
 class HiddenError(Exception):
-    """Something cannot be seen, which is not the same as that it is not there."""
+    """Something cannot be seen, which does not mean that it is not there."""
 
 
 def judge(claim: Claim, hints: Iterable[Path] = ()) -> Checkout:
-    """Say what became of a checkout.
-
-    Args:
-        claim: its claim.
-        hints: directories at which it might be found if it was moved.
-    """
+    """Find out what became of a checkout; `hints` are directories where it might be if it was moved."""
     root = Path(claim.root)
     try:
         if _there(root) and not _is_husk(root):
@@ -75,8 +69,6 @@ def judge(claim: Claim, hints: Iterable[Path] = ()) -> Checkout:
 
 def remedy(claim: Claim, checkout: Checkout) -> str:
     """Return what to do about a checkout that is not where its claim says; "" when it is."""
-    import shlex  # not on the way of a start
-
     by_name = f"inv cleanup.instance {claim.id}"
     return {
         CheckoutState.HERE: "",
@@ -89,7 +81,7 @@ def remedy(claim: Claim, checkout: Checkout) -> str:
 
 
 def owner_blocker(root: Path) -> str:
-    """Say why things of a checkout that no claim names are not this user's to remove; "" when they may be."""
+    """Return why things of a checkout that no claim names are not this user's to remove; "" when they are."""
     for path in (root, *root.parents):
         try:
             owner = os.lstat(path).st_uid
@@ -102,7 +94,7 @@ def owner_blocker(root: Path) -> str:
 
 
 def is_missing(claim: Claim) -> bool:
-    """Say whether nothing lies where a checkout was; another device there means only that its disk is not mounted."""
+    """Whether nothing lies where a checkout was; another device there only means that its disk is not mounted."""
     root = Path(claim.root)
     return not exists(root) and worktree.device_of(root) == claim.device
 
@@ -116,7 +108,7 @@ def token_in(data_dir: Path) -> str:
 
 
 def exists(root: Path) -> bool:
-    """Say whether something lies at a path, or might."""
+    """Whether something lies at a path, or might."""
     try:
         return _there(root)
     except HiddenError:
@@ -144,7 +136,7 @@ def _ask_git(claim: Claim, root: Path) -> Checkout:
 
 
 def _ask_pointer(claim: Claim, pointer: Path) -> Checkout:
-    """Judge by where git remembers the worktree's `.git` file to be."""
+    """Judge by where git last saw the worktree's `.git` file."""
     there = _there(pointer)
     if pointer.parent in map(Path, claim.roots):
         if there:
@@ -157,10 +149,10 @@ def _ask_pointer(claim: Claim, pointer: Path) -> Checkout:
 
 
 def _there(path: Path) -> bool:
-    """Say whether something lies at a path.
+    """Whether something lies at a path.
 
     Raises:
-        HiddenError: it cannot be told.
+        HiddenError: that cannot be determined.
     """
     try:
         status = os.lstat(path)
@@ -176,12 +168,12 @@ def _there(path: Path) -> bool:
 
 
 def _is_husk(root: Path) -> bool:
-    """Whether nothing but our own directories is left of a checkout, as when a service outlived it and wrote logs."""
+    """Whether only our own directories are left of a checkout, as when a service outlived it and wrote logs."""
     try:
         with os.scandir(root) as entries:
             for entry in entries:
                 ours = entry.name in OWN_DIRECTORIES and entry.is_dir(follow_symlinks=False)
-                if not ours or not all(_INSTANCE_DIRECTORY.fullmatch(path.name) for path in Path(entry.path).iterdir()):
+                if not ours or not all(re.fullmatch(r"instance-\d+", path.name) for path in Path(entry.path).iterdir()):
                     return False
     except OSError:
         return False
@@ -189,7 +181,7 @@ def _is_husk(root: Path) -> bool:
 
 
 def _find_marker(claim: Claim, hints: Iterable[Path]) -> Path | None:
-    """Find the checkout that took the claim's mark with it: in the hinted places, then nearby."""
+    """Find the checkout that has the claim's marker: at the hints, else near the old place."""
     here = {Path(root) for root in claim.roots}
     seen: set[Path] = set()
     for place in (*hints, *_neighbours(claim)):
@@ -202,11 +194,11 @@ def _find_marker(claim: Claim, hints: Iterable[Path]) -> Path | None:
 
 
 def _neighbours(claim: Claim) -> Iterator[Path]:
-    """Give the directories near a checkout's old place and near its main checkout, a few thousand around each."""
+    """Yield the directories near a checkout's old place and near its main checkout, a few thousand around each."""
     root, main = Path(claim.root), Path(claim.main_root)
     for base in dict.fromkeys((root.parent, root.parent.parent, main, main.parent, main.parent.parent)):
-        if base != base.parent:  # not all of the machine
-            yield from islice(_two_deep(base), NEIGHBOURS)
+        if base != base.parent:  # not the whole machine
+            yield from islice(_two_deep(base), 4000)
 
 
 def _two_deep(base: Path) -> Iterator[Path]:

@@ -1,7 +1,7 @@
-"""Who holds which id: records in the per-user state directory, changed only under a lock.
+"""Which checkout holds which id: records in the per-user state directory, changed only under a lock.
 
-A claim keeps two checkouts from sharing an id, and so a database, without a word. Reading needs no lock: the file is
-replaced whole.
+A claim keeps two checkouts from silently sharing an id, and so a database. Reading needs no lock: the file is replaced
+atomically.
 """
 
 from __future__ import annotations
@@ -35,19 +35,17 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         token: a random name of this claim; also written to DATA_DIR, so that a moved checkout is recognized.
         project: prefix of names; ids are counted within it.
-        id: the id.
         root: the checkout's real path.
-        former_roots: where the checkout lay before it was moved.
+        former_roots: where the checkout was before it was moved.
         worktree: its name for people.
         main_root: the main checkout that it is linked to, or its own root.
         git_dir: its own git directory; "" without git.
-        device: the device number that the root lay on.
+        device: the device number of the root.
         backend: "" until the instance first had infrastructure.
-        ports: every port of its plan, so that plans with other bases never meet this one.
+        ports: every port of its plan, so that plans with other bases do not overlap it.
         moved: those of them that do not follow the formula.
-        claimed_at: seconds since the epoch.
-        used_at: when a start, stop or other changing command last ran.
-        services: what the last start of all services was to run; it does not say what runs.
+        claimed_at: seconds since the epoch; likewise `used_at`, of the last start, stop or other changing command.
+        services: what the last start of all services was to run, not what runs.
     """
 
     token: str
@@ -98,7 +96,7 @@ class Claims:
         """Return all claims.
 
         Raises:
-            ConfigError: for a file that a newer version wrote, or that is no claims file; it is left alone.
+            ConfigError: the file is damaged, or a newer version wrote it; it is left alone.
         """
         try:
             data = self._path.read_bytes()
@@ -106,7 +104,6 @@ class Claims:
             return []
         except OSError as error:
             raise ConfigError(f"cannot read {self._path}: {error.strerror}") from error
-        hint = f"look at {self._path}; moving it away makes every checkout claim its id anew"
         try:
             version = msgspec.json.decode(data, type=dict[str, object]).get("schema_version")
             if version != SCHEMA_VERSION:
@@ -116,11 +113,12 @@ class Claims:
                 )
             return msgspec.json.decode(data, type=_File).claims
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            hint = f"look at {self._path}; if you move it away, every checkout claims an id again"
             raise ConfigError(f"the claims file is damaged: {error}", hint=hint) from error
 
     @contextmanager
     def changing(self, on_wait: Callable[[str], None] | None = None) -> Iterator[list[Claim]]:
-        """Give the list of claims to change, under the lock; it is written back unless an error is raised."""
+        """Yield the list of claims to change, under the lock; it is written back unless an error is raised."""
         with locked("claims", timeout=LOCK_SECONDS, on_wait=on_wait):
             claims = self.read()
             before = list(claims)
@@ -129,7 +127,7 @@ class Claims:
                 self._write(claims)
 
     def update(self, token: str, **changes: object) -> Claim | None:
-        """Change fields of one claim; None when it is no longer there."""
+        """Change fields of a claim; return None if it is no longer there."""
         with self.changing() as claims:
             for index, claim in enumerate(claims):
                 if claim.token == token:
@@ -138,16 +136,14 @@ class Claims:
         return None
 
     def mark_used(self, token: str) -> None:
-        """Note that an instance was started, stopped or changed just now."""
         self.update(token, used_at=time.time())
 
     def record_expected(self, claim: Claim, services: tuple[str, ...]) -> None:
-        """Note which services are to run from now on: tables say how many of them do."""
+        """Record which services are to run from now on: tables say how many of them do."""
         if services != claim.services:
             self.update(claim.token, services=services)
 
     def release(self, token: str) -> None:
-        """Forget a claim."""
         with self.changing() as claims:
             claims[:] = [claim for claim in claims if claim.token != token]
 
@@ -166,27 +162,24 @@ def of_claim(claim: Claim) -> Instance:
 
 
 def held_by_root(claims: Sequence[Claim], root: Path, project: str) -> Claim | None:
-    """Return the claim of a checkout; of several ids that it held, the one it used last."""
+    """Return the claim of a checkout; of several, the one used last."""
     held = [claim for claim in claims if claim.root == str(root) and claim.project == project]
     return max(held, key=lambda claim: claim.used_at, default=None)
 
 
 def in_the_way(claims: Sequence[Claim], project: str, instance_id: int, ports: Sequence[int]) -> Claim | None:
-    """Return the claim that keeps an id from being free: the same project and id, or one of the same ports."""
+    """Return a claim that blocks an id: the same project and id, or one of the same ports."""
     wanted = set(ports)
-    for claim in claims:
-        if (claim.project == project and claim.id == instance_id) or wanted & set(claim.ports.values()):
-            return claim
-    return None
+    blocking = (c for c in claims if (c.project, c.id) == (project, instance_id) or wanted & {*c.ports.values()})
+    return next(blocking, None)
 
 
 def new_token() -> str:
-    """Make a claim's random name."""
     return secrets.token_hex(8)
 
 
 def all_taken(holders: Sequence[Claim], project: str, lowest: int, highest: int) -> ConflictError:
-    """Describe that no id is free, with the table of who holds what since when."""
+    """Describe that no id is free, with a table of the claims."""
     rows = [
         f"  {claim.id:>3}  of {claim.project}  since {time.strftime('%Y-%m-%d', time.localtime(claim.claimed_at))}  "
         f"{claim.root}"

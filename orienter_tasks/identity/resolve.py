@@ -24,11 +24,9 @@ _ID = re.compile(r"0|[1-9][0-9]{0,3}")
 
 
 def parse_id(text: str, highest: int, where: str) -> int:
-    """Validate an explicit id.
+    """Validate an explicit id: an integer from 0 to `highest`.
 
-    Raises:
-        ConfigError: unless it is an integer from 0 to `highest`, written plainly: a program that takes `03` for octal,
-            or does not understand it, would use another instance.
+    It must be written plainly: a program that reads `03` as octal, or rejects it, would use another instance.
     """
     if not _ID.fullmatch(text) or int(text) > highest:
         raise ConfigError(
@@ -41,7 +39,7 @@ def explicit_id(request: IdRequest) -> tuple[int, str] | None:
     """Return the id that the environment or `.env` asks for, and which of the two.
 
     Raises:
-        ConflictError: for an id that was exported for another checkout.
+        ConflictError: the id was exported for another checkout.
     """
     highest = request.settings.instances.max
     inherited = request.environ.get("AI_INSTANCE_ID", "")
@@ -59,7 +57,7 @@ def explicit_id(request: IdRequest) -> tuple[int, str] | None:
 
 
 def source_of_id(request: IdRequest, book: list[Claim]) -> str:
-    """Say what decides on a checkout's id, as long as nothing has been claimed since `book` was read."""
+    """Return what decides on a checkout's id, as long as nothing has been claimed since `book` was read."""
     asked = explicit_id(request)
     if asked is not None:
         return asked[1]
@@ -69,11 +67,11 @@ def source_of_id(request: IdRequest, book: list[Claim]) -> str:
 
 
 def resolve(request: IdRequest, claims: Claims) -> Claim:
-    """Return a checkout's claim; it claims an id when it has none yet.
+    """Return a checkout's claim; it claims an id if it has none yet.
 
     Raises:
-        ConfigError: for an invalid id.
-        ConflictError: for an id that is another checkout's, or when all ids are taken.
+        ConfigError: the id is invalid.
+        ConflictError: the id belongs to another checkout, or all ids are taken.
     """
     asked = explicit_id(request)
     known = claims.read()
@@ -95,10 +93,7 @@ def resolve(request: IdRequest, claims: Claims) -> Claim:
 def acquire(request: IdRequest, claims: Claims, decide: Callable[[Claim], str]) -> Claim:
     """Return a checkout's claim with a backend, settled before anything is made there.
 
-    Args:
-        request: the checkout.
-        claims: the claims.
-        decide: returns the backend for a claim, or raises. It may have to ask a Docker engine: no lock is held.
+    `decide` returns the backend for a claim, or raises. It may have to ask a Docker engine, so no lock is held.
     """
     claim = resolve(request, claims)
     backend = decide(claim)
@@ -113,8 +108,5 @@ def acquire(request: IdRequest, claims: Claims, decide: Callable[[Claim], str]) 
 
 
 def _held(request: IdRequest, book: list[Claim], asked: tuple[int, str] | None) -> Claim | None:
-    project = request.settings.project
-    if asked is None:
-        return held_by_root(book, request.root, project)
-    mine = [claim for claim in book if claim.project == project and claim.id == asked[0]]
-    return next((claim for claim in mine if claim.root == str(request.root)), None)
+    eligible = [claim for claim in book if asked is None or claim.id == asked[0]]
+    return held_by_root(eligible, request.root, request.settings.project)

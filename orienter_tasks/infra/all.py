@@ -1,4 +1,4 @@
-"""All infrastructure components: the built-in ones, and those that a host registers in its tasks.py."""
+"""All infrastructure components: the built-in ones and those that a host registers in its tasks.py."""
 
 from __future__ import annotations
 
@@ -20,14 +20,9 @@ _makers: dict[str, Callable[[], InfraComponent]] = {}
 
 
 def register(entry: CatalogEntry, make: Callable[[], InfraComponent]) -> None:
-    """Add a component to the infrastructure of every instance, in place of a former one of its name.
+    """Add a component to the infrastructure of every instance, or replace the component of that name.
 
-    Args:
-        entry: its facts.
-        make: makes what answers for it, such as its class; called when it is first needed.
-
-    Raises:
-        ValueError: one of its names is another component's.
+    `make`, such as a class, is called when the component is first needed. A name of another component is a ValueError.
     """
     catalog.add(entry)
     _makers[entry.name] = make
@@ -36,12 +31,10 @@ def register(entry: CatalogEntry, make: Callable[[], InfraComponent]) -> None:
 
 @cache
 def component(name: str) -> InfraComponent:
-    """Return what answers for a component of the catalog."""
     return _makers[name]()
 
 
 def containers(config: InstanceConfig, placed: Callable[[], Placement]) -> list[ContainerSpec]:
-    """Describe the containers of an instance."""
     return [component(name).container(config, placed) for name in config.instance.infra]
 
 

@@ -1,4 +1,4 @@
-"""Which backend an instance uses: what was asked for, what its claim remembers, what this machine has."""
+"""Which backend an instance uses: as requested, as in its claim, or what this machine has."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REMEDIES = "start a Docker engine, or run: pip install 'orienter-tasks[embedded]
 
 
 def wanted(settings: Settings, environ: Mapping[str, str], told: str) -> BackendChoice:
-    """Return what was asked for: on the command line, by ORIENTER_BACKEND, or in the settings."""
+    """Return the requested backend: from the command line, ORIENTER_BACKEND, or the settings."""
     if told:
         return backend_name(told, "--backend")
     if environ.get("ORIENTER_BACKEND"):
@@ -28,17 +28,13 @@ def wanted(settings: Settings, environ: Mapping[str, str], told: str) -> Backend
 
 
 def named(text: str) -> BackendName:
-    """Read a backend's name from a claim.
-
-    Raises:
-        ConfigError: for a name that this version does not know.
-    """
+    """Read a backend's name from a claim."""
     name = backend_name(text, "the claim's backend")
     return "docker" if name == "auto" else name
 
 
 def available(name: BackendName, settings: Settings) -> bool:
-    """Say whether this machine has a backend: an engine that answers, or the embedded programs."""
+    """Whether this machine has a backend: an engine that answers, or the embedded programs."""
     if name == "docker":
         from orienter_tasks.backends.docker import engine
 
@@ -49,11 +45,7 @@ def available(name: BackendName, settings: Settings) -> bool:
 
 
 def choose(choice: BackendChoice, settings: Settings) -> BackendName:
-    """Decide for an instance that has no backend yet.
-
-    Raises:
-        BackendError: when this machine has none; it names both remedies.
-    """
+    """Decide for an instance that has no backend yet."""
     if choice != "auto":
         return choice
     if available("docker", settings):
@@ -64,11 +56,6 @@ def choose(choice: BackendChoice, settings: Settings) -> BackendName:
 
 
 def require(name: BackendName, settings: Settings, instance: Instance) -> None:
-    """Require that a backend can be used now.
-
-    Raises:
-        BackendError: saying what to do.
-    """
     if available(name, settings):
         return
     if name == "docker":
@@ -83,36 +70,31 @@ def require(name: BackendName, settings: Settings, instance: Instance) -> None:
 
 
 def may_move(current: Backend, target: BackendName, instance: Instance) -> None:
-    """Require that an instance leaves no data behind when it changes its backend.
-
-    Raises:
-        ConflictError: naming the data.
-        BackendError: the present backend cannot be asked.
-    """
+    """Require that an instance leaves no data behind when it changes its backend."""
     volumes = current.data_volumes()
     running = [status.name for status in current.status() if status.up]
     if volumes or running:
         kept = ", ".join([volume.name for volume in volumes] or running)
         raise ConflictError(
             f"{instance} has data on the {current.name} backend ({kept}) and is not moved to {target}",
-            hint=f"stay with --backend {current.name}, or give that data up with: inv infra.down --volumes",
+            hint=f"use --backend {current.name}, or delete that data with: inv infra.down --volumes",
         )
 
 
 def service_host(name: str, settings: Settings) -> str:
-    """Return the address on which services listen: loopback, unless a bridged nginx on Linux could not reach it."""
+    """Return the address where services listen: loopback, unless a bridged nginx on Linux cannot reach it."""
     if name != "docker" or settings.nginx.network != "bridge":
         return LOOPBACK
     from orienter_tasks.backends.docker import engine, placement
 
     try:
         return placement.service_host(engine.shared(), settings.nginx.network)
-    except BackendError:  # a command that only reads needs no engine; a start has just had its answer
+    except BackendError:  # commands that only read need no engine, and a start has already checked it
         return LOOPBACK
 
 
 def make(name: str, config: InstanceConfig) -> Backend:
-    """Build the backend of an instance; that asks no engine."""
+    """Create the backend of an instance, without contacting an engine."""
     if named(name) == "docker":
         from orienter_tasks.infra.docker import DockerBackend
 

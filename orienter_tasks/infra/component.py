@@ -1,4 +1,4 @@
-"""What each kind of infrastructure component answers, on both backends."""
+"""The Protocol of a kind of infrastructure component, on both backends."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ServerContents:
-    """What a server holds, and which server it is.
+    """What a server contains, and which server it is.
 
     Attributes:
-        names: of everything it holds.
-        built_in: those that every such server has.
-        remedy: how to remove another instance's, whose `{name}` and checkout (`{root}`) are filled in.
-        key: names this server as no other can be named; "" where it does not tell.
-        facts: what else it says of itself, by the names in the component's `facts`.
+        names: of the databases or buckets, with those that are `built_in`.
+        remedy: how to remove another instance's; its `{name}` and checkout (`{root}`) are filled in.
+        key: identifies this server; "" if the server has no such fact.
+        facts: further facts about it, by the names in the component's `facts`.
     """
 
     names: tuple[str, ...]
@@ -37,44 +36,36 @@ class ServerContents:
 
 
 class InfraComponent(Protocol):
-    """What a kind of server knows beside its entry in the catalog; one object for all instances.
+    """What a kind of server adds to its entry in the catalog; one object for all instances.
 
-    Subclass it: a kind that has nothing to say to one of the later questions inherits the answer.
+    Subclass it; the methods from `require_startable` on have defaults.
     """
 
     facts: Sequence[str] = ()
     trace: str = ""  # what `leave_trace` leaves in its server, such as a row; "" for a server that keeps nothing
 
     def container(self, config: InstanceConfig, placed: Callable[[], Placement]) -> ContainerSpec:
-        """Describe its container; `placed` says where nginx runs, which may have to ask the engine."""
+        """Describe its container; `placed` returns where nginx runs, and may ask the engine."""
 
     def native(self, config: InstanceConfig) -> NativeComponent:
-        """Return it as native processes of an instance."""
+        """Return an instance's native processes."""
 
     def ready(self, config: InstanceConfig) -> object:
         """Ask the server in its container once, as a client of the instance.
 
         Raises:
             NotReadyError: it does not answer yet.
-            OrienterError: it never will as it should, such as with another password.
+            OrienterError: waiting does not help, such as with a wrong password.
         """
 
     def installed(self, settings: Settings) -> bool:
-        """Say whether its native programs are there, without starting any.
-
-        Raises:
-            ConfigError: the settings name a program that is not there.
-        """
+        """Whether its native programs are installed, without running any; ConfigError for a wrong path in settings."""
 
     def version(self, settings: Settings) -> str:
-        """Let its native program say its version.
-
-        Raises:
-            OrienterError: it is not there, or cannot run on this machine.
-        """
+        """Return the version of its native program; OrienterError if it is missing or cannot run on this machine."""
 
     def require_startable(self, config: InstanceConfig) -> None:
-        """Require what a start takes for granted, such as a configuration."""
+        """Require what a start needs, such as a configuration."""
         del config
 
     def require_runnable(self, config: InstanceConfig) -> None:
@@ -82,21 +73,21 @@ class InfraComponent(Protocol):
         del config
 
     def explain(self, config: InstanceConfig, log: Sequence[str]) -> OrienterError | None:
-        """Say why its container ended, where its last lines tell."""
+        """Return why its container ended, if its last lines show that."""
         del config, log
         return None
 
     def login(self, config: InstanceConfig) -> str:
-        """Use the running server as a service would, and say what answers; "" where there is nothing to log in to.
+        """Use the running server as a service would, and describe the answer; "" if it has no login.
 
         Raises:
-            OrienterError: it does not answer, or not as it should.
+            OrienterError: it does not answer, or the answer is wrong.
         """
         del config
         return ""
 
     def contents(self, config: InstanceConfig) -> ServerContents:
-        """Tell what the running server holds; asked only of a component whose entry says what it `holds`.
+        """Return what the running server contains; called only if the catalog entry has `holds`.
 
         Raises:
             OrienterError: it does not answer.
@@ -114,19 +105,15 @@ class InfraComponent(Protocol):
         return []
 
     def require_valid(self, variables: Variables) -> None:
-        """Require that its server takes the names in an instance's variables.
-
-        Raises:
-            CheckError: naming the one that it does not take.
-        """
+        """Require that its server accepts the names in an instance's variables; else CheckError."""
         del variables
 
     def lacks(self, config: InstanceConfig) -> str:
-        """Say in a few words what its native server lacks that its container has; "" for nothing."""
+        """Describe what its native server lacks compared with its container; "" for nothing."""
         del config
         return ""
 
     def address(self, config: InstanceConfig) -> tuple[str, str] | None:
-        """Return what to call it and where it is, for people."""
+        """Return its title and where it is, for people."""
         del config
         return None

@@ -1,4 +1,4 @@
-"""The compose file that equals what the SDK makes: the same specifications, rendered."""
+"""The compose file, rendered from the specifications that the SDK calls are made from."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ FILE = "docker-compose.infra.yml"
 
 
 def render(config: InstanceConfig, placement: Placement) -> Rendered:
-    """Render the compose file of an instance into DATA_DIR; it holds the passwords, so only its owner may read it."""
+    """Render the compose file of an instance into DATA_DIR, with mode 0600, since it contains passwords."""
     instance = config.instance
     rendered = templates.render(instance.root, TEMPLATE, instance.data_dir / FILE, given(config, placement))
     return templates.Rendered(rendered.path, rendered.content, mode=0o600)
 
 
 def given(config: InstanceConfig, placement: Placement) -> dict[str, Any]:
-    """Return what the template gets."""
+    """Return the variables of the template."""
     instance, keeping = config.instance, catalog.with_data()
     specs = containers(config, lambda: placement)
     return {

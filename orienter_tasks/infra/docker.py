@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from orienter_tasks.backends.docker import placement, survey
 from orienter_tasks.backends.docker.container import ContainerComponent
@@ -27,29 +27,24 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.survey import DockerResource
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.processes.census import Census
-    from orienter_tasks.settings.model import BackendName
 
 
 class DockerBackend:
-    """The backend that needs an engine; None: the one that is current."""
+    """The backend that needs an engine, by default the current one."""
+
+    name: Literal["docker"] = "docker"
 
     def __init__(self, config: InstanceConfig, engine: Engine | None = None) -> None:
         self._config = config
         self._engine = engine or shared()
         self._resources = Resources(config, self._engine)
 
-    @property
-    def name(self) -> BackendName:
-        """Which backend this is."""
-        return "docker"
-
     @cached_property
     def service_host(self) -> str:
-        """The address on which the host's services must listen for nginx to reach them."""
         return placement.service_host(self._engine, self._config.settings.nginx.network)
 
     def components(self) -> Sequence[ContainerComponent]:
-        """Return its components; asks the engine nothing."""
+        """Return its components, without contacting the engine."""
         return [self._component(name) for name in self._config.instance.infra]
 
     def nginx_facts(self) -> NginxFacts:
@@ -62,7 +57,7 @@ class DockerBackend:
         return hang_up(self._engine, self._config, "nginx")
 
     def status(self, seen: Census | None = None) -> Sequence[ComponentStatus]:
-        """What each component is found to be; all containers are listed at once."""
+        """Return the state of each component, from one listing of all containers."""
         del seen
         instance = self._config.instance
         found = {each.component: survey.status_of(each) for each in self._containers() if survey.is_of(each, instance)}
@@ -72,7 +67,6 @@ class DockerBackend:
         ]
 
     def name_conflicts(self) -> Sequence[str]:
-        """Name containers, volumes and networks that have this instance's names but are not its own."""
         instance = self._config.instance
         names = {
             *(("container", instance.container(name)) for name in catalog.names()),
@@ -86,7 +80,6 @@ class DockerBackend:
         ]
 
     def bound_ports(self, seen: Census | None = None) -> Mapping[int, str]:
-        """Ports that this instance's own components listen on now, with the component's name."""
         del seen
         held: dict[int, str] = {}
         for found in self._containers():
@@ -96,24 +89,18 @@ class DockerBackend:
         return held
 
     def data_volumes(self, *, sizes: bool = False) -> Sequence[DataVolume]:
-        """The volumes of this instance.
-
-        Args:
-            sizes: ask for their sizes too: the engine counts files for that, at most five seconds long.
-        """
+        """Return the volumes of this instance; for `sizes` the engine counts files, for up to five seconds."""
         names = self._resources.volumes()
         known = volume_sizes(self._engine) if sizes and names else {}
         return [DataVolume(name, known.get(name)) for name in names]
 
     def remove_data(self) -> Sequence[str]:
-        """Remove this instance's own volumes and return their names; its components must be stopped."""
         names = self._resources.volumes()
         for name in names:
             remove_volume(self._engine, name, remedy="stop it first: inv infra.down")
         return names
 
     def remove_network(self) -> bool:
-        """Remove this instance's network when no container uses it; say whether it went."""
         return self._resources.remove_network()
 
     @cached_property

@@ -30,11 +30,7 @@ SIZE_SECONDS = 0.5
 
 
 def installed(settings: Settings) -> bool:
-    """Say whether the programs of all components are there, without starting any.
-
-    Raises:
-        ConfigError: the settings name a program that is not there.
-    """
+    """Whether the programs of all components are installed, without running any."""
     return all(component(name).installed(settings) for name in catalog.names())
 
 
@@ -68,28 +64,20 @@ class EmbeddedBackend:
         ]
 
     def name_conflicts(self) -> Sequence[str]:
-        """Nothing: names of containers and volumes do not matter here, and DATA_DIR is the checkout's own."""
+        """Nothing: there are no containers or volumes, and DATA_DIR belongs to the checkout."""
         return ()
 
     def bound_ports(self, seen: Census | None = None) -> Mapping[int, str]:
-        """Ports that this instance's own servers listen on."""
         members = (seen or census.take()).by_component(self._config.instance)
         servers = [(name, each) for process, each in members.items() if (name := catalog.component_of(process))]
         return {port: name for name, each in servers for port in listening_ports(process.pid for process in each)}
 
-    def data_volumes(self, *, sizes: bool = False) -> Sequence[DataVolume]:  # noqa: ARG002 - it can always tell them
-        """The directories of the components' data."""
-        return [
-            DataVolume(str(path), size_of(path, within=SIZE_SECONDS)) for path in self._data if os.path.lexists(path)
-        ]
+    def data_volumes(self, *, sizes: bool = False) -> Sequence[DataVolume]:  # noqa: ARG002 - always measured
+        present = [path for path in self._data if os.path.lexists(path)]
+        return [DataVolume(str(path), size_of(path, within=SIZE_SECONDS)) for path in present]
 
     def remove_data(self) -> Sequence[str]:
-        """Remove those directories; a symbolic link is removed itself, and what it points to stays.
-
-        Raises:
-            ConflictError: a server still runs.
-            CheckError: a symbolic link leads to one, or something cannot be removed.
-        """
+        """Remove the data directories; of a symbolic link only the link, not its target."""
         running = [status.name for status in self.status() if status.up]
         if running:
             raise ConflictError(

@@ -1,4 +1,4 @@
-"""The component nginx, with the configuration that `backends.nginx` has put into DATA_DIR/nginx."""
+"""The component nginx, with the configuration that `backends.nginx` writes to DATA_DIR/nginx."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orienter_tasks.backends.embedded import programs, user
 from orienter_tasks.backends.embedded.component import NativeComponent
 from orienter_tasks.backends.embedded.server import Launch, Server
 from orienter_tasks.backends.nginx.configuration import MAIN, config_dir
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 NAME = NGINX.name
 CHECK_SECONDS = 30.0
-MIME_TYPES = Path(__file__).parents[1] / "backends" / "nginx" / "mime.types"  # the wheel brings none
+MIME_TYPES = Path(__file__).parents[1] / "backends" / "nginx" / "mime.types"  # the wheel has none
 DIR_IN_CONTAINER = "/etc/nginx/orienter"
 BRIDGED_PORT = 80
 
@@ -41,16 +42,11 @@ class NginxComponent(InfraComponent):
     """The reverse proxy."""
 
     def container(self, config: InstanceConfig, placed: Callable[[], Placement]) -> ContainerSpec:
-        """Describe nginx, with the directory of its configuration.
-
-        Raises:
-            ConfigError: Docker cannot mount a path with a colon.
-        """
         from orienter_tasks.backends.docker.spec import ContainerSpec, Mount, Port, common_fields, http_health
 
         directory, port, placement = str(config_dir(config.instance)), config.instance.ports[NAME], placed()
         if ":" in directory:
-            hint = "take the colon out of its path"
+            hint = "remove the colon from its path"
             raise ConfigError(f"{config.instance}: Docker cannot mount {directory}", hint=hint)
         return ContainerSpec(
             **common_fields(config, NAME),
@@ -70,17 +66,13 @@ class NginxComponent(InfraComponent):
         return probe(config)
 
     def require_startable(self, config: InstanceConfig) -> None:
-        """Require a configuration: Docker would make the missing directory itself, as root."""
+        """Require a configuration; Docker would create a missing directory as root."""
         require_configuration(config)
 
     def installed(self, settings: Settings) -> bool:
-        from orienter_tasks.backends.embedded.programs import has_nginx
-
-        return has_nginx(settings)
+        return programs.find_nginx(settings) is not None
 
     def version(self, settings: Settings) -> str:
-        from orienter_tasks.backends.embedded import programs
-
         return programs.version_of(programs.nginx(settings), "-v").removeprefix("nginx version: ")
 
 
@@ -88,7 +80,6 @@ class NativeNginx(NativeComponent):
     """nginx of one instance."""
 
     def launch(self, server: Server, note: Note) -> Launch:
-        """Say what to start with the configuration that is there."""
         del server, note
         require_configuration(self.config)
         private_dir(self.runtime)
@@ -99,11 +90,9 @@ class NativeNginx(NativeComponent):
 
     @property
     def runtime(self) -> Path:
-        """The directory for its pid and temporary files."""
         return self.directory / "runtime"
 
     def facts(self) -> NginxFacts:
-        """What the templates need to know."""
         return NginxFacts(
             listen=f"{LOOPBACK}:{self.port}",
             upstream=LOOPBACK,
@@ -113,9 +102,7 @@ class NativeNginx(NativeComponent):
         )
 
     def check(self, directory: Path) -> str:
-        """Let nginx test a configuration; "" or its message."""
-        from orienter_tasks.backends.embedded.programs import version_of
-
+        """Let nginx test a configuration; return "" or its message."""
         private_dir(self.runtime)
         launch = nginx_launch(self.config.settings, self.directory, str(directory / MAIN), self.port)
         try:
@@ -129,17 +116,17 @@ class NativeNginx(NativeComponent):
                 check=False,
             )
         except OSError as error:
-            version_of(launch.binary, *launch.version)
+            programs.version_of(launch.binary, *launch.version)
             raise CheckError(f"{launch.binary} cannot be started: {error.strerror}") from error
         except subprocess.TimeoutExpired as error:
-            raise CheckError(f"{launch.binary} -t does not end") from error
+            raise CheckError(f"{launch.binary} -t takes longer than {CHECK_SECONDS:.0f} s") from error
         if done.returncode == 0:
             return ""
-        version_of(launch.binary, *launch.version)  # what hands over to it may have run into something else
+        programs.version_of(launch.binary, *launch.version)  # the failure may be that of a program before it
         return done.stderr.strip() or done.stdout.strip() or f"nginx -t exits with code {done.returncode}"
 
     def reload(self) -> bool:
-        """Make it read its configuration again; False when it does not run."""
+        """Make it reload its configuration; False if it does not run."""
         pid = self.server.pid
         if pid is None:
             return False
@@ -156,28 +143,23 @@ def require_configuration(config: InstanceConfig) -> None:
 
 
 def nginx_launch(settings: Settings, directory: Path, configuration: str, port: int) -> Launch:
-    """Describe an nginx for a port: in the foreground, with a directory as its prefix and working directory."""
-    from orienter_tasks.backends.embedded import programs
-    from orienter_tasks.backends.embedded.user import prefix_for_port
-
+    """Describe an nginx in the foreground, with a directory as its prefix and working directory."""
     program = programs.nginx(settings)
     words = ["-e", "stderr", "-p", f"{directory}/", "-c", configuration, "-g", "daemon off;"]
     return Launch(
         binary=program,
         version=("-v",),
-        command=[*prefix_for_port(port), str(program), *words],
+        command=[*user.prefix_for_port(port), str(program), *words],
         env={},
     )
 
 
 def worker_user(port: int) -> str:
-    """Return user and group for the workers of a master that is root for its port's sake; "" for any other.
+    """Return user and group for the workers of a master that runs as root because of its port; "" for any other.
 
-    It stays root: its directories are closed to everybody else.
+    The workers stay root, since no other user may read the directories.
     """
-    from orienter_tasks.backends.embedded.user import prefix_for_port
-
-    if os.geteuid() != 0 or prefix_for_port(port):
+    if os.geteuid() != 0 or user.prefix_for_port(port):
         return ""
     import grp
     import pwd
@@ -187,7 +169,6 @@ def worker_user(port: int) -> str:
 
 
 def facts_in_docker(config: InstanceConfig, placement: Placement) -> NginxFacts:
-    """Return what the templates need to know of nginx in its container."""
     return NginxFacts(
         listen=f"{LOOPBACK}:{config.instance.ports[NAME]}" if placement.on_host else str(BRIDGED_PORT),
         upstream=placement.upstream,
@@ -198,10 +179,9 @@ def facts_in_docker(config: InstanceConfig, placement: Placement) -> NginxFacts:
 
 
 def check_in_docker(config: InstanceConfig, engine: Engine, resources: Resources, spec: ContainerSpec, at: Path) -> str:
-    """Let nginx test the configuration in a directory: in its container when it runs, else in one for just that.
+    """Let nginx test the configuration in a directory, in its container or one made for that; return "" or its message.
 
-    Returns:
-        "" when nginx accepts it, else its message, with this machine's paths.
+    The message has this machine's paths.
     """
     from dataclasses import replace
 
@@ -211,7 +191,7 @@ def check_in_docker(config: InstanceConfig, engine: Engine, resources: Resources
     test = ("-t", "-q", "-c", inside)
     done = run_inside(engine, config, NAME, ["nginx", *test])
     if done is None or (done[0] != 0 and f'open() "{inside}" failed (2:' in done[1]):
-        # it does not see the file either when its directory was replaced
+        # a container cannot see the file after its directory was replaced
         done = run_beside(engine, config, resources, replace(spec, command=test, ports=(), component="nginx-check"))
     code, message = done
     if code == 0:

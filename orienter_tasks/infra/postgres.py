@@ -1,4 +1,4 @@
-"""The component postgres: a private server on loopback, with a password, without a socket file."""
+"""The component postgres: a private server on loopback, with a password and no socket file."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.clients import sessions
 from orienter_tasks.backends.clients.postgres import ensure_database
+from orienter_tasks.backends.embedded import postmaster, programs
 from orienter_tasks.backends.embedded.component import NativeComponent
 from orienter_tasks.backends.embedded.server import Launch, Server
+from orienter_tasks.backends.embedded.user import prefix_for_postgres
 from orienter_tasks.errors import CheckError
 from orienter_tasks.infra.component import InfraComponent, ServerContents
 from orienter_tasks.machine.ports import LOOPBACK
@@ -40,7 +42,7 @@ SELECT (SELECT system_identifier::text FROM pg_control_system()), pg_postmaster_
        current_setting('data_directory'), (SELECT array_agg(datname::text ORDER BY datname) FROM pg_database)
 """
 
-# fsync=off survives every end of the processes, though not of the machine; synchronous_commit must stay on for that
+# with fsync=off, data survives a crash of the processes, not of the machine; for that synchronous_commit must stay on
 TUNING = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -75,7 +77,7 @@ class PostgresComponent(InfraComponent):
             },
             ports=(Port(config.instance.ports["postgres"], 5432),),
             mounts=(Mount("volume", config.instance.volume(NAME), DATA_IN_CONTAINER),),
-            # over TCP: while the database is made, a temporary server answers on the unix socket
+            # over TCP: while the database is created, a temporary server answers on the unix socket
             health=Health(("CMD", "pg_isready", "-q", "-h", LOOPBACK, "-U", user, "-d", database)),
         )
 
@@ -86,18 +88,12 @@ class PostgresComponent(InfraComponent):
         ensure_database(config)
 
     def installed(self, settings: Settings) -> bool:
-        from orienter_tasks.backends.embedded.programs import has_postgres
-
-        return has_postgres(settings)
+        return programs.find_postgres(settings) is not None
 
     def version(self, settings: Settings) -> str:
-        from orienter_tasks.backends.embedded.programs import postgres_bin, version_of
-
-        return version_of(postgres_bin(settings) / "postgres", "--version")
+        return programs.version_of(programs.postgres_bin(settings) / "postgres", "--version")
 
     def require_runnable(self, config: InstanceConfig) -> None:
-        from orienter_tasks.backends.embedded.user import prefix_for_postgres
-
         prefix_for_postgres(config.instance.data_dir / NAME)
 
     def explain(self, config: InstanceConfig, log: Sequence[str]) -> OrienterError | None:
@@ -126,7 +122,7 @@ class PostgresComponent(InfraComponent):
             names=tuple(names),
             remedy="cd {root} && inv env.exec -- psql -c 'DROP DATABASE \"{name}\"'",
             built_in=frozenset({"postgres", "template0", "template1"}),
-            # directories that were copied from one template have the same identifier
+            # directories copied from one template have the same identifier
             key=f"PostgreSQL server, {identifier} started {started}",
             facts=dict(zip(self.facts, (identifier, started, directory), strict=True)),
         )
@@ -156,12 +152,10 @@ class NativePostgres(NativeComponent):
     _retry_until = 0.0
 
     def launch(self, server: Server, note: Note) -> Launch:
-        """Make a new data directory when there is none, and say what to start."""
         del server
         from orienter_tasks.backends.embedded import cluster
-        from orienter_tasks.backends.embedded.programs import postgres_bin
 
-        postgres = cluster.Installation.of(postgres_bin(self.config.settings), self.directory)
+        postgres = cluster.Installation.of(programs.postgres_bin(self.config.settings), self.directory)
         cluster.prepare(self.config, self.directory, postgres, note)
         options = {"listen_addresses": LOOPBACK, "unix_socket_directories": "", **TUNING}
         if postgres.major >= IO_METHODS_SINCE:
@@ -175,16 +169,12 @@ class NativePostgres(NativeComponent):
         )
 
     def clear(self, server: Server) -> None:
-        from orienter_tasks.backends.embedded import postmaster
-
         super().clear(server)
         postmaster.clear(self.config.instance, self.directory)
         self._retry_until = time.monotonic() + RETRY_SECONDS
 
     def probe(self) -> None:
-        """Require that our own server has the port and is ready, and accepts the login unless that is proven."""
-        from orienter_tasks.backends.embedded import postmaster
-
+        """Require that our own server has the port, is ready, and accepts the login."""
         self.require_alive()
         status = postmaster.read(self.directory)
         if status is None or status.pid != self.server.pid or not status.ready:
@@ -199,15 +189,13 @@ class NativePostgres(NativeComponent):
 
     def ask(self) -> None:
         """Require that it accepts the login, unless that is proven."""
-        from orienter_tasks.backends.embedded.postmaster import LoginProof
-
-        proof = LoginProof.of(self.directory, self.config.variables.values)
+        proof = postmaster.LoginProof.of(self.directory, self.config.variables.values)
         if not proof.exists():
             ensure_database(self.config)
             proof.store()
 
     def require_alive(self) -> None:
-        """As the server's own; after a kill -9 its shared memory may be in use for a moment, and that is waited for."""
+        """Require that it runs; after a kill -9, start it again while the old shared memory is still in use."""
         try:
             self.server.require_alive()
         except CheckError as error:

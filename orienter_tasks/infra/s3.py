@@ -1,11 +1,10 @@
-"""The component minio: a real MinIO server where there is one, else rclone's S3 server behind a small nginx.
+"""The component minio: a real MinIO server if there is one, else rclone's S3 server behind a small nginx.
 
-rclone is chosen among what PyPI has as programs because it checks signatures, keeps plain files, needs one socket and
-about 45 MB. SeaweedFS behaves more like S3 (it keeps metadata and knows policies) but takes 180 to 210 MB, 2.5 s to
-stop, and a dozen more TCP ports that ask for no password; JuiceFS's gateway is MinIO's own code and keeps metadata,
-but takes 120 to 135 MB and refuses the batch deletes of today's AWS SDKs. What rclone lacks: Content-Type and metadata
-of objects do not outlive its process, a part of an object comes with status 200, and there are no bucket policies and
-no SigV2 links.
+Of the S3 servers on PyPI, rclone was chosen because it checks signatures, keeps plain files, and needs one socket and
+about 45 MB. SeaweedFS is closer to S3 (it keeps metadata and supports policies) but takes 180 to 210 MB, 2.5 s to stop,
+and a dozen more TCP ports without a password. JuiceFS's gateway is MinIO's code and keeps metadata, but takes 120 to
+135 MB and refuses the batch deletes of today's AWS SDKs. rclone's limits: Content-Type and metadata of objects are lost
+when its process ends, a range request gets status 200, and there are no bucket policies and no SigV2 links.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.clients import sessions
 from orienter_tasks.backends.clients.s3 import ensure_bucket, is_name
+from orienter_tasks.backends.embedded import programs, user
 from orienter_tasks.backends.embedded.component import NativeComponent
 from orienter_tasks.backends.embedded.server import Launch, Server
 from orienter_tasks.errors import CheckError, ConfigError
@@ -43,8 +43,8 @@ SOCKET = "s3.sock"
 MINIO_MARK = ".minio.sys"
 VERSION: Mapping[StoreKind, tuple[str, ...]] = {"minio": ("--version",), "rclone": ("version",)}
 
-# rclone's errors are text/xml, which minio-py takes for no answer of S3's; everything else passes as it is.
-# All paths are relative to the working directory: a socket's may have no more than 103 bytes.
+# minio-py does not accept rclone's errors, which are text/xml; everything else passes unchanged.
+# All paths are relative to the working directory, since a socket's path has at most 103 bytes.
 FRONT_CONF = """\
 {user}
 pid front/nginx.pid;
@@ -90,9 +90,9 @@ http {{
 
 
 def written_by(data: Path) -> StoreKind | None:
-    """Say which kind of server wrote the objects in a directory; None when there are none."""
+    """Return which kind of server wrote the objects in a directory; None if there are none."""
     try:
-        names = os.listdir(data)  # noqa: PTH208 - one reading: the mark may be made at this moment
+        names = os.listdir(data)  # noqa: PTH208 - one reading, since the mark may appear meanwhile
     except (FileNotFoundError, NotADirectoryError):
         return None
     if MINIO_MARK in names:
@@ -132,13 +132,9 @@ class StorageComponent(InfraComponent):
         ensure_bucket(config)
 
     def installed(self, settings: Settings) -> bool:
-        from orienter_tasks.backends.embedded.programs import has_store
-
-        return has_store(settings)
+        return programs.find_store(settings) is not None
 
     def version(self, settings: Settings) -> str:
-        from orienter_tasks.backends.embedded import programs
-
         store = programs.store(settings)
         return programs.version_of(store.program, *VERSION[store.kind]).splitlines()[0]
 
@@ -147,13 +143,13 @@ class StorageComponent(InfraComponent):
         words = f"the S3 store answers on {config.instance.ports['minio_api']}: {bucket}"
         with sessions.store(config) as session:
             if bucket not in session.buckets():
-                raise CheckError(f"{words} is not in it", hint="inv infra.up")
+                raise CheckError(f"{words} does not exist", hint="inv infra.up")
         return words
 
     def contents(self, config: InstanceConfig) -> ServerContents:
         with sessions.store(config) as session:
             names = tuple(session.buckets())
-        return ServerContents(names, remedy="look into it at {root}, then remove bucket {name}")
+        return ServerContents(names, remedy="inspect bucket {name} from {root}, then remove it")
 
     def leave_trace(self, config: InstanceConfig, text: str) -> None:
         with sessions.store(config) as session:
@@ -165,7 +161,7 @@ class StorageComponent(InfraComponent):
 
     def require_valid(self, variables: Variables) -> None:
         if not is_name(variables["S3_BUCKET"]):
-            raise CheckError(f"{variables['S3_BUCKET']} is no bucket name", hint="change S3_BUCKET in .env")
+            raise CheckError(f"{variables['S3_BUCKET']} is not a bucket name", hint="change S3_BUCKET in .env")
 
     def lacks(self, config: InstanceConfig) -> str:
         return "no console" if NativeStore(config).kind == "rclone" else ""
@@ -187,24 +183,19 @@ class NativeStore(NativeComponent):
 
     @property
     def serving(self) -> Sequence[Server]:
-        """The server, and the nginx in front of rclone."""
         return self.servers if self.kind == "rclone" else (self.server,)
 
     @property
     def kind(self) -> StoreKind:
-        """Which server serves, or would."""
+        """The server that runs or would run."""
         return written_by(self.directory / "data") or self._installed
 
     @cached_property
     def _installed(self) -> StoreKind:
-        from orienter_tasks.backends.embedded import programs
-
         return programs.store(self.config.settings).kind
 
     def launch(self, server: Server, note: Note) -> Launch:
         del note
-        from orienter_tasks.backends.embedded import programs
-
         data = self.directory / "data"
         for directory in (self.config.instance.data_dir, self.directory, data):
             private_dir(directory)
@@ -214,7 +205,7 @@ class NativeStore(NativeComponent):
         return self._minio(store.program) if store.kind == "minio" else self._rclone(store.program)
 
     def ask(self) -> None:
-        """Require that the bucket answers to the instance's credentials."""
+        """Require the bucket, with the instance's credentials."""
         if self.front in self.serving and not (self.directory / SOCKET).exists():
             raise NotReadyError("rclone does not listen yet")
         ensure_bucket(self.config)
@@ -236,17 +227,15 @@ class NativeStore(NativeComponent):
         return self._launch("rclone", program, words, {"RCLONE_AUTH_KEY": self._auth_key()})
 
     def _launch(self, kind: StoreKind, program: Path, words: Sequence[str], env: Mapping[str, str]) -> Launch:
-        from orienter_tasks.backends.embedded.user import prefix_for_port
-
-        return Launch(program, VERSION[kind], [*prefix_for_port(self.port), str(program), *words], env)
+        return Launch(program, VERSION[kind], [*user.prefix_for_port(self.port), str(program), *words], env)
 
     def _auth_key(self) -> str:
-        """The pair as one field of CSV, which is how rclone reads it from its environment."""
+        """Return key and secret as one CSV field, as rclone reads them from its environment."""
         key, secret = self.config.variables["AWS_ACCESS_KEY_ID"], self.config.variables["AWS_SECRET_ACCESS_KEY"]
         for name, value in (("MINIO_ROOT_USER", key), ("MINIO_ROOT_PASSWORD", secret)):
             if not value or set(value) & set(",\r\n"):
                 raise ConfigError(
-                    f"{name} of {self.config.instance} is empty or holds a comma", hint="change it in .env"
+                    f"{name} of {self.config.instance} is empty or contains a comma", hint="change it in .env"
                 )
         return '"' + f"{key},{secret}".replace('"', '""') + '"'
 

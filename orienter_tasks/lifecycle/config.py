@@ -33,13 +33,7 @@ def configure(
 ) -> InstanceConfig:
     """Derive the configuration of an instance.
 
-    Args:
-        instance: the instance.
-        settings: the host's settings.
-        dotenv: the variables of its `.env`.
-        environ: the process environment.
-        backend: its backend; "" until it has one.
-        whatsapp: what the command line says about WhatsApp; None when it says nothing.
+    `backend` is "" until it has one; `whatsapp` is what the command line says, None when it says nothing.
     """
     if whatsapp is None and WHATSAPP_SWITCH not in environ and _is_on(instance, settings):
         whatsapp = True
@@ -65,7 +59,7 @@ def config_of(
 ) -> InstanceConfig:
     """Derive the configuration of any checkout from its claim, with settings under the claim's own project.
 
-    Its `.env` is read unless `dotenv` gives its variables.
+    Its `.env` is read unless `dotenv` has its variables.
     """
     own = msgspec.structs.replace(settings, project=claim.project)
     instance = instance_of(claim, own)

@@ -28,18 +28,14 @@ if TYPE_CHECKING:
     from orienter_tasks.lifecycle.start import Start
     from orienter_tasks.settings.model import BackendChoice, BackendName, Settings
 
-FORCED_GRACE = 1.0
-
 
 @dataclass(frozen=True)
 class RunOptions:
     """What the command line says about the run.
 
     Attributes:
-        backend: "" or the backend to use.
         timeout: seconds for each component to become ready; None: its own.
-        quiet: no notes, no progress.
-        fresh: first stop, and remove what can be made anew.
+        fresh: stop first, and remove what can be made again.
         detach: return once all is ready.
         force: kill processes after a second.
         whatsapp: on, off, or None: as the variables say.
@@ -56,13 +52,12 @@ class RunOptions:
     without: tuple[str, ...] = ()
 
     def wanted_backend(self, settings: Settings) -> BackendChoice:
-        """Return the backend that the user wants, by the command line, a variable or the settings."""
         return choice.wanted(settings, os.environ, self.backend)
 
 
 @dataclass(frozen=True)
 class CurrentInstance:
-    """The instance of this run's checkout: what follows from its claim, each part derived once and only when used."""
+    """The instance of this run's checkout: what follows from its claim, each part derived once and on demand."""
 
     claim: Claim
     settings: Settings
@@ -71,12 +66,10 @@ class CurrentInstance:
 
     @cached_property
     def instance(self) -> Instance:
-        """Its id, ports, names and directories."""
         return instance_of(self.claim, self.settings)
 
     @cached_property
     def config(self) -> InstanceConfig:
-        """What its backend and its services work with."""
         backend, whatsapp = self.claim.backend, self.options.whatsapp
         return configure(self.instance, self.settings, self.dotenv, os.environ, backend=backend, whatsapp=whatsapp)
 
@@ -93,17 +86,16 @@ class CurrentInstance:
 
     @cached_property
     def plan(self) -> Plan:
-        """Its components."""
         from orienter_tasks.lifecycle.plan import make_plan
 
         try:
             infra = self.backend.components()
-        except BackendError:  # it has none yet, nor has this machine: a start says so, and what only reads goes on
+        except BackendError:  # neither it nor this machine has one: a start reports that, commands that only read go on
             infra = ()
         return make_plan(self.config, infra, without=self.options.without)
 
     def decide_backend(self) -> BackendName:
-        """Return the backend for a start: the wanted one, else the one that it has, else this machine's.
+        """Return the backend for a start: the wanted one, else its own, else this machine's.
 
         Raises:
             BackendError: it cannot be used now.
@@ -120,10 +112,7 @@ class CurrentInstance:
 class RunContext:
     """What a run knows: its checkout, settings, options, report and claims; then its instance and its start.
 
-    Args:
-        project_dir: the directory of the host's tasks.py.
-        raw_settings: the `orienter:` section of invoke.yaml.
-        options: what the command line says.
+    `project_dir` is the directory of the host's tasks.py, `raw_settings` the `orienter:` section of invoke.yaml.
     """
 
     def __init__(self, project_dir: Path, raw_settings: object, *, options: RunOptions) -> None:
@@ -137,7 +126,7 @@ class RunContext:
         self.claims = Claims()
 
     def fresh_copy(self) -> RunContext:
-        """Return a context of the same run that has found out nothing yet."""
+        """Return a context of the same run that has not looked at anything yet."""
         return RunContext(self._project_dir, self._raw_settings, options=self.options)
 
     @cached_property
@@ -147,25 +136,24 @@ class RunContext:
 
     @cached_property
     def settings(self) -> Settings:
-        """The host's settings."""
         return load_settings(as_plain(self._raw_settings))
 
     @property
     def grace(self) -> float:
-        """Seconds before a process is killed that is to stop."""
-        return FORCED_GRACE if self.options.force else self.settings.timeouts.stop
+        """Seconds from the request to stop until a process is killed."""
+        return 1.0 if self.options.force else self.settings.timeouts.stop
 
     @property
     def dotenv(self) -> dict[str, str]:
         """The variables of the checkout's `.env`, as it is now."""
         values, broken = read_dotenv(self.root / ".env")
         if broken:
-            self._warn_once(f".env: line {', '.join(map(str, broken))} is no NAME=value and is passed over")
+            self._warn_once(f".env line {', '.join(map(str, broken))}: not NAME=value, ignored")
         return values
 
     @property
     def source_of_id(self) -> str:
-        """What decides on the checkout's id; to be asked before anything else claims it."""
+        """What decides on the checkout's id; valid only before it is claimed."""
         return source_of_id(self._request(self.dotenv), self.claims.read())
 
     @property
@@ -191,7 +179,7 @@ class RunContext:
 
     @property
     def start(self) -> Start:
-        """The start of this run, or one that has not begun: it can be locked to stop something."""
+        """The start of this run, begun or not: to stop something, it is only locked."""
         if self._start is None:
             self._start = self._new_start(self.current)
         return self._start
@@ -202,7 +190,6 @@ class RunContext:
         return self._start is not None and self._start.unfinished
 
     def undo(self) -> None:
-        """Stop what this run has started, if that is unfinished."""
         if self._start is not None:
             self._start.undo()
 
@@ -232,7 +219,7 @@ class RunContext:
             return False
         try:
             return (backend or choice.choose(self.options.wanted_backend(self.settings), self.settings)) == "embedded"
-        except OrienterError:  # a start will say what is wrong
+        except OrienterError:  # a start reports what is wrong
             return False
 
     def _leftovers(self, claim: Claim) -> bool:
@@ -247,6 +234,6 @@ class RunContext:
 
 
 def project_dir(config: Any) -> Path:
-    """Return the directory of the host's tasks.py, which Invoke notes in its configuration."""
+    """Return the directory of the host's tasks.py, which Invoke keeps in its configuration."""
     prefix = getattr(config, "_project_prefix", None)
     return Path(prefix) if prefix else Path.cwd()

@@ -1,4 +1,4 @@
-"""Other checkouts' instances, as far as their claims and `.env` files describe them."""
+"""Other checkouts' instances, as their claims and `.env` files describe them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def leftovers(claim: Claim, settings: Settings) -> bool:
-    """Say whether anything of a claim is left; what cannot be seen counts as left."""
+    """Whether anything of a claim is left; what cannot be seen counts as left."""
     if not claim.backend:
         return False
     try:
@@ -44,5 +44,5 @@ def stop(claim: Claim, settings: Settings, claims: Claims, grace: float) -> Orie
 def _config_of(claim: Claim, settings: Settings) -> InstanceConfig:
     try:
         return config_of(claim, settings, {})
-    except ConfigError:  # an error in its `.env`: what is only looked at or stopped needs no variables
+    except ConfigError:  # an error in its `.env`: looking and stopping need no variables
         return config_of(claim, settings, {}, {})

@@ -18,14 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """The components of an instance.
-
-    Attributes:
-        infra: its servers; none before it has a backend.
-        hooks: what runs before the services.
-        services: the services that are to run.
-        skipped: the others, with the reason.
-    """
+    """The components of an instance; `infra` is empty before it has a backend, `skipped` has names and reasons."""
 
     infra: Sequence[Component]
     hooks: Sequence[HookComponent]
@@ -39,7 +32,6 @@ class Plan:
 
 
 def make_plan(config: InstanceConfig, infra: Sequence[Component], *, without: Sequence[str] = ()) -> Plan:
-    """Build hooks and services to run on an infrastructure; `without` names services to leave out this time."""
     exported: dict[str, str] = {}
     waited_for: dict[str, list[str]] = {name: [] for name in config.settings.services}
     hooks: list[HookComponent] = []

@@ -1,4 +1,4 @@
-"""What one run does to its instance, under the instance's lock: preflight checks, the start, its undo, and the end."""
+"""What a run does to its instance, under the instance's lock: preflight checks, the start, its undo, and the end."""
 
 from __future__ import annotations
 
@@ -33,12 +33,8 @@ HURRIED_GRACE = 0.2
 class Start:
     """A start or a stop of an instance; it may extend over several tasks of a run.
 
-    Args:
-        config: the instance.
-        backend: its backend; None when it has none yet.
-        report: where to report.
-        grace: seconds before a process is killed that is to stop.
-        timeout: seconds for each component to become ready; None: its own.
+    `backend` is None when it has none yet. `grace`: seconds until a process that is asked to stop is killed; `timeout`:
+    seconds for each component to become ready, None: its own.
     """
 
     def __init__(
@@ -72,16 +68,13 @@ class Start:
         self._progress.show(event)
 
     def begin(self, token: str, *, fresh: bool) -> None:
-        """Lock the instance and mark DATA_DIR with the claim's token; stop what was started before a move, or `fresh`.
-
-        The marker is how a moved checkout is told from a new one.
-        """
+        """Lock the instance and mark it with the claim's token; stop it for `fresh`, or if it moved while it ran."""
         self.lock()
         if token_in(self._instance.data_dir) != token:
             write_private(self._instance.data_dir / MARKER, token + "\n")
         root = str(self._instance.root)
         if any(record.root != root and record.alive() for record in load_all(self._instance)):
-            self._report.warn(f"{self._instance} was moved while it ran: it is started anew")
+            self._report.warn(f"{self._instance} was moved while it ran: it is restarted")
             self.stop()
         if fresh:
             self.stop()
@@ -105,7 +98,6 @@ class Start:
 
     @contextmanager
     def stopping(self) -> Iterator[Start]:
-        """Hold the lock and show progress while something is stopped."""
         self.lock()
         self.show_progress()
         try:
@@ -114,15 +106,15 @@ class Start:
             self.finish()
 
     def check(self, components: Sequence[str]) -> None:
-        """Require, before anything starts, that names, ports and leases are free or our own.
+        """Preflight checks: each name, port and lease must be free or ours.
 
         Raises:
-            ConflictError: naming every holder; nothing was started.
+            ConflictError: names every conflict; nothing was started.
         """
         foreign = list(self._backend.name_conflicts()) if self._backend is not None else []
         if foreign:
             raise ConflictError(
-                f"{self._instance} needs names that are taken by what is not its own: {', '.join(foreign)}",
+                f"{self._instance} needs names that something else has: {', '.join(foreign)}",
                 hint="rename or remove them yourself, or use another id: AI_INSTANCE_ID=N",
             )
         for name in components:
@@ -132,7 +124,7 @@ class Start:
         self._check_ports(components)
 
     def finish(self) -> None:
-        """Let other starts and stops in again; what was started stays."""
+        """Let other starts and stops in; what was started keeps running."""
         self.locked = False
         self._held.close()
         self._progress, self._shown = Progress(self._report), False
@@ -195,7 +187,7 @@ class Start:
             raise ConflictError(
                 f"{self._instance} cannot start: {'port' if len(taken) == 1 else 'ports'} "
                 f"{', '.join(map(str, taken))} {'is' if len(taken) == 1 else 'are'} taken",
-                hint="end the holder, or use another id: AI_INSTANCE_ID=N inv dev",
+                hint="stop that process, or use another id: AI_INSTANCE_ID=N inv dev",
                 details=[f"  {port} ({held[port]}): {holder}" for port, holder in taken.items()],
             )
 
@@ -206,7 +198,7 @@ class Start:
 
 
 def _explain(port: int) -> str:
-    """Say who holds a port; "" for another program's client that has left it."""
+    """Describe what holds a port; "" for another program's client that has left it."""
     container = _publisher(port)
     if container:
         return container
@@ -217,7 +209,7 @@ def _explain(port: int) -> str:
 
 
 def _publisher(port: int) -> str:
-    """Name the container that publishes a port: what listens there is only Docker's own proxy."""
+    """Name the container that publishes a port: the listener is only Docker's proxy."""
     from orienter_tasks.backends.docker import engine, survey
 
     try:

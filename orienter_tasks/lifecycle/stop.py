@@ -1,4 +1,4 @@
-"""Stop an instance by what really runs, not by what the settings say, and look again afterwards."""
+"""Stop an instance by what really runs, not by what the settings say, and check afterwards."""
 
 from __future__ import annotations
 
@@ -34,12 +34,11 @@ class RunningProcess:
     needs: Sequence[str]
 
     def stop(self, grace: float) -> None:
-        """Stop all of its processes."""
         stop_component(self.instance, self.name, grace)
 
 
 def services_running(instance: Instance) -> list[RunningProcess]:
-    """Return what an instance has of processes, apart from its servers."""
+    """Return the running services and hooks of an instance."""
     needs = {record.component: record.needs for record in load_all(instance)}
     names = [name for name in sorted(census.take().names(instance)) if not catalog.component_of(name)]
     return [RunningProcess(instance, name, needs.get(name, catalog.names())) for name in names]
@@ -51,7 +50,7 @@ def stop_services(
     """Stop the named services, or all; return the names of those that ran.
 
     Raises:
-        CheckError: when something survives.
+        CheckError: something survives.
     """
     running = [process for process in services_running(instance) if not names or process.name in names]
     _raise_first(stop_all(running, grace, on_event))
@@ -63,30 +62,24 @@ def stop_instance(
 ) -> list[str]:
     """Stop services, then infrastructure; volumes and data stay. Return the names of what ran.
 
-    Args:
-        instance: whose.
-        backend: its backend; None when it never had one.
-        grace: seconds before a process is killed.
-        on_event: told of every change.
-
     Raises:
-        CheckError: when a process, a container or a listener of ours is left.
+        CheckError: a process, a container or a listener of ours is left.
     """
     services = services_running(instance)
-    # all of the infrastructure: stopping what does not run also clears what a crash left
+    # also what does not run: that clears what a crash left
     infra = list(backend.components()) if backend is not None else []
     try:
         ran = {status.name for status in backend.status() if status.up} if backend else set()
-    except BackendError:  # the engine is away: the services can be stopped all the same
+    except BackendError:  # the engine is not available, but the services can be stopped
         _raise_first(stop_all(services, grace, on_event))
         raise
-    idle = {component.name for component in infra} - set(ran)
+    idle = {component.name for component in infra} - ran
 
-    def tell(event: Event) -> None:
+    def report(event: Event) -> None:
         if event.component not in idle:
             on_event(event)
 
-    _raise_first(stop_all([*services, *infra], grace, tell))
+    _raise_first(stop_all([*services, *infra], grace, report))
     forget_unrecorded(instance)
     _verify(instance, backend)
     return [*(component.name for component in services), *ran]

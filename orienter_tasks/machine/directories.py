@@ -1,4 +1,4 @@
-"""Directories of an instance: how much is in one, and the one way to remove one."""
+"""Directories of an instance: their size, and the one way to remove them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ if TYPE_CHECKING:
 
 LINKED = "it is reached through a symbolic link"
 ATTEMPTS = 5
-PAUSE = 0.1
 
 
 def is_direct(path: Path) -> bool:
-    """Say whether a path leads through no symbolic link; the path itself may be one."""
+    """Whether a path leads through no symbolic link; the path itself may be one."""
     return os.path.realpath(path.parent) == str(path.parent)
 
 
 def remove(path: Path) -> bool:
-    """Remove a directory with everything in it, and say whether there was one.
+    """Remove a directory with everything in it, and return whether there was one.
 
     No symbolic link is followed, neither on the way to the directory nor within it: one at `path` itself is removed,
     and what it points to stays.
@@ -48,7 +47,7 @@ def remove(path: Path) -> bool:
 
 
 def size_of(path: Path, *, within: float | None = None) -> int | None:
-    """Sum the sizes of the files in a directory; what cannot be seen does not count.
+    """Sum the sizes of the files in a directory that can be seen.
 
     Returns None for a symbolic link, and when it takes longer than `within` seconds.
     """
@@ -65,7 +64,7 @@ def size_of(path: Path, *, within: float | None = None) -> int | None:
 
 
 def _remove_tree(path: Path) -> None:
-    """Try again when something vanishes or appears meanwhile, such as a server's last file."""
+    """Retry when something vanishes or appears meanwhile, such as a server's last file."""
     for attempt in range(ATTEMPTS):
         try:
             shutil.rmtree(path)
@@ -73,6 +72,6 @@ def _remove_tree(path: Path) -> None:
             changing = error.errno in (errno.ENOENT, errno.ENOTEMPTY)
             if not changing or attempt == ATTEMPTS - 1:
                 raise
-            time.sleep(PAUSE)
+            time.sleep(0.1)
         if not path.exists():
             return

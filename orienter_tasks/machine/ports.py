@@ -1,4 +1,4 @@
-"""Is a port of this machine free, and may it be bound?"""
+"""Ports of this machine: which are free, and which may be bound."""
 
 from __future__ import annotations
 
@@ -7,35 +7,34 @@ import socket
 import time
 
 LOOPBACK = "127.0.0.1"
-POLL_SECONDS = 0.02
 
 
 def is_free(port: int) -> bool:
-    """Say whether nobody listens on a loopback port, IPv4 or IPv6."""
+    """Whether nothing listens on a loopback port, IPv4 or IPv6."""
     return _bindable(socket.AF_INET, LOOPBACK, port) and _bindable(socket.AF_INET6, "::1", port)
 
 
 def await_free(port: int, seconds: float) -> bool:
-    """Wait until a port is free, and say whether it is.
+    """Wait until a port is free, and return whether it is.
 
-    One on which nobody listens may be a client's for a while: to those the system gives the high ones.
+    A port without a listener may be in use by a client for a while: the system assigns high ports to clients.
     """
     deadline = time.monotonic() + seconds
     while not is_free(port):
         if time.monotonic() > deadline:
             return False
-        time.sleep(POLL_SECONDS)
+        time.sleep(0.02)
     return True
 
 
 def connect(host: str, port: int, timeout: float) -> socket.socket:
-    """Connect to a server, from a port on which another may listen at once when this connection has ended.
+    """Connect from a port on which another process may listen as soon as this connection has ended.
 
     Raises:
-        OSError: when nobody answers.
+        OSError: nothing answers.
     """
-    failure: OSError = OSError(f"{host} is no address")
-    name = host.encode() if host.isascii() else host  # for a text, Python imports what reads names with umlauts
+    failure: OSError = OSError(f"{host} has no address")
+    name = host.encode() if host.isascii() else host  # for a str, Python imports its IDNA codec
     for family, kind, protocol, _, address in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM):
         made = socket.socket(family, kind, protocol)
         try:
@@ -51,7 +50,7 @@ def connect(host: str, port: int, timeout: float) -> socket.socket:
 
 
 def may_bind(port: int) -> bool:
-    """Say whether this process has the privilege to bind a port, be it taken or not."""
+    """Whether this process has the privilege to bind a port, taken or not."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         try:
             probe.bind((LOOPBACK, port))

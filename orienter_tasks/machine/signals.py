@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal: the first ends the run, the second skips the grace period, no other counts."""
+"""Ctrl-C, SIGTERM, a closed terminal: the first ends the run, the second skips the grace period, more are ignored."""
 
 from __future__ import annotations
 
@@ -24,11 +24,9 @@ _pending: list[int] = []
 
 
 class SignalHandler:
-    """Raises signals as errors within a task; between two tasks they undo what is unfinished.
+    """Raises signals as errors within a task; between two tasks it undoes what is unfinished.
 
-    Args:
-        unfinished: whether something has begun that must not be left as it is.
-        undo: reverts it and ends the run.
+    `unfinished` says whether something has begun that must not be left as it is; `undo` reverts it and ends the run.
     """
 
     def __init__(self, unfinished: Callable[[], bool], undo: Callable[[InterruptError], object]) -> None:
@@ -40,7 +38,7 @@ class SignalHandler:
 
     @contextmanager
     def task(self) -> Iterator[None]:
-        """Mark that a task is running, which handles the error itself."""
+        """Mark that a task is running, which handles the error."""
         self._install()
         self._depth += 1
         try:
@@ -63,9 +61,8 @@ class SignalHandler:
             _pending.append(number)
             return
         self._silence_closed_terminals()
-        error = InterruptError("interrupted", signal_number=number)
-        if number != signal.SIGINT:
-            error = InterruptError(f"told to end by {signal.Signals(number).name}", signal_number=number)
+        what = "interrupted" if number == signal.SIGINT else f"terminated by {signal.Signals(number).name}"
+        error = InterruptError(what, signal_number=number)
         if not self._depth and self._unfinished():
             with self.task():
                 self._undo(error)
@@ -113,7 +110,6 @@ def run_or_hurry(stop: Callable[[], T], hurry: Callable[[], T]) -> T:
 
 
 def silence(descriptor: int) -> None:
-    """Redirect a descriptor to /dev/null."""
     with contextlib.suppress(OSError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, descriptor)

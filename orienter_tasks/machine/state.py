@@ -1,13 +1,15 @@
-"""The per-user state directory: where it is, its locks, and files that are replaced whole.
+"""The per-user state directory: where it is, its locks, and files that are replaced atomically.
 
-It never follows $TMPDIR, so that a person and an agent see the same claims. ORIENTER_STATE_DIR moves it.
+It does not depend on $TMPDIR, so that a person and an agent see the same claims. ORIENTER_STATE_DIR moves it.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import glob
 import os
+import sys
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,11 +23,10 @@ if TYPE_CHECKING:
     from orienter_tasks.errors import OrienterError
 
 SCHEMA_VERSION = 1
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def state_dir() -> Path:
-    """Return the state directory, not necessarily made yet."""
+    """Return the state directory, which may not exist yet."""
     override = os.environ.get("ORIENTER_STATE_DIR")
     if override:
         return Path(override).expanduser().absolute()
@@ -37,9 +38,7 @@ def state_dir() -> Path:
 def private_dir(path: Path) -> Path:
     """Make a directory that only its owner may enter (0700); an existing one keeps its mode.
 
-    Raises:
-        ConfigError: where it cannot be made.
-        CheckError: where there is no room for it.
+    Raises ConfigError where it cannot be made, CheckError where the disk is full.
     """
     if state_dir() in path.parents:
         private_dir(state_dir())  # mkdir leaves the mode of parents to the umask
@@ -51,13 +50,10 @@ def private_dir(path: Path) -> Path:
 
 
 def write_private(path: Path, content: str | bytes, mode: int = 0o600, *, durable: bool = True) -> None:
-    """Replace a file whole: a reader sees the old content or the new one, never a part.
+    """Replace a file atomically: a reader sees the old content or the new one, never a part.
 
-    `durable` files outlive a power cut, which a description of processes need not.
-
-    Raises:
-        ConfigError: where it cannot be written; the old file stays.
-        CheckError: where there is no room for it; likewise.
+    `durable` files survive a power cut, which a description of processes need not.
+    Raises ConfigError where it cannot be written, CheckError where the disk is full; the old file stays.
     """
     private_dir(path.parent)
     data = content.encode() if isinstance(content, str) else content
@@ -78,8 +74,8 @@ def write_private(path: Path, content: str | bytes, mode: int = 0o600, *, durabl
 
 
 def _failure(path: Path, what: str, error: OSError) -> OrienterError:
-    if error.errno in NO_ROOM:
-        return CheckError(f"no space is left for {path}", hint="free some, and do the same again")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return CheckError(f"no space is left for {path}", hint="free some space, then run this again")
     return ConfigError(f"{what}: {error.strerror}")
 
 
@@ -97,18 +93,18 @@ def _exists(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except (OSError, OverflowError):
-        return True
+        pass
     return True
 
 
 @contextmanager
 def locked(name: str, *, timeout: float, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold the machine-wide lock of that name, such as `claims` or `orienter-3`; the system frees it at our death.
+    """Hold the machine-wide lock of that name, such as `claims` or `orienter-3`; the system frees it if we die.
 
-    `on_wait` is called once with the holder's name, where it has to be waited for.
+    `on_wait` is called once with the holder's name if the lock is taken.
 
     Raises:
-        ConflictError: when it is still held after `timeout`, naming the holder.
+        ConflictError: it is still held after `timeout` seconds; names the holder.
     """
     import filelock
 
@@ -124,10 +120,10 @@ def locked(name: str, *, timeout: float, on_wait: Callable[[str], None] | None =
             lock.acquire(timeout=timeout, poll_interval=0.05)
     except filelock.Timeout as error:
         raise ConflictError(
-            f"the lock {name!r} is held by {_holder(holder)}", hint="wait for it to end, then run this again"
+            f"the lock {name!r} is held by {_holder(holder)}", hint="wait until it ends, then run this again"
         ) from error
     try:
-        with suppress(CheckError):  # it only names the holder, and a stop needs to work on a full disk
+        with suppress(CheckError):  # it only names the holder, and a stop must work on a full disk
             write_private(holder, f"{os.getpid()}\n{time.time():.0f}\n{_command()}\n", durable=False)
         yield
     finally:
@@ -136,9 +132,6 @@ def locked(name: str, *, timeout: float, on_wait: Callable[[str], None] | None =
 
 
 def is_locked(name: str) -> bool:
-    """Say whether somebody holds a lock now."""
-    import fcntl
-
     try:
         with (state_dir() / "locks" / f"{name}.lock").open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -150,8 +143,6 @@ def is_locked(name: str) -> bool:
 
 
 def _command() -> str:
-    import sys
-
     words = " ".join(["inv", *sys.argv[1:]])
     return " ".join(words.encode(errors="replace").decode().split())[:200]
 

@@ -11,10 +11,8 @@ from pathlib import Path
 class Worktree:
     """A checkout.
 
-    Attributes:
-        root: its real path.
-        git_dir: its own git directory (`…/.git/worktrees/NAME` when linked); None without git.
-        main_root: the main checkout that it is linked to; its own root when it is one itself.
+    `git_dir` is its own (`…/.git/worktrees/NAME` when linked; None without git), `main_root` the main checkout that it
+    is linked to, else its own root.
     """
 
     root: Path
@@ -30,7 +28,6 @@ def find_root(start: Path) -> Path:
 
 
 def read(root: Path) -> Worktree:
-    """Read what git knows about the checkout at `root`."""
     root = root.resolve()
     dot_git = root / ".git"
     if dot_git.is_dir():
@@ -44,7 +41,7 @@ def read(root: Path) -> Worktree:
 
 
 def branch(root: Path) -> str:
-    """Return the checked-out branch, a short commit id when detached, or "" where git cannot say."""
+    """Return the checked-out branch, a short commit id when detached, or "" where git has neither."""
     git_dir = read(root).git_dir
     if git_dir is None:
         return ""
@@ -66,9 +63,9 @@ def device_of(path: Path) -> int:
 
 
 def pointer(file: Path, prefix: bytes = b"") -> Path | None:
-    """Return the path that a file of git's holds behind a prefix; None where there is none.
+    """Return the path that one of git's files holds behind a prefix; None if there is none.
 
-    It may be relative to the file's directory. Links in it are not followed, so it may also be of what is not there.
+    It may be relative to the file's directory. Links in it are not followed, so it need not exist.
     """
     try:
         text = file.read_bytes()
@@ -82,7 +79,7 @@ def _git_dir_of(dot_git: Path) -> Path | None:
     found = pointer(dot_git, b"gitdir:")
     try:
         return found.resolve() if found is not None else None
-    except (OSError, ValueError, RuntimeError):  # no path at all, a loop of links
+    except (OSError, ValueError, RuntimeError):  # not a path, or a loop of links
         return None
 
 
@@ -90,4 +87,4 @@ def _is_of_a_worktree(git_dir: Path) -> bool:
     """Tell it from a submodule's (which may be called `worktrees/x`) or a separate one: it has a `commondir`."""
     if git_dir.parent.name != "worktrees":
         return False
-    return (git_dir / "commondir").is_file() or not git_dir.exists()  # cannot be seen: then by its name
+    return (git_dir / "commondir").is_file() or not git_dir.exists()  # not readable: go by its name

@@ -111,7 +111,9 @@ NGINX = CatalogEntry(
     titles={"nginx": "nginx"},
 )
 
-_entries: dict[str, CatalogEntry] = {entry.name: entry for entry in (POSTGRES, MINIO, NGINX)}
+BUILT_IN = (POSTGRES, MINIO, NGINX)
+
+_entries: dict[str, CatalogEntry] = {entry.name: entry for entry in BUILT_IN}
 
 
 def add(entry: CatalogEntry) -> None:

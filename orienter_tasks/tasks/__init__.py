@@ -7,16 +7,16 @@ import gc
 
 from invoke.collection import Collection
 
-from orienter_tasks.tasks import cleanup, dev, doctor, env, infra, instances, nginx, services, test
-from orienter_tasks.tasks.config_errors import install
+from orienter_tasks.tasks import cleanup, dev, env, infra, machine, nginx, services, test
+from orienter_tasks.tasks.config_files import report_errors
 
-install()
-# At its end Python would look through every object for cycles once more, which takes as long as a list of the tasks.
+report_errors()
+# At exit, Python would search every object for cycles once more, which takes as long as `inv --list`.
 atexit.register(gc.freeze)
 
 ns = Collection(
-    instances.instances,
-    doctor.doctor,
+    machine.instances,
+    machine.doctor,
     Collection("dev", dev.start, dev.stop, dev.status, dev.logs, dev.restart, dev.announce, dev.attach),
     Collection("env", env.init, env.show, env.export, env.exec_),
     Collection("infra", infra.up, infra.down, infra.status, infra.logs, infra.compose, infra.verify, infra.stats),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.tasks import infra
 from orienter_tasks.tasks.env import JSON_HELP, init
-from orienter_tasks.tasks.task import call, count, given, seconds, task
+from orienter_tasks.tasks.task import call, task
 
 if TYPE_CHECKING:
     from orienter_tasks.lifecycle.context import RunContext
@@ -39,11 +39,11 @@ def attach(ctx: RunContext) -> None:
         "enable-whatsapp": "Connect to WhatsApp from here; only one instance on the machine may.",
         "no-whatsapp": "Leave WhatsApp out.",
         "no-slack": "Leave the Slack bot out.",
-        "fresh": "Stop first and render everything anew; data is kept.",
+        "fresh": "Stop first and render all files again; data is kept.",
         "detach": "Return once all is ready; everything keeps running.",
         "timeout": "How long each component may take to become ready: 90, 30s, 2m.",
         "backend": "auto, docker or embedded.",
-        "quiet": "Print the answer and errors only.",
+        "quiet": "Print only the answer and errors.",
     },
 )
 def start(ctx: RunContext) -> None:
@@ -92,16 +92,7 @@ def logs(
     grep: str = "",
 ) -> None:
     """Show the logs of services and servers, merged."""
-    from orienter_tasks.commands.logs import logs as show_logs
-
-    show_logs(
-        ctx,
-        service,
-        follow=follow if given("follow") else None,
-        lines=count(lines, "--lines"),
-        since=seconds(since, "--since"),
-        grep=grep,
-    )
+    infra.show_logs(ctx, service, follow, lines, since, grep)
 
 
 @task(pre=[init], iterable=["service"], help={"service": "A component's name; without: all services."})

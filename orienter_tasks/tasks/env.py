@@ -21,7 +21,7 @@ def init(ctx: RunContext) -> None:
     env.init(ctx)
 
 
-@task(help={"json": JSON_HELP, "reveal": "Show secrets as they are."})
+@task(help={"json": JSON_HELP, "reveal": "Show secrets unmasked."})
 def show(ctx: RunContext, json: bool = False, reveal: bool = False) -> None:
     """Show this instance: id, ports, names, directories and variables."""
     from orienter_tasks.commands import env

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from orienter_tasks.lifecycle.context import RunContext
 
 LOG_HELP = {
-    "follow": "Go on with what is written from now on, or not (default: on a terminal).",
-    "lines": "How many lines of what is there.",
-    "since": "Only what was written in the last 30s, 10m, 2h.",
-    "grep": "Only lines in which this regular expression finds something.",
+    "follow": "Keep printing new lines, or not (default: on a terminal).",
+    "lines": "How many existing lines.",
+    "since": "Only lines from the last 30s, 10m, 2h.",
+    "grep": "Only lines that match this regular expression.",
 }
 
 
@@ -73,21 +73,20 @@ def logs(
     grep: str = "",
 ) -> None:
     """Show the servers' logs."""
-    from orienter_tasks.commands.logs import logs as show_logs
     from orienter_tasks.settings import catalog
 
     names = service or catalog.names()
     for name in names:
         if name not in catalog.names():
             raise ConfigError(f"-s {name}: no such server", hint=f"known: {', '.join(catalog.names())}")
-    show_logs(
-        ctx,
-        names,
-        follow=follow if given("follow") else None,
-        lines=count(lines, "--lines"),
-        since=seconds(since, "--since"),
-        grep=grep,
-    )
+    show_logs(ctx, names, follow, lines, since, grep)
+
+
+def show_logs(ctx: RunContext, names: list[str], follow: bool, lines: str, since: str, grep: str) -> None:
+    from orienter_tasks.commands.logs import logs
+
+    asked = follow if given("follow") else None
+    logs(ctx, names, follow=asked, lines=count(lines, "--lines"), since=seconds(since, "--since"), grep=grep)
 
 
 @task(help={"output": "Write to this file instead of stdout."})
@@ -110,15 +109,15 @@ def compose(ctx: RunContext, output: str = "") -> None:
 @task(help={"json": JSON_HELP})
 def verify(ctx: RunContext, json: bool = False) -> None:
     """Prove that the running instances of this project share no data, network, port or process."""
-    from orienter_tasks.commands.verify import command as verification
-    from orienter_tasks.tasks.host_settings import raw_settings_of
+    from orienter_tasks.commands.verify import command
+    from orienter_tasks.tasks.config_files import raw_settings_of
 
-    verification.verify(ctx, raw_settings_of, as_json=json)
+    command.verify(ctx, raw_settings_of, as_json=json)
 
 
 @task(help={"json": JSON_HELP})
 def stats(ctx: RunContext, json: bool = False) -> None:
     """Show what each part of this instance takes of memory and CPU; live on a terminal until Ctrl-C."""
-    from orienter_tasks.commands import stats as show
+    from orienter_tasks.commands.stats import show
 
-    show.show(ctx, as_json=json)
+    show(ctx, as_json=json)

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 Body = TypeVar("Body", bound="Callable[..., None]")
 
-SHORT_FLAGS = {"service": ("s",)}  # chosen, where Invoke's own would shift with every new argument
+SHORT_FLAGS = {"service": ("s",)}  # Invoke's own choice would shift with every new argument
 RUN_FLAGS: Mapping[str, str | bool] = {
     **dict.fromkeys(("backend", "timeout"), ""),
     **dict.fromkeys(("quiet", "fresh", "detach", "force", "enable_whatsapp", "no_whatsapp", "no_slack"), False),
 }
-"""What RunOptions are made of: flags for the whole run, also for the tasks before and after the one that has them."""
+"""Flags for the whole run, also for the pre- and post-tasks of the task that has them; they make its RunOptions."""
 
 LONGEST = 300  # characters of an unexpected exception's message on the terminal
 
@@ -38,7 +38,7 @@ _contexts: dict[int, RunContext] = {}
 
 
 def _undo(error: InterruptError) -> None:
-    """Undo what the run has begun: a signal came between two tasks, or within one that is not ours."""
+    """Undo what the run has begun: a signal came between two tasks, or within a host's own."""
     for context in _contexts.values():
         context.undo()
         raise _exit(error)
@@ -56,10 +56,9 @@ class EarlyArgument(Argument):
 
 
 class OrienterTask(Task[Any]):
-    """A task whose body takes a RunContext, and no flag of the whole run: those that its help names it has."""
+    """A task whose body takes a RunContext; it has those flags of the whole run that its help names."""
 
     def argspec(self, body: Callable[..., Any]) -> Signature:
-        """Return the signature of the body, with the flags of the whole run added."""
         own = super().argspec(body)
         named = [name.replace("-", "_") for name in self.help]
         flags = [
@@ -68,8 +67,7 @@ class OrienterTask(Task[Any]):
         return own.replace(parameters=[*own.parameters.values(), *flags])
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
-        """Return the arguments, of a kind whose values are known early."""
-        texts = dict(self.help)  # Invoke takes each text out as it uses it; a second listing would have none
+        texts = dict(self.help)  # Invoke removes each text when it uses it
         given = super().get_arguments(ignore_unknown_help)
         self.help = texts
         return [
@@ -87,7 +85,7 @@ class OrienterTask(Task[Any]):
         ]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the body; when it fails, undo an unfinished start and exit with one line."""
+        """Run the body; if it fails, undo an unfinished start and exit with one line."""
         own = {name: value for name, value in kwargs.items() if name not in RUN_FLAGS}
         with _signals.task():
             try:
@@ -117,7 +115,7 @@ def task(
     name: str | None = None,
     default: bool = False,
 ) -> Callable[[Body], OrienterTask]:
-    """Make a task of a function that takes a RunContext. Short flags are never given out by chance.
+    """Make a task of a function that takes a RunContext. Short flags are never assigned automatically.
 
     Arguments are flags, except those in `positional`: these take anything, even an unknown flag. The task also has
     those of `RUN_FLAGS` that `help` describes.
@@ -142,16 +140,12 @@ def call(made: OrienterTask, **kwargs: Any) -> Any:
 
 
 def given(name: str) -> bool:
-    """Say whether an argument is on the command line."""
+    """Whether an argument is on the command line."""
     return name in _given
 
 
 def seconds(text: str, flag: str) -> float | None:
-    """Read a duration such as `90`, `30s`, `10m`, `2h` or `1d`; None when nothing was given.
-
-    Raises:
-        ConfigError: for anything else.
-    """
+    """Parse a duration such as `90`, `30s`, `10m`, `2h` or `1d`; None if empty."""
     if not text:
         return None
     factor = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(text[-1])
@@ -161,18 +155,13 @@ def seconds(text: str, flag: str) -> float | None:
     except ValueError:
         value = -1.0
     if not 0 < value < float("inf"):
-        raise ConfigError(f"{flag}: {text!r} is no duration", hint="write seconds, or 30s, 10m, 2h, 1d")
+        raise ConfigError(f"{flag}: invalid duration {text!r}", hint="write seconds, or 30s, 10m, 2h, 1d")
     return value
 
 
 def count(text: str, flag: str) -> int:
-    """Read a number of lines or the like.
-
-    Raises:
-        ConfigError: unless it is a whole number, 0 or more.
-    """
     if not text.isascii() or not text.isdigit():
-        raise ConfigError(f"{flag}: {text!r} is no whole number")
+        raise ConfigError(f"{flag}: invalid number {text!r}")
     return int(text)
 
 
@@ -206,7 +195,7 @@ def _reported(error: Exception, config: Config) -> UnexpectedError:
     from orienter_tasks.settings.load import as_plain
 
     settings, variables = as_plain(config.get("orienter")), dict(os.environ)
-    with suppress(ConfigError):  # what cannot be read has told the program no secret
+    with suppress(ConfigError):  # what cannot be read has given the program no secret
         dotenv, _ = read_dotenv(find_root(project_dir(config)) / ".env")
         variables |= {f"DOTENV_{name}": value for name, value in dotenv.items()}
     path = write_crash_report(error, settings=settings, variables=variables)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orienter_tasks.tasks.env import JSON_HELP
 from orienter_tasks.tasks.task import task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from orienter_tasks.lifecycle.context import RunContext
 
@@ -40,17 +40,7 @@ def integration(ctx: RunContext, json: bool = False) -> None:
 
 
 def _run(ctx: RunContext, groups: Sequence[str], *, as_json: bool) -> None:
-    from orienter_tasks.commands.selftest import command as run
+    from orienter_tasks.commands.selftest.command import run
+    from orienter_tasks.tasks.config_files import parse_yaml
 
-    run.run(ctx, groups, _parse, as_json=as_json)
-
-
-def _parse(text: str) -> Any:
-    """Read YAML with the reader that Invoke brings."""
-    from invoke.vendor import yaml
-
-    load: Callable[[str], Any] = yaml.safe_load  # its stubs have no types
-    try:
-        return load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from error
+    run(ctx, groups, parse_yaml, as_json=as_json)

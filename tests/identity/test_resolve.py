@@ -289,7 +289,7 @@ def test_a_project_that_is_moved_to_meet_another_is_refused(make_repo: MakeRepo,
     names = ["nginx", "whatsapp", "dashboard", "opencode", "vite", "postgres", "minio_api", "minio_console"]
     bases = {name: 20_300 + i for i, name in enumerate(names)}
     ask(two, load_settings({"project": "shop", "ports": bases}))
-    with pytest.raises(ConflictError, match="meet those of instance 0 of orienter") as caught:
+    with pytest.raises(ConflictError, match="overlap those of instance 0 of orienter") as caught:
         ask(two, load_settings({"project": "shop", "ports": {**bases, "postgres": 5432}}))
     assert str(one) in caught.value.line()
     assert ask(two, load_settings({"project": "shop", "ports": bases})).claim.ports["postgres"] == bases["postgres"]
@@ -578,7 +578,7 @@ def test_a_backend_that_would_meet_another_project_is_refused(make_repo: MakeRep
     shop = load_settings({"project": "shop", "ports": {name: 20_300 + i for i, name in enumerate(names)}})
     claim = ask(one, shop, unbindable=unprivileged).claim
     assert (claim.id, ask(two).claim.id) == (0, 0)
-    with pytest.raises(ConflictError, match="meet those of instance 0 of orienter"):
+    with pytest.raises(ConflictError, match="overlap those of instance 0 of orienter"):
         acquire(request(one, shop, unbindable=unprivileged), Claims(), lambda claim: "docker")
     assert claim in Claims().read()
 

@@ -257,8 +257,8 @@ def test_logs(make_host: MakeHost, tmp_path: Path) -> None:
     for words, said in (
         (("dev.logs", "--grep", "("), "--grep: invalid regular expression '('"),
         (("dev.logs", "-s", "wbe"), "-s wbe: there is no such component → did you mean 'web'?"),
-        (("dev.logs", "--since", "soon"), "--since: 'soon' is no duration"),
-        (("dev.logs", "--lines", "-1"), "--lines: '-1' is no whole number"),
+        (("dev.logs", "--since", "soon"), "--since: invalid duration 'soon'"),
+        (("dev.logs", "--lines", "-1"), "--lines: invalid number '-1'"),
         (("infra.logs", "-s", "web"), "-s web: no such server"),
         (("dev.restart", "-s", "web", "-s", "nope"), "-s nope: there is no such component"),
     ):
@@ -486,7 +486,7 @@ def test_a_checkout_that_was_moved(make_host: MakeHost, backend: str) -> None:
 
     third = _move(host, moved, "third while it runs")
     assert states(third) == ALL
-    assert "was moved while it ran: it is started anew" in third.inv("dev", "--detach").err
+    assert "was moved while it ran: it is restarted" in third.inv("dev", "--detach").err
     assert remembered(third) == ["kept"]
 
     last = _move(host, third, "last")

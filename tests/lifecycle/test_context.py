@@ -131,7 +131,7 @@ def test_a_line_of_dotenv_is_named_once(
     (ctx.root / ".env").write_text("A=1\nnonsense\n")
     assert ctx.current.config.variables["A"] == "1"
     ctx.begin().finish()
-    assert capsys.readouterr().err.count(".env: line 2") == 1
+    assert capsys.readouterr().err.count(".env line 2") == 1
 
 
 def test_a_start_leaves_the_claims_token_in_data_dir(

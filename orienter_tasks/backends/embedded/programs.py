@@ -43,31 +43,18 @@ class Store:
     program: Path
 
 
-def has_postgres(settings: Settings) -> bool:
-    """Whether PostgreSQL is installed, without running it; raises ConfigError for a wrong path in the settings."""
-    return _known_postgres(settings) is not None
-
-
-def has_store(settings: Settings) -> bool:
-    return _known_store(settings) is not None
-
-
-def has_nginx(settings: Settings) -> bool:
-    return _known_nginx(settings) is not None
-
-
 def postgres_bin(settings: Settings) -> Path:
     """Return the directory of `postgres` and `initdb`; raises BackendError if there is none."""
-    return _required(_known_postgres(settings) or _told_by_pg_config(), "PostgreSQL")
+    return _required(find_postgres(settings) or _bin_of_pg_config(), "PostgreSQL")
 
 
 def nginx(settings: Settings) -> Path:
-    return _required(_known_nginx(settings), "nginx")
+    return _required(find_nginx(settings), "nginx")
 
 
 def store(settings: Settings, written_by: StoreKind | None = None) -> Store:
     """Return the S3 server: of the kind that has written the present objects, since the other cannot read them."""
-    known = _known_store(settings) if written_by is None else _store_of_kind(settings, written_by)
+    known = find_store(settings) if written_by is None else _store_of_kind(settings, written_by)
     if known is None and written_by == "minio":
         raise BackendError(
             "the objects of this instance were written by a MinIO server, which is not on PATH",
@@ -113,7 +100,8 @@ def _required(known: T | None, what: str) -> T:
     return known
 
 
-def _known_postgres(settings: Settings) -> Path | None:
+def find_postgres(settings: Settings) -> Path | None:
+    """Return the directory of `postgres` and `initdb`, without running any program; None if there is none."""
     if settings.embedded.postgres_bin:
         directory = Path(settings.embedded.postgres_bin).expanduser()
         if not _has_postgres(directory):
@@ -130,7 +118,7 @@ def _postgres_places() -> Iterator[Path]:
         yield from sorted(place.glob(versions), key=_version_in, reverse=True)
 
 
-def _told_by_pg_config() -> Path | None:
+def _bin_of_pg_config() -> Path | None:
     program = _on_path("pg_config")
     directory = Path(version_of(program, "--bindir")) if program else None
     return directory if directory and _has_postgres(directory) else None
@@ -145,7 +133,7 @@ def _version_in(path: Path) -> int:
     return int(digits[-1]) if digits else 0
 
 
-def _known_nginx(settings: Settings) -> Path | None:
+def find_nginx(settings: Settings) -> Path | None:
     return _configured(settings, "nginx") or _nginx_of_wheel() or _on_path("nginx")
 
 
@@ -155,7 +143,7 @@ def _nginx_of_wheel() -> Path | None:
     return program if program and program.is_file() else None
 
 
-def _known_store(settings: Settings) -> Store | None:
+def find_store(settings: Settings) -> Store | None:
     if settings.embedded.rclone and not settings.embedded.minio:
         return _store_of_kind(settings, "rclone")
     return _store_of_kind(settings, "minio") or _store_of_kind(settings, "rclone")

@@ -49,14 +49,7 @@ def _remove(
     removal: Removal,
     resource: Resource,
 ) -> None:
-    """Remove what is still what was planned for, and wait until it has gone; it may be gone already.
-
-    Raises:
-        ChangedError: it carries other labels by now.
-        ConflictError: something uses it, which is named.
-        CheckError: it is still there afterwards.
-        BackendError: the engine went away.
-    """
+    """Remove it if it still carries the same labels, and wait until it has gone; it may be gone already."""
     engine = removal.view.engine
     found = inspect(engine, resource.key)
     if found is None:

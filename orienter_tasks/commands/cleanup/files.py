@@ -87,12 +87,7 @@ def dead_records(claim: Claim, place: Path) -> Iterator[Resource]:
 
 
 def truncate(resource: Resource) -> None:
-    """Empty a log that is as it was when it was looked at; its file stays, also for those that have it open.
-
-    Raises:
-        ChangedError: it has been written to since, or is another file.
-        CheckError: it cannot be done.
-    """
+    """Empty a log unless it has changed since it was looked at; its file stays, also for those that have it open."""
     path = Path(resource.key)
     with _opened(path.parent) as directory:
         try:
@@ -110,12 +105,7 @@ def truncate(resource: Resource) -> None:
 
 
 def remove_record(resource: Resource) -> None:
-    """Remove the record of a process that is gone.
-
-    Raises:
-        ChangedError: there is a new one of that name, whose process lives.
-        CheckError: it cannot be done.
-    """
+    """Remove the record of a process that is gone, unless a new process has written one of that name since."""
     path = Path(resource.key)
     with _opened(path.parent) as directory:
         try:
@@ -130,12 +120,7 @@ def remove_record(resource: Resource) -> None:
 
 
 def remove_directory(resource: Resource) -> None:
-    """Remove a directory of an instance with everything in it.
-
-    Raises:
-        ChangedError: a symbolic link is in the way by now.
-        CheckError: something in it cannot be removed.
-    """
+    """Remove a directory of an instance with everything in it, unless a symbolic link is in the way by now."""
     path = Path(resource.key)
     if os.path.lexists(path) and not _is_own(path):
         raise ChangedError(LINKED)
@@ -186,19 +171,15 @@ def _against_log(name: str, status: os.stat_result) -> str:
     if stat.S_ISLNK(status.st_mode):
         return "it is a symbolic link"
     if not stat.S_ISREG(status.st_mode):
-        return "it is no file"
+        return "it is not a regular file"
     if status.st_nlink > 1:
         return "it has another name elsewhere"
-    return "" if LOG_NAME.fullmatch(name) else "it is no log by its name"
+    return "" if LOG_NAME.fullmatch(name) else "its name is not a log's"
 
 
 @contextmanager
 def _opened(directory: Path) -> Iterator[int]:
-    """Open an instance's directory, following no link below its checkout.
-
-    Raises:
-        ChangedError: there is none of that kind.
-    """
+    """Open an instance's directory, following no link below its checkout."""
     held: list[int] = []
     try:
         for step in (str(directory.parent.parent), directory.parent.name, directory.name):

@@ -102,11 +102,7 @@ def _running(holder: Holder | None, known: Sequence[Resource]) -> Sequence[Resou
 
 
 def stop(resources: Sequence[Resource], grace: float, late: Callable[[], Sequence[Resource]]) -> None:
-    """End exactly these processes: services first, then servers, then what `late` finds that has come up meanwhile.
-
-    Raises:
-        CheckError: naming what survives.
-    """
+    """End exactly these processes: services first, then servers, then what `late` finds that has come up meanwhile."""
     servers = [resource for resource in resources if catalog.component_of(resource.component)]
     with suppress(CheckError):  # what survives is found again at the end
         end(_orders([resource for resource in resources if resource not in servers]), grace)

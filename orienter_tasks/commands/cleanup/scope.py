@@ -45,5 +45,5 @@ def of_instance(text: str) -> Scope:
     """
     if not text.isascii() or not text.isdigit() or len(text) > 2 or int(text) > HIGHEST_ID:  # noqa: PLR2004 - 56
         hint = "see: inv --help cleanup.instance" if text.startswith("-") else "see: inv instances"
-        raise ConfigError(f"{text!r} is no instance id: those are 0 to {HIGHEST_ID}", hint=hint)
+        raise ConfigError(f"invalid instance id {text!r}: ids are 0 to {HIGHEST_ID}", hint=hint)
     return Scope("instance", int(text))

@@ -58,7 +58,7 @@ def _uses(ctx: RunContext, name: BackendName) -> bool:
 
 
 def engine(ctx: RunContext) -> Iterator[Check]:
-    """Ask the Docker engine who it is; one that is not needed need not be there."""
+    """Ask the Docker engine what it is; it is only required where this instance uses it."""
     from orienter_tasks.backends.docker import engine as engines
 
     shared, needed = engines.shared(), _uses(ctx, "docker")

@@ -40,7 +40,7 @@ def present(ctx: RunContext) -> Iterator[Check]:
 
 
 def lines(ctx: RunContext) -> Iterator[Check]:
-    """Name lines that are no variables, and variables that are not what `.env` says."""
+    """Name lines that do not set a variable, and variables whose value in `.env` is ignored."""
     _, broken = read_dotenv(ctx.root / ".env")
     if broken:
         numbers = ", ".join(map(str, broken))

@@ -78,7 +78,7 @@ def _leading() -> Iterator[str]:
 
 
 def doubles(ctx: RunContext) -> Iterator[Check]:
-    """Find ids and ports that two claims hold; two claims are told of once."""
+    """Find ids and ports that two claims hold; each pair of claims is named once."""
     by_id: dict[str, list[Claim]] = defaultdict(list)
     by_port: dict[str, list[Claim]] = defaultdict(list)
     for claim in ctx.claims.read():

@@ -50,7 +50,7 @@ def git(ctx: RunContext) -> Iterator[Check]:
         return
     tree = worktree.read(ctx.root)
     if tree.git_dir is None:
-        words = f"{ctx.root} is no git checkout: it counts as a main checkout"
+        words = f"{ctx.root} is not a git checkout and counts as a main checkout"
         yield Check("git", "warning", words, "git worktree list")
         return
     kind = f"a linked worktree of {tree.main_root}" if tree.linked else "a main checkout"

@@ -1,4 +1,4 @@
-"""This instance's ports: who listens on them, and who can be reached from beyond this machine."""
+"""This instance's ports: which processes listen on them, and which of those other machines can reach."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def held(ctx: RunContext) -> Iterator[Check]:
-    """Say of each port of this instance whether it is free, its own, or a stranger's, who is named."""
+    """Say of each port of this instance whether it is free, its own, or held by another process, which is named."""
     config = ctx.current.config
     names = {port: name for name, port in config.instance.ports.items()}
     busy = [port for port in names if not ports.is_free(port)]
@@ -41,7 +41,7 @@ def held(ctx: RunContext) -> Iterator[Check]:
 
 
 def _holders(wanted: Sequence[int], ctx: RunContext) -> Mapping[int, str]:
-    """Name who holds each port: an instance where it is one's, else the process."""
+    """Name the holder of each port: its instance, where it has one, and the process."""
     found = dict.fromkeys(wanted, "somebody who cannot be seen")
     found |= {listener.port: listener.description for listener in listeners(wanted)}
     for claim in ctx.claims.read():

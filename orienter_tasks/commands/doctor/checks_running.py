@@ -96,7 +96,7 @@ def checkouts_and_orphans(ctx: RunContext) -> Iterator[Check]:
 
 
 def orphans(snapshot: Snapshot) -> Iterator[Check]:
-    """Name what is left of checkouts that are gone, and what says that it is of one that nobody has claimed."""
+    """Name what is left of checkouts that are gone, and what belongs to checkouts without a claim."""
     told: set[str] = set()
     for name in ("daily", "weekly"):
         gone = [thing for thing in _going(snapshot, name) if thing.key not in told]

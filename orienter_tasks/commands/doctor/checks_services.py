@@ -83,7 +83,7 @@ def skipped(ctx: RunContext) -> Iterator[Check]:
 
 
 def leases(ctx: RunContext) -> Iterator[Check]:
-    """Say who runs what only one instance may run at a time."""
+    """Name the holders of leases: of what only one instance may run at a time."""
     config = ctx.current.config
     for name, service in config.settings.services.items():
         holder = lease.holder(service.lease) if service.lease else None

@@ -56,7 +56,7 @@ def _fixed(report: Report, findings: Sequence[Check], *, yes: bool, may_ask: boo
         for one in fixes:
             report.warn(f"--fix would {one.text}")
 
-    refusal, hint = f"--fix would: {'; '.join(one.text for one in fixes)}", "add --yes to have it done unasked"
+    refusal, hint = f"--fix would: {'; '.join(one.text for one in fixes)}", "add --yes to skip the prompt"
     if not (yes or report.confirm("do it?", refusal=refusal, hint=hint, may_ask=may_ask, before=list_them)):
         return []
     for one in fixes:

@@ -70,7 +70,7 @@ def read(ctx: RunContext) -> tuple[RunContext, list[Check]]:
     for topic, fact in FACTS.items():
         for check in collect(topic, partial(_try, fact, about)):
             wrong.setdefault(check.text, check)
-    heard = [text for text in report.warnings if not text.startswith(".env: ")]  # a check tells of its lines
+    heard = [text for text in report.warnings if not text.startswith(".env: ")]  # a check reports its lines
     return about, [*wrong.values(), *(Check("instance", "warning", text) for text in heard)]
 
 

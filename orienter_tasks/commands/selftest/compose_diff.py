@@ -1,4 +1,4 @@
-"""Compare a compose file with what the SDK is told: the same containers, ports, volumes, networks and labels."""
+"""Compare a compose file with what the SDK creates: the same containers, ports, volumes, networks and labels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def compare(parsed: Any, config: InstanceConfig, placed: Placement, where: str) 
         CheckError: naming the key that differs.
     """
     if not isinstance(parsed, dict):
-        raise CheckError(f"{where} is no mapping")
+        raise CheckError(f"{where} is not a mapping")
     wanted = _wanted(given(config, placed))
     found = dict(_flat(parsed))
     for key, value in _flat(wanted):

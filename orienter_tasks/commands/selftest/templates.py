@@ -79,7 +79,9 @@ def compose_agrees(host: HostConfig, parse: Callable[[str], Any]) -> str:
             try:
                 parsed = parse(content)
             except ValueError as error:
-                raise CheckError(f"{compose.TEMPLATE} of instance {number}, {where}, is no YAML: {error}") from error
+                raise CheckError(
+                    f"{compose.TEMPLATE} of instance {number}, {where}, is not valid YAML: {error}"
+                ) from error
             compare(parsed, config, placed, f"{compose.TEMPLATE} of instance {number}, {where}")
     return f"{compose.TEMPLATE} for {len(host.ids)} ids, {' and '.join(PLACEMENTS)}"
 

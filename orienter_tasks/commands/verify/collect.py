@@ -119,7 +119,7 @@ def _containers(config: InstanceConfig, processes: Mapping[str, Sequence[Process
 
 
 def _ports(config: InstanceConfig, backend: Backend, seen: Census) -> dict[str, Any]:
-    """Say who listens on the instance's ports: its own, or somebody else."""
+    """Say which processes listen on the instance's ports: its own, or others."""
     pids = set(seen.pids(config.instance))
     own = set(backend.bound_ports(seen)) | listening_ports(pids)
     planned = set(config.instance.ports.values())

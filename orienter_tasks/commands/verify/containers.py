@@ -40,8 +40,8 @@ def _network(config: InstanceConfig, inspected: Mapping[str, Any], joined: Mappi
     own = name == config.instance.network and is_ours(inspected["Labels"], config)
     members = sorted(member["Name"] for member in (inspected["Containers"] or {}).values())
     mine = sorted(member for member, networks in joined.items() if name in networks)
-    strangers = tuple(member for member in members if member not in joined)
-    return Network(inspected["Id"], name, own, tuple(members if own else mine), strangers)
+    outsiders = tuple(member for member in members if member not in joined)
+    return Network(inspected["Id"], name, own, tuple(members if own else mine), outsiders)
 
 
 def locations(config: InstanceConfig, containers: Sequence[Mapping[str, Any]]) -> list[DataLocation]:

@@ -1,4 +1,4 @@
-"""Judge the evidence: each instance by itself, then all of them against each other. Pure."""
+"""Judge the evidence: each instance alone, then all of them against each other. Pure."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _of_another(name: str, own: str, separator: str) -> bool:
 def _networks(one: Evidence) -> tuple[str, str, str]:
     found = "; ".join(f"{network.name}: {', '.join(network.members)}" for network in one.networks)
     for network in one.networks:
-        odd, words = network.strangers, f"{network.name} too"
+        odd, words = network.outsiders, f"{network.name} too"
         if not network.own:
             odd, words = network.members, f"network {network.name}, which is not its own"
         if odd:

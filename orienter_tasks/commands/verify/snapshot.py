@@ -21,7 +21,7 @@ class DataLocation:
     Attributes:
         source: the directory's path or the volume's name.
         key: the same for the same files under whatever path: device and inode, or the volume's name.
-        own: whether it is one that the instance is to have.
+        own: whether the instance is meant to have it.
         data: whether it holds data: two instances may not share it.
     """
 
@@ -52,13 +52,13 @@ class Workload:
 
 @dataclass(frozen=True)
 class Network:
-    """A Docker network that containers of an instance are on; its strangers are members that are not the instance's."""
+    """A Docker network that containers of an instance are on; `outsiders` are its other members."""
 
     id: str
     name: str
     own: bool
     members: tuple[str, ...]
-    strangers: tuple[str, ...] = ()
+    outsiders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, strategies as st
 
-from orienter_tasks.backends.clients.s3 import ensure_bucket, is_name
-from orienter_tasks.backends.clients.sigv4 import Credentials, sign
+from orienter_tasks.backends.clients.s3 import ensure_bucket, is_name, sign
 from orienter_tasks.errors import CheckError
 from orienter_tasks.stack.component import NotReadyError
 from tests.backends.contract import make_config
@@ -42,13 +41,13 @@ def test_signed_as_botocore_signs(
 ) -> None:
     from botocore.auth import S3SigV4Auth
     from botocore.awsrequest import AWSRequest
-    from botocore.credentials import Credentials as Keys
+    from botocore.credentials import Credentials
 
     path, host = f"/{quote(bucket, safe='-._~')}", f"127.0.0.1:{port}"
     theirs = AWSRequest(method, f"http://{host}{path}", headers={"Host": host}, data=body)
-    S3SigV4Auth(Keys(key, secret), "s3", region).add_auth(theirs)
+    S3SigV4Auth(Credentials(key, secret), "s3", region).add_auth(theirs)
     moment = time.strptime(theirs.headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ")
-    ours = sign(method, path, host, body, Credentials(key, secret, region), moment)
+    ours = sign(method, path, host, body, (key, secret), region, moment)
     assert ours == {name: theirs.headers[name] for name in ours}
     assert set(ours) == {"x-amz-content-sha256", "x-amz-date", "Authorization"}
 

@@ -205,7 +205,7 @@ def test_a_port_that_another_container_publishes(api: Any, config: InstanceConfi
             start(backend, "minio")
     finally:
         api.remove_container(other, force=True)
-    assert f"port {port} is taken by container {config.instance.project}-other (compose project shop)" in str(
+    assert f"port {port} is in use by container {config.instance.project}-other (compose project shop)" in str(
         refused.value
     )
     assert status_of(backend, "minio").what == "no container"
@@ -225,7 +225,7 @@ def test_a_port_on_which_a_process_listens(config: InstanceConfig, backend: Dock
         with pytest.raises(ConflictError) as refused:
             start(backend, "minio")
         process.stdin.close()
-    assert f"port {port} is taken by pid {process.pid} " in str(refused.value)
+    assert f"port {port} is in use by pid {process.pid} " in str(refused.value)
     assert status_of(backend, "minio").what == "no container"
     assert not backend.remove_network(), "nothing half-made is left"
 
@@ -235,7 +235,7 @@ def test_a_port_that_nginx_cannot_have_on_the_hosts_network(config: InstanceConf
     port = config.instance.ports["nginx"]
     with closing(socket.create_server(("127.0.0.1", port))), pytest.raises(ConflictError) as refused:
         up(backend, config, ["nginx"])
-    assert f"port {port} is taken by pid {os.getpid()} " in str(refused.value)
+    assert f"port {port} is in use by pid {os.getpid()} " in str(refused.value)
     assert any("Address already in use" in line for line in refused.value.details)
 
 

@@ -116,7 +116,7 @@ def test_a_stranger_on_a_port_is_a_conflict_and_is_left_alone(lab: EmbeddedLab) 
             thread = threading.Thread(target=server.serve_forever, args=(0.02,))
             thread.start()
             try:
-                with pytest.raises(ConflictError, match=f"{name}.*port is taken"):
+                with pytest.raises(ConflictError, match=f"{name}.*port is in use"):
                     up(backend, config, [name])
                 assert listens(port)
             finally:
@@ -219,7 +219,7 @@ def test_removing_data_stays_within_its_own_directories(lab: EmbeddedLab) -> Non
     assert backend.data_volumes() == []
 
 
-def test_holdings_tell_sizes(lab: EmbeddedLab) -> None:
+def test_data_volumes_tell_sizes(lab: EmbeddedLab) -> None:
     config = lab.config()
     backend = lab.backend(config)
     up(backend, config, ["minio"])

@@ -252,7 +252,7 @@ def test_another_projects_things_are_not_even_mentioned() -> None:
     "text", ["", "--help", "--yes", "-1", "1.0", "one", "57", "007", "100", "٣", " 3", "3\n", "all", "cleanup.all"]
 )
 def test_what_is_no_id(text: str) -> None:
-    with pytest.raises(ConfigError, match="no instance id"):
+    with pytest.raises(ConfigError, match="invalid instance id"):
         of_instance(text)
 
 

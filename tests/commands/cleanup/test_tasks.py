@@ -200,7 +200,7 @@ class TestInstance:
     def test_what_is_no_id(self, host: Host, word: str) -> None:
         before = host.everything()
         answer = host.inv("cleanup.instance", word, "--yes", code=2)
-        assert "no instance id" in answer.err
+        assert "invalid instance id" in answer.err
         assert host.everything() == before
 
     @pytest.mark.parametrize("words", [[], ["--yes", "--json"]])

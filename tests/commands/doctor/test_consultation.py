@@ -158,4 +158,4 @@ def test_it_works_without_git_and_outside_of_a_checkout(host: OwnHost, tmp_path:
     for name in ("tasks.py", "invoke.yaml"):
         (plain / name).write_bytes((host.main.path / name).read_bytes())
     answer = host.main.inv("doctor", cwd=plain, code=None)
-    assert f"{plain} is no git checkout" in answer.out
+    assert f"{plain} is not a git checkout" in answer.out

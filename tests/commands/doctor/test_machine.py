@@ -36,7 +36,7 @@ def test_a_main_checkout_and_a_worktree_are_told_apart(patient: Patient, make_wo
 def test_no_checkout_at_all(patient: Patient, tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
     found = only(Patient(tmp_path / "plain").ask(machine.git), "warning")
-    assert "is no git checkout" in found.text
+    assert "is not a git checkout" in found.text
 
 
 def test_no_git(patient: Patient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from orienter_tasks.commands.selftest import templates
 from orienter_tasks.commands.selftest.compose_diff import compare
 from orienter_tasks.errors import CheckError
 from orienter_tasks.infra import compose
-from orienter_tasks.tasks.test import _parse as parse
+from orienter_tasks.tasks.config_files import parse_yaml as parse
 from tests.commands.selftest.conftest import ROOT
 from tests.configurations import SHOP_TEMPLATE
 from tests.integration.checkouts import REPOSITORY
@@ -109,10 +109,10 @@ def test_a_template_that_nginx_refuses(root: Path, host_config: HostConfig) -> N
 
 def test_a_compose_template_that_is_no_yaml(root: Path, host_config: HostConfig) -> None:
     (root / "templates" / compose.TEMPLATE).write_text("services: [")
-    with pytest.raises(CheckError, match="of instance 0, on the machine's network, is no YAML"):
+    with pytest.raises(CheckError, match="of instance 0, on the machine's network, is not valid YAML"):
         templates.compose_agrees(host_config, parse)
     (root / "templates" / compose.TEMPLATE).write_text("just words")
-    with pytest.raises(CheckError, match="is no mapping"):
+    with pytest.raises(CheckError, match="is not a mapping"):
         templates.compose_agrees(host_config, parse)
 
 

@@ -54,7 +54,7 @@ def test_a_port_that_is_none(base: int) -> None:
 @pytest.mark.parametrize(
     ("dotenv", "named"),
     [
-        ({"S3_BUCKET": "Not-A-Bucket"}, "Not-A-Bucket-0 is no bucket name"),
+        ({"S3_BUCKET": "Not-A-Bucket"}, "Not-A-Bucket-0 is not a bucket name"),
         ({"POSTGRES_DB": "a" * 62}, "would cut"),
         ({"POSTGRES_DB": "é" * 31}, "would cut"),
     ],

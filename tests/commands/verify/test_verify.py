@@ -73,7 +73,7 @@ def test_instances_that_share_nothing_pass_although_one_template_made_their_clus
 
 def stranger_on_the_network(one: Evidence) -> tuple[Network, ...]:
     network = one.networks[0]
-    return (replace(network, members=(*network.members, "web"), strangers=("web",)),)
+    return (replace(network, members=(*network.members, "web"), outsiders=("web",)),)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`inv doctor`: is everything here that the tasks need?"""
+"""`inv instances` and `inv doctor`: what is on this machine."""
 
 from __future__ import annotations
 
@@ -11,9 +11,17 @@ if TYPE_CHECKING:
     from orienter_tasks.lifecycle.context import RunContext
 
 
+@task(help={"watch": "Redraw the table every two seconds, until Ctrl-C.", "json": JSON_HELP})
+def instances(ctx: RunContext, watch: bool = False, json: bool = False) -> None:
+    """List every instance on this machine with its state, page, services, memory and size on disk."""
+    from orienter_tasks.commands.instances import show
+
+    show(ctx, watch=watch, as_json=json)
+
+
 @task(
     help={
-        "fix": "Do what can be done about the findings, after asking.",
+        "fix": "Fix what can be fixed, after asking.",
         "yes": "Do not ask.",
         "json": JSON_HELP,
     }
