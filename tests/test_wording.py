@@ -28,7 +28,8 @@ ROOTS = (
     "orienter_tasks/infra",
     "benchmarks",
     "examples",
-    *(f"orienter_tasks/{folder}" for folder in ("machine", "identity", "lifecycle", "tasks")),
+    "orienter_tasks/errors.py",
+    *(f"orienter_tasks/{folder}" for folder in ("machine", "settings", "instance", "identity", "lifecycle", "tasks")),
     *(f"orienter_tasks/{folder}" for folder in ("processes", "stack", "output", "observe", "services", "commands")),
 )
 """Files and folders that are checked."""

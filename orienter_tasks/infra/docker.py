@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.engine import Engine
     from orienter_tasks.backends.docker.placement import Placement
     from orienter_tasks.backends.docker.spec import ContainerSpec
-    from orienter_tasks.backends.docker.survey import DockerResource
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.processes.census import Census
 
@@ -60,7 +59,8 @@ class DockerBackend:
         """Return the state of each component, from one listing of all containers."""
         del seen
         instance = self._config.instance
-        found = {each.component: survey.status_of(each) for each in self._containers() if survey.is_of(each, instance)}
+        ours = [each for each in survey.containers_of(self._engine, instance) if survey.is_of(each, instance)]
+        found = {each.component: survey.status_of(each) for each in ours}
         return [
             found.get(name) or ComponentStatus(name, "container", running=False, what="no container")
             for name in instance.infra
@@ -82,10 +82,11 @@ class DockerBackend:
     def bound_ports(self, seen: Census | None = None) -> Mapping[int, str]:
         del seen
         held: dict[int, str] = {}
-        for found in self._containers():
-            if found.state in survey.HOLDING and found.root in self._config.instance.roots:
-                ports = self._planned(found.component) if found.on_host else found.ports
-                held.update(dict.fromkeys(ports, found.component))
+        for found in survey.containers_of(self._engine, self._config.instance):
+            if found.state in survey.HOLDING:
+                planned = self._config.instance.ports.items()
+                own = [port for name, port in planned if catalog.component_of_port(name) == found.component]
+                held.update(dict.fromkeys(own if found.on_host else found.ports, found.component))
         return held
 
     def data_volumes(self, *, sizes: bool = False) -> Sequence[DataVolume]:
@@ -107,10 +108,6 @@ class DockerBackend:
     def _placement(self) -> Placement:
         return placement.of(self._engine, self._config.settings.nginx.network)
 
-    def _containers(self) -> Sequence[DockerResource]:
-        instance = self._config.instance
-        return survey.containers(self._engine, project=instance.project, instance=str(instance.id))
-
     def _component(self, name: str) -> ContainerComponent:
         kind = component(name)
 
@@ -119,10 +116,6 @@ class DockerBackend:
             return self._describe(name)
 
         return ContainerComponent(self._config, self._engine, self._resources, name, describe, kind.ready, kind.explain)
-
-    def _planned(self, component: str) -> list[int]:
-        ports = self._config.instance.ports
-        return [port for name, port in ports.items() if catalog.component_of_port(name) == component]
 
     def _describe(self, name: str) -> ContainerSpec:
         return component(name).container(self._config, lambda: self._placement)

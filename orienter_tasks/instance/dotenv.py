@@ -1,4 +1,4 @@
-"""Make a checkout's `.env` when it has none: from the main checkout's, from `.env.example`, or of generated secrets.
+"""Make a checkout's `.env` if it has none: from the main checkout's, from `.env.example`, or of generated secrets.
 
 An existing one is never rewritten.
 """
@@ -28,13 +28,7 @@ _PLACEHOLDER = re.compile(
 
 @dataclass(frozen=True)
 class NewEnvFile:
-    """A `.env` to be written.
-
-    Attributes:
-        content: its text.
-        source: where it came from, for people.
-        generated: names of the secrets that were made up.
-    """
+    """A `.env` to be written; `source` says where it came from, `generated` which secrets were made up."""
 
     content: str
     source: str
@@ -42,11 +36,7 @@ class NewEnvFile:
 
 
 def plan(tree: Worktree) -> NewEnvFile | None:
-    """Say what a checkout's `.env` should hold; None when it has one.
-
-    Raises:
-        ConfigError: when the file to copy cannot be read.
-    """
+    """Return what a checkout's `.env` should hold; None if it has one."""
     if os.path.lexists(tree.root / ".env"):
         return None
     main = tree.main_root / ".env"
@@ -62,7 +52,7 @@ def plan(tree: Worktree) -> NewEnvFile | None:
 
 
 def from_example(text: str) -> NewEnvFile:
-    """Take an example over, with its placeholder secrets replaced by generated ones."""
+    """Copy an example, with its placeholder secrets replaced by generated ones."""
     lines, generated = [], []
     for line in text.splitlines():
         match = _ASSIGNMENT.match(line)
@@ -74,7 +64,7 @@ def from_example(text: str) -> NewEnvFile:
 
 
 def needs_secret(name: str, value: str) -> bool:
-    """Say whether a variable is an infrastructure secret that was left a placeholder.
+    """Whether a variable is a secret that was left a placeholder.
 
     An empty token of another service (such as Slack's) stays empty: it means that the service is not used.
     """
@@ -85,11 +75,7 @@ def needs_secret(name: str, value: str) -> bool:
 
 
 def create(tree: Worktree) -> NewEnvFile | None:
-    """Write a checkout's `.env` (mode 0600) when it has none; return what was written.
-
-    Raises:
-        ConfigError: when it cannot be written.
-    """
+    """Write a checkout's `.env` (mode 0600) if it has none; return what was written."""
     new = plan(tree)
     if new is None:
         return None

@@ -1,4 +1,4 @@
-"""Variables as a shell, a `.env` file's reader or a program takes them."""
+"""Variables in the syntax of a shell, a `.env` file or JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FORMATS: tuple[Format, ...] = ("sh", "fish", "dotenv", "json")
 
 
 def render(values: Mapping[str, str], format_: Format) -> str:
-    """Write variables for a shell (`sh`, `fish`), as a `.env` file, or as JSON; no trailing newline."""
+    """Format variables for a shell (`sh`, `fish`), as a `.env` file, or as JSON; no trailing newline."""
     if format_ == "json":
         return json.dumps(dict(values), indent=2, ensure_ascii=False)
     return "\n".join(_line(name, value, format_) for name, value in values.items())
@@ -37,6 +37,6 @@ def _dotenv_quote(value: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9_./:@%+,=-]*", value):
         return value
     escaped = value.replace("\\", "\\\\")
-    if "\r" in value:  # a text file's reader would make a line feed of it
+    if "\r" in value:  # reading a text file would turn it into a line feed
         return '"' + escaped.replace('"', '\\"').replace("\r", "\\r").replace("\n", "\\n") + '"'
     return "'" + escaped.replace("'", "\\'") + "'"

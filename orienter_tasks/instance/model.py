@@ -33,7 +33,7 @@ class Instance:
         project: prefix of names, and the value of the project label.
         worktree: the checkout's name for people (its directory's name).
         ports: name (`nginx`, `minio_api`, …) to port number.
-        former_roots: where the checkout lay before it was moved: what was started there is its own.
+        former_roots: where the checkout was before it was moved: what was started there belongs to it.
     """
 
     id: int
@@ -45,51 +45,46 @@ class Instance:
 
     @property
     def roots(self) -> tuple[str, ...]:
-        """Every path by which what belongs to this checkout may be marked."""
+        """Every path with which resources of this checkout may be marked."""
         return (str(self.root), *self.former_roots)
 
     def container(self, component: str) -> str:
-        """Name the container of a component: `orienter-postgres-1`."""
         return f"{self.project}-{component}-{self.id}"
 
     def volume(self, component: str) -> str:
-        """Name the data volume of a component: `postgres-data-1`; another project's has its name in front."""
+        """Name the data volume of a component: `postgres-data-1`, for another project `shop-postgres-data-1`."""
         prefix = "" if self.project == DEFAULT_PROJECT else f"{self.project}-"
         return f"{prefix}{component}-data-{self.id}"
 
     @property
     def network(self) -> str:
-        """Name the Docker network."""
         return f"{self.project}-network-{self.id}"
 
     @property
     def compose_project(self) -> str:
-        """Name the compose project."""
         return f"{self.project}-instance-{self.id}"
 
     @property
     def infra(self) -> list[str]:
-        """Its infrastructure components: one that was registered after its id was claimed has no ports here yet."""
+        """Its infrastructure components that have ports: those registered before its id was claimed."""
         return [entry.name for entry in catalog.entries() if entry.ports.keys() <= self.ports.keys()]
 
     @property
     def lock(self) -> str:
-        """Name the lock under which it is started, stopped and removed."""
         return lock_name(self.project, self.id)
 
     @property
     def data_dir(self) -> Path:
-        """Where this instance's own files live (mode 0700)."""
+        """Where this instance's own files are (mode 0700)."""
         return self.root / ".dev-data" / f"instance-{self.id}"
 
     @property
     def log_dir(self) -> Path:
-        """Where the services' logs are written."""
         return self.root / "logs" / f"instance-{self.id}"
 
     @property
     def pid_dir(self) -> Path:
-        """Where the records of native processes are kept."""
+        """Where the records of native processes are."""
         return self.root / ".dev-pids" / f"instance-{self.id}"
 
     @property
@@ -100,7 +95,7 @@ class Instance:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What marks a container, volume or network as this instance's own."""
+        """What marks a container, volume or network as this instance's."""
         return {LABEL_PROJECT: self.project, LABEL_INSTANCE: str(self.id), LABEL_ROOT: str(self.root)}
 
     def __str__(self) -> str:
@@ -108,12 +103,11 @@ class Instance:
 
 
 def lock_name(project: str, instance_id: int) -> str:
-    """Name an instance's lock: one for each id of a project."""
     return f"{project}-{instance_id}"
 
 
 def port_plan(settings: Settings, instance_id: int, moved: Mapping[str, int] | None = None) -> dict[str, int]:
-    """Compute every port of an id: base + id * 1000, but for the ones that were moved."""
+    """Compute every port of an id: base + id * 1000, except the moved ones."""
     plan = {name: base + instance_id * PORT_STEP for name, base in settings.ports.items()}
     return plan | dict(moved or {})
 
@@ -125,7 +119,6 @@ def make_instance(
     moved: Mapping[str, int] | None = None,
     former_roots: tuple[str, ...] = (),
 ) -> Instance:
-    """Build the instance of an id in a checkout."""
     return Instance(
         id=instance_id,
         root=root,
@@ -137,6 +130,6 @@ def make_instance(
 
 
 def component_of_port(settings: Settings, port_name: str) -> str:
-    """Say which component listens on a port of the plan; "" when none is configured to."""
+    """Name the component that listens on a port of the plan; "" if none is configured to."""
     service = next((name for name, service in settings.services.items() if service.port == port_name), "")
     return catalog.component_of_port(port_name) or service

@@ -43,9 +43,9 @@ class Variables:
     """The variables of one instance.
 
     Attributes:
-        values: every variable that the instance defines: those of `.env` and the derived ones.
+        values: those of `.env` and the derived ones.
         origins: where each of them came from.
-        ignored: names that `.env` sets to something else than their derived value, with what `.env` says.
+        ignored: what `.env` says, where that differs from the derived value.
     """
 
     values: Mapping[str, str]
@@ -61,12 +61,10 @@ class Variables:
 
 
 def read_dotenv(path: Path) -> tuple[dict[str, str], list[int]]:
-    """Read a `.env` file: its variables, and the numbers of lines that are none.
-
-    A file that does not exist is empty.
+    """Read a `.env` file: its variables, and the numbers of lines that have none. A missing file is empty.
 
     Raises:
-        ConfigError: when it cannot be read or is not text.
+        ConfigError: it cannot be read or is not text.
     """
     if not path.is_file():
         return {}, []
@@ -101,14 +99,8 @@ def derive(
 ) -> Variables:
     """Compute the variables of an instance.
 
-    Args:
-        instance: the instance.
-        settings: the host's settings.
-        dotenv: what its `.env` says.
-        environ: the process environment.
-        whatsapp: what the command line said about WhatsApp; None when it said nothing.
-        service_host: the address on which services are to listen.
-        backend: the instance's backend, once it is known.
+    `whatsapp` is what the command line says about WhatsApp, None when it says nothing; `service_host` the address on
+    which services are to listen; `backend` is "" until it is known.
     """
     given: dict[str, str] = {**dotenv, **{key: environ[key] for key in dotenv if key in environ}}
     credentials = _credentials(settings, dotenv, environ)
@@ -121,7 +113,7 @@ def derive(
         "DATA_DIR": str(instance.data_dir),
         "LOG_DIR": str(instance.log_dir),
         "PID_DIR": str(instance.pid_dir),
-        "WHATSAPP_ENABLED": _flag(_whatsapp_enabled(instance, dotenv, environ, whatsapp)),
+        "WHATSAPP_ENABLED": str(_whatsapp_enabled(instance, dotenv, environ, whatsapp)).lower(),
         "SERVICE_HOST": service_host,
         "NODE_ENV": environ.get("NODE_ENV") or dotenv.get("NODE_ENV") or "development",
         **_cross_links(instance, service_host),
@@ -139,17 +131,17 @@ def derive(
 
 
 def base_name(name: str, separator: str) -> str:
-    """Take one trailing id off a name, so that computing twice gives the same: `whatsapp_bot_1` → `whatsapp_bot`."""
+    """Remove one trailing id from a name, so that computing twice gives the same: `whatsapp_bot_1` → `whatsapp_bot`."""
     return re.sub(rf"{re.escape(separator)}\d+$", "", name) or name
 
 
 def is_secret(name: str) -> bool:
-    """Say whether a variable of that name is likely to hold a secret."""
+    """Whether a variable of that name is likely to hold a secret."""
     return bool(_SECRET.search(name))
 
 
 def masked(name: str, value: str) -> str:
-    """Return a variable's value as it may be shown: secrets and passwords within addresses hidden."""
+    """Return a variable's value as it may be shown, with secrets and passwords within addresses hidden."""
     if value and is_secret(name):
         return MASK
     return _URL_PASSWORD.sub(rf"\1:{MASK}@", value)
@@ -159,7 +151,7 @@ def expand(text: str, values: Mapping[str, str], where: str) -> str:
     """Replace `${NAME}` in a configured command or value; `${PYTHON}` is this interpreter.
 
     Raises:
-        ConfigError: for a name that is not set, naming the key of the settings.
+        ConfigError: a name is not set; names the key of the settings.
     """
 
     def replace(match: re.Match[str]) -> str:
@@ -174,7 +166,6 @@ def expand(text: str, values: Mapping[str, str], where: str) -> str:
 
 
 def expand_all(words: Sequence[str], values: Mapping[str, str], where: str) -> list[str]:
-    """Expand each word of a command."""
     return [expand(word, values, where) for word in words]
 
 
@@ -190,7 +181,7 @@ def _identification(instance: Instance, backend: str) -> dict[str, str]:
 def _credentials(
     settings: Settings, dotenv: Mapping[str, str], environ: Mapping[str, str]
 ) -> dict[str, tuple[str, Origin]]:
-    """Return what the infrastructure lets `.env` and the environment set, with where it comes from."""
+    """Return what `.env` and the environment may set of the infrastructure, with where it comes from."""
     found: dict[str, tuple[str, Origin]] = {}
     for entry in catalog.entries():
         for name, default in entry.defaults.items():
@@ -206,7 +197,7 @@ def _credentials(
 def _infra(
     instance: Instance, settings: Settings, dotenv: Mapping[str, str], known: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return what the components of the infrastructure add to the variables that are known."""
+    """Return the variables that the infrastructure's components add."""
     derived: dict[str, str] = {}
     for entry in map(catalog.entry_of, instance.infra):
         for name, (default, separator) in entry.numbered.items():
@@ -218,8 +209,6 @@ def _infra(
 
 
 def _filled(template: str, known: Mapping[str, str], settings: Settings) -> str:
-    """Fill a template of the catalog."""
-
     def replace(match: re.Match[str]) -> str:
         name = match[1]
         value = str(attrgetter(name)(settings)) if "." in name else known[name]
@@ -234,19 +223,15 @@ def _cross_links(instance: Instance, host: str) -> dict[str, str]:
         url = f"http://{host}:{instance.ports['opencode']}"
         links = {"OPENCODE_URL": url, "OPENCODE_SERVER_URL": url}
     if "whatsapp" in instance.ports:
-        # Vite's /qr proxy reads this name; unset, it shows the main checkout's WhatsApp
+        # read by Vite's /qr proxy, which shows the main checkout's WhatsApp without it
         links["WHATSAPP_API_PORT"] = str(instance.ports["whatsapp"])
     return links
-
-
-def _flag(value: bool) -> str:
-    return "true" if value else "false"
 
 
 def _whatsapp_enabled(
     instance: Instance, dotenv: Mapping[str, str], environ: Mapping[str, str], told: bool | None
 ) -> bool:
-    """On in instance 0 only; `.env` may turn it off, the process environment and the command line either way."""
+    """On in instance 0 only; `.env` can turn it off, the process environment and the command line either way."""
     if told is not None:
         return told
     inherited = environ.get("WHATSAPP_ENABLED")
@@ -257,17 +242,13 @@ def _whatsapp_enabled(
 
 
 def _exported_for_another(instance: Instance, environ: Mapping[str, str]) -> bool:
-    """Whether a shell still has what `env.export` said about another id: that was derived, nobody chose it."""
+    """Whether the shell still has what `env.export` printed for another id: derived, not chosen."""
     own = str(instance.pid_dir)
     return "AI_INSTANCE_ROOT" in environ and environ.get("PID_DIR", own) != own
 
 
 def truth(text: str, where: str) -> bool:
-    """Read true or false from a variable.
-
-    Raises:
-        ConfigError: for anything else.
-    """
+    """Parse true or false; ConfigError for anything else."""
     if text.strip().lower() in _TRUE:
         return True
     if text.strip().lower() in _FALSE:

@@ -1,4 +1,4 @@
-"""Checks: what was looked at, how it stands, and what to do about it; a list for people or for machines."""
+"""Checks: what was examined, its state, and what to do about it; listed for people or written as JSON."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SIGNS: dict[Verdict, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Fix:
-    """What `--fix` would do, in words, and how; doing it twice does no harm."""
+    """What `--fix` would do, in words and as a function that may run twice."""
 
     text: str
     apply: Callable[[], object]
@@ -36,16 +36,15 @@ class Fix:
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """One thing that was examined.
 
     Attributes:
-        topic: what was looked at, in a word or two.
-        verdict: ok; warning: it works, but should be looked at; problem; unseen: it could not be looked at; absent:
-            there is nothing to look at.
+        topic: what was examined, in a word or two.
+        verdict: ok; warning: works, but needs attention; problem; unseen: could not be examined; absent: not there.
         text: what was found.
         remedy: what to do, as a command; "" when there is nothing to do.
-        fix: what `--fix` does about it; None when that is for the user to do.
-        instances: the ids of the instances that it is about, where a list is about several.
+        fix: what `--fix` does about it; None where only the user can act.
+        instances: the ids of the instances it concerns, in lists that cover several.
     """
 
     topic: str
@@ -57,23 +56,23 @@ class Check:
 
 
 def failed(topic: str, error: OrienterError, verdict: Verdict = "problem", *, details: Sequence[str] = ()) -> Check:
-    """Make an error a check; details are lines below its own."""
+    """Turn an error into a check; `details` are further lines of its text."""
     return Check(topic, verdict, "\n".join([" ".join(str(error).split()), *details]), error.hint)
 
 
 @contextmanager
-def caught(tell: Callable[[OrienterError], object]) -> Iterator[None]:
-    """Give an error of the block to `tell` and go on behind the block; an interruption ends the command."""
+def caught(handle: Callable[[OrienterError], object]) -> Iterator[None]:
+    """Pass an error in the block to `handle` and continue after the block; an interruption still ends the command."""
     try:
         yield
     except InterruptError:
         raise
     except OrienterError as error:
-        tell(error)
+        handle(error)
 
 
 def collect(topic: str, look: Callable[[], Iterable[Check]]) -> list[Check]:
-    """Return what a check finds; an error that ends it is one more problem."""
+    """Return what a check finds; an error that ends it is added as a problem."""
     found: list[Check] = []
     with caught(lambda error: found.append(failed(topic, error))):
         found.extend(look())
@@ -81,7 +80,7 @@ def collect(topic: str, look: Callable[[], Iterable[Check]]) -> list[Check]:
 
 
 def prove(topic: str, proof: Callable[[], str]) -> Check:
-    """Run a proof: it returns what it looked at, or raises what is wrong; the error's details are kept."""
+    """Run a proof, which returns what it examined or raises what is wrong; the error's details are kept."""
     found: list[Check] = []
     with caught(lambda error: found.append(failed(topic, error, details=error.details))):
         found.append(Check(topic, "ok", proof()))
@@ -89,7 +88,7 @@ def prove(topic: str, proof: Callable[[], str]) -> Check:
 
 
 def documents(found: Iterable[Check], **keys: str | Callable[[Check], object]) -> list[dict[str, object]]:
-    """Return checks for a JSON document: by key an attribute's name, or what makes the value of a check."""
+    """Return checks for a JSON document; each key names an attribute or gives a function of the check."""
     readers = {key: attrgetter(read) if isinstance(read, str) else read for key, read in keys.items()}
     return [{key: read(check) for key, read in readers.items()} for check in found]
 

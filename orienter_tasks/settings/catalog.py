@@ -28,16 +28,16 @@ class CatalogEntry:
         awaited: whether hooks wait for it; such components are started first.
         data: whether it keeps data: a volume in Docker, else a directory of its name below DATA_DIR.
         files: where the embedded server keeps them below that directory.
-        further_processes: names of native processes beside the one that is named like the component.
+        further_processes: names of native processes other than the one named like the component.
         titles: programs that write their titles over their environments, and which of its processes that is: those
-            are known by their working directory.
+            are recognized by their working directory.
         stop_signal: ends its native processes gracefully.
         secrets: those of `defaults` that are passwords.
         defaults: variables that `.env` and the environment may set, and their values where neither does.
         numbered: variables that end in the instance's id: the base before it, which `.env` may set, and the separator.
         variables: variables that follow from the others.
-        holds: what its server holds, in the plural, one of them named by the first of `numbered`: `infra.verify` looks
-            for other instances' among them.
+        holds: what its server holds, in the plural; the first of `numbered` names the instance's own, and
+            `infra.verify` looks for other instances' among them.
     """
 
     name: str
@@ -62,7 +62,7 @@ class CatalogEntry:
 
     @property
     def processes(self) -> tuple[str, ...]:
-        """The names of its native processes' records, its main one's first."""
+        """The names of its native processes' records, the main one first."""
         return (self.name, *self.further_processes)
 
 
@@ -117,7 +117,7 @@ _entries: dict[str, CatalogEntry] = {entry.name: entry for entry in BUILT_IN}
 
 
 def add(entry: CatalogEntry) -> None:
-    """Enter a component, in place of a former one of its name.
+    """Enter a component; it replaces one of the same name.
 
     Raises:
         ValueError: one of its names is another component's.
@@ -136,17 +136,14 @@ def entries() -> Sequence[CatalogEntry]:
 
 
 def entry_of(name: str) -> CatalogEntry:
-    """Return the facts of a component that is in the catalog."""
     return _entries[name]
 
 
 def names() -> list[str]:
-    """Name all components."""
     return list(_entries)
 
 
 def with_data() -> list[str]:
-    """Name the components that keep data."""
     return [entry.name for entry in _entries.values() if entry.data]
 
 
@@ -181,10 +178,9 @@ def component_of_port(port: str) -> str:
 
 
 def processes() -> list[str]:
-    """Name all components' native processes."""
     return [process for entry in _entries.values() for process in entry.processes]
 
 
 def component_of(process: str) -> str:
-    """Name the component that a native process of that name is part of; "" for a service's or hook's."""
+    """Name the component that a native process of that name is part of; "" for a service or hook."""
     return next((entry.name for entry in _entries.values() if process in entry.processes), "")

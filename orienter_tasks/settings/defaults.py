@@ -6,11 +6,9 @@ from typing import Any
 
 from orienter_tasks.settings import catalog
 
-SERVICE_PORTS: dict[str, int] = {"whatsapp": 4097, "dashboard": 4098, "opencode": 4099, "vite": 5173}
-
 SERVICES: dict[str, dict[str, Any]] = {
     "frontend": {
-        # pnpm hands on what follows the script's name; without --strictPort Vite wanders to the next port
+        # pnpm passes on what follows the script's name; without --strictPort Vite takes the next free port
         "command": [
             *("pnpm", "--filter", "@orient/dashboard-frontend", "run", "dev"),
             *("--strictPort", "--host", "${SERVICE_HOST}"),
@@ -46,9 +44,8 @@ SERVICES: dict[str, dict[str, Any]] = {
     },
 }
 
-HOOKS: list[dict[str, Any]] = []
-
 
 def ports() -> dict[str, int]:
     """Return every port's base, the lowest first."""
-    return dict(sorted({**SERVICE_PORTS, **catalog.ports()}.items(), key=lambda port: port[1]))
+    services = {"whatsapp": 4097, "dashboard": 4098, "opencode": 4099, "vite": 5173}
+    return dict(sorted({**services, **catalog.ports()}.items(), key=lambda port: port[1]))

@@ -1,6 +1,6 @@
 """Turn what invoke.yaml says under `orienter:` into Settings.
 
-Every error is a ConfigError that names the key, and the nearest right one where a name is misspelt.
+Every error is a ConfigError that names the key, and suggests the nearest one for a misspelt name.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import msgspec
 
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.settings import catalog
-from orienter_tasks.settings.defaults import HOOKS, SERVICES, ports as default_ports
+from orienter_tasks.settings.defaults import SERVICES, ports as default_ports
 from orienter_tasks.settings.model import BackendChoice, Hook, Section, Service, Settings
 from orienter_tasks.settings.rules import NAME, PORT_NAME, check_settings, nearest
 
@@ -46,7 +46,7 @@ def backend_name(value: object, where: str) -> BackendChoice:
     try:
         name: BackendChoice = msgspec.convert(value, BackendChoice)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}: {value!r} is no backend", hint="use auto, docker or embedded") from error
+        raise ConfigError(f"{where}: unknown backend {value!r}", hint="use auto, docker or embedded") from error
     return name
 
 
@@ -60,7 +60,7 @@ def as_plain(value: object) -> object:
 
 
 def _section(raw: object, section: type[T], where: str) -> T:
-    """Convert a mapping, and each section within it alone: so that an error can name the nearest right key."""
+    """Convert a mapping, and each section within it separately, so that an error can suggest the nearest key."""
     given = _mapping(raw, where)
     _require_known(given, section, where)
     with_defaults = zip(reversed(section.__struct_fields__), reversed(section.__struct_defaults__), strict=False)
@@ -76,7 +76,7 @@ def _section(raw: object, section: type[T], where: str) -> T:
 
 
 def _refusal(message: str, section: type[Section], where: str) -> ConfigError:
-    """Put msgspec's «Expected `int`, got `str` - at `$.max`» as ours are: the key, and then what is wrong with it."""
+    """Turn msgspec's «Expected `int`, got `str` - at `$.max`» into our form: the key, then what is wrong with it."""
     text, _, path = message.rpartition(_AT) if _AT in message else (message, "", "")
     line = f"{where}{path.rstrip('`')}: {text[0].lower()}{text[1:]}".replace("`", "")
     refused = _NOT_ALLOWED.match(message)
@@ -135,25 +135,24 @@ def _services(raw: object) -> dict[str, Service]:
 
 
 def _over(base: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
-    """Put changes over a service's defaults; those of a mapping within it change it key by key."""
-    within = {key: {**base[key], **value} for key, value in changed.items() if _are_mappings(base.get(key), value)}
+    """Merge changes into a service's defaults, and mappings within it key by key."""
+    within = {
+        key: {**base[key], **value}
+        for key, value in changed.items()
+        if isinstance(value, dict) and isinstance(base.get(key), dict)
+    }
     return {**base, **changed, **within}
-
-
-def _are_mappings(*values: object) -> bool:
-    return all(isinstance(value, dict) for value in values)
 
 
 def _hooks(raw: object) -> dict[str, Any]:
     given, where = _mapping(raw, "orienter.hooks"), "orienter.hooks.before_services"
-    listed = given.get("before_services", HOOKS)
+    listed = given.get("before_services", [])
     if not isinstance(listed, (list, tuple)):
         raise ConfigError(f"{where}: expected a list, got {_kind(listed)}")
     return {**given, "before_services": [_program(hook, Hook, f"{where}[{at}]") for at, hook in enumerate(listed)]}
 
 
 def _program(raw: object, section: type[Program], where: str) -> Program:
-    """Convert a service or a hook."""
     given = _mapping(raw, where)
     _require_known(given, section, where)
     command = given.get("command")

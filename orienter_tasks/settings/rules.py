@@ -32,7 +32,6 @@ _PATH = re.compile(r"/[!-~]*")
 
 
 def check_settings(settings: Settings) -> None:
-    """Refuse settings that contradict themselves, naming the key."""
     _check_names(settings)
     check_ports(settings.ports, settings.instances.max)
     _check_services(settings)
@@ -40,10 +39,10 @@ def check_settings(settings: Settings) -> None:
 
 
 def check_ports(ports: Mapping[str, int], highest_id: int) -> None:
-    """Prove that no two bases meet for any two ids, and that every port can exist.
+    """Require that no two ports of any two ids are the same, and that every port is valid.
 
     Raises:
-        ConfigError: naming the two keys, or the key and the id whose port would pass 65535.
+        ConfigError: names the two keys, or the key and the id whose port would exceed 65535.
     """
     for name, base in ports.items():
         if base < 1 or base + highest_id * PORT_STEP > HIGHEST_PORT:
@@ -78,9 +77,9 @@ def _check_names(settings: Settings) -> None:
     if not 0 <= settings.instances.max <= HIGHEST_ID:
         raise ConfigError(f"orienter.instances.max: {settings.instances.max} is not within 0 to {HIGHEST_ID}")
     if not _BASE_NAME.fullmatch(settings.database.name):
-        raise ConfigError(f"orienter.database.name: {settings.database.name!r} is no plain PostgreSQL name")
+        raise ConfigError(f"orienter.database.name: {settings.database.name!r} is not a plain PostgreSQL name")
     if not _BUCKET.fullmatch(settings.storage.bucket):
-        raise ConfigError(f"orienter.storage.bucket: {settings.storage.bucket!r} is no bucket name")
+        raise ConfigError(f"orienter.storage.bucket: {settings.storage.bucket!r} is not a bucket name")
     for section, keys in (("database", settings.database), ("storage", settings.storage)):
         if not keys.user or not keys.password:
             raise ConfigError(f"orienter.{section}: neither user nor password may be empty")
@@ -148,15 +147,15 @@ def _check_port(service: Service, ports: Mapping[str, int], where: str) -> None:
     if path and not port:
         raise ConfigError(f"{where}.ready.http: the service has no port", hint=f"set {where}.port")
     if path and not _PATH.fullmatch(path):
-        raise ConfigError(f"{where}.ready.http: {path!r} is no path", hint="write it like /health")
+        raise ConfigError(f"{where}.ready.http: invalid path {path!r}", hint="write it like /health")
 
 
 def _circle(services: Mapping[str, Service]) -> list[str]:
-    """Return services that need each other, the first one once more at the end; empty: there are none."""
+    """Return services that need each other, the first one again at the end; empty if there are none."""
     order = TopologicalSorter(dict.fromkeys(services, ()))
     for name, service in services.items():
         for need in service.needs:
-            order.add(need, name)  # in this direction a circle is reported as people read it: each needs the next
+            order.add(need, name)  # in this direction a cycle is reported as people read it: each needs the next
     try:
         order.prepare()
     except CycleError as error:

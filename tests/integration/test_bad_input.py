@@ -354,9 +354,9 @@ SETTINGS = [
     ("orienter: {services: {web: {command: [x], needs: [dashbord]}}}", "did you mean 'dashboard'?"),
     ("orienter: {services: {a: {command: [x], needs: [b]}, b: {command: [x], needs: [a]}}}", "circle: a → b → a"),
     ("orienter: {hooks: {before_services: [{name: x, command: [x], exports: 1}]}}", "before_services[0].exports"),
-    ("orienter: {backend: dokker}", "orienter.backend: 'dokker' is no backend"),
+    ("orienter: {backend: dokker}", "orienter.backend: unknown backend 'dokker'"),
     ("orienter: {", "invoke.yaml is not valid YAML"),
-    ("- a list", "invoke.yaml has to be a mapping"),
+    ("- a list", "invoke.yaml must be a mapping"),
 ]
 
 

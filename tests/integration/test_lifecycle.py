@@ -452,7 +452,7 @@ def test_no_silent_move_to_another_backend(make_host: MakeHost) -> None:
         line = complaint(asked)
         assert "instance 0 (orienter) has data on the embedded backend" in line
         assert "--backend embedded" in line
-    assert "'dokker' is no backend" in complaint(main.inv("dev", "--detach", "--backend", "dokker", code=2))
+    assert "unknown backend 'dokker'" in complaint(main.inv("dev", "--detach", "--backend", "dokker", code=2))
     _asking(main, "auto", 0)
     assert remembered(main) == ["kept"]
 

@@ -1,4 +1,4 @@
-"""Who listens: the kernel's own tables and psutil agree."""
+"""Who listens: the kernel and psutil agree."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from orienter_tasks.processes import sockets
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-LINUX = pytest.param(sockets.of_proc, marks=pytest.mark.skipif(sys.platform != "linux", reason="needs /proc"))
+LINUX = pytest.param(sockets.of_kernel, marks=pytest.mark.skipif(sys.platform != "linux", reason="needs netlink"))
 READERS = [LINUX, sockets.of_psutil]
 CHILD = """
 import socket, sys
@@ -77,31 +77,40 @@ def test_of_whom_was_asked(
     assert read([]) == read([2**22 - 1]) == []
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
-def test_the_kernel_answers_what_its_files_say(family: socket.AddressFamily) -> None:
-    address = "127.0.0.1" if family == socket.AF_INET else "::1"
+@pytest.mark.skipif(sys.platform != "linux", reason="needs netlink")
+def test_an_answer_of_many_messages_is_read_whole() -> None:
     with ExitStack() as opened:
-        made = [opened.enter_context(socket.create_server((address, 0), family=family)) for _ in range(500)]
-        own = {(one.getsockname()[1], address) for one in made}
+        made = [
+            opened.enter_context(socket.create_server((address, 0), family=family))
+            for address, family in (("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6))
+            for _ in range(500)
+        ]
+        wanted = {sockets.Listening(one.getsockname()[1], one.getsockname()[0], os.getpid()) for one in made}
+        assert len(wanted) == 1000
+        assert wanted <= set(sockets.of_kernel([os.getpid()]))
+        assert wanted <= set(sockets.of_psutil([os.getpid()]))
 
-        def read(ask: Callable[[int], Iterable[tuple[int, str, bytes]]]) -> set[tuple[int, str, bytes]]:
-            return {found for found in ask(family) if found[:2] in own}
 
-        assert read(sockets.by_netlink) == read(sockets.by_table)
-        assert len(read(sockets.by_netlink)) == len(made)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs netlink")
 def test_a_kernel_that_does_not_answer(child: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sockets, "SOCK_DIAG", 31)  # no such protocol
-    assert {each.port for each in sockets.of_proc([child[0]])} == set(child[1])
+    with pytest.raises(OSError, match="rotocol"):
+        sockets.of_kernel([child[0]])
+    assert {each.port for each in sockets.of([child[0]])} == set(child[1])
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs netlink")
+def test_a_kernel_that_refuses_the_question(child: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "BY_FAMILY", 99)  # no such question: the answer is an error
+    with pytest.raises(OSError, match="does not tell"):
+        sockets.of_kernel([child[0]])
+    assert {each.port for each in sockets.of([child[0]])} == set(child[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs netlink")
 def test_both_tell_the_same_of_the_whole_machine() -> None:
     pids = psutil.pids()
-    before, seen, after = (set(read(pids)) for read in (sockets.of_proc, sockets.of_psutil, sockets.of_proc))
+    before, seen, after = (set(read(pids)) for read in (sockets.of_kernel, sockets.of_psutil, sockets.of_kernel))
     assert before & after <= seen <= before | after
 
 

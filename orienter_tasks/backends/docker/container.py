@@ -101,21 +101,15 @@ class ContainerComponent:
         found = survey.own_container(self._engine, self._config, self.name)
         if found is not None:
             self._discard(found, grace)
-        for left in self._one_offs():
-            self._remove(left.id)
+        for each in survey.containers_of(self._engine, self._config.instance):
+            if each.component == self.name and each.name != self._container:  # left by a check that was killed
+                self._remove(each.id)
         self._resources.remove_network()
 
     def logs(self, request: LogRequest) -> Iterator[str]:
         found = survey.own_container(self._engine, self._config, self.name)
         if found is not None:
             yield from read_log(self._engine, found["Id"], request)
-
-    def _one_offs(self) -> list[survey.DockerResource]:
-        """Find what a killed check left behind: our labels, but a name that Docker chose."""
-        instance = self._config.instance
-        found = survey.containers(self._engine, project=instance.project, instance=str(instance.id))
-        mine = [each for each in found if each.root in instance.roots and each.component == self.name]
-        return [each for each in mine if each.name != self._container]
 
     def _make(self, spec: ContainerSpec, note: Note) -> None:
         images.ensure(self._engine, spec.image, spec.image_key, note)

@@ -87,8 +87,14 @@ def containers(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
     return tuple(_container(entry, whose, now) for entry, whose in _owned(found))
 
 
+def containers_of(engine: Engine, instance: Instance) -> list[DockerResource]:
+    """Read the containers of an instance, also those of its checkout before it was moved."""
+    found = containers(engine, project=instance.project, instance=str(instance.id))
+    return [each for each in found if each.root in instance.roots]
+
+
 def is_of(found: DockerResource, instance: Instance) -> bool:
-    """Say whether a container is a component of an instance: by its labels and its exact name."""
+    """Whether a container is a component of an instance, by its labels and exact name."""
     ours = (found.project, found.instance) == (instance.project, instance.id) and found.root in instance.roots
     return ours and found.name == instance.container(found.component)
 

@@ -1,4 +1,4 @@
-"""The backends: which one and why, the engine, its images and networks, the embedded programs."""
+"""The backend in use and why; the Docker engine, its images and networks; the embedded programs."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ FEW_NETWORKS = 3
 
 
 def decided(ctx: RunContext) -> tuple[BackendName, str]:
-    """Say which backend this instance has, or would get, and why.
+    """Return the backend that this instance has or would get, and why.
 
     Raises:
-        BackendError: this machine has none.
+        BackendError: none is available.
     """
     asked, started = asked_for(ctx), started_on(ctx)
     if started:
@@ -41,7 +41,7 @@ def decided(ctx: RunContext) -> tuple[BackendName, str]:
 
 
 def backend(ctx: RunContext) -> Iterator[Check]:
-    """Tell the backend and why it is that one; require that it can be used."""
+    """Name the backend and the reason, and require that it is available."""
     name, why = decided(ctx)
     asked = asked_for(ctx)
     if asked not in ("auto", name):
@@ -58,7 +58,7 @@ def _uses(ctx: RunContext, name: BackendName) -> bool:
 
 
 def engine(ctx: RunContext) -> Iterator[Check]:
-    """Ask the Docker engine what it is; it is only required where this instance uses it."""
+    """Describe the Docker engine; it may be missing when it is not needed."""
     from orienter_tasks.backends.docker import engine as engines
 
     shared, needed = engines.shared(), _uses(ctx, "docker")
@@ -114,14 +114,14 @@ def _networks(shared: Engine, ctx: RunContext) -> Iterator[Check]:
 
 
 def capacity(pools: Sequence[Mapping[str, Any]]) -> int:
-    """Return how many bridge networks the engine has addresses for; without pools of its own, about 31."""
+    """Return how many bridge networks the engine has addresses for: about 31 with the default pools."""
     if not pools:
         return DEFAULT_NETWORKS
     return sum(2 ** (int(pool["Size"]) - ipaddress.ip_network(pool["Base"], strict=False).prefixlen) for pool in pools)
 
 
 def embedded(ctx: RunContext) -> Iterable[Check]:
-    """Find the embedded programs and let each say its version."""
+    """Find the embedded programs and report their versions."""
     from orienter_tasks.infra.embedded import installed
 
     needed = _uses(ctx, "embedded")

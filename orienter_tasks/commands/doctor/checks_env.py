@@ -1,4 +1,4 @@
-"""The checkout's `.env`: what it lacks, what in it is ignored, who may read it."""
+"""The checkout's `.env`: what it lacks, which lines have no effect, who may read it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ASK_SECONDS = 10.0
 
 
 def present(ctx: RunContext) -> Iterator[Check]:
-    """Require that there is one, that it is a file, and that it is private."""
+    """Require that it exists as a file and is private."""
     path = ctx.root / ".env"
     if not path.is_file():
         fix = Fix("make .env, as inv env.init does", lambda: create(worktree.read(ctx.root)))
@@ -40,7 +40,7 @@ def present(ctx: RunContext) -> Iterator[Check]:
 
 
 def lines(ctx: RunContext) -> Iterator[Check]:
-    """Name lines that do not set a variable, and variables whose value in `.env` is ignored."""
+    """Name invalid lines, and variables that derived ones override."""
     _, broken = read_dotenv(ctx.root / ".env")
     if broken:
         numbers = ", ".join(map(str, broken))
@@ -65,7 +65,7 @@ def keys(ctx: RunContext) -> Iterator[Check]:
 
 
 def secrets(ctx: RunContext) -> Iterator[Check]:
-    """Find secrets that were left as they stand in the example."""
+    """Find secrets that still have the value of the example."""
     left = [name for name, value in ctx.dotenv.items() if value and needs_secret(name, value)]
     if not left:
         return
@@ -76,7 +76,7 @@ def secrets(ctx: RunContext) -> Iterator[Check]:
 
 
 def ignored_by_git(ctx: RunContext) -> Iterator[Check]:
-    """Require that git does not see it."""
+    """Require that git ignores it."""
     if worktree.read(ctx.root).git_dir is None or not (ctx.root / ".env").is_file() or shutil.which("git") is None:
         return
     if _git(ctx, "ls-files", "--error-unmatch", ".env"):

@@ -1,4 +1,4 @@
-"""Which instance this is and why, and whether the claims of all checkouts still say what is so."""
+"""Which instance this is and why, and whether the claims of all checkouts are still right."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _zero(ctx: RunContext, tree: Worktree, words: str) -> Check:
 
 
 def inherited(ctx: RunContext) -> Iterator[Check]:
-    """Find variables of another instance in this shell: programs started by hand would use them."""
+    """Find another instance's variables in this shell, which programs started by hand would use."""
     values = ctx.current.config.variables.values
     foreign = [name for name in _leading() if name in os.environ and os.environ[name] != values.get(name)]
     if foreign:
@@ -78,7 +78,7 @@ def _leading() -> Iterator[str]:
 
 
 def doubles(ctx: RunContext) -> Iterator[Check]:
-    """Find ids and ports that two claims hold; each pair of claims is named once."""
+    """Find ids and ports held by more than one claim; each group of claims is reported once."""
     by_id: dict[str, list[Claim]] = defaultdict(list)
     by_port: dict[str, list[Claim]] = defaultdict(list)
     for claim in ctx.claims.read():
@@ -100,7 +100,7 @@ def _part(held: Sequence[Claim]) -> str:
 
 
 def checkouts(ctx: RunContext, snapshot: Snapshot) -> Iterator[Check]:
-    """Say what became of the checkouts that hold an id."""
+    """Report the state of the checkouts that hold an id."""
     fine = []
     for holder in snapshot.holders:
         claim, checkout = holder.claim, holder.checkout

@@ -28,7 +28,7 @@ NONE_LEFT = 1_000_000_000
 
 
 def python(_: RunContext) -> Iterator[Check]:
-    """Name the interpreter and what runs in it."""
+    """Name the interpreter and the version of Invoke."""
     version = ".".join(map(str, sys.version_info[:3]))
     words = f"Python {version} ({sys.executable}), invoke {metadata.version('invoke')}"
     if sys.version_info < OLDEST_PYTHON:
@@ -38,7 +38,7 @@ def python(_: RunContext) -> Iterator[Check]:
 
 
 def git(ctx: RunContext) -> Iterator[Check]:
-    """Ask for git, and whether this directory is a checkout at all."""
+    """Require git, and say what kind of checkout this is."""
     program = shutil.which("git")
     if program is None:
         yield Check("git", "problem", "git is not on PATH", install("git"))
@@ -58,7 +58,7 @@ def git(ctx: RunContext) -> Iterator[Check]:
 
 
 def disk(ctx: RunContext) -> Iterator[Check]:
-    """Require room where data is written."""
+    """Require free space where data is written."""
     places: dict[int, tuple[str, Path]] = {}
     state = state_dir()
     existing = next(parent for parent in (state, *state.parents) if parent.exists())

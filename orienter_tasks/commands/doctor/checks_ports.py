@@ -1,4 +1,4 @@
-"""This instance's ports: which processes listen on them, and which of those other machines can reach."""
+"""This instance's ports: what listens on them, and what is reachable from other machines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def held(ctx: RunContext) -> Iterator[Check]:
-    """Say of each port of this instance whether it is free, its own, or held by another process, which is named."""
+    """Say whether each port is free, in use by this instance, or held by another process, which is named."""
     config = ctx.current.config
     names = {port: name for name, port in config.instance.ports.items()}
     busy = [port for port in names if not ports.is_free(port)]
@@ -41,7 +41,7 @@ def held(ctx: RunContext) -> Iterator[Check]:
 
 
 def _holders(wanted: Sequence[int], ctx: RunContext) -> Mapping[int, str]:
-    """Name the holder of each port: its instance, where it has one, and the process."""
+    """Name the holder of each port: the instance that claims it, and the process."""
     found = dict.fromkeys(wanted, "somebody who cannot be seen")
     found |= {listener.port: listener.description for listener in listeners(wanted)}
     for claim in ctx.claims.read():
@@ -52,7 +52,7 @@ def _holders(wanted: Sequence[int], ctx: RunContext) -> Mapping[int, str]:
 
 
 def _elsewhere(ctx: RunContext, config: InstanceConfig) -> str:
-    """Return the command that starts on an id that nobody has claimed and all of whose ports are free."""
+    """Return a command that starts on an unclaimed id with free ports."""
     claims = ctx.claims.read()
     taken = {claim.id for claim in claims if claim.project == config.instance.project}
     claimed = {port for claim in claims for port in claim.ports.values()}
@@ -64,7 +64,7 @@ def _elsewhere(ctx: RunContext, config: InstanceConfig) -> str:
 
 
 def exposed(ctx: RunContext) -> Iterator[Check]:
-    """Name what of this instance listens on more than the loopback address."""
+    """Name each process of this instance that listens beyond the loopback address."""
     config = ctx.current.config
     names = {port: name for name, port in config.instance.ports.items()}
     found = _addresses(ctx, config)
@@ -83,7 +83,7 @@ def exposed(ctx: RunContext) -> Iterator[Check]:
 
 
 def _addresses(ctx: RunContext, config: InstanceConfig) -> Mapping[tuple[int, str], str]:
-    """Return the ports and addresses on which this instance listens, with who does."""
+    """Return the ports and addresses on which this instance listens, with the process."""
     own = set(config.instance.ports.values()) & _own(ctx, config)
     found = {(listener.port, listener.address): listener.description for listener in listeners(own)}
     for pid in census.take().pids(config.instance):

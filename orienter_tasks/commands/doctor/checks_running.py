@@ -1,4 +1,4 @@
-"""What runs of this instance: whether its servers answer, and what former runs have left."""
+"""What is running: whether the servers answer, and what earlier runs and other checkouts have left behind."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SHOWN = 3
 
 
 def servers(ctx: RunContext) -> Iterator[Check]:
-    """Log in to the servers that run; where services run, all of the servers must."""
+    """Log in to the running servers; when anything runs, all of them must."""
     config, started = ctx.current.config, started_on(ctx)
     if not started:
         return
@@ -64,7 +64,7 @@ def _login(config: InstanceConfig, name: str) -> Iterator[Check]:
 
 
 def stale_records(ctx: RunContext) -> Iterator[Check]:
-    """Find records of processes that are gone: of a crash, or of a restart of the machine."""
+    """Find records of dead processes, left by a crash or a restart of the machine."""
     instance = ctx.current.config.instance
     for record in load_all(instance):
         if not record.alive() and not running_on(instance, record):
@@ -76,27 +76,27 @@ def stale_records(ctx: RunContext) -> Iterator[Check]:
 
 
 def _forget(instance: Instance, component: str) -> None:
-    """Remove a record, unless a new process has written one meanwhile."""
+    """Remove a record, unless a new process has replaced it in the meantime."""
     found = load(instance, component)
     if found is not None and not found.alive():
         forget(instance, component)
 
 
 def throwaways(ctx: RunContext) -> Iterator[Check]:
-    """Find what a killed `inv test.integration` has left running."""
+    """Find what a killed `inv test` has left behind."""
     for directory in left(ctx.root):
         yield Check("orphans", "warning", f"left of a killed inv test: {directory}", "inv test.integration")
 
 
 def checkouts_and_orphans(ctx: RunContext) -> Iterator[Check]:
-    """Compare the claims with the checkouts, and both with what there is; read once for all of them."""
+    """Compare claims, checkouts and what exists, by one snapshot."""
     snapshot = read(Viewpoint(ctx.settings.project, ctx.claims, ctx.root, shared(), KINDS), Scope("weekly"))
     yield from collect("claims", lambda: checkouts(ctx, snapshot))
     yield from orphans(snapshot)
 
 
 def orphans(snapshot: Snapshot) -> Iterator[Check]:
-    """Name what is left of checkouts that are gone, and what belongs to checkouts without a claim."""
+    """Name what is left of deleted checkouts, and what belongs to checkouts without a claim."""
     told: set[str] = set()
     for name in ("daily", "weekly"):
         gone = [thing for thing in _going(snapshot, name) if thing.key not in told]
@@ -117,7 +117,7 @@ def orphans(snapshot: Snapshot) -> Iterator[Check]:
 
 
 def _going(snapshot: Snapshot, name: ScopeName) -> list[Resource]:
-    """What a clean-up would remove, but for what is only written down or empty without the rest."""
+    """Return what a clean-up would remove, without files and claims."""
     things = [decision.resource for decision in make(Scope(name), snapshot).goes]
     return [thing for thing in things if thing.kind.name not in ("log", "record", "claim", "directory")]
 

@@ -1,4 +1,4 @@
-"""What the configured services and hooks need: their programs, their variables, the leases they take."""
+"""What the configured services and hooks need: programs, directories, variables, leases."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ REMEDIES = {
 
 
 def found(ctx: RunContext) -> Iterator[Check]:
-    """Require the program of each service that would start, and of each hook."""
+    """Require the programs and directories of the services that would start, and of the hooks."""
     missing: dict[str, list[str]] = defaultdict(list)
     there: set[str] = set()
     config, wrong = ctx.current.config, list[Check]()
@@ -58,7 +58,7 @@ def found(ctx: RunContext) -> Iterator[Check]:
 
 
 def _packages(root: Path, programs: Sequence[str]) -> Iterator[Check]:
-    """Node's programs need what package.json lists; pnpm and yarn keep that beside it, too."""
+    """Require installed packages where a program of Node's runs."""
     if not {*programs} & {*NODE} or not (root / "package.json").is_file() or (root / "node_modules").is_dir():
         return
     command = next((how for file, how in LOCKS.items() if (root / file).is_file()), "npm install")
@@ -66,7 +66,7 @@ def _packages(root: Path, programs: Sequence[str]) -> Iterator[Check]:
 
 
 def node(ctx: RunContext) -> Iterator[Check]:
-    """Require Node where one of its programs is used: pnpm and npx are scripts of it."""
+    """Require Node where one of its programs is used: pnpm and npx are scripts."""
     config = ctx.current.config
     programs = {Path(command[0]).name for _, command, _, _ in commands(config.settings, config.variables.values)}
     used = ", ".join(sorted(programs & {*NODE}))
@@ -75,7 +75,7 @@ def node(ctx: RunContext) -> Iterator[Check]:
 
 
 def skipped(ctx: RunContext) -> Iterator[Check]:
-    """Tell which services would not start, and why."""
+    """Name the services that would not start, and why."""
     for name, service in ctx.settings.services.items():
         reason = why_skipped(service, ctx.current.config.variables.values)
         if reason:
@@ -83,7 +83,7 @@ def skipped(ctx: RunContext) -> Iterator[Check]:
 
 
 def leases(ctx: RunContext) -> Iterator[Check]:
-    """Name the holders of leases: of what only one instance may run at a time."""
+    """Name the instances that hold the leases of this one's services."""
     config = ctx.current.config
     for name, service in config.settings.services.items():
         holder = lease.holder(service.lease) if service.lease else None
@@ -99,7 +99,7 @@ def leases(ctx: RunContext) -> Iterator[Check]:
 
 
 def remedy(program: str) -> str:
-    """Return the command that gets a program."""
+    """Return the command that installs a program."""
     if program in REMEDIES:
         return REMEDIES[program]
     if program in NODE:

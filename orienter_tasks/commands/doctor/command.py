@@ -1,4 +1,4 @@
-"""`inv doctor`: examine, tell, and with `--fix` do what can be done, after asking."""
+"""`inv doctor`: run the checks, report, and with `--fix` apply the fixes after asking."""
 
 from __future__ import annotations
 
@@ -17,17 +17,11 @@ if TYPE_CHECKING:
 
 
 def consult(ctx: RunContext, *, fix: bool, yes: bool, as_json: bool) -> None:
-    """Examine this machine and this checkout.
-
-    Args:
-        ctx: the run.
-        fix: do what the findings offer, after asking.
-        yes: without asking.
-        as_json: print one document instead of the list.
+    """Examine this machine and this checkout; `fix` applies what the findings offer, after asking unless `yes`.
 
     Raises:
         ConfigError: nobody can be asked.
-        CheckError: there is a problem, also after fixing.
+        CheckError: a problem remains.
     """
     findings = examine(ctx)
     done = _fixed(ctx.report, findings, yes=yes, may_ask=not as_json) if fix else []
@@ -45,7 +39,7 @@ def consult(ctx: RunContext, *, fix: bool, yes: bool, as_json: bool) -> None:
 
 
 def _fixed(report: Report, findings: Sequence[Check], *, yes: bool, may_ask: bool) -> list[Fix]:
-    """Do what the findings offer, unless the answer is no; return what was done."""
+    """Apply the fixes that the findings offer, unless the answer is no; return those applied."""
     fixes = [finding.fix for finding in findings if finding.fix is not None]
     if not fixes:
         report.note("there is nothing that --fix could do")

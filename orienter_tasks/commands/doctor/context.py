@@ -1,4 +1,4 @@
-"""A run of this checkout that only reads: it claims, writes and prints nothing."""
+"""A read-only run of this checkout: it claims, writes and prints nothing."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ T = TypeVar("T")
 
 
 class ReadOnlyClaims(Claims):
-    """The claims; what is changed in them is forgotten."""
+    """The claims; changes to them are discarded."""
 
     @contextmanager
     def changing(self, on_wait: Callable[[str], None] | None = None) -> Iterator[list[Claim]]:
-        """Give a copy to change."""
+        """Yield a copy."""
         del on_wait
         yield self.read()
 
 
 class RecordingReport(Report):
-    """Keeps warnings instead of printing them."""
+    """Collects warnings instead of printing them."""
 
     def __init__(self) -> None:
         super().__init__(quiet=True)
         self.warnings: list[str] = []
 
     def warn(self, text: str) -> None:
-        """Keep one."""
+        """Collect one."""
         self.warnings.append(text)
 
 
 def asked_for(ctx: RunContext) -> BackendChoice:
-    """Return the backend that the command line, the environment or the settings ask for."""
+    """Return the backend requested by the command line, the environment or the settings."""
     return ctx.options.wanted_backend(ctx.settings)
 
 
@@ -56,13 +56,13 @@ FACTS: Mapping[str, Callable[[RunContext], object]] = {
     "variables": lambda ctx: ctx.current.config,
     "backend": asked_for,
 }
-"""What the checks build on, by topic: each after what it needs itself."""
+"""What the checks build on, by topic; each follows what it depends on."""
 
 
 def read(ctx: RunContext) -> tuple[RunContext, list[Check]]:
-    """Return a run of the same checkout that changes nothing, and what is wrong with what the checks build on.
+    """Return a read-only run of the same checkout, and what is wrong with what the checks build on.
 
-    A check that asks the run for something of that gets the same error: it is said once.
+    A check that asks the run for one of these gets the same error, which is reported once.
     """
     about, report = ctx.fresh_copy(), RecordingReport()
     about.claims, about.report = ReadOnlyClaims(), report
@@ -80,7 +80,7 @@ def _try(fact: Callable[[RunContext], object], about: RunContext) -> Iterable[Ch
 
 
 def known(read: Callable[[], T]) -> T | None:
-    """Return what the checkout or the machine tells; None where it cannot be known."""
+    """Return the value read, or None where an error prevents that."""
     try:
         return read()
     except InterruptError:
@@ -90,6 +90,6 @@ def known(read: Callable[[], T]) -> T | None:
 
 
 def started_on(ctx: RunContext) -> str:
-    """Return the backend on which this checkout has had infrastructure before; "" also where nobody can know."""
+    """Return the backend this checkout was started on before; "" for none, or where that cannot be determined."""
     claim = known(lambda: ctx.current.claim)
     return claim.backend if claim is not None else ""

@@ -1,4 +1,4 @@
-"""Run all checks at once; their findings come in one order."""
+"""Run all checks in parallel; their findings have one order."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 THREADS = 6
 FIRST = ("python", "git", "disk", "settings", "instance", "shell", "claims", ".env", "variables", "backend")
-"""The order of the first topics; the others come as they are found."""
+"""The first topics in order; the others follow as they are found."""
 CHECKS: tuple[tuple[str, Look], ...] = (
     ("python", machine.python),
     ("git", machine.git),
@@ -55,7 +55,7 @@ CHECKS: tuple[tuple[str, Look], ...] = (
     ("services", services.skipped),
     ("services", services.leases),
 )
-"""Each check, and the topic of an error that ends it."""
+"""Each check, with the topic of an error that ends it."""
 
 
 def examine(ctx: RunContext) -> list[Check]:

@@ -1,4 +1,4 @@
-"""`inv test`: run the groups of checks, tell what they came to, and fail when one did."""
+"""`inv test`: run groups of checks, print their results, and fail if any check fails."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def run(ctx: RunContext, groups: Sequence[str], parse: Callable[[str], Any], *, as_json: bool) -> None:
-    """Check the host's own configuration; nothing is claimed, and nothing is left.
+    """Check the host's own configuration; claims nothing and leaves nothing behind.
 
     Args:
         ctx: the run.
         groups: which of env, templates and integration.
-        parse: reads YAML; ValueError for what is none.
+        parse: reads YAML; ValueError for invalid YAML.
         as_json: print one document instead of the lists.
 
     Raises:
@@ -63,10 +63,10 @@ def _checks(ctx: RunContext, group: str, parse: Callable[[str], Any]) -> Iterato
 
 
 def backend_of(ctx: RunContext) -> BackendName:
-    """Return the backend to check on: the one asked for, else this checkout's, else the machine's.
+    """Return the backend to check on: the requested one, else this checkout's, else the default of this machine.
 
     Raises:
-        BackendError: this machine has none.
+        BackendError: none is available.
     """
     asked = ctx.options.wanted_backend(ctx.settings)
     claim = held_by_root(ctx.claims.read(), ctx.root, ctx.settings.project)

@@ -1,4 +1,4 @@
-"""Compare a compose file with what the SDK creates: the same containers, ports, volumes, networks and labels."""
+"""Compare a compose file with what `infra.up` creates: containers, ports, volumes, networks and labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def compare(parsed: Any, config: InstanceConfig, placed: Placement, where: str) -> None:
-    """Require that a parsed compose file says the same as the specifications.
+    """Require that a parsed compose file agrees with the specifications.
 
     Raises:
         CheckError: naming the key that differs.
@@ -27,7 +27,7 @@ def compare(parsed: Any, config: InstanceConfig, placed: Placement, where: str) 
     wanted = _wanted(given(config, placed))
     found = dict(_flat(parsed))
     for key, value in _flat(wanted):
-        written = value.replace("$", "$$") if isinstance(value, str) else value  # compose takes $$ for $
+        written = value.replace("$", "$$") if isinstance(value, str) else value  # compose reads $$ as $
         if found.get(key) != written:
             shown = ("a secret", "another") if is_secret(key) else (repr(value), repr(found.get(key)))
             raise CheckError(f"{where}: {key} should be {shown[0]}, and is {shown[1]}")
@@ -37,7 +37,7 @@ def compare(parsed: Any, config: InstanceConfig, placed: Placement, where: str) 
 
 
 def _wanted(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the compose file, as far as it is compared, from what its template gets."""
+    """Return the compared part of the compose file, from the values that its template gets."""
     instance, volumes = values["instance"], values["volumes"]
     return {
         "name": instance.compose_project,
@@ -63,7 +63,7 @@ def _service(one: ContainerSpec, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Give the values of nested mappings and lists by dotted keys; empty ones give nothing."""
+    """Yield the values of nested mappings and lists with their dotted keys; empty ones yield nothing."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from _flat(inner, f"{key}.{name}" if key else str(name))

@@ -1,4 +1,4 @@
-"""What `inv test` checks: the host's own configuration, as the instances that it would make."""
+"""What `inv test` checks: the host's configuration, and the instances that follow from it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HostConfig:
-    """A host's settings, and the checkout with its `.env`."""
+    """A host's settings, its `.env`, and the checkout that has them."""
 
     settings: Settings
     dotenv: Mapping[str, str]
@@ -28,11 +28,11 @@ class HostConfig:
 
     @property
     def ids(self) -> range:
-        """Every id that there may be."""
+        """Every possible id."""
         return range(self.settings.instances.max + 1)
 
     def instance(self, number: int, *, environ: Mapping[str, str] | None = None, backend: str = "") -> InstanceConfig:
-        """Return what an instance would be in this checkout: in a shell with these variables, on a backend."""
+        """Return the configuration that an instance would have in this checkout, in a shell with these variables."""
         port = self.settings.ports["nginx"] + number * PORT_STEP
         moved = backend == "embedded" and not ports.may_bind(port)
         instance = make_instance(

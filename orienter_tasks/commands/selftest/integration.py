@@ -1,4 +1,4 @@
-"""`inv test.integration`: two throwaway instances side by side, each with its row and its object, and nothing left."""
+"""`inv test.integration`: two throwaway instances side by side; each sees only its own data, and nothing is left."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ NAMES = ("one", "two")
 
 
 def checks(host: HostConfig, claims: Sequence[Claim], backend: Callable[[], BackendName]) -> Iterator[Check]:
-    """Start two instances, try whether they see each other, and take them away.
+    """Start two instances, check that they are isolated, and remove them.
 
     Args:
         host: the checkout whose configuration is checked.
-        claims: of all checkouts: their ids and ports are left alone.
-        backend: says on which backend.
+        claims: those of all checkouts, whose ids and ports are not used.
+        backend: returns the backend to use.
     """
     configs: list[InstanceConfig] = []
     outcomes: list[Check] = []
@@ -66,11 +66,11 @@ def start_all(contexts: Sequence[RunContext]) -> None:
     """Start the infrastructure of several instances at once, as `inv infra.up` does.
 
     Raises:
-        OrienterError: the first failure; what was started is stopped again.
+        OrienterError: the first failure, after stopping what was started.
     """
     try:
         for ctx in contexts:
-            start_infra(ctx)  # its threads start them
+            start_infra(ctx)  # in background threads
         for ctx in contexts:
             await_infra(ctx, ready=True)
     except BaseException:
@@ -91,7 +91,7 @@ def _proofs(contexts: Sequence[RunContext]) -> Iterator[Check]:
 
 
 def pages(configs: Sequence[InstanceConfig]) -> str:
-    """Require that each nginx says whose it is."""
+    """Require that each nginx answers as its own instance."""
     for config in configs:
         try:
             probe(config)
@@ -101,7 +101,7 @@ def pages(configs: Sequence[InstanceConfig]) -> str:
 
 
 def traces_are_apart(configs: Sequence[InstanceConfig], name: str) -> str:
-    """Leave a trace in each instance's server, and require that each finds its own alone."""
+    """Leave a trace in each instance's server, and require that each finds only its own."""
     for config in configs:
         component(name).leave_trace(config, str(config.instance.root))
     for config in configs:
@@ -111,7 +111,7 @@ def traces_are_apart(configs: Sequence[InstanceConfig], name: str) -> str:
 
 
 def nothing_shared(contexts: Sequence[RunContext]) -> str:
-    """Let `infra.verify` look at them."""
+    """Run the checks of `infra.verify` on them."""
     found = judge(look_at_all([(ctx.current.config, ctx.current.backend.name) for ctx in contexts]))
     wrong = [check for check in found if check.verdict in ("problem", "unseen")]
     if wrong:
@@ -120,7 +120,7 @@ def nothing_shared(contexts: Sequence[RunContext]) -> str:
 
 
 def one_stops(contexts: Sequence[RunContext]) -> str:
-    """Stop one with its data; the other must not notice."""
+    """Stop one and remove its data; the other must be unaffected."""
     first, *others = contexts
     first.start.stop()
     first.current.backend.remove_data()
@@ -132,7 +132,7 @@ def one_stops(contexts: Sequence[RunContext]) -> str:
 
 
 def nothing_left(configs: Sequence[InstanceConfig]) -> str:
-    """Require that no process, port, container, volume, network or directory of them is left."""
+    """Require that nothing of them is left: process, port, container, volume, network or directory."""
     left = []
     for config in configs:
         left += [describe(pid) for pid in census.take().pids(config.instance)]

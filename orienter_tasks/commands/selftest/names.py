@@ -1,4 +1,4 @@
-"""`inv test.env`: ports, names and variables, proved for every id by writing them all down."""
+"""`inv test.env`: ports, names and variables, computed and compared for every id."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.output.checks import Check
 
-_DOCKER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")  # the engine's rule for names
+_DOCKER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")  # Docker's rule for names
 SHELL_MAY_SET = ("WHATSAPP_ENABLED", "NODE_ENV")
-"""What an exported shell may hand on to another instance: whoever exports it, means it."""
+"""What a shell may pass on to another instance: an explicit choice of the user."""
 
 
 def checks(host: HostConfig) -> Iterator[Check]:
-    """Prove everything about the variables."""
+    """Check ports, names and variables."""
     proofs: dict[str, Callable[[HostConfig], str]] = {
         "no two ports meet": ports_never_meet,
         "no two names meet": names_never_meet,
@@ -45,14 +45,14 @@ def checks(host: HostConfig) -> Iterator[Check]:
 
 
 def ports_never_meet(host: HostConfig) -> str:
-    """Require that each port of each id is a port, and nobody else's."""
+    """Require valid ports that are all different."""
     check_ports(host.settings.ports, host.settings.instances.max)
     ports = [port for number in host.ids for port in port_plan(host.settings, number).values()]
     return f"{len(ports)} ports of {len(host.ids)} ids, {min(ports)} to {max(ports)}"
 
 
 def names_never_meet(host: HostConfig) -> str:
-    """Require that no name of one id is another's."""
+    """Require that no two ids have a name in common."""
     owners: dict[str, int] = {}
     for number in host.ids:
         for name in _names(host.instance(number)):
@@ -63,7 +63,7 @@ def names_never_meet(host: HostConfig) -> str:
 
 
 def names_are_accepted(host: HostConfig) -> str:
-    """Require that each component and Docker take the names of every id."""
+    """Require names that the components and Docker accept."""
     last: list[str] = []
     for number in host.ids:
         config = host.instance(number)
@@ -77,7 +77,7 @@ def names_are_accepted(host: HostConfig) -> str:
 
 
 def same_twice(host: HostConfig) -> str:
-    """Require the same variables in a shell to which they were exported before."""
+    """Require the same variables in a shell that has them already."""
     for number in host.ids:
         once = host.instance(number).variables.values
         again = host.instance(number, environ=once).variables.values
@@ -86,7 +86,7 @@ def same_twice(host: HostConfig) -> str:
 
 
 def same_in_another_shell(host: HostConfig) -> str:
-    """Require the same variables in a shell to which another instance's were exported."""
+    """Require the same derived variables in a shell that has another instance's."""
     for number in host.ids:
         once = host.instance(number).variables
         derived = {name for name, origin in once.origins.items() if origin == "derived"} - {*SHELL_MAY_SET}
@@ -99,7 +99,7 @@ def same_in_another_shell(host: HostConfig) -> str:
 
 
 def same_when_read(host: HostConfig) -> str:
-    """Require that `env.export --format dotenv` can be read back, and computed from."""
+    """Require that the output of `env.export --format dotenv` reads back as the same variables."""
     from dotenv import dotenv_values
 
     for number in host.ids:
@@ -110,7 +110,7 @@ def same_when_read(host: HostConfig) -> str:
 
 
 def commands_are_known(host: HostConfig) -> str:
-    """Require that every `${NAME}` of services and hooks is known, for every id."""
+    """Require a value for every `${NAME}` in services and hooks."""
     hooks = host.settings.hooks.before_services
     late = [hook.name for hook in hooks if hook.exports]
     words = 0

@@ -1,6 +1,6 @@
-"""Throwaway checkouts below DATA_DIR's parent: a git repository of their own, linked worktrees, their own state.
+"""Throwaway checkouts below DATA_DIR's parent: linked worktrees of a repository of their own, with their own state.
 
-Whatever is started in them is known by the claims in that state, so that also a run that was killed can be cleared.
+The claims in that state name all that was started, so that a later run can clear up after a killed one.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ GIT_ENV = {
 
 
 class Sandbox:
-    """A directory for throwaway checkouts of a host, on which this process works for a while."""
+    """A directory with throwaway checkouts of a host."""
 
     def __init__(self, directory: Path, host: HostConfig) -> None:
         self.directory = directory
@@ -56,7 +56,7 @@ class Sandbox:
         self._host = host
 
     def checkout(self, name: str, instance_id: int) -> Path:
-        """Make a linked worktree with the host's templates and `.env`, that asks for an id."""
+        """Make a linked worktree with the host's templates and `.env`, for the instance of an id."""
         repository = self.directory / "repository"
         if not repository.exists():
             repository.mkdir()
@@ -83,21 +83,21 @@ class Sandbox:
             (root / "templates").symlink_to(self._host.root / "templates", target_is_directory=True)
 
     def context(self, root: Path, backend: BackendName) -> RunContext:
-        """Return the context of a run in one of the checkouts, without its services."""
+        """Return the context of a run in one of the checkouts, without services."""
         options = RunOptions(backend=backend, quiet=True, without=tuple(self.settings.services))
         context = RunContext(root, None, options=options)
         context.settings = self.settings
         return context
 
     def claims(self) -> list[Claim]:
-        """Return the claims that were made here."""
+        """Return the claims made here."""
         return Claims(self.directory / "state").read()
 
     def clear(self) -> None:
-        """Stop and remove everything that was made here; it can be done twice.
+        """Stop and remove everything that was made here; may be called twice.
 
         Raises:
-            OrienterError: something is left, and so is the directory, which knows what.
+            OrienterError: something is left; then the directory, which names it, stays too.
         """
         with _own_state(self.directory / "state"):
             for claim in self.claims():
@@ -107,9 +107,9 @@ class Sandbox:
 
 @contextmanager
 def open_sandbox(host: HostConfig) -> Iterator[Sandbox]:
-    """Give a new sandbox and work with its own state; clear it whatever happens.
+    """Yield a new sandbox, use its state meanwhile, and clear it in any case.
 
-    What a killed run left is cleared first: only one runs at a time in a checkout.
+    Only one run at a time is possible in a checkout. It first clears what a killed one has left.
     """
     with ExitStack() as stack:
         stack.enter_context(locked(_lock_name(host.root), timeout=LOCK_SECONDS))
@@ -122,7 +122,7 @@ def open_sandbox(host: HostConfig) -> Iterator[Sandbox]:
 
 
 def left(root: Path) -> list[Path]:
-    """Return the throwaway directories that a killed run has left in a checkout; none while a run is going on."""
+    """Return the directories that a killed run has left in a checkout; none while a run is in progress."""
     return [] if is_locked(_lock_name(root)) else _directories(root)
 
 
@@ -131,7 +131,7 @@ def _directories(root: Path) -> list[Path]:
 
 
 def _base(root: Path) -> Path:
-    return (root / ".dev-data").resolve()  # which may be a link to a bigger disk
+    return (root / ".dev-data").resolve()  # may be a link to a bigger disk
 
 
 def _lock_name(root: Path) -> str:
@@ -139,10 +139,10 @@ def _lock_name(root: Path) -> str:
 
 
 def free_ids(settings: Settings, claims: Sequence[Claim], count: int) -> list[int]:
-    """Return ids, the highest first, whose infrastructure's ports nobody has claimed and nobody holds.
+    """Return ids, the highest first, with infrastructure ports that are neither claimed nor in use.
 
     Raises:
-        CheckError: there are not so many.
+        CheckError: there are too few.
     """
     claimed = {port for claim in claims for port in claim.ports.values()}
     found: list[int] = []
@@ -170,7 +170,7 @@ def _remove(claim: Claim, settings: Settings) -> None:
 
 @contextmanager
 def _own_state(directory: Path) -> Iterator[None]:
-    """Let this process keep claims, locks and caches in a directory of its own for a while, and forget who it is."""
+    """Use a separate state directory in this process, without the variables that name an instance."""
     former = {name: os.environ.pop(name) for name in (STATE, *UNSET) if name in os.environ}
     os.environ[STATE] = str(directory)
     try:

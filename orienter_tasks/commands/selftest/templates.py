@@ -29,11 +29,11 @@ PLACEMENTS = {"on the machine's network": placement.ON_HOST, "bridged": placemen
 
 
 def checks(host: HostConfig, backend: Callable[[], BackendName], parse: Callable[[str], Any]) -> Iterator[Check]:
-    """Prove everything about the templates.
+    """Check the templates.
 
     Args:
-        host: the checkout, whose own templates come first.
-        backend: says which backend's nginx is to be asked.
+        host: the checkout; its own templates take precedence.
+        backend: returns the backend whose nginx to use.
         parse: reads YAML.
     """
     yield prove("nginx's templates render", lambda: nginx_renders(host))
@@ -42,7 +42,7 @@ def checks(host: HostConfig, backend: Callable[[], BackendName], parse: Callable
 
 
 def nginx_renders(host: HostConfig) -> str:
-    """Require that both files render for every id, wherever nginx may run, and say who they are."""
+    """Require that both files render for every id and placement of nginx, and answer with the instance's token."""
     kinds = ("native", "on the machine's network", "bridged")
     for number in host.ids:
         config = host.instance(number)
@@ -57,7 +57,7 @@ def nginx_renders(host: HostConfig) -> str:
 
 
 def nginx_accepts(host: HostConfig, backend: BackendName) -> str:
-    """Let the real nginx of a backend test the configuration of every id."""
+    """Have the real nginx of a backend test the configuration of every id."""
     with open_sandbox(host) as sandbox:
         folder = sandbox.folder("templates")
 
@@ -71,7 +71,7 @@ def nginx_accepts(host: HostConfig, backend: BackendName) -> str:
 
 
 def compose_agrees(host: HostConfig, parse: Callable[[str], Any]) -> str:
-    """Require that the compose file of every id says what `infra.up` would make."""
+    """Require that the compose file of every id describes what `infra.up` would create."""
     for number in host.ids:
         config = host.instance(number)
         for where, placed in PLACEMENTS.items():

@@ -1,1 +1,1 @@
-"""Proof that running instances share nothing: what each really uses, and what two of them have in common."""
+"""Proof that running instances share nothing: what each really uses, and what any two have in common."""

@@ -1,4 +1,4 @@
-"""Look at one running instance: log in, list, and follow what is seen to where it really is."""
+"""Collect what a running instance uses: log in, list, and resolve to real files and processes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Notes:
-    """What is found out about one instance, topic by topic."""
+    """What has been found about one instance, by topic."""
 
     facts: dict[str, Any] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class _Notes:
 
     @contextmanager
     def about(self, *topics: str) -> Iterator[None]:
-        """Call these topics unseen, and go on with the others, when the block fails."""
+        """When the block fails, mark these topics unseen and continue with the others."""
         import psutil
 
         with caught(lambda error: self.unseen.update(dict.fromkeys(topics, error.line()))):
@@ -49,14 +49,14 @@ class _Notes:
 
 
 def look_at_all(configs: Sequence[tuple[InstanceConfig, BackendName]]) -> list[Evidence]:
-    """Look at several instances at once, by one census."""
+    """Collect from several instances in parallel, by one census."""
     seen = census.take()
     with ThreadPoolExecutor(max_workers=max(1, len(configs))) as pool:
         return list(pool.map(lambda pair: look_at(pair[0], pair[1], seen), configs))
 
 
 def look_at(config: InstanceConfig, name: BackendName, seen: Census) -> Evidence:
-    """Gather the evidence of one running instance."""
+    """Collect the evidence of one running instance."""
     notes = _Notes()
     backend = choice.make(name, config)
     processes = seen.by_component(config.instance)
@@ -119,7 +119,7 @@ def _containers(config: InstanceConfig, processes: Mapping[str, Sequence[Process
 
 
 def _ports(config: InstanceConfig, backend: Backend, seen: Census) -> dict[str, Any]:
-    """Say which processes listen on the instance's ports: its own, or others."""
+    """Find the instance's ports on which its own components listen, and the holders of others."""
     pids = set(seen.pids(config.instance))
     own = set(backend.bound_ports(seen)) | listening_ports(pids)
     planned = set(config.instance.ports.values())

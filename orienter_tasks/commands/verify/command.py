@@ -1,4 +1,4 @@
-"""`inv infra.verify`: find the running instances of this project, look at each, judge, and tell."""
+"""`inv infra.verify`: find the running instances of this project, collect, judge, and report."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def verify(ctx: RunContext, raw_settings_of: Callable[[Path], object], *, as_jso
 
     Args:
         ctx: the run.
-        raw_settings_of: reads what another checkout's invoke.yaml says under `orienter:`; None when it says nothing.
+        raw_settings_of: reads the `orienter:` section of another checkout's invoke.yaml; None without one.
         as_json: print one document instead of the list.
 
     Raises:
@@ -59,7 +59,7 @@ def verify(ctx: RunContext, raw_settings_of: Callable[[Path], object], *, as_jso
 
 
 def _config_of(ctx: RunContext, claim: Claim, raw_settings_of: Callable[[Path], object]) -> InstanceConfig:
-    """Describe another checkout's instance by its own claim, settings and `.env`."""
+    """Configure a checkout's instance by its own claim, settings and `.env`."""
     root = Path(claim.root)
     if root == ctx.root:
         return config_of(claim, ctx.settings, os.environ)
@@ -73,7 +73,7 @@ def _title(evidence: Sequence[Evidence]) -> str:
 
 
 def _labelled(check: Check) -> Check:
-    """Put the instance that a check is about before its topic."""
+    """Prefix the topic with the instance that it concerns."""
     return check if check.topic.startswith("between") else replace(check, topic=f"{check.instances[0]} {check.topic}")
 
 

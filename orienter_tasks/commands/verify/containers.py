@@ -1,4 +1,4 @@
-"""What an instance's containers use: networks, mounts, variables. Asked of the engine by exact names and labels."""
+"""What an instance's containers use: networks, mounts, variables; found by exact names and labels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def running(config: InstanceConfig) -> list[dict[str, Any]]:
 
 
 def networks(config: InstanceConfig, containers: Sequence[Mapping[str, Any]]) -> list[Network]:
-    """Describe the networks that containers are on; the machine's own, which has nobody's name, is left out."""
+    """Describe the networks that containers are on, except the machine's own."""
     joined = {_name(one): set(one["NetworkSettings"]["Networks"]) for one in containers}
     names = sorted(set().union(*joined.values()) - {HOST_NETWORK})
     inspected = [survey.network(shared(), name) for name in names]
@@ -60,7 +60,7 @@ def _locations(config: InstanceConfig, container: Mapping[str, Any]) -> Iterator
 
 
 def workloads(config: InstanceConfig, containers: Sequence[Mapping[str, Any]]) -> list[Workload]:
-    """Say of each container which of its variables are not the instance's."""
+    """Describe each container, with variables that are not the instance's."""
     return [_workload(config, container) for container in containers]
 
 

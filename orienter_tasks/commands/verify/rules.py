@@ -1,4 +1,4 @@
-"""Judge the evidence: each instance alone, then all of them against each other. Pure."""
+"""Judge the evidence: each instance alone, then every pair. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHOWN = 4
 
 
 def judge(evidence: Sequence[Evidence]) -> list[Check]:
-    """Return every check: first each instance's own, then what two could share; what is shared is a problem."""
+    """Return all checks: first each instance's own, then what two could share; anything shared is a problem."""
     if not evidence:
         return []
     checks = [_alone(topic, look, one) for one in evidence for topic, look in _looks(one).items()]
@@ -105,7 +105,7 @@ ALONE: dict[str, Look] = {
     "ports": _ports,
     "processes": _workloads,
 }
-"""How to judge one instance beside what its servers hold: what is wrong or "", what was found, and what to do."""
+"""How to judge one instance, besides the contents of its servers: what is wrong or "", what was found, the remedy."""
 
 
 def _apart(topic: str, needs: Sequence[str], common: Common, evidence: Sequence[Evidence]) -> Check:
@@ -141,7 +141,7 @@ def _same_locations(one: Evidence, other: Evidence) -> str:
 
 
 def _overlap(one: DataLocation, other: DataLocation) -> bool:
-    """Say whether two locations hold the same files, or one lies within the other."""
+    """Whether two locations hold the same files, or one lies within the other."""
     if one.key == other.key:
         return True
     if not all(location.source.startswith("/") for location in (one, other)):
@@ -184,4 +184,4 @@ COMMON: dict[str, tuple[Sequence[str], Common]] = {
     "between: processes": (("processes",), _same_workloads),
     "between: connections": (("processes",), _calls),
 }
-"""What two instances could share: the topics that must have been seen (none: contents), and how to find it."""
+"""What two instances could share: the topics required for it (none: contents), and how to find it."""

@@ -1,4 +1,4 @@
-"""What a running instance was seen to use. Data; nothing here looks or judges."""
+"""What a running instance was found to use, as data."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was seen of one running instance.
+    """What was found of one running instance.
 
     Attributes:
         own: the instance's own database, bucket and so on, by topic, with what separates its base from the id.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orienter_tasks.commands.selftest import sandbox as throwaway
+from orienter_tasks.commands.selftest import sandbox as sandboxes
 from orienter_tasks.commands.selftest.host import HostConfig
 from orienter_tasks.errors import CheckError
 from orienter_tasks.identity.claims import Claims
@@ -43,7 +43,7 @@ def test_the_ground_is_its_own(make_repo: MakeRepo, settings: Settings, monkeypa
     monkeypatch.setenv("AI_INSTANCE_ID", "5")
     monkeypatch.setenv("AI_INSTANCE_ROOT", str(host))
     before = dict(os.environ)
-    with throwaway.open_sandbox(of(host, settings)) as sandbox:
+    with sandboxes.open_sandbox(of(host, settings)) as sandbox:
         assert state_dir() == sandbox.directory / "state"
         assert "AI_INSTANCE_ID" not in os.environ
         root = sandbox.checkout("one", 4)
@@ -67,7 +67,7 @@ def test_it_goes_away_when_something_fails(make_repo: MakeRepo, settings: Settin
     host = make_repo("host")
 
     def interrupted() -> None:
-        with throwaway.open_sandbox(of(host, settings)) as sandbox:
+        with sandboxes.open_sandbox(of(host, settings)) as sandbox:
             sandbox.folder("x")
             raise KeyboardInterrupt
 
@@ -87,7 +87,7 @@ def test_a_hosts_hooks_do_not_run(make_repo: MakeRepo, settings: Settings, monke
     config.write_text(f"[core]\n\thooksPath = {hooks}\n[commit]\n\tgpgsign = true\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
     monkeypatch.setenv("GIT_DIR", str(host / ".git"))
-    with throwaway.open_sandbox(of(host, settings)) as sandbox:
+    with sandboxes.open_sandbox(of(host, settings)) as sandbox:
         assert sandbox.checkout("one", 1).is_dir()
 
 
@@ -96,18 +96,18 @@ def test_no_git(make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.Mon
 
     host = make_repo("host")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with throwaway.open_sandbox(of(host, settings)) as sandbox:
+    with sandboxes.open_sandbox(of(host, settings)) as sandbox:
         sandbox.folder("for templates only")
         with pytest.raises(NotFoundError, match="git is not on PATH"):
             sandbox.checkout("one", 1)
 
 
 def test_ids_whose_ports_nobody_has(settings: Settings) -> None:
-    assert throwaway.free_ids(settings, [], 2) == [7, 6]
+    assert sandboxes.free_ids(settings, [], 2) == [7, 6]
     with socket.create_server(("127.0.0.1", OWN_PORTS["postgres"] + 7000)):
-        assert throwaway.free_ids(settings, [], 2) == [6, 5]
+        assert sandboxes.free_ids(settings, [], 2) == [6, 5]
         with socket.create_server(("127.0.0.1", OWN_PORTS["vite"] + 6000)):  # it is not the infrastructure's
-            assert throwaway.free_ids(settings, [], 2) == [6, 5]
+            assert sandboxes.free_ids(settings, [], 2) == [6, 5]
 
 
 def test_ids_that_are_claimed_are_left_alone(
@@ -118,10 +118,10 @@ def test_ids_that_are_claimed_are_left_alone(
     monkeypatch.setenv("AI_INSTANCE_ID", "7")
     raw = {"project": "another", "backend": "embedded", "ports": OWN_PORTS}
     claim = RunContext(make_repo("other"), raw, options=RunOptions()).current.claim
-    assert throwaway.free_ids(settings, [claim], 2) == [6, 5]
+    assert sandboxes.free_ids(settings, [claim], 2) == [6, 5]
 
 
 def test_too_few_ids(host_config: HostConfig) -> None:
     settings = load_settings({"ports": OWN_PORTS, "instances": {"max": 0}})
     with pytest.raises(CheckError, match="need 2 ids whose ports are free, and there are 1"):
-        throwaway.free_ids(settings, [], 2)
+        sandboxes.free_ids(settings, [], 2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from orienter_tasks.commands.selftest import names as variables
+from orienter_tasks.commands.selftest import names
 from orienter_tasks.commands.selftest.host import HostConfig
 from orienter_tasks.errors import CheckError, ConfigError
 from orienter_tasks.instance import variables as environment
@@ -22,7 +22,7 @@ ROOT = Path("/checkout")
 
 
 def test_both_configurations_pass(host_config: HostConfig) -> None:
-    outcomes = list(variables.checks(host_config))
+    outcomes = list(names.checks(host_config))
     assert [outcome.text for outcome in outcomes if outcome.verdict != "ok"] == []
     assert len(outcomes) == 7
     assert all(outcome.text for outcome in outcomes)
@@ -31,7 +31,7 @@ def test_both_configurations_pass(host_config: HostConfig) -> None:
 def test_every_id_is_looked_at(host_config: HostConfig) -> None:
     highest = host_config.settings.instances.max
     count = len(host_config.settings.ports) * (highest + 1)
-    assert variables.ports_never_meet(host_config).startswith(f"{count} ports of {highest + 1} ids")
+    assert names.ports_never_meet(host_config).startswith(f"{count} ports of {highest + 1} ids")
 
 
 def with_ports(**ports: int) -> HostConfig:
@@ -42,13 +42,13 @@ def with_ports(**ports: int) -> HostConfig:
 
 def test_two_ports_that_meet() -> None:
     with pytest.raises(ConfigError, match=r"postgres \(5432\) and extra \(9432\) meet"):
-        variables.ports_never_meet(with_ports(extra=9432))
+        names.ports_never_meet(with_ports(extra=9432))
 
 
 @pytest.mark.parametrize("base", [0, 57000])
 def test_a_port_that_is_none(base: int) -> None:
     with pytest.raises(ConfigError, match=rf"extra: base {base} gives instance 9 port"):
-        variables.ports_never_meet(with_ports(extra=base))
+        names.ports_never_meet(with_ports(extra=base))
 
 
 @pytest.mark.parametrize(
@@ -61,13 +61,13 @@ def test_a_port_that_is_none(base: int) -> None:
 )
 def test_names_that_are_not_accepted(dotenv: dict[str, str], named: str) -> None:
     with pytest.raises(CheckError, match=named):
-        variables.names_are_accepted(HostConfig(load_settings(None), dotenv, ROOT))
+        names.names_are_accepted(HostConfig(load_settings(None), dotenv, ROOT))
 
 
 def test_two_names_that_meet(host_config: HostConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(variables, "_names", lambda config: [f"db_{config.instance.id % 2}"])
+    monkeypatch.setattr(names, "_names", lambda config: [f"db_{config.instance.id % 2}"])
     with pytest.raises(CheckError, match="db_0 is instance 0's and instance 2's"):
-        variables.names_never_meet(host_config)
+        names.names_never_meet(host_config)
 
 
 def faulty(change: Callable[[dict[str, str], Any], None]) -> Any:
@@ -88,7 +88,7 @@ def test_a_suffix_that_grows_is_found(host_config: HostConfig, monkeypatch: pyte
 
     monkeypatch.setattr(config, "derive", faulty(grow))
     with pytest.raises(CheckError, match="S3_BUCKET of instance 0 is orienter-data-0, and orienter-data-0-0"):
-        variables.same_twice(host_config)
+        names.same_twice(host_config)
 
 
 def test_what_sticks_to_the_shell_is_found(host_config: HostConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,9 +96,9 @@ def test_what_sticks_to_the_shell_is_found(host_config: HostConfig, monkeypatch:
         values["POSTGRES_PORT"] = environ.get("POSTGRES_PORT", values["POSTGRES_PORT"])
 
     monkeypatch.setattr(config, "derive", faulty(stick))
-    variables.same_twice(host_config)
+    names.same_twice(host_config)
     with pytest.raises(CheckError, match=r"POSTGRES_PORT of instance 0 is .* in another instance's shell"):
-        variables.same_in_another_shell(host_config)
+        names.same_in_another_shell(host_config)
 
 
 def test_secrets_are_not_told(host_config: HostConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,21 +107,21 @@ def test_secrets_are_not_told(host_config: HostConfig, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(config, "derive", faulty(forget))
     with pytest.raises(CheckError) as found:
-        variables.same_twice(host_config)
+        names.same_twice(host_config)
     assert "hunter" not in str(found.value)
 
 
 def test_a_word_that_nobody_sets() -> None:
     raw: dict[str, Any] = {"services": {"api": {"command": ["api", "--key", "${API_KEY}"]}}}
     with pytest.raises(CheckError, match=r"orienter.services.api: \$\{API_KEY\} is not set in instance 0"):
-        variables.commands_are_known(HostConfig(load_settings(raw), {}, ROOT))
-    variables.commands_are_known(HostConfig(load_settings(raw), {"API_KEY": "x"}, ROOT))
+        names.commands_are_known(HostConfig(load_settings(raw), {}, ROOT))
+    names.commands_are_known(HostConfig(load_settings(raw), {"API_KEY": "x"}, ROOT))
     raw["hooks"] = {"before_services": [{"name": "keys", "command": ["keys"], "exports": True}]}
-    assert "keys must export" in variables.commands_are_known(HostConfig(load_settings(raw), {}, ROOT))
+    assert "keys must export" in names.commands_are_known(HostConfig(load_settings(raw), {}, ROOT))
 
 
 def test_a_dotenv_that_contradicts_itself_is_an_outcome(host_config: HostConfig) -> None:
     wrong = HostConfig(host_config.settings, {"WHATSAPP_ENABLED": "perhaps"}, ROOT)
-    failed = [outcome for outcome in variables.checks(wrong) if outcome.verdict != "ok"]
+    failed = [outcome for outcome in names.checks(wrong) if outcome.verdict != "ok"]
     assert failed
     assert all("'perhaps' is neither true nor false" in outcome.text for outcome in failed)
