@@ -44,7 +44,7 @@ class NginxFacts:
 
 
 @dataclass(frozen=True)
-class Holding:
+class DataVolume:
     """Data of an instance: a volume's name or a directory's path, and its bytes, None if they take long to measure."""
 
     name: str
@@ -74,13 +74,13 @@ class Backend(Protocol):
     def status(self, seen: Census | None = None) -> Sequence[ComponentStatus]:
         """The state of each component, from what is running; `seen` is a census that was taken already."""
 
-    def foreign(self) -> Sequence[str]:
+    def name_conflicts(self) -> Sequence[str]:
         """Containers, volumes and networks with this instance's names that are not its own, for people."""
 
-    def ports_held(self, seen: Census | None = None) -> Mapping[int, str]:
+    def bound_ports(self, seen: Census | None = None) -> Mapping[int, str]:
         """Ports that this instance's components listen on now, with the component's name; `seen` as above."""
 
-    def holdings(self, *, sizes: bool = False) -> Sequence[Holding]:
+    def data_volumes(self, *, sizes: bool = False) -> Sequence[DataVolume]:
         """This instance's data on this backend; with `sizes`, also sizes that take a moment to measure."""
 
     def remove_data(self) -> Sequence[str]:

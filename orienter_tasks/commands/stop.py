@@ -10,7 +10,7 @@ from orienter_tasks.errors import ConfigError, ConflictError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orienter_tasks.backends.protocol import Holding
+    from orienter_tasks.backends.protocol import DataVolume
     from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.stack.component import ComponentStatus
 
@@ -44,7 +44,7 @@ def stop_this(ctx: RunContext, *, volumes: bool = False, yes: bool = False, serv
         busy = [part.name for part in _services_up(ctx)]
         if busy:
             raise ConflictError(f"{', '.join(busy)} of {instance} still run", hint="stop everything with: inv dev.stop")
-    doomed = list(current.backend.holdings(sizes=not yes)) if volumes and current.claim.backend else []
+    doomed = list(current.backend.data_volumes(sizes=not yes)) if volumes and current.claim.backend else []
     if doomed and not yes:
         _ask(ctx, doomed)
     with ctx.start.stopping() as start:
@@ -79,10 +79,10 @@ def stop_every(ctx: RunContext, *, volumes: bool) -> None:
         raise failures[0]
 
 
-def _ask(ctx: RunContext, doomed: Sequence[Holding]) -> None:
+def _ask(ctx: RunContext, doomed: Sequence[DataVolume]) -> None:
     from orienter_tasks.output.units import megabytes
 
-    sizes = ", ".join(f"{holding.name} ({megabytes(holding.size)})" for holding in doomed)
+    sizes = ", ".join(f"{volume.name} ({megabytes(volume.size)})" for volume in doomed)
     loss = f"this removes the data of {ctx.current.instance}: {sizes}"
     if not ctx.report.confirm("remove it?", refusal=loss, before=lambda: ctx.report.warn(loss)):
         raise ConfigError("nothing was stopped or removed")

@@ -71,10 +71,10 @@ def require(name: BackendName, settings: Settings, instance: Instance) -> None:
 
 def may_move(current: Backend, target: BackendName, instance: Instance) -> None:
     """Require that an instance leaves no data behind when it changes its backend."""
-    holdings = current.holdings()
+    volumes = current.data_volumes()
     running = [status.name for status in current.status() if status.up]
-    if holdings or running:
-        kept = ", ".join([holding.name for holding in holdings] or running)
+    if volumes or running:
+        kept = ", ".join([volume.name for volume in volumes] or running)
         raise ConflictError(
             f"{instance} has data on the {current.name} backend ({kept}) and is not moved to {target}",
             hint=f"use --backend {current.name}, or delete that data with: inv infra.down --volumes",

@@ -42,6 +42,7 @@ class InfraComponent(Protocol):
     """
 
     facts: Sequence[str] = ()
+    trace: str = ""  # what `leave_trace` leaves in its server, such as a row; "" for a server that keeps nothing
 
     def container(self, config: InstanceConfig, placed: Callable[[], Placement]) -> ContainerSpec:
         """Describe its container; `placed` returns where nginx runs, and may ask the engine."""
@@ -93,6 +94,15 @@ class InfraComponent(Protocol):
         """
         del config
         return ServerContents((), "")
+
+    def leave_trace(self, config: InstanceConfig, text: str) -> None:
+        """Leave a text in the running server."""
+        del config, text
+
+    def traces(self, config: InstanceConfig) -> list[str]:
+        """Return the texts that were left there."""
+        del config
+        return []
 
     def require_valid(self, variables: Variables) -> None:
         """Require that its server accepts the names in an instance's variables; else CheckError."""

@@ -11,7 +11,7 @@ from orienter_tasks.backends.docker.engine import shared
 from orienter_tasks.backends.docker.oneoff import hang_up
 from orienter_tasks.backends.docker.resources import Resources, remove_volume, volume_sizes
 from orienter_tasks.backends.docker.spec import is_ours, owner
-from orienter_tasks.backends.protocol import Holding, NginxFacts
+from orienter_tasks.backends.protocol import DataVolume, NginxFacts
 from orienter_tasks.infra.all import component
 from orienter_tasks.infra.nginx import check_in_docker, facts_in_docker
 from orienter_tasks.settings import catalog
@@ -66,7 +66,7 @@ class DockerBackend:
             for name in instance.infra
         ]
 
-    def foreign(self) -> Sequence[str]:
+    def name_conflicts(self) -> Sequence[str]:
         instance = self._config.instance
         names = {
             *(("container", instance.container(name)) for name in catalog.names()),
@@ -79,7 +79,7 @@ class DockerBackend:
             if (kind, name) in names and not is_ours(found, self._config)
         ]
 
-    def ports_held(self, seen: Census | None = None) -> Mapping[int, str]:
+    def bound_ports(self, seen: Census | None = None) -> Mapping[int, str]:
         del seen
         held: dict[int, str] = {}
         for found in survey.containers_of(self._engine, self._config.instance):
@@ -89,11 +89,11 @@ class DockerBackend:
                 held.update(dict.fromkeys(own if found.on_host else found.ports, found.component))
         return held
 
-    def holdings(self, *, sizes: bool = False) -> Sequence[Holding]:
+    def data_volumes(self, *, sizes: bool = False) -> Sequence[DataVolume]:
         """Return the volumes of this instance; for `sizes` the engine counts files, for up to five seconds."""
         names = self._resources.volumes()
         known = volume_sizes(self._engine) if sizes and names else {}
-        return [Holding(name, known.get(name)) for name in names]
+        return [DataVolume(name, known.get(name)) for name in names]
 
     def remove_data(self) -> Sequence[str]:
         names = self._resources.volumes()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Literal
 
-from orienter_tasks.backends.protocol import Holding
+from orienter_tasks.backends.protocol import DataVolume
 from orienter_tasks.errors import ConflictError
 from orienter_tasks.infra.all import component
 from orienter_tasks.machine.directories import remove, size_of
@@ -63,17 +63,18 @@ class EmbeddedBackend:
             for name in self._config.instance.infra
         ]
 
-    def foreign(self) -> Sequence[str]:
+    def name_conflicts(self) -> Sequence[str]:
         """Nothing: there are no containers or volumes, and DATA_DIR belongs to the checkout."""
         return ()
 
-    def ports_held(self, seen: Census | None = None) -> Mapping[int, str]:
+    def bound_ports(self, seen: Census | None = None) -> Mapping[int, str]:
         members = (seen or census.take()).by_component(self._config.instance)
         servers = [(name, each) for process, each in members.items() if (name := catalog.component_of(process))]
         return {port: name for name, each in servers for port in listening_ports(process.pid for process in each)}
 
-    def holdings(self, *, sizes: bool = False) -> Sequence[Holding]:  # noqa: ARG002 - always measured
-        return [Holding(str(path), size_of(path, within=SIZE_SECONDS)) for path in self._data if os.path.lexists(path)]
+    def data_volumes(self, *, sizes: bool = False) -> Sequence[DataVolume]:  # noqa: ARG002 - always measured
+        present = [path for path in self._data if os.path.lexists(path)]
+        return [DataVolume(str(path), size_of(path, within=SIZE_SECONDS)) for path in present]
 
     def remove_data(self) -> Sequence[str]:
         """Remove the data directories; of a symbolic link only the link, not its target."""

@@ -6,6 +6,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from orienter_tasks.backends.clients import sessions
 from orienter_tasks.backends.clients.postgres import ensure_database
 from orienter_tasks.backends.embedded import postmaster, programs
 from orienter_tasks.backends.embedded.component import NativeComponent
@@ -57,6 +58,7 @@ class PostgresComponent(InfraComponent):
     """PostgreSQL."""
 
     facts = ("system_identifier", "postgres_started_at", "data_directory")
+    trace = "row"
 
     def container(self, config: InstanceConfig, placed: Callable[[], Placement]) -> ContainerSpec:
         del placed
@@ -109,16 +111,12 @@ class PostgresComponent(InfraComponent):
         )
 
     def login(self, config: InstanceConfig) -> str:
-        from orienter_tasks.backends.clients.sessions import database
-
-        with database(config) as session:
+        with sessions.database(config) as session:
             session.rows("SELECT 1")
         return f"PostgreSQL answers on {config.instance.ports['postgres']}: {config.variables['POSTGRES_DB']}"
 
     def contents(self, config: InstanceConfig) -> ServerContents:
-        from orienter_tasks.backends.clients.sessions import database
-
-        with database(config) as session:
+        with sessions.database(config) as session:
             identifier, started, directory, names = session.rows(CONTENTS)[0]
         return ServerContents(
             names=tuple(names),
@@ -128,6 +126,15 @@ class PostgresComponent(InfraComponent):
             key=f"PostgreSQL server, {identifier} started {started}",
             facts=dict(zip(self.facts, (identifier, started, directory), strict=True)),
         )
+
+    def leave_trace(self, config: InstanceConfig, text: str) -> None:
+        with sessions.database(config) as session:
+            session.rows("CREATE TABLE IF NOT EXISTS orienter_trace (text text NOT NULL)")
+            session.rows("INSERT INTO orienter_trace VALUES (:text)", text=text)
+
+    def traces(self, config: InstanceConfig) -> list[str]:
+        with sessions.database(config) as session:
+            return [str(text) for (text,) in session.rows("SELECT text FROM orienter_trace")]
 
     def require_valid(self, variables: Variables) -> None:
         if len(variables["POSTGRES_DB"].encode()) > LONGEST_NAME:

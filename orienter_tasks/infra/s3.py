@@ -13,6 +13,7 @@ import os
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from orienter_tasks.backends.clients import sessions
 from orienter_tasks.backends.clients.s3 import ensure_bucket, is_name
 from orienter_tasks.backends.embedded import programs, user
 from orienter_tasks.backends.embedded.component import NativeComponent
@@ -102,6 +103,8 @@ def written_by(data: Path) -> StoreKind | None:
 class StorageComponent(InfraComponent):
     """The S3 store."""
 
+    trace = "object"
+
     def container(self, config: InstanceConfig, placed: Callable[[], Placement]) -> ContainerSpec:
         del placed
         from orienter_tasks.backends.docker.spec import ContainerSpec, Mount, Port, common_fields, http_health
@@ -136,21 +139,25 @@ class StorageComponent(InfraComponent):
         return programs.version_of(store.program, *VERSION[store.kind]).splitlines()[0]
 
     def login(self, config: InstanceConfig) -> str:
-        from orienter_tasks.backends.clients.sessions import store
-
         bucket = config.variables["S3_BUCKET"]
         words = f"the S3 store answers on {config.instance.ports['minio_api']}: {bucket}"
-        with store(config) as session:
+        with sessions.store(config) as session:
             if bucket not in session.buckets():
                 raise CheckError(f"{words} does not exist", hint="inv infra.up")
         return words
 
     def contents(self, config: InstanceConfig) -> ServerContents:
-        from orienter_tasks.backends.clients.sessions import store
-
-        with store(config) as session:
+        with sessions.store(config) as session:
             names = tuple(session.buckets())
         return ServerContents(names, remedy="inspect bucket {name} from {root}, then remove it")
+
+    def leave_trace(self, config: InstanceConfig, text: str) -> None:
+        with sessions.store(config) as session:
+            session.put(str(config.instance.id), text.encode())
+
+    def traces(self, config: InstanceConfig) -> list[str]:
+        with sessions.store(config) as session:
+            return [session.get(name).decode() for name in session.objects()]
 
     def require_valid(self, variables: Variables) -> None:
         if not is_name(variables["S3_BUCKET"]):

@@ -21,7 +21,7 @@ def leftovers(claim: Claim, settings: Settings) -> bool:
         return False
     try:
         backend = choice.make(claim.backend, _config_of(claim, settings))
-        return bool(backend.holdings() or any(status.up for status in backend.status()))
+        return bool(backend.data_volumes() or any(status.up for status in backend.status()))
     except OrienterError:
         return True
 

@@ -111,7 +111,7 @@ class Start:
         Raises:
             ConflictError: names every conflict; nothing was started.
         """
-        foreign = list(self._backend.foreign()) if self._backend is not None else []
+        foreign = list(self._backend.name_conflicts()) if self._backend is not None else []
         if foreign:
             raise ConflictError(
                 f"{self._instance} needs names that something else has: {', '.join(foreign)}",
@@ -193,7 +193,7 @@ class Start:
 
     def _own_ports(self) -> set[int]:
         seen = census.take()
-        servers = self._backend.ports_held(seen) if self._backend is not None else ()
+        servers = self._backend.bound_ports(seen) if self._backend is not None else ()
         return {*servers} | listening_ports(seen.pids(self._instance))
 
 

@@ -92,7 +92,7 @@ def _verify(instance: Instance, backend: Backend | None) -> None:
         left += [f"{status.name} ({status.what})" for status in backend.status(seen) if status.up]
         left += [
             f"port {port} ({name})"
-            for port, name in backend.ports_held(seen).items()
+            for port, name in backend.bound_ports(seen).items()
             if not ports.await_free(port, PORT_SECONDS)
         ]
     if left:

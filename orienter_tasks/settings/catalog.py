@@ -1,7 +1,7 @@
 """The catalog of infrastructure: the facts of each component that every layer may need, before its code is loaded.
 
-`orienter_tasks.infra.all.register` enters a component, a built-in one and a host's own alike. Hosts do that in their
-tasks.py, so whoever needs the names asks when a task runs, never at import.
+A host enters further ones in its tasks.py, by `orienter_tasks.infra.all.register`: so whoever needs the names asks when
+a task runs, never at import.
 """
 
 from __future__ import annotations
@@ -111,7 +111,9 @@ NGINX = CatalogEntry(
     titles={"nginx": "nginx"},
 )
 
-_entries: dict[str, CatalogEntry] = {}
+BUILT_IN = (POSTGRES, MINIO, NGINX)
+
+_entries: dict[str, CatalogEntry] = {entry.name: entry for entry in BUILT_IN}
 
 
 def add(entry: CatalogEntry) -> None:

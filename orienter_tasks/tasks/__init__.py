@@ -7,7 +7,6 @@ import gc
 
 from invoke.collection import Collection
 
-import orienter_tasks.infra.all  # noqa: F401 - it enters the built-in components in the catalog
 from orienter_tasks.tasks import cleanup, dev, env, infra, machine, nginx, services, test
 from orienter_tasks.tasks.config_files import report_errors
 

@@ -174,7 +174,7 @@ class Contract(ABC):
         backend = new_backend(config)
         before = time.time()
         assert [each.name for each in backend.components()] == list(COMPONENTS)
-        assert list(backend.foreign()) == []
+        assert list(backend.name_conflicts()) == []
 
         assert up(backend, config) == sorted(COMPONENTS)
 
@@ -185,9 +185,9 @@ class Contract(ABC):
         assert {each.name for each in backend.status() if each.running} == set(COMPONENTS)
         started = [each.started_at for each in backend.status()]
         assert all(moment is not None and before - 2 < moment < time.time() + 2 for moment in started), started
-        held = backend.ports_held()
+        held = backend.bound_ports()
         assert {held.get(port) for port in infra_ports(config).values()} == set(COMPONENTS)
-        assert list(backend.foreign()) == []
+        assert list(backend.name_conflicts()) == []
 
         assert up(new_backend(config), config) == [], "a second start has nothing to do"
 
@@ -195,14 +195,14 @@ class Contract(ABC):
         assert not any(each.running for each in backend.status())
         assert all(each.started_at is None for each in backend.status())
         assert not any(listens(port) for port in config.instance.ports.values())
-        assert dict(backend.ports_held()) == {}
+        assert dict(backend.bound_ports()) == {}
         down(backend)
 
     def test_data_outlives_a_restart_and_not_its_removal(
         self, config: InstanceConfig, new_backend: Callable[[InstanceConfig], Backend]
     ) -> None:
         backend = new_backend(config)
-        assert list(backend.holdings()) == []
+        assert list(backend.data_volumes()) == []
         up(backend, config)
         sql(config, "CREATE TABLE kept AS SELECT 42 AS answer")
         put(config, "kept", b"bytes")
@@ -212,12 +212,12 @@ class Contract(ABC):
         up(again, config)
         assert sql(config, "SELECT answer FROM kept") == [[42]]
         assert get(config, "kept") == b"bytes"
-        held = list(again.holdings())
+        held = list(again.data_volumes())
         assert len(held) == 2
         down(again)
 
-        assert sorted(again.remove_data()) == sorted(holding.name for holding in held)
-        assert list(again.holdings()) == []
+        assert sorted(again.remove_data()) == sorted(volume.name for volume in held)
+        assert list(again.data_volumes()) == []
         assert list(again.remove_data()) == []
 
         up(again, config)

@@ -11,6 +11,7 @@ from orienter_tasks.identity.allocation import preferred_id, worktree_name
 from orienter_tasks.identity.checkouts import CheckoutState, remedy
 from orienter_tasks.machine import worktree
 from orienter_tasks.output.checks import Check
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +29,6 @@ SOURCES = {
     "worktree": "its worktree's name",
     "main checkout": "it is a main checkout",
 }
-EXPORTED = ("DATABASE_URL", "POSTGRES_PORT", "POSTGRES_DB", "NGINX_PORT", "S3_BUCKET", "AWS_ENDPOINT_URL", "DATA_DIR")
 
 
 def provenance(ctx: RunContext) -> Iterator[Check]:
@@ -63,10 +63,18 @@ def _zero(ctx: RunContext, tree: Worktree, words: str) -> Check:
 def inherited(ctx: RunContext) -> Iterator[Check]:
     """Find another instance's variables in this shell, which programs started by hand would use."""
     values = ctx.current.config.variables.values
-    foreign = [name for name in EXPORTED if name in os.environ and os.environ[name] != values.get(name)]
+    foreign = [name for name in _leading() if name in os.environ and os.environ[name] != values.get(name)]
     if foreign:
         words = f"this shell has another {', '.join(foreign)} than this instance: what you start by hand goes elsewhere"
         yield Check("shell", "warning", words, 'eval "$(inv env.export)"')
+
+
+def _leading() -> Iterator[str]:
+    """Name the variables that lead a program to an instance: addresses, ports, names."""
+    for entry in catalog.entries():
+        yield from (name for name, value in entry.variables.items() if "://" in value)
+        yield from (f"{entry.port.upper()}_PORT", *entry.numbered)
+    yield "DATA_DIR"
 
 
 def doubles(ctx: RunContext) -> Iterator[Check]:

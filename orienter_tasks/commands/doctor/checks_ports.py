@@ -99,5 +99,5 @@ def _own(ctx: RunContext, config: InstanceConfig) -> set[int]:
     own = listening_ports(census.take().pids(config.instance))
     backend = started_on(ctx)
     if backend:
-        own |= set(known(lambda: choice.make(backend, config).ports_held()) or ())
+        own |= set(known(lambda: choice.make(backend, config).bound_ports()) or ())
     return own

@@ -41,7 +41,7 @@ def servers(ctx: RunContext) -> Iterator[Check]:
         return
     backend = choice.make(started, config)
     up = {status.name for status in backend.status() if status.up}
-    for conflict in list(backend.foreign()):
+    for conflict in list(backend.name_conflicts()):
         words = f"{config.instance} needs a name that is not its own: {conflict}"
         yield Check("servers", "problem", words, "inv instances")
     services = sorted(name for name in census.take().names(config.instance) if not catalog.component_of(name))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.clients import sessions
 from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.commands.selftest.sandbox import free_ids, open_sandbox
 from orienter_tasks.commands.start import await_infra, start_infra
 from orienter_tasks.commands.verify.collect import look_at_all
 from orienter_tasks.commands.verify.rules import judge
 from orienter_tasks.errors import CheckError
+from orienter_tasks.infra.all import component
 from orienter_tasks.machine import ports
 from orienter_tasks.output.checks import prove
 from orienter_tasks.processes import census
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from orienter_tasks.settings.model import BackendName
 
 NAMES = ("one", "two")
-TABLE = "orienter_throwaway"
 
 
 def checks(host: HostConfig, claims: Sequence[Claim], backend: Callable[[], BackendName]) -> Iterator[Check]:
@@ -82,8 +82,10 @@ def start_all(contexts: Sequence[RunContext]) -> None:
 def _proofs(contexts: Sequence[RunContext]) -> Iterator[Check]:
     configs = [ctx.current.config for ctx in contexts]
     yield prove("each page answers as its own", lambda: pages(configs))
-    yield prove("a row is seen by its own only", lambda: rows(configs))
-    yield prove("an object is seen by its own only", lambda: objects(configs))
+    for name in _traced():
+        trace = component(name).trace
+        article = "an" if trace[0] in "aeiou" else "a"
+        yield prove(f"{article} {trace} is seen by its own only", partial(traces_are_apart, configs, name))
     yield prove("they share nothing", lambda: nothing_shared(contexts))
     yield prove("one stops, the other goes on", lambda: one_stops(contexts))
 
@@ -98,31 +100,14 @@ def pages(configs: Sequence[InstanceConfig]) -> str:
     return ", ".join(config.instance.url for config in configs)
 
 
-def rows(configs: Sequence[InstanceConfig]) -> str:
-    """Insert a row into each database, and read all of them."""
+def traces_are_apart(configs: Sequence[InstanceConfig], name: str) -> str:
+    """Leave a trace in each instance's server, and require that each finds only its own."""
     for config in configs:
-        with sessions.database(config) as database:
-            database.rows(f"CREATE TABLE {TABLE} (instance integer NOT NULL)")
-            database.rows(f"INSERT INTO {TABLE} VALUES (:number)", number=config.instance.id)  # noqa: S608 - our own name
+        component(name).leave_trace(config, str(config.instance.root))
     for config in configs:
-        _require_only_own(config, _numbers(config), "row")
-    return ", ".join(config.variables["POSTGRES_DB"] for config in configs)
-
-
-def objects(configs: Sequence[InstanceConfig]) -> str:
-    """Store an object in each bucket, and list all of them."""
-    for config in configs:
-        with sessions.store(config) as store:
-            store.put(str(config.instance.id), str(config.instance.root).encode())
-    for config in configs:
-        with sessions.store(config) as store:
-            _require_only_own(config, [int(name) for name in store.objects()], "object")
-            if store.get(str(config.instance.id)) != str(config.instance.root).encode():
-                raise CheckError(f"the object of {config.instance} has changed")
-            alien = {other.variables["S3_BUCKET"] for other in configs if other is not config} & set(store.buckets())
-            if alien:
-                raise CheckError(f"the store of {config.instance} has {', '.join(sorted(alien))}")
-    return ", ".join(config.variables["S3_BUCKET"] for config in configs)
+        _require_only_own(config, name)
+    variable = next(iter(catalog.entry_of(name).numbered))
+    return ", ".join(config.variables[variable] for config in configs)
 
 
 def nothing_shared(contexts: Sequence[RunContext]) -> str:
@@ -140,7 +125,8 @@ def one_stops(contexts: Sequence[RunContext]) -> str:
     first.start.stop()
     first.current.backend.remove_data()
     for ctx in others:
-        _require_only_own(ctx.current.config, _numbers(ctx.current.config), "row")
+        for name in _traced():
+            _require_only_own(ctx.current.config, name)
     stayed = ", ".join(str(ctx.current.instance.id) for ctx in others)
     return f"instance {first.current.instance.id} and its data went, and {stayed} stayed"
 
@@ -168,11 +154,13 @@ def _resources(config: InstanceConfig) -> list[str]:
     return [f"{one.kind} {one.name}" for one in found]
 
 
-def _numbers(config: InstanceConfig) -> list[int]:
-    with sessions.database(config) as database:
-        return [int(number) for (number,) in database.rows(f"SELECT instance FROM {TABLE}")]  # noqa: S608 - our own name
+def _traced() -> list[str]:
+    """Name the components in which a trace can be left."""
+    return [name for name in catalog.names() if component(name).trace]
 
 
-def _require_only_own(config: InstanceConfig, seen: Sequence[int], what: str) -> None:
-    if list(seen) != [config.instance.id]:
-        raise CheckError(f"{config.instance} should see its own {what}, and sees those of {list(seen)}")
+def _require_only_own(config: InstanceConfig, name: str) -> None:
+    found = component(name).traces(config)
+    if found != [str(config.instance.root)]:
+        words = f"{config.instance} should see its own {component(name).trace}, and sees those of {found}"
+        raise CheckError(words)

@@ -121,7 +121,7 @@ def _containers(config: InstanceConfig, processes: Mapping[str, Sequence[Process
 def _ports(config: InstanceConfig, backend: Backend, seen: Census) -> dict[str, Any]:
     """Find the instance's ports on which its own components listen, and the holders of others."""
     pids = set(seen.pids(config.instance))
-    own = set(backend.ports_held(seen)) | listening_ports(pids)
+    own = set(backend.bound_ports(seen)) | listening_ports(pids)
     planned = set(config.instance.ports.values())
     held = {port for port in planned - own if not ports.is_free(port)}
     taken = {

@@ -87,7 +87,7 @@ def test_a_container_that_stands_still_goes_on(api: Any, config: InstanceConfig,
     assert up(backend, config, ["minio"]) == ["minio"]
     api.pause(name)
     assert not status_of(backend, "minio").running
-    assert set(backend.ports_held().values()) == {"minio"}
+    assert set(backend.bound_ports().values()) == {"minio"}
     assert up(backend, config, ["minio"]) == ["minio"]
 
     assert api.inspect_container(name)["Id"] == identifier
@@ -151,8 +151,8 @@ def test_a_checkout_that_was_moved_keeps_its_own(lab: DockerLab) -> None:
         start(lab.backend(moved), "minio")
     known = replace(moved, instance=replace(moved.instance, former_roots=(str(before.instance.root),)))
     backend = lab.backend(known)
-    assert backend.foreign() == []
-    assert set(backend.ports_held().values()) == {"minio"}
+    assert backend.name_conflicts() == []
+    assert set(backend.bound_ports().values()) == {"minio"}
 
     # its label tells the new place from now on
     assert start(backend, "minio")
@@ -176,7 +176,7 @@ def test_somebody_elses_name_is_never_touched(
         name = instance.network
         api.create_network(name, check_duplicate=True)
     try:
-        (told,) = backend.foreign()
+        (told,) = backend.name_conflicts()
         assert told.startswith(f"{kind} {name} (")
         with pytest.raises(ConflictError, match=name) as refused:
             start(backend, "minio")
@@ -290,7 +290,7 @@ def test_the_network_goes_with_the_last_container(api: Any, config: InstanceConf
     up(backend, config, ["postgres", "minio"])
     component(backend, "postgres").stop(5)
     assert api.inspect_network(config.instance.network)["Name"] == config.instance.network
-    assert sorted(backend.ports_held().values()) == ["minio", "minio"]
+    assert sorted(backend.bound_ports().values()) == ["minio", "minio"]
     component(backend, "minio").stop(5)
     with pytest.raises(NotFound):
         api.inspect_network(config.instance.network)
@@ -314,15 +314,15 @@ def test_volumes_in_use_are_not_removed(config: InstanceConfig, backend: DockerB
     with pytest.raises(ConflictError, match=config.instance.volume("minio")) as refused:
         backend.remove_data()
     assert config.instance.container("minio") in str(refused.value)
-    assert [holding.name for holding in backend.holdings()] == [config.instance.volume("minio")]
+    assert [volume.name for volume in backend.data_volumes()] == [config.instance.volume("minio")]
 
 
 def test_the_size_of_data_is_told_when_asked_for(config: InstanceConfig, backend: DockerBackend) -> None:
     up(backend, config, ["postgres"])
-    (holding,) = backend.holdings(sizes=True)
-    assert holding.size is not None
-    assert holding.size > 10_000_000
-    assert [each.size for each in backend.holdings()] == [None]
+    (volume,) = backend.data_volumes(sizes=True)
+    assert volume.size is not None
+    assert volume.size > 10_000_000
+    assert [each.size for each in backend.data_volumes()] == [None]
 
 
 def test_a_start_asks_the_engine_little(lab: DockerLab, config: InstanceConfig) -> None:

@@ -71,7 +71,7 @@ def test_services_are_reached_where_they_are_to_listen(lab: DockerLab, network: 
     with serving(backend.service_host, config.instance.ports["vite"]):
         up(backend, config, ["nginx"])
         assert page(config) == f"served on {backend.service_host}"
-        assert backend.ports_held() == {config.instance.ports["nginx"]: "nginx"}
+        assert backend.bound_ports() == {config.instance.ports["nginx"]: "nginx"}
         api: Any = lab.engine.api
         made = api.inspect_container(config.instance.container("nginx"))
         assert made["HostConfig"]["NetworkMode"] == (config.instance.network if network == "bridge" else "host")

@@ -143,7 +143,7 @@ def test_a_directory_with_something_else_is_left_alone(lab: EmbeddedLab) -> None
     data = config.instance.data_dir / "postgres"
     data.mkdir(parents=True)
     (data / "thesis.txt").write_text("mine")
-    with pytest.raises(CheckError, match="no PostgreSQL data"):
+    with pytest.raises(CheckError, match="not PostgreSQL data"):
         prepare(config)
     assert files_of(data) == ["thesis.txt"]
 

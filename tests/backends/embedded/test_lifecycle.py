@@ -211,23 +211,23 @@ def test_removing_data_stays_within_its_own_directories(lab: EmbeddedLab) -> Non
     (data / "nginx").mkdir()
     (data / "services-own").write_text("kept")
 
-    assert {holding.name: holding.size for holding in backend.holdings()}[str(data / "postgres")] is None
+    assert {volume.name: volume.size for volume in backend.data_volumes()}[str(data / "postgres")] is None
     assert backend.remove_data() == [str(data / "postgres"), str(data / "minio")]
 
     assert (elsewhere / "precious").read_text() == "kept"
     assert sorted(path.name for path in data.iterdir()) == ["nginx", "services-own"]
-    assert backend.holdings() == []
+    assert backend.data_volumes() == []
 
 
-def test_holdings_tell_sizes(lab: EmbeddedLab) -> None:
+def test_data_volumes_tell_sizes(lab: EmbeddedLab) -> None:
     config = lab.config()
     backend = lab.backend(config)
     up(backend, config, ["minio"])
     put(config, "large", bytes(5_000_000))
-    (holding,) = backend.holdings()
-    assert holding.name == str(config.instance.data_dir / "minio")
-    assert holding.size is not None
-    assert 5_000_000 <= holding.size < 5_100_000
+    (volume,) = backend.data_volumes()
+    assert volume.name == str(config.instance.data_dir / "minio")
+    assert volume.size is not None
+    assert 5_000_000 <= volume.size < 5_100_000
 
 
 def test_a_start_that_fails_leaves_nothing_running(lab: EmbeddedLab, monkeypatch: pytest.MonkeyPatch) -> None:
