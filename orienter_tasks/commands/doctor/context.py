@@ -67,11 +67,14 @@ def read(ctx: RunContext) -> tuple[RunContext, list[Check]]:
     about, report = ctx.fresh_copy(), RecordingReport()
     about.claims, about.report = ReadOnlyClaims(), report
     wrong: dict[str, Check] = {}
+    warnings: list[Check] = []
     for topic, fact in FACTS.items():
         for check in collect(topic, partial(_try, fact, about)):
             wrong.setdefault(check.text, check)
-    heard = [text for text in report.warnings if not text.startswith(".env: ")]  # a check reports its lines
-    return about, [*wrong.values(), *(Check("instance", "warning", text) for text in heard)]
+        if topic != ".env":  # a check names its lines
+            warnings += [Check(topic, "warning", text) for text in report.warnings]
+        report.warnings.clear()
+    return about, [*wrong.values(), *warnings]
 
 
 def _try(fact: Callable[[RunContext], object], about: RunContext) -> Iterable[Check]:

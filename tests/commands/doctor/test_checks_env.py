@@ -6,6 +6,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.doctor.checks_env import ignored_by_git, keys, lines, present, secrets
+from orienter_tasks.commands.doctor.context import read
 from tests.commands.doctor.conftest import Patient, levels, only
 from tests.conftest import git
 
@@ -54,6 +55,12 @@ def test_lines_that_are_none(patient: Patient) -> None:
     found = only(patient.ask(lines), "warning")
     assert "line 3" in found.text
     assert found.remedy == "sed -n '3p' .env"
+
+
+def test_lines_that_are_none_are_named_once(patient: Patient) -> None:
+    write(patient, "no variable\n")
+    _, findings = read(patient.context())
+    assert findings == []
 
 
 def test_derived_variables_that_it_sets_are_named_without_their_secrets(patient: Patient) -> None:
