@@ -1,6 +1,6 @@
-"""Make a checkout's `.env` if it has none: from the main checkout's, from `.env.example`, or of generated secrets.
+"""A checkout's `.env`: read, and made when there is none; an existing one is never rewritten.
 
-An existing one is never rewritten.
+A new one comes from the main checkout's, from `.env.example`, or is made of generated secrets.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.machine.worktree import Worktree
 
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGNMENT = re.compile(r"^(?P<head>\s*(?:export\s+)?(?P<name>[A-Za-z_]\w*)\s*=\s*)(?P<value>.*?)(?P<tail>\s*)$")
 _PLACEHOLDER = re.compile(
     r"(change|replace|your|placeholder|example|generate|secret[-_ ]?here|todo|fixme|xxx|<.*>|\.\.\.)", re.IGNORECASE
@@ -33,6 +34,29 @@ class NewEnvFile:
     content: str
     source: str
     generated: tuple[str, ...] = ()
+
+
+def read_dotenv(path: Path) -> tuple[dict[str, str], list[int]]:
+    """Read a `.env` file: its variables, and the numbers of lines that have none. A missing file is empty."""
+    if not path.is_file():
+        return {}, []
+    from dotenv import parser
+
+    values: dict[str, str] = {}
+    broken: list[int] = []
+    try:
+        with path.open(encoding="utf-8") as file:
+            for binding in parser.parse_stream(file):
+                if binding.key is None and not binding.error:
+                    continue  # a comment, or nothing
+                if binding.error or binding.value is None or not _VARIABLE.fullmatch(binding.key or ""):
+                    text = binding.original.string
+                    broken.append(binding.original.line + text[: len(text) - len(text.lstrip())].count("\n"))
+                else:
+                    values[str(binding.key)] = binding.value
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    return values, broken
 
 
 def plan(tree: Worktree) -> NewEnvFile | None:

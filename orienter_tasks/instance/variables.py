@@ -1,4 +1,4 @@
-"""From `.env`, the process environment and the instance to variables. Pure but for reading `.env`.
+"""From `.env`, the process environment and the instance to variables. Pure.
 
 Order, weakest first: `.env`, the process environment, the derived variables. Derived ones always win.
 """
@@ -18,7 +18,6 @@ from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.settings.model import Settings
@@ -31,7 +30,6 @@ _SECRET = re.compile(
     r"PASSWORD|PASSWD|PASSPHRASE|(^|_)PASS(_|$)|SECRET|TOKEN|_KEY$|APIKEY|CREDENTIAL|PRIVATE", re.IGNORECASE
 )
 _URL_PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):([^/\s]+)@")  # up to the last @: a password may hold one
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off", ""}
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -58,33 +56,6 @@ class Variables:
     def over(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return a whole process environment: these variables over the given one."""
         return {**environ, **self.values}
-
-
-def read_dotenv(path: Path) -> tuple[dict[str, str], list[int]]:
-    """Read a `.env` file: its variables, and the numbers of lines that have none. A missing file is empty.
-
-    Raises:
-        ConfigError: it cannot be read or is not text.
-    """
-    if not path.is_file():
-        return {}, []
-    from dotenv import parser
-
-    values: dict[str, str] = {}
-    broken: list[int] = []
-    try:
-        with path.open(encoding="utf-8") as file:
-            for binding in parser.parse_stream(file):
-                if binding.key is None and not binding.error:
-                    continue  # a comment, or nothing
-                if binding.error or binding.value is None or not _NAME.fullmatch(binding.key or ""):
-                    text = binding.original.string
-                    broken.append(binding.original.line + text[: len(text) - len(text.lstrip())].count("\n"))
-                else:
-                    values[str(binding.key)] = binding.value
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
-    return values, broken
 
 
 def derive(

@@ -10,8 +10,9 @@ import msgspec
 from orienter_tasks.backends.protocol import InstanceConfig
 from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.infra import choice
+from orienter_tasks.instance.dotenv import read_dotenv
 from orienter_tasks.instance.model import port_plan
-from orienter_tasks.instance.variables import derive, read_dotenv
+from orienter_tasks.instance.variables import derive
 from orienter_tasks.settings.model import WHATSAPP_SWITCH
 
 if TYPE_CHECKING:

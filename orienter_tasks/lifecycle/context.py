@@ -13,7 +13,7 @@ from orienter_tasks.identity.allocation import IdRequest
 from orienter_tasks.identity.claims import Claim, Claims
 from orienter_tasks.identity.resolve import acquire, resolve, source_of_id
 from orienter_tasks.infra import choice
-from orienter_tasks.instance.variables import read_dotenv
+from orienter_tasks.instance.dotenv import read_dotenv
 from orienter_tasks.lifecycle.config import configure, instance_of
 from orienter_tasks.machine import ports, worktree
 from orienter_tasks.output.console import Report

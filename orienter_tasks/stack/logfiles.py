@@ -5,9 +5,10 @@ Only as much is read as was asked for, from the end, however large the file is.
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ POLL_SECONDS = 0.2
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _STAMP = re.compile(
-    r"\W{0,3}(\d{4})[-/](\d\d)[-/](\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?"
-    r"(?: ?(?:(Z|UTC|GMT)|([+-])(\d\d):?(\d\d)))?"
+    r"\W{0,3}(\d{4})[-/](\d\d)[-/](\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?"
+    r"(?: ?(?:(Z|UTC|GMT)|([+-](?:[01]\d|2[0-3])):?([0-5]\d)))?"
 )
 
 
@@ -73,15 +74,10 @@ def time_of(line: str) -> float | None:
     match = _STAMP.match(_COLOUR.sub("", line))
     if match is None:
         return None
-    *moment, fraction, utc, sign, hours, minutes = match.groups()
-    zone = timezone.utc if utc else None
-    if sign:
-        offset = timedelta(hours=int(hours), minutes=int(minutes))
-        zone = timezone(-offset if sign == "-" else offset) if offset < timedelta(days=1) else None
+    year, month, day, clock, fraction, utc, hours, minutes = match.groups()
+    zone = "+00:00" if utc else f"{hours}:{minutes}" if hours else ""
     try:
-        year, month, day, hour, minute, second = map(int, moment)
-        whole = datetime(year, month, day, hour, minute, second, tzinfo=zone)
-        return whole.timestamp() + float(f"0.{fraction or 0}")
+        return datetime.fromisoformat(f"{year}-{month}-{day}T{clock}{zone}").timestamp() + float(f"0.{fraction or 0}")
     except (ValueError, OverflowError):
         return None
 
@@ -127,21 +123,22 @@ def _replaced(path: Path, file: BinaryIO | None) -> bool:
 
 def _start(file: BinaryIO, request: LogRequest) -> int:
     """Return where the first line begins that was asked for."""
-    status = os.fstat(file.fileno())
-    if request.lines < 1 or (request.since is not None and status.st_mtime < request.since):
-        return status.st_size
-    counted, last_lines, new_lines = 0, status.st_size, status.st_size
-    for offset, beginning in _backwards(file, status.st_size):
-        if counted < request.lines:
-            counted, last_lines = counted + 1, offset
-        written = time_of(beginning) if request.since is not None else None
-        if request.since is not None and written is not None and written < request.since:
-            return max(last_lines, new_lines)
-        if written is not None:
-            new_lines = offset
-        if counted == request.lines and (request.since is None or written is not None):
-            return last_lines
-    return last_lines
+    status, since = os.fstat(file.fileno()), request.since if request.since is not None else -math.inf
+    first = new = status.st_size
+    if request.lines < 1 or status.st_mtime < since:
+        return first
+    for count, (offset, beginning) in enumerate(_backwards(file, status.st_size), 1):
+        if count <= request.lines:
+            first = offset
+        written = time_of(beginning) if request.since is not None else math.inf
+        if written is None:
+            continue  # it belongs to the line before it
+        if written < since:
+            return max(first, new)
+        if count >= request.lines:
+            return first
+        new = offset
+    return first
 
 
 def _backwards(file: BinaryIO, end: int) -> Iterator[tuple[int, str]]:

@@ -188,7 +188,7 @@ def _reported(error: Exception, config: Config) -> UnexpectedError:
     """Write a report of a bug. The value of a secret may be in both the environment and `.env`, each with its own."""
     from traceback import format_exception_only
 
-    from orienter_tasks.instance.variables import read_dotenv
+    from orienter_tasks.instance.dotenv import read_dotenv
     from orienter_tasks.lifecycle.context import project_dir
     from orienter_tasks.machine.worktree import find_root
     from orienter_tasks.output.crash_report import without_secrets, write_crash_report

@@ -13,9 +13,10 @@ import dotenv
 import pytest
 from hypothesis import example, given, settings as limits, strategies as st
 
+from orienter_tasks.instance.dotenv import read_dotenv
 from orienter_tasks.instance.export import FORMATS, Format, render
 from orienter_tasks.instance.model import make_instance as build_instance
-from orienter_tasks.instance.variables import derive, read_dotenv
+from orienter_tasks.instance.variables import derive
 from orienter_tasks.settings.load import load_settings
 
 if TYPE_CHECKING:

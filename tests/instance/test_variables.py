@@ -10,8 +10,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from orienter_tasks.errors import ConfigError
+from orienter_tasks.instance.dotenv import read_dotenv
 from orienter_tasks.instance.model import make_instance as build_instance
-from orienter_tasks.instance.variables import MASK, base_name, derive, expand, expand_all, masked, read_dotenv, truth
+from orienter_tasks.instance.variables import MASK, base_name, derive, expand, expand_all, masked, truth
 from orienter_tasks.settings.load import load_settings
 
 if TYPE_CHECKING:

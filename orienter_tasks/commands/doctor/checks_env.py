@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.doctor.context import started_on
 from orienter_tasks.commands.doctor.remedies import drop_line
-from orienter_tasks.instance.dotenv import create, needs_secret
-from orienter_tasks.instance.variables import masked, read_dotenv
+from orienter_tasks.instance.dotenv import create, needs_secret, read_dotenv
+from orienter_tasks.instance.variables import masked
 from orienter_tasks.machine import worktree
 from orienter_tasks.output.checks import Check, Fix
 

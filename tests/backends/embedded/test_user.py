@@ -65,7 +65,7 @@ def test_the_program_sees_an_unprivileged_user_and_files_stay_ours(tmp_path: Pat
 @pytest.mark.usefixtures("forbidden_namespaces")
 def test_root_without_namespaces_is_told_what_to_do(lab: EmbeddedLab) -> None:
     config = lab.config()
-    with pytest.raises(BackendError, match="PostgreSQL refuses root, and user namespaces are forbidden") as caught:
+    with pytest.raises(BackendError, match="PostgreSQL refuses root, and root may not use user namespaces") as caught:
         up(lab.backend(config), config, ["postgres"])
     assert caught.value.exit_code == 5
     assert "run inv as an ordinary user" in caught.value.hint

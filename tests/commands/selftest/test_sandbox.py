@@ -12,7 +12,7 @@ from orienter_tasks.commands.selftest import sandbox as sandboxes
 from orienter_tasks.commands.selftest.host import HostConfig
 from orienter_tasks.errors import CheckError
 from orienter_tasks.identity.claims import Claims
-from orienter_tasks.instance.variables import read_dotenv
+from orienter_tasks.instance.dotenv import read_dotenv
 from orienter_tasks.machine import worktree
 from orienter_tasks.machine.state import state_dir
 from orienter_tasks.settings.load import load_settings
