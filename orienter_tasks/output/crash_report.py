@@ -32,7 +32,8 @@ def write_crash_report(error: BaseException, *, settings: object, variables: Map
         OrienterError: it cannot be written.
     """
     directory = state_dir() / "crashes"
-    path = directory / f"{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() % 10**9:09d}.txt"
+    seconds, fraction = divmod(time.time_ns(), 10**9)
+    path = directory / f"{time.strftime('%Y%m%dT%H%M%S', time.localtime(seconds))}-{fraction:09d}.txt"
     write_private(path, without_secrets(_text(error, settings), settings=settings, variables=variables))
     for old in sorted(directory.glob("*.txt"))[:-KEPT]:
         old.unlink(missing_ok=True)
