@@ -197,7 +197,7 @@ def test_a_content_type_must_be_one(dashboard: Service) -> None:
 
 def test_other_sites_may_not_write(dashboard: Service) -> None:
     before = listed(dashboard)
-    headers = {"Sec-Fetch-InstanceConfig": "cross-config", "Content-Type": "text/plain"}
+    headers = {"Sec-Fetch-Site": "cross-site", "Content-Type": "text/plain"}
     answer = dashboard.ask("/api/notes", "POST", body=b'{"text": "from elsewhere"}', headers=headers)
     assert answer.status == 403
     assert answer.headers["X-Orienter-Instance"] == "3"
