@@ -113,6 +113,18 @@ def test_a_library_is_known_in_one_place(library: str, home: str) -> None:
     assert {name for name in users if name != home and not name.startswith(f"{home}.")} == set()
 
 
+def test_a_configuration_is_derived_in_one_place() -> None:
+    called = {
+        (name, node.func.id)
+        for name, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("InstanceConfig", "derive")
+    }
+    assert called == {("lifecycle.config", "InstanceConfig"), ("lifecycle.config", "derive")}
+
+
 def test_no_two_classes_share_a_name() -> None:
     places = defaultdict(list)
     for name, tree in modules().items():
