@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orienter_tasks.machine.state import is_locked, state_dir
+from tests import slot
 
 if TYPE_CHECKING:
     from tests.conftest import MakeRepo
@@ -50,7 +51,7 @@ def host(make_repo: MakeRepo) -> Path:
     (root / "tasks.py").write_text(TASKS, encoding="utf-8")
     (root / ".env").write_text("SLACK_TOKEN=xoxb-123456\nJWT_SECRET=from-dotenv\n", encoding="utf-8")
     services = {"bot": {"command": ["bot"], "env": {"BOT_PASSWORD": "other-word", "MODE": "fast"}}}
-    orienter = {"project": "crashing", "services": services}
+    orienter = {"project": "crashing", "ports": slot.bases(), "services": services}
     (root / "invoke.yaml").write_text(json.dumps({"orienter": orienter}), encoding="utf-8")
     return root
 

@@ -80,7 +80,7 @@ class Server:
         )
         try:
             self._handle = spawn(self._instance, program)
-        except NotFoundError as error:
+        except (NotFoundError, CheckError) as error:  # its own program, or another that hands over to it
             version_of(launch.binary, *launch.version)
             raise CheckError(str(error)) from error
 

@@ -63,7 +63,7 @@ def test_a_database_that_is_missing_is_made(lab: EmbeddedLab, config: InstanceCo
 
 NUMBER = struct.Struct("!i")
 SASL, SASL_CONTINUE, SASL_FINAL = 10, 11, 12  # kinds of an authentication request: PostgreSQL's «Message Formats»
-NONCE = b"N" * 24  # where a stranger repeats the client's
+NONCE = b"N" * 24  # after the client's own
 
 
 def message(kind: bytes, body: bytes) -> bytes:

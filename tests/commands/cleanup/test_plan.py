@@ -70,7 +70,7 @@ def going(plan: CleanupPlan) -> list[str]:
 
 ALL, DAILY, WEEKLY = {"orphans", "daily", "weekly"}, {"daily", "weekly"}, {"weekly"}
 GOES: dict[str, tuple[set[str], set[str]]] = {
-    # of a checkout that is gone, and of one that exists
+    # of a checkout that is gone, and of an existing checkout
     "process": (ALL, set()),
     "container": (ALL, set()),
     "network": (ALL, WEEKLY),
