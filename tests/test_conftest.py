@@ -95,6 +95,13 @@ def test_without_an_engine_docker_tests_fail_where_it_is_required(tmp_path: Path
     assert "no Docker engine answers" in output
 
 
+HASTY = """
+from tests.conftest import *
+from xdist.workermanage import NodeManager
+
+assert NodeManager.EXIT_TIMEOUT > 0.25
+NodeManager.EXIT_TIMEOUT = 0.25
+"""
 LONG = """
 import pathlib, time
 
@@ -112,9 +119,9 @@ def test_NAME(server): time.sleep(60)
 
 def test_a_run_that_is_told_to_end_cleans_up_in_its_workers(tmp_path: Path) -> None:
     """Also when that takes longer than xdist would wait."""
-    (tmp_path / "conftest.py").write_text("from tests.conftest import *\n", encoding="utf-8")
+    (tmp_path / "conftest.py").write_text(HASTY, encoding="utf-8")
     for name in ("one", "other"):  # a file each: one worker gets all of a file
-        test = "import pytest\n" + LONG.replace("SECONDS", "12").replace("NAME", name)
+        test = "import pytest\n" + LONG.replace("SECONDS", "1.5").replace("NAME", name)
         (tmp_path / f"test_{name}_it.py").write_text(test, encoding="utf-8")
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     command = [*PYTEST, "-n", "2", f"--rootdir={tmp_path}", str(tmp_path)]

@@ -195,6 +195,6 @@ def test_a_link_in_its_files_place_is_replaced_and_not_followed(lab: Lab, tmp_pa
 def test_an_argv_is_told_as_the_services(lab: Lab) -> None:
     handle = lab.spawn("web", FOREVER, with_shim=True)
     process = psutil.Process(handle.record.pid)
-    eventually(process.cmdline, "exec")  # it is empty for a moment
-    assert list(shim.unwrap_argv(process.cmdline())) == FOREVER
+    eventually(lambda: list(shim.unwrap_argv(process.cmdline())) == FOREVER, "exec")  # it is empty for a moment
+    assert process.cmdline() != FOREVER
     assert shim.unwrap_argv(FOREVER) == FOREVER

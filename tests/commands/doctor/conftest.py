@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -36,10 +37,14 @@ SETTINGS: dict[str, Any] = {
 class Patient:
     """A checkout and what a host's invoke.yaml says in it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, ends: ExitStack) -> None:
         self.root = root
         self.settings = dict(SETTINGS)
-        self._handles: list[tuple[RunContext, Handle]] = []
+        self._ends = ends
+
+    def beside(self, root: Path) -> Patient:
+        """Another checkout; what is started in it ends with this one's."""
+        return Patient(root, self._ends)
 
     def configure(self, **orienter: Any) -> None:
         """Merge keys below `orienter:`, one section deep."""
@@ -66,23 +71,19 @@ class Patient:
         env = {**os.environ, **config.variables.values}
         program = Program(component, command, self.root, env, config.instance.log_dir / f"{component}.log")
         handle = spawn(config.instance, program)
-        self._handles.append((about, handle))
+        assert handle.child is not None
+        self._ends.callback(handle.child.wait, 10)
+        self._ends.callback(handle.child.kill)
+        self._ends.callback(stop_component, config.instance, component, 1.0)
         return handle
-
-    def end(self) -> None:
-        for about, handle in self._handles:
-            assert handle.child is not None
-            stop_component(about.current.config.instance, handle.record.component, 1.0)
-            handle.child.wait(10)
 
 
 @pytest.fixture
 def patient(make_repo: MakeRepo, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Patient]:
     if request.node.get_closest_marker("docker") is None:
         monkeypatch.setenv("DOCKER_HOST", NO_ENGINE)
-    made = Patient(make_repo("checkout"))
-    yield made
-    made.end()
+    with ExitStack() as ends:
+        yield Patient(make_repo("checkout"), ends)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def provenance(patient: Patient) -> str:
 
 def test_each_source_is_named(patient: Patient, make_worktree: MakeWorktree, monkeypatch: pytest.MonkeyPatch) -> None:
     assert provenance(patient) == f"instance 0 of {OWN_PROJECT}, from it is a main checkout"
-    linked = Patient(make_worktree(patient.root, "feature-a-1"))
+    linked = patient.beside(make_worktree(patient.root, "feature-a-1"))
     assert provenance(linked) == f"instance 5 of {OWN_PROJECT}, from its worktree's name"
     (linked.root / ".env").write_text("AI_INSTANCE_ID=3\n")
     assert "instance 3" in provenance(linked)
@@ -74,7 +74,7 @@ def test_an_id_that_is_none(patient: Patient, written: str) -> None:
 
 
 def test_a_worktree_that_is_told_to_be_zero(patient: Patient, make_worktree: MakeWorktree) -> None:
-    linked = Patient(make_worktree(patient.root, "feature-a-1"))
+    linked = patient.beside(make_worktree(patient.root, "feature-a-1"))
     (linked.root / ".env").write_text("AI_INSTANCE_ID=0\n")
     found = only(linked.ask(identities.provenance), "warning")
     assert "although this is the linked worktree feature-a-1, which would be 5" in found.text
@@ -82,15 +82,15 @@ def test_a_worktree_that_is_told_to_be_zero(patient: Patient, make_worktree: Mak
 
 
 def test_a_worktree_that_can_only_be_zero(patient: Patient, make_worktree: MakeWorktree) -> None:
-    linked = Patient(make_worktree(patient.root, "feature-a-1"))
+    linked = patient.beside(make_worktree(patient.root, "feature-a-1"))
     linked.configure(instances={"max": 0})
     assert only(linked.ask(identities.provenance), "warning").remedy == "raise it in invoke.yaml"
 
 
 def test_an_id_that_is_taken_is_told_before_it_is_met(patient: Patient, make_worktree: MakeWorktree) -> None:
-    first = Patient(make_worktree(patient.root, "feature-a-1"))
+    first = patient.beside(make_worktree(patient.root, "feature-a-1"))
     first.context().current.claim  # noqa: B018 - this claims
-    second = Patient(make_worktree(patient.root, "feature-d-4"))  # the same hash
+    second = patient.beside(make_worktree(patient.root, "feature-d-4"))  # the same hash
     about, findings = read(second.context())
     assert about.current.claim.id == 6
     assert str(first.root) in only(findings, "warning").text
@@ -135,8 +135,8 @@ def test_what_became_of_the_checkouts(
     patient: Patient, make_repo: MakeRepo, make_worktree: MakeWorktree, tmp_path: Path
 ) -> None:
     patient.context().current.claim  # noqa: B018 - this claims
-    trees = {name: Patient(make_worktree(patient.root, name)) for name in ("gone", "moved", "here")}
-    trees["lost"] = Patient(make_repo("lost"))
+    trees = {name: patient.beside(make_worktree(patient.root, name)) for name in ("gone", "moved", "here")}
+    trees["lost"] = patient.beside(make_repo("lost"))
     ids = {name: tree.context().current.claim.id for name, tree in trees.items()}
     for name in ("gone", "moved"):  # a moved checkout is known by what it has in DATA_DIR
         ctx = trees[name].context()
@@ -147,7 +147,7 @@ def test_what_became_of_the_checkouts(
     shutil.rmtree(trees["lost"].root)
     new = tmp_path / "worktrees" / "new place"
     trees["moved"].root.rename(new)
-    moved = Patient(new)
+    moved = patient.beside(new)
 
     said = claims_of(patient)
     text = "\n".join(f"{level}: {what} -> {remedy}" for what, (level, remedy) in said.items())

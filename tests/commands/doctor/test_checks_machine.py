@@ -29,13 +29,13 @@ def test_an_old_interpreter_is_a_problem(patient: Patient, monkeypatch: pytest.M
 
 def test_a_main_checkout_and_a_worktree_are_told_apart(patient: Patient, make_worktree: MakeWorktree) -> None:
     assert f"{patient.root} is a main checkout" in only(patient.ask(machine.git), "ok").text
-    linked = Patient(make_worktree(patient.root, "side"))
+    linked = patient.beside(make_worktree(patient.root, "side"))
     assert f"is a linked worktree of {patient.root}" in only(linked.ask(machine.git), "ok").text
 
 
 def test_no_checkout_at_all(patient: Patient, tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
-    found = only(Patient(tmp_path / "plain").ask(machine.git), "warning")
+    found = only(patient.beside(tmp_path / "plain").ask(machine.git), "warning")
     assert "is not a git checkout" in found.text
 
 

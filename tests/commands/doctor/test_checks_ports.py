@@ -84,7 +84,7 @@ def test_a_port_that_nothing_here_uses_may_be_taken(patient: Patient, tmp_path: 
 
 def test_another_instance_on_the_port_is_named_as_such(patient: Patient, make_repo: MakeRepo) -> None:
     patient.context().current.claim  # noqa: B018 - this claims
-    other = Patient(make_repo("other"))
+    other = patient.beside(make_repo("other"))
     other.configure(project=f"{OWN_PROJECT}-b", ports=slot.bases(skip=len(OWN_PORTS)))
     claim = other.context().current.claim
     from orienter_tasks.identity.claims import Claims

@@ -61,30 +61,22 @@ def orphans(patient: Patient) -> list[Check]:
 
 
 def test_processes_of_a_checkout_that_is_gone(patient: Patient, make_worktree: MakeWorktree) -> None:
-    gone = Patient(make_worktree(patient.root, "gone"))
+    gone = patient.beside(make_worktree(patient.root, "gone"))
     gone.context().current.claim  # noqa: B018 - this claims
     handle = gone.start("web", *SLEEP)
     assert [one.text.startswith("not seen") for one in orphans(patient)] == [True, False]
     shutil.rmtree(gone.root)
-    try:
-        found = only(orphans(patient), "warning")
-        assert f"left of checkouts that are gone: process pid {handle.record.pid}" in found.text
-        assert found.remedy == "inv cleanup.daily"
-    finally:
-        assert handle.child is not None
-        handle.child.kill()
-        handle.child.wait()
+    found = only(orphans(patient), "warning")
+    assert f"left of checkouts that are gone: process pid {handle.record.pid}" in found.text
+    assert found.remedy == "inv cleanup.daily"
 
 
 def test_processes_that_nobody_has_claimed(patient: Patient, make_worktree: MakeWorktree) -> None:
-    stray = Patient(make_worktree(patient.root, "stray"))
+    stray = patient.beside(make_worktree(patient.root, "stray"))
     handle = stray.start("web", *SLEEP)
-    try:
-        found = only(orphans(patient), "warning")
-        assert f"of {stray.root}, which nobody has claimed: process pid {handle.record.pid}" in found.text
-        assert found.remedy == f"cd {stray.root} && inv dev.status"
-    finally:
-        stray.end()
+    found = only(orphans(patient), "warning")
+    assert f"of {stray.root}, which nobody has claimed: process pid {handle.record.pid}" in found.text
+    assert found.remedy == f"cd {stray.root} && inv dev.status"
 
 
 def test_no_settings_no_orphans(patient: Patient) -> None:
