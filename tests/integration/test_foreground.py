@@ -161,11 +161,7 @@ def test_a_signal_that_is_ignored_stays_so(make_host: MakeHost, tmp_path: Path) 
         run.end(130)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("answers", [0, 1, 2])
-def test_a_signal_while_the_engine_does_not_answer(
-    make_host: MakeHost, tmp_path: Path, number: signal.Signals, answers: int
-) -> None:
+def test_a_signal_while_the_engine_does_not_answer(make_host: MakeHost, tmp_path: Path) -> None:
     """Nothing takes it for an answer of the engine and goes on: what a clean-up planned stays."""
     host = make_host()
     host.main.inv("dev", "--detach", "--quiet")
@@ -177,13 +173,15 @@ def test_a_signal_while_the_engine_does_not_answer(
     plan = host.main.inv("cleanup.weekly", "--dry-run")
     assert "logs" in plan.out.partition("stays:")[0], str(plan)
 
-    with MuteEngine(tmp_path / "mute", answers) as engine:
-        shell = within(host.main, {"DOCKER_HOST": f"unix://{tmp_path / 'mute'}"})
-        with Running(shell, tmp_path, "cleanup.weekly", "--yes") as run:
-            assert engine.asked_in_vain.wait(PATIENCE)
-            run.send(number)
-            complaint(run.end(EXIT_CODES[number]))
-    assert [log.stat().st_size for log in logs] == sizes
+    for answers, number in ((0, signal.SIGTERM), (1, signal.SIGINT), (2, signal.SIGTERM)):
+        path = tmp_path / f"mute-{answers}"
+        with MuteEngine(path, answers) as engine:
+            shell = within(host.main, {"DOCKER_HOST": f"unix://{path}"})
+            with Running(shell, tmp_path, "cleanup.weekly", "--yes") as run:
+                assert engine.asked_in_vain.wait(PATIENCE)
+                run.send(number)
+                complaint(run.end(EXIT_CODES[number]))
+        assert [log.stat().st_size for log in logs] == sizes
 
 
 @pytest.mark.parametrize("phase", ["start", "attached"])
