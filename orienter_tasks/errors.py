@@ -67,13 +67,16 @@ class UnexpectedError(OrienterError):
     exit_code = 70
 
 
-class InterruptError(OrienterError):
-    """Ctrl-C, or a signal that ends the process: 128 + its number.
+class InterruptError(KeyboardInterrupt):
+    """Ctrl-C, or a signal that ends the process: 128 + its number. No handler of ordinary errors catches it.
 
     `expected`: the ordinary end of a foreground run, which prints nothing.
     """
 
-    def __init__(self, message: str, *, signal_number: int = 2, expected: bool = False, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
+    hint = ""
+    details = ()
+
+    def __init__(self, message: str, *, signal_number: int = 2, expected: bool = False) -> None:
+        super().__init__(message)
         self.exit_code = 128 + signal_number
         self.expected = expected

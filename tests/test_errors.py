@@ -18,7 +18,6 @@ from orienter_tasks import errors
         (errors.BackendError, 5),
         (errors.TimedOutError, 6),
         (errors.UnexpectedError, 70),
-        (errors.InterruptError, 130),
     ],
 )
 def test_exit_codes(kind: type[errors.OrienterError], code: int) -> None:
@@ -27,7 +26,12 @@ def test_exit_codes(kind: type[errors.OrienterError], code: int) -> None:
 
 
 def test_a_signal_has_its_own_exit_code() -> None:
+    assert errors.InterruptError("x").exit_code == 130
     assert errors.InterruptError("x", signal_number=15).exit_code == 143
+
+
+def test_no_handler_of_ordinary_errors_catches_an_interruption() -> None:
+    assert not issubclass(errors.InterruptError, Exception)
 
 
 def test_a_line_is_one_line() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError, InterruptError, OrienterError
+from orienter_tasks.machine.signals import CTRL_C
 from orienter_tasks.machine.state import is_locked, locked
 from orienter_tasks.output.logstream import LogStream
 from orienter_tasks.processes.record import load
@@ -38,8 +39,8 @@ def attach(ctx: RunContext) -> None:
         attachment.run()
     except BaseException as error:
         ctx.start.end()
-        if isinstance(error, KeyboardInterrupt):
-            raise InterruptError("stopped by Ctrl-C", expected=True) from None
+        if isinstance(error, InterruptError):
+            error.expected = error.exit_code == CTRL_C
         raise
     ctx.start.foreground = False
     ctx.report.note(f"{current.instance} was stopped by another command")

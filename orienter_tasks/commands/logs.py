@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.names import known_components
+from orienter_tasks.machine.signals import until_ctrl_c
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,9 +31,7 @@ def logs(
     after = time.time() - since if since is not None else None
     stream = LogStream(components, lines=lines, since=after, grep=grep)
     if follow if follow is not None else sys.stdout.isatty():
-        try:
+        with until_ctrl_c():
             stream.follow(lambda: True, every=POLL_SECONDS)
-        except KeyboardInterrupt:
-            return
     else:
         stream.show()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -18,13 +19,22 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+CTRL_C = 128 + signal.SIGINT
+"""The exit code of a run that Ctrl-C ended."""
+
+AGAIN_SECONDS = 0.2
 
 _deferring: list[object] = []
 _pending: list[int] = []
+_unheard: list[InterruptError] = []
 
 
 class SignalHandler:
     """Raises signals as errors within a task; between two tasks it undoes what is unfinished.
+
+    An error raised out of a signal handler can get lost: Python drops it in a callback such as `__del__`, a library may
+    catch everything, and a call that was about to block does not see the signal. So it is raised again until it
+    has left the task, or somebody said that it was meant (`until_ctrl_c`, `run_or_hurry`).
 
     `unfinished` says whether something has begun that must not be left as it is; `undo` reverts it and ends the run.
     """
@@ -45,6 +55,8 @@ class SignalHandler:
             yield
         finally:
             self._depth -= 1
+            if not self._depth:
+                _heard()
 
     def _install(self) -> None:
         """Handle the signals for the rest of the run, except ignored ones (nohup, a shell's `&`)."""
@@ -56,29 +68,75 @@ class SignalHandler:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._arrived)
 
-    def _arrived(self, number: int, _frame: FrameType | None) -> None:
-        if _deferring:
+    def _arrived(self, number: int, frame: FrameType | None) -> None:
+        if _deferring or _importing(frame):
             _pending.append(number)
+            self._ring()
             return
         self._silence_closed_terminals()
         what = "interrupted" if number == signal.SIGINT else f"terminated by {signal.Signals(number).name}"
         error = InterruptError(what, signal_number=number)
-        if not self._depth and self._unfinished():
+        if self._depth:
+            _unheard.append(error)
+            self._ring()
+            raise error
+        if self._unfinished():
             with self.task():
                 self._undo(error)
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
-        elif self._depth:
-            raise error
         else:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
+
+    def _ring(self) -> None:
+        signal.signal(signal.SIGALRM, self._again)
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS, AGAIN_SECONDS)
+
+    def _again(self, _number: int, frame: FrameType | None) -> None:
+        if _deferring or _importing(frame):
+            return
+        if _pending:
+            self._arrived(_pending.pop(0), frame)
+        else:
+            raise_unheard()
 
     def _silence_closed_terminals(self) -> None:
         """Redirect a closed terminal to /dev/null: writing to it would fail in the middle of a stop."""
         for number in self._terminals:
             if not os.isatty(number):
                 silence(number)
+
+
+def raise_unheard() -> None:
+    """Raise the latest signal's error, unless there is none or it is being handled."""
+    handled = sys.exc_info()[1]
+    while handled is not None and handled not in _unheard[-1:]:
+        handled = handled.__context__
+    if _unheard and handled is None:
+        raise _unheard[-1]
+
+
+def _heard() -> None:
+    if _unheard and not _pending:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    _unheard.clear()
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether Python's import system runs: Python drops what is raised in its callbacks."""
+    return frame is not None and frame.f_code.co_filename.startswith("<frozen importlib")
+
+
+@contextmanager
+def until_ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C be the ordinary end of the block."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if isinstance(error, InterruptError) and error.exit_code != CTRL_C:
+            raise
+        _heard()
 
 
 @contextmanager
@@ -100,8 +158,9 @@ def run_or_hurry(stop: Callable[[], T], hurry: Callable[[], T]) -> T:
     """Run `stop`; if a signal interrupts it, run `hurry`, during which further signals are ignored."""
     try:
         return stop()
-    except (KeyboardInterrupt, InterruptError):
+    except KeyboardInterrupt:
         before = {number: signal.signal(number, _ignore) for number in SIGNALS}
+        _heard()
         try:
             return hurry()
         finally:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
 
-from orienter_tasks.errors import InterruptError, OrienterError
+from orienter_tasks.errors import OrienterError
 from orienter_tasks.output.console import fancy
 
 if TYPE_CHECKING:
@@ -62,11 +62,9 @@ def failed(topic: str, error: OrienterError, verdict: Verdict = "problem", *, de
 
 @contextmanager
 def caught(handle: Callable[[OrienterError], object]) -> Iterator[None]:
-    """Pass an error in the block to `handle` and continue after the block; an interruption still ends the command."""
+    """Pass an error in the block to `handle` and continue after the block."""
     try:
         yield
-    except InterruptError:
-        raise
     except OrienterError as error:
         handle(error)
 

@@ -95,7 +95,7 @@ class Report:
         """Tell something that the user should look at, on stderr; also when quiet."""
         self._aside(f"note: {text}", "yellow")
 
-    def error(self, error: OrienterError) -> None:
+    def error(self, error: OrienterError | InterruptError) -> None:
         """Print an error's message, its details and its hint, on stderr."""
         self._aside(f"error: {one_line(str(error))}", "red")
         for line in error.details:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from typing import TYPE_CHECKING, TypeVar
+
+from orienter_tasks.machine.signals import until_ctrl_c
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +22,7 @@ def follow(report: Report, drawings: Iterable[RenderableType]) -> None:
     """Draw each over the one before on stdout, until there are no more or Ctrl-C is pressed; the last one stays."""
     from rich.live import Live
 
-    with Live(console=report.console(sys.stdout), auto_refresh=False) as screen, contextlib.suppress(KeyboardInterrupt):
+    with Live(console=report.console(sys.stdout), auto_refresh=False) as screen, until_ctrl_c():
         for drawing in drawings:
             screen.update(drawing, refresh=True)
 

@@ -77,7 +77,7 @@ def spawn(instance: Instance, program: Program) -> Handle:
     record = _record(instance, program, child.pid, has_shim=with_shim)
     try:
         save(instance, record)
-    except OrienterError:
+    except BaseException:
         os.killpg(child.pid, signal.SIGKILL)  # what is not recorded would be lost
         child.wait()
         raise

@@ -67,9 +67,9 @@ class HookComponent:
             return False
         try:
             self._run(note)
-        except OrienterError as error:
+        except BaseException as error:
             stop_component(self._config.instance, self.name, 1.0)
-            if not self._hook.optional or error.exit_code >= 128:  # noqa: PLR2004 - an interruption
+            if not self._hook.optional or not isinstance(error, OrienterError):
                 raise
             self.outcome = f"failed, but is optional: {error}"
             note(self.outcome)

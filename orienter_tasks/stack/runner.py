@@ -50,7 +50,7 @@ class Runner:
         self._changed = threading.Condition()
         self._components: dict[str, Component] = {}
         self._states: dict[str, State] = {}
-        self._failures: list[OrienterError | Exception] = []
+        self._failures: list[BaseException] = []
         self._started: list[Component] = []
         self._running: set[str] = set()
         self._cancelled = threading.Event()
@@ -219,7 +219,7 @@ class Runner:
             details=_last_lines(component),
         )
 
-    def _fail(self, component: Component, error: Exception) -> None:
+    def _fail(self, component: Component, error: BaseException) -> None:
         try:
             self._set(component.name, State.FAILED, str(error))
         finally:

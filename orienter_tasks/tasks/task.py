@@ -12,7 +12,7 @@ from invoke.parser.argument import Argument
 from invoke.tasks import Task, call as invoke_call, task as invoke_task
 
 from orienter_tasks.errors import ConfigError, InterruptError, OrienterError, UnexpectedError
-from orienter_tasks.machine.signals import SignalHandler
+from orienter_tasks.machine.signals import SignalHandler, raise_unheard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -91,12 +91,15 @@ class OrienterTask(Task[Any]):
             try:
                 context = _context(args[0])
                 try:
-                    return self.body(context, *args[1:], **own)
+                    result = self.body(context, *args[1:], **own)
+                    raise_unheard()
                 except BaseException:
                     context.undo()
                     raise
-            except KeyboardInterrupt:
-                raise _exit(InterruptError("interrupted")) from None
+                else:
+                    return result
+            except KeyboardInterrupt as error:
+                raise _exit(error if isinstance(error, InterruptError) else InterruptError("interrupted")) from None
             except OrienterError as error:
                 raise _exit(error) from error
             except Exit:
@@ -165,7 +168,7 @@ def count(text: str, flag: str) -> int:
     return int(text)
 
 
-def _exit(error: OrienterError) -> Exit:
+def _exit(error: OrienterError | InterruptError) -> Exit:
     from orienter_tasks.output.console import Report
 
     if not (isinstance(error, InterruptError) and error.expected):

@@ -7,15 +7,27 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
 from orienter_tasks.errors import InterruptError
-from orienter_tasks.machine.signals import SIGNALS, SignalHandler, deferred, run_or_hurry, silence
+from orienter_tasks.machine.signals import (
+    AGAIN_SECONDS,
+    CTRL_C,
+    SIGNALS,
+    SignalHandler,
+    deferred,
+    raise_unheard,
+    run_or_hurry,
+    silence,
+    until_ctrl_c,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +38,7 @@ def handlers() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
 def handler(*, unfinished: bool = False) -> tuple[SignalHandler, list[InterruptError]]:
@@ -42,10 +55,119 @@ def test_within_a_task_a_signal_is_an_error(number: signal.Signals, code: int) -
     assert undone == []
 
 
-def test_within_a_task_ctrl_c_is_pythons_own_error() -> None:
+def test_within_a_task_ctrl_c_is_also_pythons_own_error() -> None:
     signals, _ = handler()
-    with pytest.raises(KeyboardInterrupt), signals.task():
+    with pytest.raises(KeyboardInterrupt) as caught, signals.task():
         signal.raise_signal(signal.SIGINT)
+    assert isinstance(caught.value, InterruptError)
+    assert caught.value.exit_code == CTRL_C
+
+
+class Dropping:
+    """Gets a signal where Python drops whatever is raised."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __del__(self) -> None:
+        signal.raise_signal(self._number)
+
+
+def ended(body: Callable[[], object]) -> InterruptError:
+    """Return the error with which a task ends."""
+    signals, _ = handler()
+    with pytest.raises(InterruptError) as caught, signals.task():
+        body()
+    return caught.value
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_that_got_lost_is_raised_again(number: signal.Signals) -> None:
+    seen: list[str] = []
+
+    def dropped() -> None:
+        Dropping(number)
+        seen.append("dropped by Python")
+        time.sleep(60)
+
+    def swallowed() -> None:
+        with suppress(BaseException):
+            signal.raise_signal(number)
+        seen.append("caught by somebody")
+        time.sleep(60)
+
+    assert ended(dropped).exit_code == 128 + number
+    assert ended(swallowed).exit_code == 128 + number
+    assert seen == ["dropped by Python", "caught by somebody"]
+
+
+def test_a_signal_that_got_lost_at_a_tasks_end_is_raised_there() -> None:
+    def body() -> None:
+        with suppress(BaseException):
+            signal.raise_signal(signal.SIGTERM)
+        raise_unheard()
+
+    assert ended(body).exit_code == 143
+
+
+def test_what_is_being_handled_is_not_raised_again() -> None:
+    steps: list[str] = []
+
+    def undo() -> None:
+        try:
+            raise KeyError
+        finally:
+            time.sleep(3 * AGAIN_SECONDS)
+            steps.append("undone")
+
+    def body() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            with suppress(KeyError):
+                undo()
+            steps.append("raised on")
+
+    ended(body)
+    assert steps == ["undone", "raised on"]
+    time.sleep(2 * AGAIN_SECONDS)  # the task has ended: the signal was heard
+
+
+def test_ctrl_c_is_the_ordinary_end_of_what_it_ends() -> None:
+    signals, _ = handler()
+    with signals.task():
+        with until_ctrl_c():
+            signal.raise_signal(signal.SIGINT)
+        time.sleep(2 * AGAIN_SECONDS)
+        raise_unheard()
+    with pytest.raises(InterruptError, match="SIGTERM"), signals.task(), until_ctrl_c():
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_an_import_is_not_interrupted_in_pythons_own_code() -> None:
+    """Python drops what is raised in the callbacks of its import system."""
+    within = compile("arrived(15, sys._getframe())", "<frozen importlib._bootstrap>", "exec")
+    seen: list[str] = []
+
+    def body() -> None:
+        exec(within, {"sys": sys, "arrived": signal.getsignal(signal.SIGTERM)})
+        seen.append("imported")
+        time.sleep(60)
+
+    assert ended(body).exit_code == 143
+    assert seen == ["imported"]
+
+
+def test_no_timer_of_a_host_is_stopped() -> None:
+    signals, _ = handler()
+    signal.setitimer(signal.ITIMER_REAL, 60)
+    try:
+        with signals.task():
+            pass
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def test_between_tasks_what_is_unfinished_is_undone() -> None:

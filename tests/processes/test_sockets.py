@@ -109,9 +109,13 @@ def test_a_kernel_that_refuses_the_question(child: tuple[int, list[int]], monkey
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs netlink")
 def test_both_tell_the_same_of_the_whole_machine() -> None:
-    pids = psutil.pids()
-    before, seen, after = (set(read(pids)) for read in (sockets.of_kernel, sockets.of_psutil, sockets.of_kernel))
-    assert before & after <= seen <= before | after
+    def differences() -> set[sockets.Listening]:
+        pids = psutil.pids()
+        before, seen, after = (set(read(pids)) for read in (sockets.of_kernel, sockets.of_psutil, sockets.of_kernel))
+        return ((before & after) - seen) | (seen - (before | after))
+
+    # psutil reads /proc/net/tcp in pieces, and can miss a socket while others on the machine close theirs
+    assert not set.intersection(*(differences() for _ in range(3)))
 
 
 def test_a_connection_of_ours_keeps_no_port() -> None:

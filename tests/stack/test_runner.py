@@ -48,7 +48,7 @@ def no_thread_is_left() -> Iterator[None]:
     eventually(lambda: not {thread for thread in threading.enumerate() if thread.is_alive()} - before)
 
 
-def failing(error: Exception) -> Callable[..., NoReturn]:
+def failing(error: BaseException) -> Callable[..., NoReturn]:
     def fail(*_: object) -> NoReturn:
         raise error
 

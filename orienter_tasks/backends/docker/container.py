@@ -122,7 +122,7 @@ class ContainerComponent:
                 self._resources.ensure_network()
             note("")
             self._launch(create_container(self._engine, self._config.instance, spec), spec)
-        except OrienterError:
+        except BaseException:
             with contextlib.suppress(OrienterError):
                 self._resources.remove_network()
             raise
@@ -147,11 +147,10 @@ class ContainerComponent:
         try:
             with self._engine.talking(f"start container {spec.name}"):
                 self._engine.api.start(identifier)
-        except OrienterError as error:
+        except BaseException as error:
             with contextlib.suppress(OrienterError):
                 self._remove(identifier)
-            port = port_taken(error, spec)
-            if port is not None:
+            if isinstance(error, OrienterError) and (port := port_taken(error, spec)) is not None:
                 raise self._port_conflict(port, by_engine=refused_by_engine(error)) from error
             raise
         self._seen_running = time.monotonic()

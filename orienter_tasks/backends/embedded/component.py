@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.embedded.server import LEFTOVER_SECONDS, Server
-from orienter_tasks.errors import OrienterError
 from orienter_tasks.processes.listeners import listening_ports
 from orienter_tasks.settings import catalog
 from orienter_tasks.stack.component import NotReadyError
@@ -59,7 +58,7 @@ class NativeComponent(ABC):
         try:
             for server, launch in launches:
                 server.launch(launch)
-        except OrienterError:
+        except BaseException:
             for server in missing:
                 server.stop(LEFTOVER_SECONDS)
             raise

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.cleanup.snapshot import judge
-from orienter_tasks.errors import ConflictError, InterruptError, OrienterError
+from orienter_tasks.errors import ConflictError, OrienterError
 from orienter_tasks.instance.model import lock_name
 from orienter_tasks.machine.state import locked
 
@@ -71,8 +71,6 @@ class Removal:
             act()
         except ChangedError as reason:
             self.outcome.skipped += [(resource, str(reason)) for resource in resources]
-        except InterruptError:
-            raise
         except OrienterError as error:
             self.outcome.failed += [(resource, error) for resource in resources]
         else:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.cleanup.model import Holder, Root, Snapshot
-from orienter_tasks.errors import InterruptError, OrienterError
+from orienter_tasks.errors import OrienterError
 from orienter_tasks.identity import checkouts
 from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.processes import census
@@ -70,8 +70,6 @@ class Reading:
             return ()
         try:
             return survey.read(engine, project=self.view.project)
-        except InterruptError:
-            raise
         except OrienterError as error:
             self.unseen.append(f"{DOCKER}: {error}")
             return ()

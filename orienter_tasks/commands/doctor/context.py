@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from orienter_tasks.errors import InterruptError, OrienterError
+from orienter_tasks.errors import OrienterError
 from orienter_tasks.identity.claims import Claims
 from orienter_tasks.output.checks import Check, collect
 from orienter_tasks.output.console import Report
@@ -86,8 +86,6 @@ def known(read: Callable[[], T]) -> T | None:
     """Return the value read, or None where an error prevents that."""
     try:
         return read()
-    except InterruptError:
-        raise
     except OrienterError:
         return None
 
