@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 from collections import defaultdict
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -16,6 +17,7 @@ import orienter_tasks
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+TESTS = Path(__file__).parent
 PACKAGE = Path(orienter_tasks.__file__).parent
 NAME = PACKAGE.name
 LAYERS = (
@@ -160,3 +162,26 @@ def defined(module: str) -> frozenset[str]:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             found |= {target.id for each in targets for target in ast.walk(each) if isinstance(target, ast.Name)}
     return frozenset(found)
+
+
+# the tests themselves
+
+
+@functools.cache
+def of_tests() -> Mapping[str, ast.Module]:
+    """Every module of the tests, by its path."""
+    paths = sorted(TESTS.rglob("*.py"))
+    return {path.relative_to(TESTS).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def test_no_string_of_the_tests_names_a_module() -> None:
+    """What moves is found by imports: programs that tests run are files, and a module's name is its `__name__`."""
+    named = [
+        f"{path}:{node.lineno}"
+        for path, tree in of_tests().items()
+        if path not in ("machine/test_signals.py", "integration/test_foreground.py")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if re.search(rf"\b{NAME}\.[a-z]", node.value)
+    ]
+    assert named == []

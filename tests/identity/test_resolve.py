@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +18,7 @@ from orienter_tasks.identity.claims import Claim, Claims
 from orienter_tasks.identity.resolve import acquire, resolve, source_of_id
 from orienter_tasks.machine import worktree
 from orienter_tasks.settings.load import load_settings
+from tests import programs
 from tests.conftest import git
 
 if TYPE_CHECKING:
@@ -619,46 +619,13 @@ def test_the_root_of_the_file_system_is_no_checkout(ask: Ask) -> None:
 
 # many at once
 
-CLAIM = """
-import os, sys
-from pathlib import Path
-import filelock, orienter_tasks.machine.state
-from orienter_tasks.errors import OrienterError
-from orienter_tasks.identity.allocation import IdRequest
-from orienter_tasks.identity.claims import Claims
-from orienter_tasks.identity.resolve import resolve
-from orienter_tasks.settings.load import load_settings
-
-def claim(root):
-    request = IdRequest(root=root, settings=load_settings(None), environ={}, dotenv={}, note=lambda text: None,
-                        unbindable=lambda port, backend: False, leftovers=lambda claim: True)
-    os.close(opens)
-    os.read(gate, 1)  # until the last one closes its end
-    try:
-        return f"{root.name} {resolve(request, Claims()).id} 0"
-    except OrienterError as error:
-        return f"{root.name} - {error.exit_code}"
-
-gate, opens = os.pipe()
-children = []
-for root in sys.argv[1:]:
-    child = os.fork()
-    if child == 0:
-        os.write(1, (claim(Path(root)) + "\\n").encode())
-        os._exit(0)
-    children.append(child)
-os.close(opens)
-for child in children:
-    os.waitpid(child, 0)
-"""
-
 
 def test_twenty_processes_at_once_get_different_ids_or_are_refused(tmp_path: Path) -> None:
     roots = [tmp_path / "claude-worktrees" / "orienter" / f"agent-{number}" for number in range(20)]
     for root in roots:
         root.mkdir(parents=True)
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, "-c", CLAIM, *map(str, roots)]
+    command = programs.command("claim_at_once", *map(str, roots))
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     answers = [line.split() for line in done.stdout.splitlines()]
     assert {name for name, _, _ in answers} == {root.name for root in roots}

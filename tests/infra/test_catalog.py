@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -77,13 +75,3 @@ def test_an_instance_that_was_claimed_before_has_no_such_component(tmp_path: Pat
     after = make_config(tmp_path)
     assert after.instance.infra == [*BUILT_IN, "echo"]
     assert after.variables["ECHO_URL"] == "echo://:open%20sesame@127.0.0.1:8007/valley_1"
-
-
-def test_a_list_of_the_tasks_loads_no_component() -> None:
-    code = (
-        "import sys, orienter_tasks;"
-        "print([name for name in sys.modules if name.startswith('orienter_tasks.') and "
-        "name.split('.')[1] in ('infra', 'backends', 'processes')])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from orienter_tasks.infra import all as infra
 from tests import slot
 from tests.configurations import prepare
 from tests.infra import echo
@@ -26,7 +27,7 @@ FILES = (Path(echo.__file__), echo.SERVER)
 REGISTER = "register(ENTRY, Echo)\n"
 BEFORE = f"""\
 from echo import ENTRY, Echo
-from orienter_tasks.infra.all import register
+from {infra.__name__} import register
 
 {REGISTER}
 from orienter_tasks import ns

@@ -15,29 +15,14 @@ import pytest
 
 from orienter_tasks.errors import ConfigError, ConflictError
 from orienter_tasks.machine.state import is_locked, locked, private_dir, state_dir, write_private
+from tests import programs
 
-HOLD = """
-import sys, time
-from orienter_tasks.machine.state import locked
-with locked(sys.argv[1], timeout=5):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-TAKE = """
-import sys
-from orienter_tasks.machine.state import locked
-counter = sys.argv[2]
-for _ in range(int(sys.argv[3])):
-    with locked(sys.argv[1], timeout=30):
-        value = int(open(counter).read())
-        open(counter, "w").write(str(value + 1))
-"""
 REPOSITORY = Path(__file__).parents[2]
 
 
-def run_python(script: str, *arguments: str) -> subprocess.Popen[str]:
+def run_python(name: str, *arguments: str) -> subprocess.Popen[str]:
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    return subprocess.Popen([sys.executable, "-c", script, *arguments], env=env, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(programs.command(name, *arguments), env=env, stdout=subprocess.PIPE, text=True)
 
 
 def mode(path: Path) -> int:
@@ -140,7 +125,7 @@ def test_readers_never_see_a_part(tmp_path: Path) -> None:
 
 def test_the_holder_of_a_lock_is_named() -> None:
     told: list[str] = []
-    holder = run_python(HOLD, "one")
+    holder = run_python("hold_lock", "one")
     assert holder.stdout is not None
     try:
         assert holder.stdout.readline() == "held\n"
@@ -161,7 +146,7 @@ def test_the_holder_of_a_lock_is_named() -> None:
 
 
 def test_a_lock_is_free_once_its_holder_was_killed(isolated: Path) -> None:
-    holder = run_python(HOLD, "one")
+    holder = run_python("hold_lock", "one")
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     holder.send_signal(signal.SIGKILL)
@@ -205,7 +190,7 @@ def test_an_error_lets_go_of_the_lock(isolated: Path) -> None:
 def test_many_processes_take_turns(tmp_path: Path) -> None:
     counter = tmp_path / "counter"
     counter.write_text("0", encoding="utf-8")
-    processes = [run_python(TAKE, "one", str(counter), "10") for _ in range(6)]
+    processes = [run_python("count_under_lock", "one", str(counter), "10") for _ in range(6)]
     for process in processes:
         process.communicate()
         assert process.returncode == 0

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orienter_tasks.errors import CheckError, ConfigError, NotFoundError, OrienterError
+from orienter_tasks.processes import spawn
 from orienter_tasks.processes.record import Record, load, path_of, start_mark
 from orienter_tasks.processes.spawn import UNKNOWN_EXIT, Handle, describe_exit, running
 from tests.processes.conftest import FOREVER, eventually, lives
@@ -229,7 +230,7 @@ def test_without_a_record_nothing_is_left_running(lab: Lab, monkeypatch: pytest.
         pids.append(record.pid)
         raise ConfigError("No space left on device")
 
-    monkeypatch.setattr("orienter_tasks.processes.spawn.save", full)
+    monkeypatch.setattr(spawn, "save", full)
     with pytest.raises(ConfigError, match="No space left"):
         lab.spawn("dashboard", FOREVER)
     assert len(pids) == 1

@@ -20,6 +20,7 @@ from orienter_tasks.processes import census, stop
 from orienter_tasks.processes.describe import describe
 from orienter_tasks.processes.record import forget, load, save, start_mark
 from orienter_tasks.processes.stop import stop_component
+from tests import programs
 from tests.processes.conftest import FOREVER, eventually, lives, pids_of
 
 if TYPE_CHECKING:
@@ -265,29 +266,9 @@ def test_a_component_that_another_component_started_is_its_own(lab: Lab) -> None
     assert (lives(dashboard), lives(elsewhere), lives(own)) == (True, True, False)
 
 
-FROM_INSIDE = """
-import sys
-from pathlib import Path
-from orienter_tasks.errors import CheckError
-from orienter_tasks.instance.model import make_instance
-from orienter_tasks.processes import census
-from orienter_tasks.processes.stop import stop_component
-from orienter_tasks.settings.load import load_settings
-instance = make_instance(load_settings(None), 3, Path(sys.argv[1]))
-assert census.take().of(instance, "opencode") == [], "own ancestors are spared"
-try:
-    stop_component(instance, "opencode", 1.0)
-except CheckError as error:
-    print("refused:", error.line(), flush=True)
-stop_component(instance, "dashboard", 1.0)
-print("still here", flush=True)
-sys.stdin.read()
-"""
-
-
 def test_who_stops_from_inside_a_component_does_not_end_itself(lab: Lab) -> None:
     dashboard = lab.spawn("dashboard", FOREVER)
-    inner = [sys.executable, "-c", FROM_INSIDE, str(lab.instance.root)]
+    inner = programs.command("stop_from_inside", str(lab.instance.root))
     agent = lab.spawn("opencode", ["sh", "-c", '"$@"; sleep 60', "sh", *inner])
     log = lab.instance.log_dir / "opencode-dev.log"
     eventually(lambda: "still here" in log.read_text(encoding="utf-8"))

@@ -14,41 +14,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orienter_tasks.machine.state import is_locked, state_dir
-from tests import slot
+from tests import programs, slot
 
 if TYPE_CHECKING:
     from tests.conftest import MakeRepo
 
 INV = Path(sys.executable).with_name("inv")
-TASKS = """from invoke import task
-
-import orienter_tasks.commands.instances
-import orienter_tasks.commands.stop
-from orienter_tasks import ns
-
-def broken(*_, **__):
-    raise KeyError("s3cr3t-word", "xoxb-123456", "other-word", "postgresql://me:in-the-url@127.0.0.1/db")
-
-def locks_and_breaks(ctx, **_):
-    ctx.start.lock()
-    raise ValueError("first\\nsecond")
-
-orienter_tasks.commands.instances.show = broken
-orienter_tasks.commands.stop.stop_this = locks_and_breaks
-
-@task
-def own(c):
-    broken()
-
-ns.add_task(own)
-"""
 SECRETS = ("s3cr3t-word", "xoxb-123456", "other-word", "in-the-url")
 
 
 @pytest.fixture
 def host(make_repo: MakeRepo) -> Path:
     root = make_repo()
-    (root / "tasks.py").write_text(TASKS, encoding="utf-8")
+    (root / "tasks.py").write_bytes(programs.path_of("crashing_tasks").read_bytes())
     (root / ".env").write_text("SLACK_TOKEN=xoxb-123456\nJWT_SECRET=from-dotenv\n", encoding="utf-8")
     services = {"bot": {"command": ["bot"], "env": {"BOT_PASSWORD": "other-word", "MODE": "fast"}}}
     orienter = {"project": "crashing", "ports": slot.bases(), "services": services}

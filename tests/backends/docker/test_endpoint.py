@@ -4,7 +4,6 @@ import hashlib
 import json
 import socket
 import subprocess
-import sys
 import threading
 import time
 from contextlib import closing, contextmanager
@@ -15,6 +14,7 @@ import pytest
 from orienter_tasks.backends.docker import engine
 from orienter_tasks.backends.docker.endpoint import DEFAULT_URL, Endpoint, current, why_silent
 from orienter_tasks.errors import BackendError
+from tests import programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,13 +157,8 @@ def test_no_engine_is_one_line_with_a_remedy(tmp_path: Path) -> None:
 
 
 def test_the_question_loads_no_sdk(tmp_path: Path) -> None:
-    program = (
-        "import sys\n"
-        "from orienter_tasks.backends.docker import engine\n"
-        "print(engine.answers(), any(name.split('.')[0] in ('docker', 'requests') for name in sys.modules))"
-    )
     env = {"DOCKER_HOST": f"unix://{tmp_path}/none", "PATH": ""}
-    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
+    done = subprocess.run(programs.command("ask_engine"), env=env, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
 
 

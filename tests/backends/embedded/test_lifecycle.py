@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from orienter_tasks.backends.embedded import user
 from orienter_tasks.backends.nginx.configuration import apply
 from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError, OrienterError
@@ -232,7 +233,7 @@ def test_data_volumes_tell_sizes(lab: EmbeddedLab) -> None:
 
 def test_a_start_that_fails_leaves_nothing_running(lab: EmbeddedLab, monkeypatch: pytest.MonkeyPatch) -> None:
     """The front's program cannot be started: the server behind it must not stay alone."""
-    monkeypatch.setattr("orienter_tasks.backends.embedded.user.prefix_for_port", lambda port: ())
+    monkeypatch.setattr(user, "prefix_for_port", lambda port: ())
     broken = lab.directory / "nginx"
     broken.write_text("#!/nonexistent/interpreter\n")
     broken.chmod(0o755)

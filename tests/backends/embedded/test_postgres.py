@@ -18,6 +18,7 @@ from orienter_tasks.backends.embedded import postmaster
 from orienter_tasks.backends.embedded.cluster import Installation
 from orienter_tasks.backends.embedded.programs import postgres_bin
 from orienter_tasks.errors import CheckError, ConflictError
+from orienter_tasks.infra import postgres
 from orienter_tasks.processes import census
 from orienter_tasks.processes.record import load, path_of
 from tests.backends.contract import component, down, sql, status_of, up
@@ -239,7 +240,7 @@ def logins(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         made.append(config.variables["POSTGRES_PASSWORD"])
         ensure_database(config)
 
-    monkeypatch.setattr("orienter_tasks.infra.postgres.ensure_database", noted)
+    monkeypatch.setattr(postgres, "ensure_database", noted)
     return made
 
 

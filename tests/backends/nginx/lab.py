@@ -54,7 +54,7 @@ def make_config(root: Path, instance_id: int = 3, orienter: Mapping[str, Any] | 
 
 @dataclass
 class Nginx:
-    """A real nginx that answers what orienter_tasks.nginx asks of a backend, and counts how often it is asked."""
+    """A real nginx that answers what is asked of a backend for nginx, and counts how often it is asked."""
 
     config: InstanceConfig
     binary: Path
