@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 import urllib.request
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from tests.integration.small import (
     served,
     service,
     states,
+    wait_for,
     web,
     within,
 )
@@ -283,10 +283,13 @@ def test_logs_of_containers(make_host: MakeHost, tmp_path: Path) -> None:
 
     assert "ready to accept connections" in host.main.inv("infra.logs", "--no-follow", "-s", "postgres").out
     with Running(host.main, tmp_path, "infra.logs", "--follow", "-s", "postgres", "--lines", "0") as run:
-        time.sleep(0.5)
-        with pytest.raises(DatabaseError, match="no_such"):
-            query(host.main, "SELECT * FROM no_such")
-        run.until("no_such")
+
+        def seen() -> bool:
+            with pytest.raises(DatabaseError, match="no_such"):
+                query(host.main, "SELECT * FROM no_such")
+            return "no_such" in run.out
+
+        wait_for(seen, "what PostgreSQL logs")
         run.send(signal.SIGINT)
         run.end(0)
 
