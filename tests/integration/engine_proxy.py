@@ -87,6 +87,42 @@ def door(path: Path, shut_before: bytes = b"") -> Iterator[Door]:
         made.shut()
 
 
+class MuteEngine:
+    """Answers so many requests with `OK` and none after that; DOCKER_HOST is to be `unix://` and this path."""
+
+    def __init__(self, path: Path, answers: int) -> None:
+        self._answers = answers
+        self._kept: list[socket.socket] = []
+        self.asked_in_vain = threading.Event()
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen(64)
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+
+    def __enter__(self) -> MuteEngine:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _end(self._listener)
+        self._thread.join()
+        for each in self._kept:
+            each.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError), self._listener:
+            while True:
+                client, _ = self._listener.accept()
+                client.recv(65536)
+                if self._answers:
+                    self._answers -= 1
+                    client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nOK")
+                    client.close()
+                else:
+                    self._kept.append(client)
+                    self.asked_in_vain.set()
+
+
 def _connect() -> socket.socket:
     """Connect to the engine that these tests use."""
     found = endpoint.current(os.environ)

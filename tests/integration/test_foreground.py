@@ -14,6 +14,7 @@ import pytest
 
 from orienter_tasks.machine import ports
 from tests.integration.checkouts import INV
+from tests.integration.engine_proxy import MuteEngine
 from tests.integration.left import nothing_left
 from tests.integration.small import (
     BASES,
@@ -158,6 +159,29 @@ def test_a_signal_that_is_ignored_stays_so(make_host: MakeHost, tmp_path: Path) 
         assert states(host.main) == ALL
         run.send(signal.SIGINT)
         run.end(130)
+
+
+def test_a_signal_while_the_engine_does_not_answer(make_host: MakeHost, tmp_path: Path) -> None:
+    """Nothing takes it for an answer of the engine and goes on: what a clean-up planned stays."""
+    host = make_host()
+    host.main.inv("dev", "--detach", "--quiet")
+    host.main.inv("dev.stop")
+    logs = sorted(each for each in (host.main.path / "logs").rglob("*") if each.is_file())
+    for log in logs:
+        os.utime(log, (0, 0))
+    sizes = [log.stat().st_size for log in logs]
+    plan = host.main.inv("cleanup.weekly", "--dry-run")
+    assert "logs" in plan.out.partition("stays:")[0], str(plan)
+
+    for answers, number in ((0, signal.SIGTERM), (1, signal.SIGINT), (2, signal.SIGTERM)):
+        path = tmp_path / f"mute-{answers}"
+        with MuteEngine(path, answers) as engine:
+            shell = within(host.main, {"DOCKER_HOST": f"unix://{path}"})
+            with Running(shell, tmp_path, "cleanup.weekly", "--yes") as run:
+                assert engine.asked_in_vain.wait(PATIENCE)
+                run.send(number)
+                complaint(run.end(EXIT_CODES[number]))
+        assert [log.stat().st_size for log in logs] == sizes
 
 
 @pytest.mark.parametrize("phase", ["start", "attached"])

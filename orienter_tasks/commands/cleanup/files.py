@@ -141,7 +141,8 @@ def _find(find: Callable[[Claim, Path], Iterator[Resource]], reading: Reading) -
 
 
 def _is_old(_: Scope, snapshot: Snapshot, resource: Resource) -> Verdict:
-    days = (snapshot.taken_at - (resource.written_at or snapshot.taken_at)) / DAY
+    written_at = snapshot.taken_at if resource.written_at is None else resource.written_at
+    days = (snapshot.taken_at - written_at) / DAY
     words = f"last written to {days:.0f} days ago" if days >= 1 else "written to within a day"
     return Verdict(days > LOG_DAYS, words)
 
