@@ -46,14 +46,9 @@ def _make(root: Path) -> None:
     """Make the data of an instance, as the first one on a machine does."""
     from orienter_tasks.backends.embedded.cluster import Installation, prepare
     from orienter_tasks.backends.embedded.programs import postgres_bin
-    from orienter_tasks.instance.model import make_instance
-    from orienter_tasks.lifecycle.config import configure
-    from orienter_tasks.settings.load import load_settings
+    from tests.configs import make_config
 
-    root.mkdir()
-    settings = load_settings(None)
-    instance = make_instance(settings, 0, root.resolve())
-    data = instance.data_dir / "postgres"
-    config = configure(instance, settings, {}, {})
-    prepare(config, data, Installation.of(postgres_bin(settings), data), lambda text: None)
+    config = make_config(root)
+    data = config.instance.data_dir / "postgres"
+    prepare(config, data, Installation.of(postgres_bin(config.settings), data), lambda text: None)
     shutil.rmtree(root)

@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import hypothesis
 import pytest
 
-from orienter_tasks.instance.model import Instance, make_instance as build_instance
 from orienter_tasks.settings.load import load_settings
-from tests import leftovers
+from tests import configs, leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
+    from orienter_tasks.instance.model import Instance
     from orienter_tasks.settings.model import Settings
 
 pytest_plugins = ["tests.workers", "tests.clusters"]
@@ -236,7 +236,7 @@ def make_instance(tmp_path: Path, settings: Settings) -> MakeInstance:
     def make(instance_id: int = 0, root: Path | None = None, *, settings: Settings | None = None) -> Instance:
         root = root or tmp_path / "checkout"
         root.mkdir(parents=True, exist_ok=True)
-        return build_instance(settings or default, instance_id, root.resolve())
+        return configs.make_instance(root.resolve(), instance_id, settings or default)
 
     return make
 

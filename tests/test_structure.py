@@ -185,3 +185,31 @@ def test_no_string_of_the_tests_names_a_module() -> None:
         if re.search(rf"\b{NAME}\.[a-z]", node.value)
     ]
     assert named == []
+
+
+BUILDERS = {
+    "instance": {"model"},
+    "instance.model": {"Instance", "make_instance"},
+    "lifecycle.config": {"configure"},
+    "backends.protocol": {"InstanceConfig"},
+}
+
+
+def test_instances_are_built_in_one_place() -> None:
+    """Apart from the tests of what builds them."""
+    builders = {
+        path
+        for path, tree in of_tests().items()
+        for node in at_run_time(tree)
+        if isinstance(node, ast.ImportFrom)
+        and {alias.name for alias in node.names} & BUILDERS.get((node.module or "").removeprefix(f"{NAME}."), set())
+    }
+    assert builders == {"configs.py", "instance/test_model.py", "instance/test_variables.py"}
+
+
+def at_run_time(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node but those that only type checkers see."""
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield node
+            yield from at_run_time(node)

@@ -17,15 +17,13 @@ import pytest
 from orienter_tasks.backends.nginx.configuration import LOCAL, apply, candidate_dir, plan, write_candidate
 from orienter_tasks.backends.nginx.health import health_token, probe
 from orienter_tasks.errors import CheckError
-from orienter_tasks.instance.model import make_instance
-from orienter_tasks.lifecycle.config import configure
 from orienter_tasks.processes.listeners import listeners
-from orienter_tasks.settings.load import load_settings
 from orienter_tasks.stack.component import LogRequest, NotReadyError, State
 from orienter_tasks.stack.runner import Runner, stop_all
+from tests.configs import with_dotenv
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from orienter_tasks.backends.nginx.configuration import NginxBackend
@@ -35,22 +33,6 @@ if TYPE_CHECKING:
 COMPONENTS = ("postgres", "minio", "nginx")
 PORT_NAMES = ("nginx", "postgres", "minio_api", "minio_console", "dashboard", "vite", "opencode", "whatsapp")
 GRACE = 10.0
-
-
-def make_config(
-    root: Path,
-    first_port: int,
-    instance_id: int = 0,
-    *,
-    dotenv: Mapping[str, str] | None = None,
-    **orienter: Any,
-) -> InstanceConfig:
-    """Build a config whose root exists and whose port bases follow each other from `first_port` on."""
-    root.mkdir(parents=True, exist_ok=True)
-    bases = {name: first_port + offset for offset, name in enumerate(PORT_NAMES)}
-    settings = load_settings({"ports": bases, **orienter})
-    instance = make_instance(settings, instance_id, root.resolve())
-    return configure(instance, settings, dotenv or {}, {})
 
 
 def component(backend: Backend, name: str) -> Component:
@@ -311,7 +293,7 @@ class Contract(ABC):
         backend = new_backend(config)
         up(backend, config, ["postgres"])
         down(backend)
-        changed = configure(config.instance, config.settings, {"POSTGRES_PASSWORD": "another-Secret"}, {})
+        changed = with_dotenv(config, {"POSTGRES_PASSWORD": "another-Secret"})
 
         with pytest.raises(CheckError, match="refuses user") as caught:
             up(new_backend(changed), config, ["postgres"])

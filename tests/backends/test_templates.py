@@ -13,7 +13,7 @@ from invoke.vendor import yaml
 from orienter_tasks.backends import templates
 from orienter_tasks.backends.nginx import configuration as nginx
 from orienter_tasks.errors import CheckError, NotFoundError
-from tests.backends.nginx.lab import Nginx, binaries, make_config
+from tests.backends.nginx.lab import Nginx, binaries, on_free_ports
 from tests.backends.nginx.upstream import get
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def test_a_render_returns_what_is_to_be_written_and_writes_nothing(tmp_path: Pat
 
 
 def test_the_hosts_own_template_wins_over_the_shipped_one(tmp_path: Path) -> None:
-    config = make_config(tmp_path)
+    config = on_free_ports(tmp_path)
     known = nginx.values(config, Nginx(config, Path("nginx"), tmp_path / "run").nginx_facts())
     assert "location = /health" in templates.render(tmp_path, "nginx-local.conf.j2", TARGET, known).content
     write(tmp_path, "nginx-local.conf.j2", "mine, of {{ instance_id }}")
@@ -135,7 +135,7 @@ def test_nginx_quoting_can_be_undone(text: str) -> None:
 @pytest.mark.embedded
 def test_the_real_nginx_reads_what_was_quoted(tmp_path: Path) -> None:
     values = [value for value in [*AWKWARD, "".join(AWKWARD)] if "$" not in value]
-    config = make_config(tmp_path / "checkout")
+    config = on_free_ports(tmp_path / "checkout")
     lines = "".join(
         f"    location = /{index} {{ return 200 {{{{ {json.dumps(value)} | nginx_quote }}}}; }}\n"
         for index, value in enumerate(values)

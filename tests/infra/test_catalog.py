@@ -11,7 +11,7 @@ import yaml
 from orienter_tasks.backends.docker.placement import ON_HOST
 from orienter_tasks.infra import all as infra, compose
 from orienter_tasks.settings import catalog
-from tests.backends.docker.test_spec import make_config
+from tests.configs import make_config
 from tests.infra.echo import ENTRY, Echo
 from tests.integration.small import ORIENT
 
@@ -61,7 +61,7 @@ def test_a_container_without_data_and_secrets_leaves_no_empty_keys(tmp_path: Pat
     for name in BUILT_IN:
         del catalog._entries[name]
     infra.register(BARE, Bare)
-    config = make_config(tmp_path, services=dict.fromkeys(ORIENT))
+    config = make_config(tmp_path, 1, services=dict.fromkeys(ORIENT))
     parsed = yaml.safe_load(compose.render(config, ON_HOST).content)
     assert list(parsed["services"]) == ["echo"]
     assert not {"volumes", "environment", "extra_hosts"} & parsed["services"]["echo"].keys()
@@ -69,9 +69,9 @@ def test_a_container_without_data_and_secrets_leaves_no_empty_keys(tmp_path: Pat
 
 
 def test_an_instance_that_was_claimed_before_has_no_such_component(tmp_path: Path) -> None:
-    before = make_config(tmp_path).instance
+    before = make_config(tmp_path, 1).instance
     infra.register(ENTRY, Echo)
     assert before.infra == BUILT_IN
-    after = make_config(tmp_path)
+    after = make_config(tmp_path, 1)
     assert after.instance.infra == [*BUILT_IN, "echo"]
     assert after.variables["ECHO_URL"] == "echo://:open%20sesame@127.0.0.1:8007/valley_1"

@@ -15,9 +15,9 @@ from hypothesis import example, given, settings as limits, strategies as st
 
 from orienter_tasks.instance.dotenv import read_dotenv
 from orienter_tasks.instance.export import FORMATS, Format, render
-from orienter_tasks.instance.model import make_instance as build_instance
 from orienter_tasks.instance.variables import derive
 from orienter_tasks.settings.load import load_settings
+from tests.configs import make_instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,7 +111,7 @@ def test_json_is_one_document() -> None:
 @pytest.mark.parametrize("format_", FORMATS)
 def test_an_instance_below_a_weird_directory_is_printed_right(format_: Format, tmp_path: Path) -> None:
     settings = load_settings(None)
-    instance = build_instance(settings, 1, tmp_path / "we ird $(touch pwned) 'é\"\nx")
+    instance = make_instance(tmp_path / "we ird $(touch pwned) 'é\"\nx", 1, settings)
     values = dict(derive(instance, settings, {}, {}).values)
     text = render(values, format_)
     assert not text.endswith("\n")

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orienter_tasks.errors import CheckError, ConflictError
-from orienter_tasks.instance.model import make_instance
 from orienter_tasks.lifecycle import start as starts
-from orienter_tasks.lifecycle.config import configure
 from orienter_tasks.lifecycle.start import Start
 from orienter_tasks.machine import ports
 from orienter_tasks.machine.state import is_locked
 from orienter_tasks.output.console import Report
-from orienter_tasks.settings.load import load_settings
 from tests import slot
+from tests.configs import make_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,8 +57,7 @@ class Part:
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
-    settings = load_settings({"project": slot.project("start"), "ports": BASES})
-    config = configure(make_instance(settings, 0, tmp_path.resolve()), settings, {}, {})
+    config = make_config(tmp_path, project=slot.project("start"), ports=BASES)
     return Start(config, None, Report(), grace=3.0)
 
 

@@ -15,18 +15,16 @@ import psutil
 import pytest
 
 from orienter_tasks.errors import CheckError
-from orienter_tasks.instance.model import make_instance as build_instance
 from orienter_tasks.processes import census, stop
 from orienter_tasks.processes.describe import describe
 from orienter_tasks.processes.record import forget, load, save, start_mark
 from orienter_tasks.processes.stop import stop_component
-from tests import programs
+from tests import configs, programs
 from tests.processes.conftest import FOREVER, eventually, lives, pids_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orienter_tasks.settings.model import Settings
     from tests.conftest import MakeInstance
     from tests.processes.conftest import Lab
 
@@ -152,11 +150,11 @@ def test_a_zombie_is_no_member(lab: Lab) -> None:
     assert census.take().of(lab.instance) == []
 
 
-def test_what_ran_before_the_checkout_was_moved_is_its_own(lab: Lab, settings: Settings, tmp_path: Path) -> None:
+def test_what_ran_before_the_checkout_was_moved_is_its_own(lab: Lab, tmp_path: Path) -> None:
     _, family = lab.family("dashboard", "daemon")
     here = tmp_path / "moved"
     lab.instance.root.rename(here)
-    instance = build_instance(settings, 3, here, former_roots=(str(lab.instance.root),))
+    instance = configs.make_instance(here, 3, former_roots=(str(lab.instance.root),))
     assert pids_of(instance) == set(family.values())
     stop_component(instance, "dashboard", GRACE)
     assert not [pid for pid in family.values() if lives(pid)]

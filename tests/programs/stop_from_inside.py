@@ -6,12 +6,11 @@ import sys
 from pathlib import Path
 
 from orienter_tasks.errors import CheckError
-from orienter_tasks.instance.model import make_instance
 from orienter_tasks.processes import census
 from orienter_tasks.processes.stop import stop_component
-from orienter_tasks.settings.load import load_settings
+from tests.configs import make_instance
 
-instance = make_instance(load_settings(None), 3, Path(sys.argv[1]))
+instance = make_instance(Path(sys.argv[1]), 3)
 assert census.take().of(instance, "opencode") == [], "own ancestors are spared"
 try:
     stop_component(instance, "opencode", 1.0)

@@ -15,7 +15,8 @@ from hypothesis import given, strategies as st
 from orienter_tasks.backends.clients.s3 import ensure_bucket, is_name, sign
 from orienter_tasks.errors import CheckError
 from orienter_tasks.stack.component import NotReadyError
-from tests.backends.contract import make_config
+from tests import slot
+from tests.configs import make_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,9 +96,15 @@ def store(*answers: tuple[int, str]) -> Iterator[tuple[int, list[tuple[str, str,
         server.server_close()
 
 
+def ports_from(port: int) -> dict[str, int]:
+    """Port bases that follow each other; the S3 server's comes first."""
+    names = sorted(slot.NAMES, key=lambda name: name != "minio_api")
+    return {name: port + place for place, name in enumerate(names)}
+
+
 def asked_of(root: Path, *answers: tuple[int, str], **storage: str) -> list[tuple[str, str, bytes]]:
     with store(*answers) as (port, asked):
-        ensure_bucket(make_config(root, port - 2, storage=storage))
+        ensure_bucket(make_config(root, ports=ports_from(port), storage=storage))
     return asked
 
 
@@ -136,4 +143,4 @@ def test_nobody_is_not_ready_yet(tmp_path: Path) -> None:
     with store() as (port, _):
         pass
     with pytest.raises(NotReadyError, match=f"S3 on port {port}: ConnectionRefusedError"):
-        ensure_bucket(make_config(tmp_path, port - 2))
+        ensure_bucket(make_config(tmp_path, ports=ports_from(port)))

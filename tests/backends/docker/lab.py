@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.backends.docker.engine import Engine
 from orienter_tasks.infra.docker import DockerBackend
-from orienter_tasks.instance.model import LABEL_ROOT, make_instance
-from orienter_tasks.lifecycle.config import configure
-from orienter_tasks.settings.load import load_settings
+from orienter_tasks.instance.model import LABEL_ROOT
 from tests import slot
+from tests.configs import make_config, merged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,14 +50,8 @@ class DockerLab:
         **orienter: Any,
     ) -> InstanceConfig:
         """Make a config; `orienter` merges into the defaults one section deep."""
-        merged = {**DEFAULTS}
-        for key, value in orienter.items():
-            merged[key] = {**merged[key], **value} if isinstance(merged.get(key), dict) else value
-        settings = load_settings(merged)
         root = root or self.directory / f"checkout-{instance_id}"
-        root.mkdir(parents=True, exist_ok=True)
-        instance = make_instance(settings, instance_id, root.resolve())
-        return configure(instance, settings, dotenv or {}, {})
+        return make_config(root, instance_id, dotenv, **merged(DEFAULTS, orienter))
 
     def backend(self, config: InstanceConfig) -> DockerBackend:
         """Make a backend that shares nothing with former ones but the engine's connections."""

@@ -10,7 +10,7 @@ from orienter_tasks.backends.docker.placement import BRIDGED, ON_HOST
 from orienter_tasks.backends.nginx.configuration import apply
 from orienter_tasks.infra import compose
 from tests.backends.contract import component
-from tests.backends.docker.test_spec import make_config
+from tests.configs import make_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,14 +40,14 @@ def _undollared(value: Any) -> Any:
 
 
 def test_it_is_only_for_its_owner(tmp_path: Path) -> None:
-    rendered = compose.render(make_config(tmp_path), ON_HOST)
+    rendered = compose.render(make_config(tmp_path, 1), ON_HOST)
     assert rendered.mode == 0o600
     assert rendered.path == tmp_path / ".dev-data/instance-1/docker-compose.infra.yml"
 
 
 def test_every_id_renders(tmp_path: Path) -> None:
     for place in (ON_HOST, BRIDGED):
-        parsed = parse(compose.render(make_config(tmp_path, SECRETS), place).content)
+        parsed = parse(compose.render(make_config(tmp_path, 1, SECRETS), place).content)
         assert parsed["name"] == "orienter-instance-1"
         assert list(parsed["services"]) == ["postgres", "minio", "nginx"]
         for service in parsed["services"].values():
@@ -60,7 +60,7 @@ def test_every_id_renders(tmp_path: Path) -> None:
 def test_a_host_may_bring_its_own_template(tmp_path: Path) -> None:
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates" / compose.TEMPLATE).write_text("name: {{ instance.compose_project }}\n")
-    assert compose.render(make_config(tmp_path), ON_HOST).content == "name: orienter-instance-1\n"
+    assert compose.render(make_config(tmp_path, 1), ON_HOST).content == "name: orienter-instance-1\n"
 
 
 @pytest.mark.docker

@@ -7,7 +7,8 @@ import pytest
 from orienter_tasks.backends.docker.container import ended, port_refused, port_taken, redacted, refused_by_engine
 from orienter_tasks.errors import CheckError
 from orienter_tasks.infra.all import component
-from tests.backends.docker.test_spec import container, make_config
+from tests.backends.docker.test_spec import container
+from tests.configs import make_config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +43,7 @@ TAKEN = [
 
 @pytest.mark.parametrize("message", TAKEN)
 def test_a_taken_port_is_recognised(tmp_path: Path, message: str) -> None:
-    assert port_taken(CheckError(message), container(make_config(tmp_path), "postgres")) == 6432
+    assert port_taken(CheckError(message), container(make_config(tmp_path, 1), "postgres")) == 6432
 
 
 def test_who_refused_a_port_is_told_apart() -> None:
@@ -51,7 +52,7 @@ def test_who_refused_a_port_is_told_apart() -> None:
 
 def test_other_refusals_are_no_taken_port(tmp_path: Path) -> None:
     for message in ("no space left on device", "network orienter-network-1 not found"):
-        assert port_taken(CheckError(message), container(make_config(tmp_path), "postgres")) is None
+        assert port_taken(CheckError(message), container(make_config(tmp_path, 1), "postgres")) is None
 
 
 def test_data_of_another_major_is_recognised(tmp_path: Path) -> None:
@@ -62,7 +63,7 @@ def test_data_of_another_major_is_recognised(tmp_path: Path) -> None:
             "which is not compatible with this version 16.4."
         ),
     ]
-    error = component("postgres").explain(make_config(tmp_path), log)
+    error = component("postgres").explain(make_config(tmp_path, 1), log)
     assert isinstance(error, CheckError)
     assert "volume postgres-data-1 was made by PostgreSQL 15, which postgres:16-alpine cannot read" in str(error)
     assert "postgres:15" in error.hint
@@ -76,7 +77,7 @@ def test_nginx_without_its_port() -> None:
 
 
 def test_the_end_of_a_container_is_told_without_passwords(tmp_path: Path) -> None:
-    config = make_config(tmp_path, {"MINIO_ROOT_PASSWORD": "s3-Secret.2"})
+    config = make_config(tmp_path, 1, {"MINIO_ROOT_PASSWORD": "s3-Secret.2"})
     log = ["starting", "wrong: minioadmin / s3-Secret.2"]
     state = {**EXITED, "ExitCode": 137, "OOMKilled": True}
     error = ended(config, "minio", state, redacted(config, log))

@@ -9,23 +9,14 @@ from orienter_tasks.backends.docker.placement import BRIDGED, ON_HOST
 from orienter_tasks.backends.docker.spec import is_ours, owner
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.infra import all as infra
-from orienter_tasks.instance.model import make_instance
-from orienter_tasks.lifecycle.config import configure
-from orienter_tasks.settings.load import load_settings
+from tests.configs import make_config
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Any
 
     from orienter_tasks.backends.docker.placement import Placement
     from orienter_tasks.backends.docker.spec import ContainerSpec
     from orienter_tasks.backends.protocol import InstanceConfig
-
-
-def make_config(root: Path, dotenv: dict[str, str] | None = None, **orienter: Any) -> InstanceConfig:
-    settings = load_settings(orienter)
-    instance = make_instance(settings, 1, root)
-    return configure(instance, settings, dotenv or {}, {})
 
 
 def container(config: InstanceConfig, name: str, placement: Placement = ON_HOST) -> ContainerSpec:
@@ -34,7 +25,7 @@ def container(config: InstanceConfig, name: str, placement: Placement = ON_HOST)
 
 @pytest.fixture
 def config(tmp_path: Path) -> InstanceConfig:
-    return make_config(tmp_path)
+    return make_config(tmp_path, 1)
 
 
 def test_names_and_images(config: InstanceConfig) -> None:
@@ -69,27 +60,27 @@ def test_nginx_on_the_hosts_network_publishes_nothing(config: InstanceConfig) ->
 
 
 def test_the_digest_changes_with_what_docker_is_told(tmp_path: Path, config: InstanceConfig) -> None:
-    same = container(make_config(tmp_path), "postgres")
+    same = container(make_config(tmp_path, 1), "postgres")
     assert same.digest == container(config, "postgres").digest
     others = [
-        make_config(tmp_path, docker={"postgres": "postgres:17-alpine"}),
-        make_config(tmp_path, {"POSTGRES_PASSWORD": "another"}),
-        make_config(tmp_path, ports={"postgres": 5500}),
-        make_config(tmp_path, docker={"log_max_size": "20m"}),
-        make_config(tmp_path / "moved"),
+        make_config(tmp_path, 1, docker={"postgres": "postgres:17-alpine"}),
+        make_config(tmp_path, 1, {"POSTGRES_PASSWORD": "another"}),
+        make_config(tmp_path, 1, ports={"postgres": 5500}),
+        make_config(tmp_path, 1, docker={"log_max_size": "20m"}),
+        make_config(tmp_path / "moved", 1),
     ]
     assert len({container(other, "postgres").digest for other in others} | {same.digest}) == len(others) + 1
     assert container(config, "nginx").digest != container(config, "nginx", BRIDGED).digest
 
 
 def test_no_secret_is_shown(tmp_path: Path) -> None:
-    config = make_config(tmp_path, {"POSTGRES_PASSWORD": "pg-Secret.1", "MINIO_ROOT_PASSWORD": "s3-Secret.2"})
+    config = make_config(tmp_path, 1, {"POSTGRES_PASSWORD": "pg-Secret.1", "MINIO_ROOT_PASSWORD": "s3-Secret.2"})
     assert "Secret" not in repr(infra.containers(config, lambda: ON_HOST))
 
 
 def test_docker_cannot_mount_a_colon(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="a:b"):
-        container(make_config(tmp_path / "a:b"), "nginx")
+        container(make_config(tmp_path / "a:b", 1), "nginx")
 
 
 def test_what_is_ours(config: InstanceConfig) -> None:

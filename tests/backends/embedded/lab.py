@@ -11,15 +11,14 @@ from orienter_tasks.infra.embedded import EmbeddedBackend
 from orienter_tasks.processes import census
 from orienter_tasks.processes.record import load
 from tests import slot
-from tests.backends.contract import down, infra_ports, listens, make_config
+from tests.backends.contract import down, infra_ports, listens
+from tests.configs import make_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
-
-FIRST_PORT = min(slot.bases().values())
 
 
 class EmbeddedLab:
@@ -39,7 +38,7 @@ class EmbeddedLab:
     ) -> InstanceConfig:
         """Make a config whose root exists."""
         root = root or self.directory / f"checkout-{instance_id}"
-        return make_config(root, FIRST_PORT, instance_id, dotenv=dotenv, **orienter)
+        return make_config(root, instance_id, dotenv, ports=slot.bases(), **orienter)
 
     def backend(self, config: InstanceConfig) -> EmbeddedBackend:
         """Make a backend that knows nothing of former ones."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shutil
@@ -18,7 +19,7 @@ from orienter_tasks.backends.embedded.cluster import FIRST_USER
 from orienter_tasks.backends.embedded.user import prefix_for_postgres
 from orienter_tasks.errors import BackendError
 from orienter_tasks.processes.record import load
-from tests import programs
+from tests import programs, slot
 from tests.backends.contract import down, sql, up
 
 if TYPE_CHECKING:
@@ -118,10 +119,8 @@ def test_a_user_without_a_name_gets_a_server(lab: EmbeddedLab, open_directory: P
     root.mkdir()
     os.chown(root, NAMELESS, NAMELESS)
     os.chown(open_directory, NAMELESS, NAMELESS)
-    from tests.backends.embedded.lab import FIRST_PORT
-
     done = subprocess.run(
-        programs.command("nameless", str(root), str(FIRST_PORT)),
+        programs.command("nameless", str(root), json.dumps(slot.bases())),
         env=environ,
         cwd=open_directory,
         user=NAMELESS,

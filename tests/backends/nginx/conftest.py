@@ -9,7 +9,7 @@ import pytest
 
 from orienter_tasks.backends.nginx import health as nginx_health
 from orienter_tasks.backends.nginx.configuration import apply, config_dir, plan
-from tests.backends.nginx.lab import Nginx, RouteLab, binaries, make_config
+from tests.backends.nginx.lab import Nginx, RouteLab, binaries, on_free_ports
 from tests.backends.nginx.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def config(tmp_path: Path) -> InstanceConfig:
-    return make_config(tmp_path / "checkout")
+    return on_free_ports(tmp_path / "checkout")
 
 
 @pytest.fixture(params=binaries())
@@ -44,7 +44,7 @@ def running(server: Nginx) -> Iterator[Nginx]:
 @pytest.fixture(scope="module", params=binaries())
 def running_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RouteLab]:
     directory = tmp_path_factory.mktemp("routes")
-    config = make_config(directory / "checkout")
+    config = on_free_ports(directory / "checkout")
     server = Nginx(config, binaries()[request.param], directory / "run")
     live = config_dir(config.instance)
     live.mkdir(parents=True)
@@ -68,7 +68,7 @@ def lab(running_lab: RouteLab) -> RouteLab:
 def deserted(running_lab: RouteLab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RouteLab]:
     """An nginx none of whose upstreams runs."""
     directory = tmp_path_factory.mktemp("deserted")
-    config = make_config(directory / "checkout")
+    config = on_free_ports(directory / "checkout")
     server = Nginx(config, running_lab.server.binary, directory / "run")
     live = config_dir(config.instance)
     live.mkdir(parents=True)

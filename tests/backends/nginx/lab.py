@@ -15,17 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.backends.nginx.configuration import MAIN, config_dir
 from orienter_tasks.backends.nginx.health import probe
-from orienter_tasks.backends.protocol import InstanceConfig, NginxFacts
-from orienter_tasks.instance.model import Instance
-from orienter_tasks.lifecycle.config import configure
-from orienter_tasks.settings.load import load_settings
+from orienter_tasks.backends.protocol import NginxFacts
 from orienter_tasks.stack.component import NotReadyError
 from tests import slot
 from tests.backends.nginx.upstream import get
+from tests.configs import make_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from orienter_tasks.backends.protocol import InstanceConfig
     from tests.backends.nginx.upstream import Upstream
 
 MIME_TYPES = "types { text/html html; text/css css; }\n"
@@ -43,13 +42,9 @@ def binaries() -> dict[str, Path]:
     return found
 
 
-def make_config(root: Path, instance_id: int = 3, orienter: Mapping[str, Any] | None = None) -> InstanceConfig:
-    """Build a config whose nginx, services and port names are on free ports; a port that is given as 0 is dropped."""
-    root.mkdir(parents=True, exist_ok=True)
-    settings = load_settings(orienter)
-    ports = {name: slot.port() for name in settings.ports}
-    instance = Instance(id=instance_id, root=root, project=settings.project, worktree=root.name, ports=ports)
-    return configure(instance, settings, {}, {})
+def on_free_ports(root: Path, **orienter: Any) -> InstanceConfig:
+    """Configure instance 3 so that nginx, services and port names are on free ports; one that is None is dropped."""
+    return make_config(root, 3, each_port=slot.port, **orienter)
 
 
 @dataclass

@@ -20,7 +20,7 @@ from tests.backends.nginx.lab import (
     Nginx,
     binaries,
     live_files,
-    make_config,
+    on_free_ports,
     revision_of,
     wait_for_revision,
     write_template,
@@ -111,7 +111,7 @@ def test_an_open_websocket_does_not_hold_a_reload_up(running: Nginx) -> None:
 
 
 def test_a_template_of_another_name_adds_to_the_shipped_one(tmp_path: Path) -> None:
-    config = make_config(tmp_path / "checkout", orienter={"nginx": {"template": "ours.conf.j2"}})
+    config = on_free_ports(tmp_path / "checkout", nginx={"template": "ours.conf.j2"})
     write_template(
         config,
         '{% extends "nginx-local.conf.j2" %}\n'
@@ -132,7 +132,7 @@ def test_a_template_of_another_name_adds_to_the_shipped_one(tmp_path: Path) -> N
 )
 def test_any_directory_will_do(tmp_path: Path, name: bytes) -> None:
     directory = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
-    config = make_config(directory / "checkout")
+    config = on_free_ports(directory / "checkout")
     for binary in binaries().values():
         server = Nginx(config, binary, directory / "run")
         nginx.apply(config, server)

@@ -11,11 +11,12 @@ import pytest
 
 from orienter_tasks.backends.nginx.configuration import MAIN_TEMPLATE, check, plan
 from orienter_tasks.backends.nginx.health import health_token
-from orienter_tasks.backends.protocol import InstanceConfig, NginxFacts
+from orienter_tasks.backends.protocol import NginxFacts
 from orienter_tasks.errors import CheckError, NotFoundError
-from tests.backends.nginx.lab import Nginx, binaries, make_config, write_template
+from tests.backends.nginx.lab import Nginx, binaries, on_free_ports, write_template
 
 if TYPE_CHECKING:
+    from orienter_tasks.backends.protocol import InstanceConfig
     from tests.conftest import MakeInstance
 
 FACTS = NginxFacts("127.0.0.1:3080", "127.0.0.1", "/run/nginx", "", "")
@@ -85,7 +86,7 @@ def test_nginx_listens_and_looks_where_the_backend_says(config: InstanceConfig) 
 def test_a_dropped_port_has_no_route(tmp_path: Path, dropped: str, absent: list[str]) -> None:
     services: dict[str, object] = {name: {"needs": []} for name in ("dashboard", "opencode", "whatsapp", "slack")}
     services[{"vite": "frontend"}.get(dropped, dropped)] = None
-    config = make_config(tmp_path / "checkout", orienter={"ports": {dropped: None}, "services": services})
+    config = on_free_ports(tmp_path / "checkout", ports={dropped: None}, services=services)
     content = plan(config, FACTS, Path("/c"))[1].content
     assert [text for text in absent if text in content] == []
     for binary in binaries().values():
@@ -93,23 +94,23 @@ def test_a_dropped_port_has_no_route(tmp_path: Path, dropped: str, absent: list[
 
 
 def test_the_login_page_is_the_hosts(tmp_path: Path) -> None:
-    config = make_config(tmp_path / "checkout", orienter={"nginx": {"login": '/sign in?to="x"'}})
+    config = on_free_ports(tmp_path / "checkout", nginx={"login": '/sign in?to="x"'})
     assert 'return 302 "/sign in?to=\\"x\\"";' in plan(config, FACTS, Path("/c"))[1].content
 
 
 def test_a_login_page_that_nginx_would_take_for_a_variable_is_refused(tmp_path: Path) -> None:
-    config = make_config(tmp_path / "checkout", orienter={"nginx": {"login": "/sign-in/$host"}})
+    config = on_free_ports(tmp_path / "checkout", nginx={"login": "/sign-in/$host"})
     with pytest.raises(CheckError, match="cannot be written"):
         plan(config, FACTS, Path("/c"))
 
 
 def test_an_unconfigured_service_has_its_ports_name(tmp_path: Path) -> None:
-    config = make_config(tmp_path / "checkout", orienter={"services": {"whatsapp": None}})
+    config = on_free_ports(tmp_path / "checkout", services={"whatsapp": None})
     assert '"whatsapp of instance 3 does not' in plan(config, FACTS, Path("/c"))[1].content
 
 
 def test_a_template_that_is_not_there_is_not_found(tmp_path: Path) -> None:
-    config = make_config(tmp_path / "checkout", orienter={"nginx": {"template": "absent.conf.j2"}})
+    config = on_free_ports(tmp_path / "checkout", nginx={"template": "absent.conf.j2"})
     with pytest.raises(NotFoundError, match=r"absent\.conf\.j2") as caught:
         plan(config, FACTS, Path("/c"))
     assert caught.value.exit_code == 3

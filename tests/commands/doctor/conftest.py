@@ -14,6 +14,7 @@ from orienter_tasks.output.checks import collect
 from orienter_tasks.processes.program import Program
 from orienter_tasks.processes.spawn import spawn
 from orienter_tasks.processes.stop import stop_component
+from tests.configs import merged
 from tests.configurations import OWN_PORTS, OWN_PROJECT, TEST_IMAGES, OwnHost, ShopHost, prepare
 
 if TYPE_CHECKING:
@@ -48,9 +49,7 @@ class Patient:
 
     def configure(self, **orienter: Any) -> None:
         """Merge keys below `orienter:`, one section deep."""
-        for key, value in orienter.items():
-            old = self.settings.get(key)
-            self.settings[key] = {**old, **value} if isinstance(old, dict) else value
+        self.settings = merged(self.settings, orienter)
 
     def context(self) -> RunContext:
         return RunContext(self.root, self.settings, options=RunOptions())

@@ -13,9 +13,7 @@ from orienter_tasks.commands.verify import native
 from orienter_tasks.commands.verify.rules import judge
 from orienter_tasks.commands.verify.snapshot import DataLocation, Evidence, Network, Workload
 from orienter_tasks.infra.component import ServerContents
-from orienter_tasks.instance.model import Instance, make_instance
-from orienter_tasks.lifecycle.config import configure
-from orienter_tasks.settings.load import load_settings
+from tests.configs import make_config, make_instance
 from tests.configurations import OWN_PORTS, OwnHost, prepare, settled
 
 if TYPE_CHECKING:
@@ -41,7 +39,7 @@ def holding(
 def seen(number: int, **changes: Any) -> Evidence:
     """Evidence of an instance that shares nothing."""
     root = Path(f"/home/me/{number}")
-    instance = Instance(number, root, "orienter", f"w{number}", {k: v + 1000 * number for k, v in PORTS.items()})
+    instance = replace(make_instance(root, number), ports={name: base + 1000 * number for name, base in PORTS.items()})
     network = f"orienter-network-{number}"
     evidence = Evidence(
         instance=instance,
@@ -145,9 +143,7 @@ def test_what_runs_since_before_a_checkout_was_moved(tmp_path: Path) -> None:
     former, root = tmp_path / "former", tmp_path / "now"
     data = root / ".dev-data" / "instance-3" / "postgres"
     data.mkdir(parents=True)
-    settings = load_settings(None)
-    instance = make_instance(settings, 3, root, former_roots=(str(former),))
-    config = configure(instance, settings, {}, {})
+    config = make_config(root, 3, former_roots=(str(former),))
     carried = {**config.variables.values, "ORIENTER_COMPONENT": "web"}
     assert native._wrong(carried, "web", config) == ()
     assert native._wrong({**carried, "AI_INSTANCE_ROOT": str(former)}, "web", config) == ()
@@ -159,6 +155,7 @@ def test_what_runs_since_before_a_checkout_was_moved(tmp_path: Path) -> None:
     assert native._wrong(carried, "web", config) == ("POSTGRES_DB missing",)
     assert native._wrong(carried, "postgres", config) == ()
     former_data = former / ".dev-data" / "instance-3" / "postgres"
+    instance = config.instance
     assert native.location("postgres", str(data), instance).own
     assert native.location("postgres", str(former_data), instance).own
     assert not native.location("postgres", str(data.parents[1] / "instance-4"), instance).own
