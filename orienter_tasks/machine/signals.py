@@ -32,9 +32,9 @@ _unheard: list[InterruptError] = []
 class SignalHandler:
     """Raises signals as errors within a task; between two tasks it undoes what is unfinished.
 
-    An error raised out of a signal handler can get lost: Python drops it in a callback such as `__del__`, a library may
-    catch everything, and a call that was about to block does not see the signal. So it is raised again until it
-    has left the task, or somebody said that it was meant (`until_ctrl_c`, `run_or_hurry`).
+    An error raised in a signal handler can get lost: Python drops it in callbacks such as `__del__`, a library may
+    catch everything, and a call that was about to block does not see the signal. So it is raised again until it has
+    left the task, or until something handled it on purpose (`until_ctrl_c`, `run_or_hurry`).
 
     `unfinished` says whether something has begun that must not be left as it is; `undo` reverts it and ends the run.
     """
@@ -63,22 +63,23 @@ class SignalHandler:
         if self._installed or threading.current_thread() is not threading.main_thread():
             return
         self._installed = True
+        _drop_quietly()
         self._terminals = [number for number in (1, 2) if os.isatty(number)]
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._arrived)
 
-    def _arrived(self, number: int, frame: FrameType | None) -> None:
-        if _deferring or _importing(frame):
+    def _arrived(self, number: int, _frame: FrameType | None) -> None:
+        if _deferring:
             _pending.append(number)
-            self._ring()
             return
         self._silence_closed_terminals()
         what = "interrupted" if number == signal.SIGINT else f"terminated by {signal.Signals(number).name}"
         error = InterruptError(what, signal_number=number)
         if self._depth:
             _unheard.append(error)
-            self._ring()
+            signal.signal(signal.SIGALRM, _again)
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS, AGAIN_SECONDS)
             raise error
         if self._unfinished():
             with self.task():
@@ -88,18 +89,6 @@ class SignalHandler:
         else:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-
-    def _ring(self) -> None:
-        signal.signal(signal.SIGALRM, self._again)
-        signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS, AGAIN_SECONDS)
-
-    def _again(self, _number: int, frame: FrameType | None) -> None:
-        if _deferring or _importing(frame):
-            return
-        if _pending:
-            self._arrived(_pending.pop(0), frame)
-        else:
-            raise_unheard()
 
     def _silence_closed_terminals(self) -> None:
         """Redirect a closed terminal to /dev/null: writing to it would fail in the middle of a stop."""
@@ -118,14 +107,25 @@ def raise_unheard() -> None:
 
 
 def _heard() -> None:
-    if _unheard and not _pending:
+    if _unheard:
         signal.setitimer(signal.ITIMER_REAL, 0)
     _unheard.clear()
 
 
-def _importing(frame: FrameType | None) -> bool:
-    """Whether Python's import system runs: Python drops what is raised in its callbacks."""
-    return frame is not None and frame.f_code.co_filename.startswith("<frozen importlib")
+def _again(_number: int, _frame: FrameType | None) -> None:
+    if not _deferring:
+        raise_unheard()
+
+
+def _drop_quietly() -> None:
+    """Print nothing where Python drops one of our errors: it will be raised again."""
+    report = sys.unraisablehook
+
+    def hook(dropped: sys.UnraisableHookArgs) -> None:
+        if not isinstance(dropped.exc_value, InterruptError):
+            report(dropped)
+
+    sys.unraisablehook = hook
 
 
 @contextmanager
