@@ -143,7 +143,7 @@ def _begun(host: BenchHost) -> Iterator[RunContext]:
     own = dict(os.environ)
     os.environ.update(host.environ)
     try:
-        ctx = RunContext(host.main.path, host.settings(), options=RunOptions(quiet=True))
+        ctx = RunContext(host.main.path, host.settings, options=RunOptions(quiet=True))
         start = ctx.begin()
         try:
             yield ctx

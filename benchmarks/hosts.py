@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orienter_tasks.identity.claims import Claims, of_claim
 from orienter_tasks.processes.record import load_all
-from tests.integration.checkouts import IMAGES, INV, Host
+from tests.integration.checkouts import DEMO, IMAGES, INV, Host, demo_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,19 +36,15 @@ class BenchHost(Host):
     """A host whose `inv` runs as an installed one would: compiled modules are kept."""
 
     def __init__(self, directory: Path, backend: str, *, services: bool = True) -> None:
-        self._services = services
-        super().__init__(directory, f"orienter-bench-{backend}", backend)
+        """Make the demo with all ids, and with the test images where this machine has them: else what a user gets."""
+        known = {**demo_settings(f"orienter-bench-{backend}"), "ports": PORTS, "instances": {"max": HIGHEST_ID}}
+        if backend != "docker" or not _has_test_images():
+            known.pop("docker")
+        if not services:
+            known |= {"services": dict.fromkeys(known["services"]), "hooks": {}}
+        super().__init__(directory, backend, known, DEMO)
         self.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         self.inv = str(INV)
-
-    def settings(self) -> dict[str, Any]:
-        """The demo, all ids, and the test images where this machine has them; else what a user gets."""
-        known = {**super().settings(), "ports": PORTS, "instances": {"max": HIGHEST_ID}}
-        if self.backend != "docker" or not _has_test_images():
-            known.pop("docker")
-        if not self._services:
-            known |= {"services": dict.fromkeys(known["services"]), "hooks": {}}
-        return known
 
     def clean_up(self) -> None:
         """Stop all at once, then remove what does not lie below the host's directory: its volumes."""

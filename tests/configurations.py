@@ -6,8 +6,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from tests import slot
-from tests.conftest import CLEARED, ENGINE, GIT_ENV, KEPT
-from tests.integration.checkouts import IMAGES, Host
+from tests.conftest import CLEARED, ENGINE, KEPT
+from tests.integration.checkouts import DEMO, TEST_IMAGES, Host, demo_host
+from tests.repositories import GIT_ENV
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,11 +21,6 @@ OWN_PORTS = slot.bases()
 SHOP_PORTS = slot.bases(
     ("nginx", "gateway", "catalogue", "postgres", "minio_api", "minio_console"), skip=len(OWN_PORTS)
 )
-TEST_IMAGES = {
-    "postgres": f"{IMAGES}/postgres:local",
-    "minio": f"{IMAGES}/s3:local",
-    "nginx": f"{IMAGES}/nginx:local",
-}
 SHOP_ID = 12
 SHOP_TEMPLATE = """\
 {% extends "nginx-local.conf.j2" %}
@@ -67,30 +63,18 @@ def shop() -> dict[str, Any]:
     }
 
 
-class OwnHost(Host):
-    """This repository's own configuration, with the demo application, on test ports and test images."""
-
-    def __init__(self, directory: Path, backend: str) -> None:
-        super().__init__(directory, OWN_PROJECT, backend)
-
-    def settings(self) -> dict[str, Any]:
-        """The demo's services."""
-        return {**super().settings(), "ports": OWN_PORTS, "docker": TEST_IMAGES, "timeouts": {"stop": 5.0}}
+def make_own(directory: Path, backend: str) -> Host:
+    """This repository's own configuration, with the demo application."""
+    return demo_host(directory, backend, OWN_PROJECT, timeouts={"stop": 5.0})
 
 
-class ShopHost(Host):
+def make_shop(directory: Path, backend: str) -> Host:
     """The other configuration; its main checkout is instance 12."""
-
-    def __init__(self, directory: Path, backend: str) -> None:
-        super().__init__(directory, shop()["project"], backend)
-        (self.main.path / "templates").mkdir()
-        (self.main.path / "templates" / "shop.conf.j2").write_text(SHOP_TEMPLATE)
-        (self.main.path / ".env").write_text(f"AI_INSTANCE_ID={SHOP_ID}\nPOSTGRES_PASSWORD=a word of 'its' own\n")
-        (self.main.path / ".env").chmod(0o600)
-
-    def settings(self) -> dict[str, Any]:
-        """The shop's services."""
-        return {**shop(), "timeouts": {"stop": 5.0}}
+    made = Host(directory, backend, {**shop(), "timeouts": {"stop": 5.0}}, DEMO)
+    (made.main.path / "templates").mkdir()
+    (made.main.path / "templates" / "shop.conf.j2").write_text(SHOP_TEMPLATE)
+    settled(made.main, AI_INSTANCE_ID=str(SHOP_ID), POSTGRES_PASSWORD="a word of 'its' own")
+    return made
 
 
 def prepare(state: Path, clusters: Path) -> Iterator[tuple[str, str | None]]:

@@ -22,6 +22,7 @@ import pytest
 
 from orienter_tasks.settings.load import load_settings
 from tests import configs, leftovers
+from tests.repositories import GIT_ENV, IGNORED, git, make_repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,14 +43,6 @@ CLEARED = (
 KEPT = ("ORIENTER_REQUIRE_DOCKER", "ORIENTER_TEST_")
 ENGINE = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 """Which engine the tests marked `docker` use; no other test may depend on what the user's shell says of engines."""
-GIT_ENV = {
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_AUTHOR_NAME": "Test",
-    "GIT_AUTHOR_EMAIL": "test@example.invalid",
-    "GIT_COMMITTER_NAME": "Test",
-    "GIT_COMMITTER_EMAIL": "test@example.invalid",
-}
 
 # the `inv` of every test would compile the package anew
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -241,14 +234,6 @@ def make_instance(tmp_path: Path, settings: Settings) -> MakeInstance:
     return make
 
 
-def git(directory: Path, *words: str) -> str:
-    """Run the real git in a directory, without the user's configuration; return what it prints."""
-    command = ["git", "-c", "protocol.file.allow=always", "-C", str(directory), *words]
-    done = subprocess.run(command, env={**os.environ, **GIT_ENV}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{words}: {done.stderr}"
-    return done.stdout.strip()
-
-
 class MakeRepo(Protocol):
     """Makes a main checkout with one commit."""
 
@@ -258,14 +243,8 @@ class MakeRepo(Protocol):
 @pytest.fixture
 def make_repo(tmp_path: Path) -> MakeRepo:
     def make(name: str = "repo", *, under: Path | None = None) -> Path:
-        root = (under or tmp_path) / name
-        root.mkdir(parents=True)
-        git(root, "init", "--quiet", "--initial-branch=main")
-        (root / "README").write_text("a test\n", encoding="utf-8")
-        (root / ".gitignore").write_text(".env\n.dev-data/\n.dev-pids/\nlogs/\n", encoding="utf-8")
-        git(root, "add", "--all")
-        git(root, "commit", "--quiet", "--message=first")
-        return root.resolve()
+        files = {"README": "a test\n", ".gitignore": IGNORED}
+        return make_repository((under or tmp_path) / name, files).resolve()
 
     return make
 

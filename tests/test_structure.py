@@ -213,3 +213,21 @@ def at_run_time(tree: ast.AST) -> Iterator[ast.AST]:
         if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
             yield node
             yield from at_run_time(node)
+
+
+def test_repositories_are_made_in_one_place() -> None:
+    """Hosts among them."""
+    makers = {
+        path
+        for path, tree in of_tests().items()
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Call, ast.List, ast.Tuple)) and {"git", "init"} <= words(node)
+    }
+    assert makers == {"repositories.py"}
+
+
+def words(node: ast.Call | ast.List | ast.Tuple) -> set[str]:
+    """The words of a command, with the name of the function that runs it."""
+    given = node.args if isinstance(node, ast.Call) else node.elts
+    found = {each.value for each in given if isinstance(each, ast.Constant) and isinstance(each.value, str)}
+    return found | ({ast.unparse(node.func).rpartition(".")[2]} if isinstance(node, ast.Call) else set())

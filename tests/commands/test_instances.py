@@ -24,41 +24,35 @@ from orienter_tasks.processes.spawn import spawn
 from orienter_tasks.processes.stop import stop_component
 from orienter_tasks.processes.table import memory
 from tests.commands.cleanup.worlds import claim_of
-from tests.integration.checkouts import INV, Answer, Checkout
+from tests.integration.checkouts import INV, Answer, Host
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.conftest import MakeRepo, MakeWorktree
+    from tests.conftest import MakeWorktree
 
 NO_ENGINE = "unix:///nonexistent/docker.sock"
 
 
-class Host:
-    """A repository with worktrees, each with a claim; nothing runs but what a test starts."""
-
-    def __init__(self, main: Path, state: Path) -> None:
-        (main / "tasks.py").write_text("from orienter_tasks import ns\n\n__all__ = ['ns']\n")
-        self.checkout = Checkout(main, {**os.environ, "DOCKER_HOST": NO_ENGINE, "LC_ALL": "C.UTF-8"})
-        self._claims = Claims(state)
-
-    def claim(self, root: Path, number: int, **fields: object) -> Claim:
-        """Give a checkout an id."""
-        made = msgspec.structs.replace(
-            claim_of(root, number, started=False), **{"project": "orienter", "backend": "embedded", **fields}
-        )
-        with self._claims.changing() as book:
-            book.append(made)
-        return made
-
-    def instances(self, *words: str, code: int = 0) -> Answer:
-        return self.checkout.inv("instances", *words, code=code)
-
-
 @pytest.fixture
-def host(isolated: Path, make_repo: MakeRepo) -> Host:
-    return Host(make_repo(), isolated)
+def host(tmp_path: Path) -> Host:
+    """A host in which nothing runs but what a test starts."""
+    return Host(tmp_path, "", {}, main="repo", environ={"DOCKER_HOST": NO_ENGINE})
+
+
+def claimed(root: Path, number: int, **fields: object) -> Claim:
+    """Give a checkout an id."""
+    made = msgspec.structs.replace(
+        claim_of(root, number, started=False), **{"project": "orienter", "backend": "embedded", **fields}
+    )
+    with Claims().changing() as book:
+        book.append(made)
+    return made
+
+
+def instances(host: Host, *words: str, code: int = 0) -> Answer:
+    return host.main.inv("instances", *words, code=code)
 
 
 @pytest.fixture
@@ -81,37 +75,37 @@ def service() -> Iterator[Callable[[Claim, str], int]]:
 
 
 def test_before_there_is_any(host: Host) -> None:
-    answer = host.instances()
+    answer = instances(host)
     assert answer.out == ""
     assert "start one with: inv dev" in answer.err
-    assert host.instances("--json").json == {"schema_version": 1, "instances": [], "unseen": []}
+    assert instances(host, "--json").json == {"schema_version": 1, "instances": [], "unseen": []}
 
 
 def test_services_up_of_all(host: Host, service: Callable[[Claim, str], int]) -> None:
-    main = host.claim(host.checkout.path, 0, services=("web", "worker", "mail"))
+    main = claimed(host.main.path, 0, services=("web", "worker", "mail"))
     service(main, "web")
     service(main, "worker")
-    (one,) = host.instances("--json").json["instances"]
+    (one,) = instances(host, "--json").json["instances"]
     assert one["services"] == {"running": 2, "of": 3}
     assert one["state"] == "partial"
     assert one["memory_bytes"] > 1_000_000
     assert one["data_bytes"] == 0
     assert one["logs_bytes"] is not None
-    assert "2/3" in host.instances().out
+    assert "2/3" in instances(host).out
 
 
 def test_one_that_died_is_of_all_too(host: Host, service: Callable[[Claim, str], int]) -> None:
-    main = host.claim(host.checkout.path, 0)
+    main = claimed(host.main.path, 0)
     service(main, "web")
     psutil.Process(service(main, "extra")).kill()
     deadline = time.monotonic() + 20
-    while host.instances("--json").json["instances"][0]["services"] != {"running": 1, "of": 2}:
+    while instances(host, "--json").json["instances"][0]["services"] != {"running": 1, "of": 2}:
         assert time.monotonic() < deadline
 
 
 def test_where_checkouts_went(host: Host, make_worktree: MakeWorktree, tmp_path: Path) -> None:
-    trees = {number: make_worktree(host.checkout.path, f"tree-{number}") for number in (1, 2, 3)}
-    claims = {number: host.claim(root, number) for number, root in trees.items()}
+    trees = {number: make_worktree(host.main.path, f"tree-{number}") for number in (1, 2, 3)}
+    claims = {number: claimed(root, number) for number, root in trees.items()}
     for number, root in trees.items():
         marker = root / ".dev-data" / f"instance-{number}" / "claim"
         marker.parent.mkdir(parents=True)
@@ -119,7 +113,7 @@ def test_where_checkouts_went(host: Host, make_worktree: MakeWorktree, tmp_path:
     subprocess.run(["rm", "-r", str(trees[2])], check=True)
     trees[3].rename(tmp_path / "moved here")
 
-    answer = host.instances("--json")
+    answer = instances(host, "--json")
     found = {one["id"]: one for one in answer.json["instances"]}
     assert {number: one["state"] for number, one in found.items()} == {1: "stopped", 2: "orphaned", 3: "moved"}
     assert found[1]["checkout"]["state"] == "here"
@@ -132,8 +126,8 @@ def test_where_checkouts_went(host: Host, make_worktree: MakeWorktree, tmp_path:
 
 
 def test_an_engine_that_is_down_is_said_and_the_rest_is_told(host: Host) -> None:
-    host.claim(host.checkout.path, 0, backend="docker")
-    answer = host.instances("--json")
+    claimed(host.main.path, 0, backend="docker")
+    answer = instances(host, "--json")
     (one,) = answer.json["instances"]
     assert one["data_bytes"] is None
     assert len(answer.json["unseen"]) == 2
@@ -142,15 +136,14 @@ def test_an_engine_that_is_down_is_said_and_the_rest_is_told(host: Host) -> None
 
 
 def test_from_any_directory(host: Host, make_worktree: MakeWorktree, tmp_path: Path) -> None:
-    host.claim(host.checkout.path, 0)
-    inner = host.checkout.path / "a" / "b"
+    claimed(host.main.path, 0)
+    inner = host.main.path / "a" / "b"
     inner.mkdir(parents=True)
     before = Claims().read()
-    assert host.checkout.inv("instances", "--json", cwd=inner).json["instances"][0]["id"] == 0
-    elsewhere = make_worktree(host.checkout.path, "unclaimed")
-    (elsewhere / "tasks.py").write_text("from orienter_tasks import ns\n\n__all__ = ['ns']\n")
-    listed = host.checkout.inv("instances", "--json", cwd=elsewhere).json["instances"]
-    assert [one["root"] for one in listed] == [str(host.checkout.path)]
+    assert host.main.inv("instances", "--json", cwd=inner).json["instances"][0]["id"] == 0
+    elsewhere = make_worktree(host.main.path, "unclaimed")
+    listed = host.main.inv("instances", "--json", cwd=elsewhere).json["instances"]
+    assert [one["root"] for one in listed] == [str(host.main.path)]
     assert Claims().read() == before  # looking claims nothing
 
 
@@ -158,22 +151,20 @@ def test_from_any_directory(host: Host, make_worktree: MakeWorktree, tmp_path: P
     ("words", "why"), [([], "stdout is none"), (["--json"], "--json does not")], ids=["pipe", "json"]
 )
 def test_watching_needs_a_terminal(host: Host, words: list[str], why: str) -> None:
-    host.claim(host.checkout.path, 0)
-    answer = host.instances("--watch", *words, code=2)
+    claimed(host.main.path, 0)
+    answer = instances(host, "--watch", *words, code=2)
     assert why in answer.err
     assert answer.out == ""
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["coloured", "NO_COLOR"])
 def test_watched_on_a_terminal_until_ctrl_c(host: Host, service: Callable[[Claim, str], int], *, plain: bool) -> None:
-    main = host.claim(host.checkout.path, 0, services=("web", "worker"))
+    main = claimed(host.main.path, 0, services=("web", "worker"))
     service(main, "web")
-    environ = {**host.checkout.environ, "TERM": "xterm", "COLUMNS": "80", **({"NO_COLOR": "1"} if plain else {})}
+    environ = {**host.main.environ, "TERM": "xterm", "COLUMNS": "80", **({"NO_COLOR": "1"} if plain else {})}
     parent, child = pty.openpty()
     command = [str(INV), "instances", "--watch"]
-    with subprocess.Popen(
-        command, cwd=host.checkout.path, env=environ, stdin=child, stdout=child, stderr=child
-    ) as process:
+    with subprocess.Popen(command, cwd=host.main.path, env=environ, stdin=child, stdout=child, stderr=child) as process:
         os.close(child)
         seen = read_until(parent, "1/2")
         service(main, "worker")
@@ -219,8 +210,8 @@ def test_words_for_space() -> None:
 
 
 def test_a_claim_of_an_older_version_names_no_services(host: Host, isolated: Path) -> None:
-    host.claim(host.checkout.path, 0)
+    claimed(host.main.path, 0)
     book = json.loads((isolated / "claims.json").read_text())
     del book["claims"][0]["services"]
     (isolated / "claims.json").write_text(json.dumps(book))
-    assert host.instances("--json").json["instances"][0]["services"] == {"running": 0, "of": 0}
+    assert instances(host, "--json").json["instances"][0]["services"] == {"running": 0, "of": 0}

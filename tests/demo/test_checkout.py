@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from examples.demo import checkout
-from tests.conftest import git
+from tests.repositories import git
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.faults.lab import FULL, SEED, FaultHost, say
+from tests.integration.small import making
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,15 +25,8 @@ BACKENDS = [
 @pytest.fixture
 def make_host(tmp_path: Path, clusters: Path) -> Iterator[MakeFaultHost]:
     """Make hosts with one tiny service; whatever a test starts is stopped and removed."""
-    made: list[FaultHost] = []
-
-    def make(backend: str = "embedded", **orienter: Any) -> FaultHost:
-        made.append(FaultHost(tmp_path / f"home-{len(made)}" / "x", backend, clusters, **orienter))
-        return made[-1]
-
-    yield make
-    for host in made:
-        host.clean_up()
+    with making(FaultHost, tmp_path, clusters) as make:
+        yield make
 
 
 @pytest.fixture(params=BACKENDS)

@@ -55,12 +55,11 @@ _VARIABLES: dict[tuple[Path, str], dict[str, str]] = {}
 
 
 class FaultHost(SmallHost):
-    """A host on the ports and under the project name of these tests."""
+    """A small host under the project name of these tests, whose `inv` is killed, traced, and looked at afterwards."""
 
     def __init__(self, directory: Path, backend: str, clusters: Path, **orienter: Any) -> None:
         project = slot.project(f"faults-{backend}")
         super().__init__(directory, backend, clusters, **{"project": project, **orienter})
-        self.project = self.settings()["project"]
 
     @property
     def state(self) -> Path:
@@ -111,9 +110,8 @@ class FaultHost(SmallHost):
         return [*found, *(f"lock {name}" for name in locks)]
 
     def _checkout(self, path: Path) -> Checkout:
-        checkout = KnownCheckout(path, self.environ)
-        self.checkouts.append(checkout)
-        return checkout
+        self.checkouts.append(KnownCheckout(path, self.environ))
+        return self.checkouts[-1]
 
     def claims(self) -> list[dict[str, Any]]:
         """Read the claims."""

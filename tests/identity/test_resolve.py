@@ -19,7 +19,7 @@ from orienter_tasks.identity.resolve import acquire, resolve, source_of_id
 from orienter_tasks.machine import worktree
 from orienter_tasks.settings.load import load_settings
 from tests import programs
-from tests.conftest import git
+from tests.repositories import git
 
 if TYPE_CHECKING:
     from orienter_tasks.settings.model import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -15,7 +15,7 @@ from tests import slot
 from tests.configurations import prepare
 from tests.infra import echo
 from tests.integration.left import nothing_left
-from tests.integration.small import ORIENT, SmallHost, pid_of, states
+from tests.integration.small import SmallHost, pid_of, states
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,20 +38,13 @@ AFTER = BEFORE.replace(f"{REGISTER}\n", "") + f"\n{REGISTER}"
 ALL = {"postgres": True, "minio": True, "nginx": True, "echo": True}
 
 
-class EchoHost(SmallHost):
-    """A host without services, whose tasks.py registers the component."""
-
-    def settings(self) -> dict[str, Any]:
-        services = dict.fromkeys(ORIENT)
-        return {**super().settings(), "ports": PORTS, "services": services, "timeouts": {"stop": 3.0}}
-
-    def register(self, tasks: str) -> None:
-        """Give the main checkout the component's files, and a tasks.py."""
-        for file in FILES:
-            (self.main.path / file.name).write_bytes(file.read_bytes())
-        (self.main.path / "tasks.py").write_text(tasks, encoding="utf-8")
-        self.git("add", "-A")
-        self.git("commit", "-q", "-m", "An echo")
+def register(host: SmallHost, tasks: str) -> None:
+    """Give the main checkout the component's files, and a tasks.py."""
+    for file in FILES:
+        (host.main.path / file.name).write_bytes(file.read_bytes())
+    (host.main.path / "tasks.py").write_text(tasks, encoding="utf-8")
+    host.git("add", "--all")
+    host.git("commit", "--quiet", "--message=An echo")
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +61,9 @@ def main(tmp_path_factory: pytest.TempPathFactory, clusters: Path) -> Iterator[C
 
 
 def started(directory: Path, clusters: Path, backend: str, tasks: str) -> Iterator[Checkout]:
-    host = EchoHost(directory / "x", backend, clusters)
+    host = SmallHost(directory / "x", backend, clusters, ports=PORTS, services={"web": None}, timeouts={"stop": 3.0})
     try:
-        host.register(tasks)
+        register(host, tasks)
         host.main.inv("infra.up")
         yield host.main
     finally:

@@ -1,23 +1,38 @@
-"""Real checkouts of a host like this repository, driven by the real `inv` as a subprocess."""
+"""The one place where tests make hosts: a repository with tasks.py and invoke.yaml, worktrees, and the real `inv`."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shutil
+import pty
+import signal
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests import slot
+from tests.configs import merged
+from tests.integration.left import docker_of, processes_of
+from tests.repositories import IGNORED, git, make_repository
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 INV = Path(sys.executable).with_name("inv")
 IMAGES = os.environ.get("ORIENTER_TEST_IMAGES", "orienter-test")
+TEST_IMAGES = {
+    "postgres": f"{IMAGES}/postgres:local",
+    "minio": f"{IMAGES}/s3:local",
+    "nginx": f"{IMAGES}/nginx:local",
+}
+TASKS = 'from orienter_tasks import ns\n\n__all__ = ["ns"]\n'
+DEMO = {name: REPOSITORY / name for name in ("examples", "tasks.py", ".env.example", ".gitignore")}
 
 
 @dataclass(frozen=True)
@@ -46,15 +61,7 @@ class Checkout:
 
     def start(self, *words: str, cwd: Path | None = None, **env: str) -> subprocess.Popen[str]:
         """Start `inv` and return without waiting for its end."""
-        return subprocess.Popen(
-            [str(INV), *words],
-            cwd=cwd or self.path,
-            env={**self.environ, **env},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return self._start(words, cwd or self.path, {**self.environ, **env}, subprocess.DEVNULL)
 
     def inv(self, *words: str, code: int | None = 0, cwd: Path | None = None, **env: str) -> Answer:
         """Run `inv` to its end; `code` is the exit code it must have, None for any."""
@@ -68,6 +75,24 @@ class Checkout:
         assert "Traceback" not in err, str(answer)
         assert code is None or answer.code == code, str(answer)
         return answer
+
+    def typed(self, text: str, *words: str) -> Answer:
+        """Run `inv` at a terminal and answer its question."""
+        mine, its = pty.openpty()
+        try:
+            with self._start(words, self.path, self.environ, its) as process:
+                os.write(mine, text.encode() + b"\n")
+                out, err = process.communicate(timeout=60)
+        finally:
+            os.close(mine)
+            os.close(its)
+        assert "Traceback" not in err, err
+        return Answer(process.returncode, out, err)
+
+    @staticmethod
+    def _start(words: Sequence[str], cwd: Path, environ: Mapping[str, str], stdin: int) -> subprocess.Popen[str]:
+        command, pipe = [str(INV), *words], subprocess.PIPE
+        return subprocess.Popen(command, cwd=cwd, env=environ, stdin=stdin, stdout=pipe, stderr=pipe, text=True)
 
     @property
     def variables(self) -> dict[str, str]:
@@ -103,89 +128,117 @@ class Checkout:
 
 
 class Host:
-    """A git repository with the demo application as its services, and worktrees of it."""
+    """A git repository that is a host, with worktrees, and the real `inv` in each of them."""
 
-    def __init__(self, directory: Path, project: str, backend: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        backend: str,
+        settings: Mapping[str, Any],
+        files: Mapping[str, str | Path] | None = None,
+        *,
+        main: str = "code/orienter",
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """Make its main checkout; `settings` are what stands below `orienter:`, `backend` may be "" for none."""
         self.directory = directory
-        self.project = project
         self.backend = backend
+        self.settings = settings
+        self.project = str(settings.get("project", ""))
         self.environ = {
             **os.environ,
             "PATH": f"{INV.parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(REPOSITORY),
-            "ORIENTER_BACKEND": backend,
             "LC_ALL": "C.UTF-8",
+            **({"ORIENTER_BACKEND": backend} if backend else {}),
+            **(environ or {}),
         }
         self.checkouts: list[Checkout] = []
-        self.main = self._make_main()
+        written = {"tasks.py": TASKS, ".gitignore": IGNORED, "invoke.yaml": self._written(), **(files or {})}
+        self.main = self._checkout(make_repository(directory / main, written))
+
+    def __enter__(self) -> Host:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clean_up()
 
     def worktree(self, path: Path) -> Checkout:
         """Add a linked worktree."""
         branch = f"branch-{len(self.checkouts)}"
-        self.git("worktree", "add", "-q", "-b", branch, str(path))
+        self.git("worktree", "add", "--quiet", "-b", branch, str(path))
         return self._checkout(path)
 
     def git(self, *words: str) -> None:
         """Run git in the main checkout."""
-        subprocess.run(["git", *words], cwd=self.main_path, env=self.environ, check=True, capture_output=True)
-
-    @property
-    def main_path(self) -> Path:
-        """Where the main checkout lies."""
-        return self.directory / "code" / "orienter"
+        git(self.main.path, *words)
 
     def configure(self, checkout: Checkout, **changes: Any) -> None:
         """Change keys below `orienter:` in a checkout's invoke.yaml (JSON is YAML)."""
-        path = checkout.path / "invoke.yaml"
-        settings = json.loads(path.read_text())
-        for key, value in changes.items():
-            old = settings["orienter"].get(key)
-            settings["orienter"][key] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
-        path.write_text(json.dumps(settings))
+        settings = json.loads((checkout.path / "invoke.yaml").read_text())
+        self.rewrite(checkout, json.dumps({**settings, "orienter": merged(settings["orienter"], changes)}))
 
-    def settings(self) -> dict[str, Any]:
-        """What invoke.yaml says: this repository's demo on test ports and test images."""
-        demo = {
-            name: {"command": ["${PYTHON}", "-m", f"examples.demo.{name}"]}
-            for name in ("frontend", "dashboard", "opencode", "whatsapp", "slack")
-        }
-        return {
-            "project": self.project,
-            "ports": slot.bases(),
-            "services": demo,
-            "hooks": {
-                "before_services": [{"name": "migrate", "command": ["${PYTHON}", "-m", "examples.demo.migrate"]}]
-            },
-            "docker": {name: f"{IMAGES}/{image}:local" for name, image in _IMAGE_NAMES.items()},
-        }
+    def rewrite(self, checkout: Checkout, text: str) -> None:
+        """Give a checkout quite another invoke.yaml."""
+        (checkout.path / "invoke.yaml").write_text(text, encoding="utf-8")
 
     def clean_up(self) -> None:
-        """Stop everything that was started and remove its data, through the tool itself; complain if that fails."""
-        complaints = []
-        for checkout in self.checkouts:
-            if checkout.path.is_dir():
-                answer = checkout.inv("dev.stop", "--force", "--volumes", "--yes", code=None)
-                if answer.code != 0:
-                    complaints.append(str(answer))
-        assert not complaints, "\n".join(complaints)
+        """Stop and remove everything through the tool itself; end what is left anyway, and complain."""
+        used = [checkout for checkout in self.checkouts if (checkout.path / ".dev-data").is_dir()]
+        try:
+            if self._stop(used) or self.left():  # with what the test has made of the settings
+                for checkout in used:
+                    self.rewrite(checkout, self._written())
+                complaints = self._stop(used)
+                assert not complaints, "\n".join(complaints)
+            assert not self.left(), self.left()
+        finally:
+            self._sweep()
 
-    def _make_main(self) -> Checkout:
-        path = self.main_path
-        path.mkdir(parents=True)
-        ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(REPOSITORY / "examples", path / "examples", ignore=ignore)
-        for name in ("tasks.py", ".env.example", ".gitignore"):
-            shutil.copy(REPOSITORY / name, path / name)
-        (path / "invoke.yaml").write_text(json.dumps({"orienter": self.settings()}))
-        self.git("init", "-q", "-b", "main")
-        self.git("add", "-A")
-        self.git("commit", "-q", "-m", "A host")
-        return self._checkout(path)
+    def left(self) -> list[str]:
+        """Name every process, container, network and volume of the checkouts."""
+        kinds = ("container", "network", "volume") if self.backend == "docker" else ()
+        return [
+            line
+            for checkout in self.checkouts
+            for line in (*processes_of(checkout), *(docker_of(checkout, *kinds) if kinds else ()))
+        ]
+
+    def _stop(self, checkouts: Sequence[Checkout]) -> list[str]:
+        answers = [each.inv("dev.stop", "--force", "--volumes", "--yes", code=None) for each in checkouts]
+        return [str(answer) for answer in answers if answer.code != 0]
+
+    def _sweep(self) -> None:
+        for line in self.left():
+            kind, name, *_ = line.split()
+            if kind.isdecimal():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(kind), signal.SIGKILL)
+            else:
+                words = {"container": ["rm", "-fv"], "network": ["network", "rm"], "volume": ["volume", "rm"]}[kind]
+                subprocess.run(["docker", *words, name], capture_output=True, check=False)
+
+    def _written(self) -> str:
+        return json.dumps({"orienter": self.settings})
 
     def _checkout(self, path: Path) -> Checkout:
-        checkout = Checkout(path, self.environ)
-        self.checkouts.append(checkout)
-        return checkout
+        self.checkouts.append(Checkout(path, self.environ))
+        return self.checkouts[-1]
 
 
-_IMAGE_NAMES = {"postgres": "postgres", "minio": "s3", "nginx": "nginx"}
+def demo_settings(project: str) -> dict[str, Any]:
+    """Settings of the demo application, on test ports and test images."""
+    names = ("frontend", "dashboard", "opencode", "whatsapp", "slack")
+    migrate = {"name": "migrate", "command": ["${PYTHON}", "-m", "examples.demo.migrate"]}
+    return {
+        "project": project,
+        "ports": slot.bases(),
+        "services": {name: {"command": ["${PYTHON}", "-m", f"examples.demo.{name}"]} for name in names},
+        "hooks": {"before_services": [migrate]},
+        "docker": TEST_IMAGES,
+    }
+
+
+def demo_host(directory: Path, backend: str, project: str, **orienter: Any) -> Host:
+    """A host with the demo application and this repository's own tasks.py."""
+    return Host(directory, backend, {**demo_settings(project), **orienter}, DEMO)

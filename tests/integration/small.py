@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -10,23 +11,25 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import psutil
 
 from tests import slot
-from tests.integration.checkouts import IMAGES, INV, Answer, Checkout, Host
-from tests.integration.left import docker_of, processes_of
+from tests.integration.checkouts import INV, TEST_IMAGES, Answer, Checkout, Host
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 BASES = slot.bases()
 STAND_IN = Path(__file__).with_name("stand_in.py")
 WEB = {"port": "dashboard", "ready": {"http": "/"}}
 ORIENT: tuple[str, ...] = ("frontend", "dashboard", "opencode", "whatsapp", "slack")
 PATIENCE = 30.0
+
+
+Made = TypeVar("Made", bound="SmallHost")
 
 
 class MakeHost(Protocol):
@@ -47,77 +50,36 @@ def web(*words: str, **changes: Any) -> dict[str, Any]:
 
 
 class SmallHost(Host):
-    """A git repository with one service, `web`, and worktrees of it."""
+    """A host with one service, `web`, on test ports and test images; the test's own keys on top."""
 
     def __init__(self, directory: Path, backend: str, clusters: Path, **orienter: Any) -> None:
-        self._orienter = orienter
         state = Path(os.environ["ORIENTER_STATE_DIR"])
         state.mkdir(mode=0o700, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             (state / "cache").symlink_to(clusters)  # one initdb for all tests
-        super().__init__(directory, slot.project("small"), backend)
-
-    def settings(self) -> dict[str, Any]:
-        """One service on test ports and test images; the test's own keys on top."""
-        services = {**dict.fromkeys(ORIENT), "web": web(), **self._orienter.get("services", {})}
-        return {
-            "project": self.project,
+        services = {**dict.fromkeys(ORIENT), "web": web(), **orienter.get("services", {})}
+        settings = {
+            "project": slot.project("small"),
             "ports": BASES,
-            "docker": {
-                "postgres": f"{IMAGES}/postgres:local",
-                "minio": f"{IMAGES}/s3:local",
-                "nginx": f"{IMAGES}/nginx:local",
-            },
-            **self._orienter,
+            "docker": TEST_IMAGES,
+            **orienter,
             "services": {name: value for name, value in services.items() if value is not None or name in ORIENT},
         }
+        super().__init__(directory, backend, settings, {"stand_in.py": STAND_IN})
 
-    def rewrite(self, checkout: Checkout, text: str) -> None:
-        """Give a checkout quite another invoke.yaml."""
-        (checkout.path / "invoke.yaml").write_text(text, encoding="utf-8")
 
-    def clean_up(self) -> None:
-        """Stop what was started, whatever the test did to settings and `.env`; end what is left, and complain."""
-        for checkout in self.checkouts:
-            if (checkout.path / ".dev-data").is_dir():
-                self.rewrite(checkout, json.dumps({"orienter": self.settings()}))
-        self.checkouts = [checkout for checkout in self.checkouts if (checkout.path / ".dev-data").is_dir()]
-        try:
-            super().clean_up()
-            assert not self.left(), self.left()
-        finally:
-            self._sweep()
+@contextlib.contextmanager
+def making(kind: type[Made], directory: Path, clusters: Path) -> Iterator[Callable[..., Made]]:
+    """Make small hosts; whatever a test starts in them is stopped and removed."""
+    numbers = itertools.count()
+    with contextlib.ExitStack() as ends:
 
-    def left(self) -> list[str]:
-        """Name every process, container, network and volume of the checkouts."""
-        kinds = ("container", "network", "volume") if self.backend == "docker" else ()
-        return [
-            line
-            for checkout in self.checkouts
-            for line in (*processes_of(checkout), *(docker_of(checkout, *kinds) if kinds else ()))
-        ]
+        def make(backend: str = "embedded", **orienter: Any) -> Made:
+            made = kind(directory / f"home-{next(numbers)}" / "x", backend, clusters, **orienter)
+            ends.callback(made.clean_up)
+            return made
 
-    def _sweep(self) -> None:
-        for line in self.left():
-            kind, name, *_ = line.split()
-            if kind.isdecimal():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(kind), signal.SIGKILL)
-            else:
-                words = {"container": ["rm", "-fv"], "network": ["network", "rm"], "volume": ["volume", "rm"]}[kind]
-                subprocess.run(["docker", *words, name], capture_output=True, check=False)
-
-    def _make_main(self) -> Checkout:
-        path = self.main_path
-        path.mkdir(parents=True)
-        (path / "tasks.py").write_text('from orienter_tasks import ns\n\n__all__ = ["ns"]\n', encoding="utf-8")
-        (path / "stand_in.py").write_bytes(STAND_IN.read_bytes())
-        (path / ".gitignore").write_text(".env\n.dev-data/\n.dev-pids/\nlogs/\n__pycache__/\n", encoding="utf-8")
-        (path / "invoke.yaml").write_text(json.dumps({"orienter": self.settings()}), encoding="utf-8")
-        self.git("init", "-q", "-b", "main")
-        self.git("add", "-A")
-        self.git("commit", "-q", "-m", "A host")
-        return self._checkout(path)
+        yield make
 
 
 class Running:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import slot
-from tests.integration.checkouts import Host
+from tests.integration.checkouts import demo_host
 from tests.integration.left import nothing_left
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.integration.checkouts import Host
 
 
 def test_three_checkouts_side_by_side(host: Host) -> None:
@@ -60,7 +62,7 @@ def test_three_checkouts_side_by_side(host: Host) -> None:
 
 @pytest.mark.embedded
 def test_five_worktrees_started_at_once(tmp_path: Path) -> None:
-    host = Host(tmp_path / "home", slot.project("e2e-five"), "embedded")
+    host = demo_host(tmp_path / "home", "embedded", slot.project("e2e-five"))
     trees = [host.worktree(host.directory / "trees" / f"agent-{number}") for number in range(1, 6)]
     try:
         runs = [tree.start("dev", "--detach", "--timeout", "120") for tree in trees]

@@ -15,7 +15,7 @@ from orienter_tasks.lifecycle import config, others
 from orienter_tasks.lifecycle.config import config_of
 from orienter_tasks.lifecycle.context import RunContext, RunOptions
 from tests import slot
-from tests.conftest import git
+from tests.repositories import git
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orienter_tasks.machine import worktree
-from tests.conftest import git
+from tests.repositories import git, make_repository
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,8 +95,7 @@ def test_a_separate_git_directory_is_no_worktree(tmp_path: Path) -> None:
     root = tmp_path / "apart"
     elsewhere = tmp_path / "worktrees" / "git"
     elsewhere.parent.mkdir()
-    root.mkdir()
-    git(root, "init", "--quiet", f"--separate-git-dir={elsewhere}")
+    make_repository(root, {}, f"--separate-git-dir={elsewhere}")
     assert (root / ".git").is_file()
     assert not worktree.read(root).linked
 

@@ -8,7 +8,6 @@ import pty
 import select
 import signal
 import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -17,20 +16,16 @@ import pytest
 
 from orienter_tasks.commands.stats import Meter
 from orienter_tasks.observe.usage import Sample, process_samples, read_stats, usage
-from orienter_tasks.processes import census
-from orienter_tasks.processes.program import Program
-from orienter_tasks.processes.spawn import spawn
-from orienter_tasks.processes.stop import stop_component
-from tests.configurations import OwnHost
+from tests.configurations import make_own
 from tests.integration.checkouts import INV
+from tests.processes.conftest import FOREVER, code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from orienter_tasks.instance.model import Instance
-    from orienter_tasks.processes.spawn import Handle
-    from tests.conftest import MakeInstance
+    from tests.integration.checkouts import Host
+    from tests.processes.conftest import Lab
 
 LARGE = 60_000_000
 BUSY = f"""
@@ -50,36 +45,9 @@ STATS: dict[str, Any] = {
 }
 
 
-class Lab:
-    """Starts programs as components of an instance."""
-
-    def __init__(self, instance: Instance) -> None:
-        self.instance = instance
-        self.handles: list[Handle] = []
-
-    def start(self, component: str, code: str) -> None:
-        command = [sys.executable, "-S", "-c", code]
-        root = self.instance.root
-        env = {**os.environ, "AI_INSTANCE_ROOT": str(root), "AI_INSTANCE_ID": str(self.instance.id)}
-        program = Program(component, command, root, env, self.instance.log_dir / "x.log")
-        self.handles.append(spawn(self.instance, program))
-
-
-@pytest.fixture
-def lab(make_instance: MakeInstance) -> Iterator[Lab]:
-    made = Lab(make_instance(3))
-    yield made
-    for name in census.take().names(made.instance):
-        stop_component(made.instance, name, 1.0)
-    for handle in made.handles:
-        assert handle.child is not None
-        handle.child.wait(10)
-    assert census.take().of(made.instance) == []
-
-
 def test_a_busy_process_is_seen_with_its_children(lab: Lab) -> None:
-    lab.start("busy", BUSY)
-    lab.start("idle", "import time; time.sleep(600)")
+    lab.spawn("busy", code(BUSY))
+    lab.spawn("idle", FOREVER)
     deadline = time.monotonic() + 20
     while len(psutil.Process().children(recursive=True)) < 3:
         assert time.monotonic() < deadline
@@ -104,7 +72,7 @@ def test_a_busy_process_is_seen_with_its_children(lab: Lab) -> None:
 
 
 def test_what_is_gone_is_left_out(lab: Lab) -> None:
-    lab.start("brief", "pass")
+    lab.spawn("brief", code("pass"))
     deadline = time.monotonic() + 20
     while process_samples(lab.instance):
         assert time.monotonic() < deadline
@@ -112,8 +80,8 @@ def test_what_is_gone_is_left_out(lab: Lab) -> None:
 
 
 def test_a_sidecar_counts_to_its_server(lab: Lab) -> None:
-    lab.start("minio", "import time; time.sleep(600)")
-    lab.start("minio-front", "import time; time.sleep(600)")
+    lab.spawn("minio", FOREVER)
+    lab.spawn("minio-front", FOREVER)
     (sample,) = process_samples(lab.instance)
     assert sample.component == "minio"
     assert sample.processes == 2
@@ -147,15 +115,12 @@ def test_a_container_that_ended_has_no_sample(gone: dict[str, Any]) -> None:
         pytest.param("embedded", marks=pytest.mark.embedded),
     ]
 )
-def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OwnHost]:
-    made = OwnHost(tmp_path / "home", request.param)
-    try:
+def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
+    with make_own(tmp_path / "home", request.param) as made:
         yield made
-    finally:
-        made.clean_up()
 
 
-def test_of_a_running_instance(host: OwnHost) -> None:
+def test_of_a_running_instance(host: Host) -> None:
     answer = host.main.inv("infra.stats", code=3)
     assert "is not running\nhint: start it with: inv dev" in answer.err
 
@@ -177,7 +142,7 @@ def test_of_a_running_instance(host: OwnHost) -> None:
     assert live(host) == 0
 
 
-def live(host: OwnHost) -> int:
+def live(host: Host) -> int:
     """Look on a terminal until it has drawn twice, then press Ctrl-C; return the exit code."""
     parent, child = pty.openpty()
     environ = {**host.main.environ, "TERM": "xterm", "COLUMNS": "100"}

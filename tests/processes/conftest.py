@@ -27,8 +27,15 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parent.parent.parent
 FAMILY = [sys.executable, "-I", "-S", str(Path(__file__).with_name("family.py"))]
-FOREVER = [sys.executable, "-I", "-S", "-c", "import signal\nwhile True: signal.pause()"]
 TOKEN = "LAB_TOKEN"
+
+
+def code(text: str) -> list[str]:
+    """A Python that runs this."""
+    return [sys.executable, "-I", "-S", "-c", text]
+
+
+FOREVER = code("import signal\nwhile True: signal.pause()")
 
 
 def eventually(condition: Any, what: str = "it", seconds: float = 10.0) -> None:

@@ -18,7 +18,7 @@ from orienter_tasks.processes.record import exit_path, forget_unrecorded, load, 
 from orienter_tasks.processes.spawn import UNKNOWN_EXIT, Handle, ended_with
 from orienter_tasks.processes.stop import stop_component
 from orienter_tasks.stack.native import running_on
-from tests.processes.conftest import FOREVER, eventually, lives
+from tests.processes.conftest import FOREVER, code, eventually, lives
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,10 +38,6 @@ print(json.dumps(told))
 """
 TELL = [sys.executable, "-I", "-S", "-c", TOLD]
 BY_SHELLS = {"_", "PWD", "OLDPWD", "SHLVL"}
-
-
-def code(text: str) -> list[str]:
-    return [sys.executable, "-I", "-S", "-c", text]
 
 
 def end(lab: Lab, component: str = "web") -> int:

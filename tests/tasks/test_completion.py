@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.checkouts import INV
+from tests.integration.checkouts import INV, Host
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.conftest import MakeRepo
 
 # what bash does when TAB is pressed after these words
 PRESS_TAB = """
@@ -26,10 +25,8 @@ printf '%s\\n' "${COMPREPLY[@]}"
 
 
 @pytest.fixture
-def host(make_repo: MakeRepo) -> Path:
-    root = make_repo()
-    (root / "tasks.py").write_text("from orienter_tasks import ns\n\n__all__ = ['ns']\n")
-    return root
+def host(tmp_path: Path) -> Path:
+    return Host(tmp_path / "home", "", {}).main.path
 
 
 def tab(root: Path, *words: str) -> list[str]:

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
 import subprocess
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from orienter_tasks.machine.state import is_locked, state_dir
 from tests import programs, slot
+from tests.configurations import settled
+from tests.integration.checkouts import INV, Host
 
-if TYPE_CHECKING:
-    from tests.conftest import MakeRepo
-
-INV = Path(sys.executable).with_name("inv")
 SECRETS = ("s3cr3t-word", "xoxb-123456", "other-word", "in-the-url")
 
 
 @pytest.fixture
-def host(make_repo: MakeRepo) -> Path:
-    root = make_repo()
-    (root / "tasks.py").write_bytes(programs.path_of("crashing_tasks").read_bytes())
-    (root / ".env").write_text("SLACK_TOKEN=xoxb-123456\nJWT_SECRET=from-dotenv\n", encoding="utf-8")
+def host(tmp_path: Path) -> Path:
     services = {"bot": {"command": ["bot"], "env": {"BOT_PASSWORD": "other-word", "MODE": "fast"}}}
     orienter = {"project": "crashing", "ports": slot.bases(), "services": services}
-    (root / "invoke.yaml").write_text(json.dumps({"orienter": orienter}), encoding="utf-8")
-    return root
+    made = Host(tmp_path / "home", "", orienter, {"tasks.py": programs.path_of("crashing_tasks")})
+    settled(made.main, SLACK_TOKEN="xoxb-123456", JWT_SECRET="from-dotenv")
+    return made.main.path
 
 
 def inv(host: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:

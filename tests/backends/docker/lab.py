@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.backends.docker.engine import Engine
@@ -10,6 +9,7 @@ from orienter_tasks.infra.docker import DockerBackend
 from orienter_tasks.instance.model import LABEL_ROOT
 from tests import slot
 from tests.configs import make_config, merged
+from tests.integration.checkouts import TEST_IMAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,13 +18,12 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.endpoint import Endpoint
     from orienter_tasks.backends.protocol import InstanceConfig
 
-IMAGES = os.environ.get("ORIENTER_TEST_IMAGES", "orienter-test")
 PROJECT = slot.project("test-docker")
 DEFAULTS: dict[str, Any] = {
     "project": PROJECT,
     "ports": slot.bases(),
     "instances": {"max": 3},
-    "docker": {"postgres": f"{IMAGES}/postgres:local", "minio": f"{IMAGES}/s3:local", "nginx": f"{IMAGES}/nginx:local"},
+    "docker": TEST_IMAGES,
 }
 
 

@@ -20,8 +20,9 @@ from orienter_tasks.backends.nginx.configuration import apply
 from orienter_tasks.errors import CheckError, ConflictError, InterruptError, NotFoundError
 from orienter_tasks.stack.component import LogRequest
 from tests.backends.contract import component, down, sql, status_of, up
-from tests.backends.docker.lab import IMAGES, PROJECT
+from tests.backends.docker.lab import PROJECT
 from tests.backends.docker.test_spec import container
+from tests.integration.checkouts import IMAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

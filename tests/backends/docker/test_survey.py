@@ -7,7 +7,8 @@ import pytest
 
 from orienter_tasks.backends.docker import survey
 from orienter_tasks.backends.docker.spec import component_labels
-from tests.backends.docker.lab import IMAGES, PROJECT
+from tests.backends.docker.lab import PROJECT
+from tests.integration.checkouts import IMAGES
 
 if TYPE_CHECKING:
     from tests.backends.docker.lab import DockerLab

@@ -14,7 +14,7 @@ from orienter_tasks.identity.checkouts import MARKER, Checkout, CheckoutState, e
 from orienter_tasks.identity.claims import new_token
 from orienter_tasks.machine import worktree
 from tests.commands.cleanup.worlds import FATES, GONE, HERE, World, claim_of
-from tests.conftest import git
+from tests.repositories import git
 
 if TYPE_CHECKING:
     from collections.abc import Callable

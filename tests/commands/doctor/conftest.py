@@ -15,7 +15,8 @@ from orienter_tasks.processes.program import Program
 from orienter_tasks.processes.spawn import spawn
 from orienter_tasks.processes.stop import stop_component
 from tests.configs import merged
-from tests.configurations import OWN_PORTS, OWN_PROJECT, TEST_IMAGES, OwnHost, ShopHost, prepare
+from tests.configurations import OWN_PORTS, OWN_PROJECT, make_own, make_shop, prepare
+from tests.integration.checkouts import TEST_IMAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from orienter_tasks.output.checks import Check
     from orienter_tasks.processes.spawn import Handle
     from tests.conftest import MakeRepo
+    from tests.integration.checkouts import Host
 
 NO_ENGINE = "unix:///nowhere/docker.sock"
 SETTINGS: dict[str, Any] = {
@@ -97,23 +99,17 @@ def set_up(tmp_path: Path, isolated: Path, clusters: Path, monkeypatch: pytest.M
 
 
 @pytest.fixture
-def own_host(set_up: Path) -> Iterator[OwnHost]:
+def own_host(set_up: Path) -> Iterator[Host]:
     """This repository's own configuration, on the embedded backend."""
-    made = OwnHost(set_up, "embedded")
-    try:
+    with make_own(set_up, "embedded") as made:
         yield made
-    finally:
-        made.clean_up()
 
 
 @pytest.fixture
-def shop_host(set_up: Path) -> Iterator[ShopHost]:
+def shop_host(set_up: Path) -> Iterator[Host]:
     """The other configuration, on the embedded backend."""
-    made = ShopHost(set_up, "embedded")
-    try:
+    with make_shop(set_up, "embedded") as made:
         yield made
-    finally:
-        made.clean_up()
 
 
 def levels(findings: Iterable[Check]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from orienter_tasks.commands.doctor.checks_env import ignored_by_git, keys, lines, present, secrets
 from orienter_tasks.commands.doctor.context import read
 from tests.commands.doctor.conftest import Patient, levels, only
-from tests.conftest import git
+from tests.repositories import git
 
 if TYPE_CHECKING:
     from pathlib import Path

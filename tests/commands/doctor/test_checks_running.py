@@ -20,9 +20,8 @@ from tests.configurations import settled
 
 if TYPE_CHECKING:
     from orienter_tasks.output.checks import Check
-    from tests.configurations import OwnHost
     from tests.conftest import MakeWorktree
-    from tests.integration.checkouts import Checkout
+    from tests.integration.checkouts import Checkout, Host
 
 SLEEP = (sys.executable, "-S", "-c", "import time; time.sleep(600)")
 
@@ -97,7 +96,7 @@ def doctor(checkout: Checkout, code: int = 0) -> dict[str, list[tuple[str, str, 
 
 
 @pytest.mark.embedded
-def test_servers_that_answer_and_that_do_not(own_host: OwnHost) -> None:
+def test_servers_that_answer_and_that_do_not(own_host: Host) -> None:
     main = own_host.main
     main.inv("infra.up")
     said = doctor(main)
@@ -119,7 +118,7 @@ def test_servers_that_answer_and_that_do_not(own_host: OwnHost) -> None:
 
 
 @pytest.mark.embedded
-def test_a_server_that_was_killed_under_its_service(own_host: OwnHost) -> None:
+def test_a_server_that_was_killed_under_its_service(own_host: Host) -> None:
     main = own_host.main
     main.inv("dev", "--detach")
     record = next((main.path / ".dev-pids" / "instance-0").glob("postgres.json"))

@@ -14,26 +14,26 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.commands.doctor.conftest import NO_ENGINE
-from tests.configurations import SHOP_ID, OwnHost, ShopHost
+from tests.configurations import SHOP_ID, make_own, make_shop
 from tests.integration.checkouts import INV
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.integration.checkouts import Answer, Checkout
+    from tests.integration.checkouts import Answer, Checkout, Host
 
 
 @pytest.fixture
-def host(set_up: Path, monkeypatch: pytest.MonkeyPatch) -> OwnHost:
+def host(set_up: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     """This repository's own configuration; nothing of it is started."""
     monkeypatch.setenv("DOCKER_HOST", NO_ENGINE)
-    return OwnHost(set_up, "embedded")
+    return make_own(set_up, "embedded")
 
 
 @pytest.fixture
-def shop(set_up: Path, monkeypatch: pytest.MonkeyPatch) -> ShopHost:
+def shop(set_up: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setenv("DOCKER_HOST", NO_ENGINE)
-    return ShopHost(set_up, "embedded")
+    return make_shop(set_up, "embedded")
 
 
 def everything(directory: Path) -> dict[str, tuple[int, bytes]]:
@@ -44,7 +44,7 @@ def everything(directory: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
-def test_it_changes_nothing(host: OwnHost, set_up: Path, isolated: Path) -> None:
+def test_it_changes_nothing(host: Host, set_up: Path, isolated: Path) -> None:
     before = everything(set_up), everything(isolated)
     answer = host.main.inv("doctor")
     assert "! .env" in answer.out
@@ -52,7 +52,7 @@ def test_it_changes_nothing(host: OwnHost, set_up: Path, isolated: Path) -> None
     assert (everything(set_up), everything(isolated)) == before
 
 
-def test_its_answer_for_machines(host: OwnHost) -> None:
+def test_its_answer_for_machines(host: Host) -> None:
     document = host.main.inv("doctor", "--json").json
     assert document["schema_version"] == 1
     assert document["problems"] == 0
@@ -64,7 +64,7 @@ def test_its_answer_for_machines(host: OwnHost) -> None:
     assert document["warnings"] == sum(one["level"] == "warning" for one in document["findings"])
 
 
-def test_a_pipe_is_not_asked(host: OwnHost) -> None:
+def test_a_pipe_is_not_asked(host: Host) -> None:
     for more in ([], ["--json"]):
         answer = host.main.inv("doctor", "--fix", *more, code=2)
         assert "--fix would: make .env, as inv env.init does\nhint: add --yes" in answer.err
@@ -72,7 +72,7 @@ def test_a_pipe_is_not_asked(host: OwnHost) -> None:
     assert not (host.main.path / ".env").exists()
 
 
-def test_fixes_are_done_and_looked_at_again(host: OwnHost) -> None:
+def test_fixes_are_done_and_looked_at_again(host: Host) -> None:
     document = host.main.inv("doctor", "--fix", "--yes", "--json").json
     assert document["fixed"] == ["make .env, as inv env.init does"]
     assert document["warnings"] == 0
@@ -85,7 +85,7 @@ def test_fixes_are_done_and_looked_at_again(host: OwnHost) -> None:
 
 
 @pytest.mark.parametrize(("word", "mode"), [("n", 0o644), ("", 0o644), ("y", 0o600)])
-def test_a_person_is_asked(host: OwnHost, word: str, mode: int) -> None:
+def test_a_person_is_asked(host: Host, word: str, mode: int) -> None:
     host.main.inv("env.init")
     path = host.main.path / ".env"
     path.chmod(0o644)
@@ -127,7 +127,7 @@ def failed(answer: Answer, *, what: str, remedy: str) -> None:
     assert remedy in answer.err
 
 
-def test_wrong_settings_are_a_finding_and_the_rest_is_still_looked_at(host: OwnHost) -> None:
+def test_wrong_settings_are_a_finding_and_the_rest_is_still_looked_at(host: Host) -> None:
     host.configure(host.main, services={"dashbord": {"command": ["x"], "port": "dashbord"}})
     answer = host.main.inv("doctor", code=1)
     assert "✗ settings" in answer.out
@@ -136,14 +136,14 @@ def test_wrong_settings_are_a_finding_and_the_rest_is_still_looked_at(host: OwnH
     failed(answer, what="orienter.services.dashbord.port: no port is named 'dashbord'", remedy="did you mean")
 
 
-def test_a_broken_dotenv_stops_only_what_needs_it(host: OwnHost) -> None:
+def test_a_broken_dotenv_stops_only_what_needs_it(host: Host) -> None:
     (host.main.path / ".env").write_bytes(b"A=\xff\n")
     answer = host.main.inv("doctor", code=1)
     assert "✗ .env" in answer.out
     assert "✓ git" in answer.out
 
 
-def test_the_other_configuration(shop: ShopHost) -> None:
+def test_the_other_configuration(shop: Host) -> None:
     document = shop.main.inv("doctor", "--json").json
     said = {one["topic"]: one["what"] for one in document["findings"]}
     assert said["instance"].startswith(f"instance {SHOP_ID} of {shop.project}")
@@ -152,7 +152,7 @@ def test_the_other_configuration(shop: ShopHost) -> None:
     assert document["problems"] == 0
 
 
-def test_it_works_without_git_and_outside_of_a_checkout(host: OwnHost, tmp_path: Path) -> None:
+def test_it_works_without_git_and_outside_of_a_checkout(host: Host, tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.mkdir()
     for name in ("tasks.py", "invoke.yaml"):

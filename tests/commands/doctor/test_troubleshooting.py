@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.configurations import OWN_PORTS, OwnHost, settled
+from tests.configurations import OWN_PORTS, settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.integration.checkouts import Checkout
+    from tests.integration.checkouts import Checkout, Host
 
 HOLD = """
 import socket, sys, time
@@ -27,7 +27,7 @@ time.sleep(600)
 pytestmark = pytest.mark.embedded
 
 
-def worktree(host: OwnHost, name: str = "feature-a-1") -> Checkout:
+def worktree(host: Host, name: str = "feature-a-1") -> Checkout:
     return host.worktree(host.directory / "claude-worktrees" / "orienter" / name)
 
 
@@ -58,7 +58,7 @@ def stranger(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 class TestPortConflicts:
     """«Address already in use», «port is already allocated»."""
 
-    def test_end_the_holder(self, own_host: OwnHost, stranger: subprocess.Popen[bytes]) -> None:
+    def test_end_the_holder(self, own_host: Host, stranger: subprocess.Popen[bytes]) -> None:
         answer = own_host.main.inv("dev", "--detach", code=4)
         assert f"port {OWN_PORTS['postgres']} is taken" in answer.err
         assert f"pid {stranger.pid} (" in answer.err  # whom, and
@@ -68,7 +68,7 @@ class TestPortConflicts:
         own_host.main.inv("infra.up")
         own_host.main.inv("doctor")
 
-    def test_use_the_id_that_the_doctor_names(self, own_host: OwnHost, stranger: subprocess.Popen[bytes]) -> None:
+    def test_use_the_id_that_the_doctor_names(self, own_host: Host, stranger: subprocess.Popen[bytes]) -> None:
         (found,) = problems(own_host.main)
         assert found["topic"] == "ports"
         assert f"pid {stranger.pid} (" in found["what"]
@@ -78,7 +78,7 @@ class TestPortConflicts:
         assert stranger.poll() is None  # nothing of a stranger's was touched
         own_host.main.inv("infra.down", "--volumes", "--yes", AI_INSTANCE_ID=offered[1])
 
-    def test_another_instance_is_named_by_its_checkout(self, own_host: OwnHost) -> None:
+    def test_another_instance_is_named_by_its_checkout(self, own_host: Host) -> None:
         own_host.main.inv("infra.up")
         other = worktree(own_host)
         shifted = {name: port - 5000 for name, port in OWN_PORTS.items()}
@@ -92,7 +92,7 @@ class TestPortConflicts:
 class TestDatabaseConnection:
     """«ECONNREFUSED localhost:5432»."""
 
-    def test_it_was_not_started(self, own_host: OwnHost) -> None:
+    def test_it_was_not_started(self, own_host: Host) -> None:
         own_host.main.inv("env.init")
         answer = own_host.main.inv("services.start", "-s", "dashboard", code=3)
         assert "postgres" in answer.err
@@ -100,7 +100,7 @@ class TestDatabaseConnection:
         own_host.main.inv("infra.up")
         own_host.main.inv("services.start", "-s", "dashboard")
 
-    def test_the_password_is_another_than_the_datas(self, own_host: OwnHost) -> None:
+    def test_the_password_is_another_than_the_datas(self, own_host: Host) -> None:
         main = own_host.main
         main.inv("infra.up")
         main.inv("infra.down")
@@ -115,7 +115,7 @@ class TestDatabaseConnection:
         main.inv("infra.down", "--volumes", "--yes")
         main.inv("infra.up")
 
-    def test_a_shell_with_another_instances_address(self, own_host: OwnHost) -> None:
+    def test_a_shell_with_another_instances_address(self, own_host: Host) -> None:
         main = own_host.main
         main.inv("env.init")
         answer = main.inv("doctor", DATABASE_URL="postgresql://aibot@localhost:6432/whatsapp_bot_1")
@@ -128,7 +128,7 @@ class TestDatabaseConnection:
 class TestIsolation:
     """Instances that interfere with each other, or the wrong data shows up."""
 
-    def test_a_service_that_is_configured_to_another_instances_database(self, own_host: OwnHost) -> None:
+    def test_a_service_that_is_configured_to_another_instances_database(self, own_host: Host) -> None:
         main, other = own_host.main, worktree(own_host)
         main.inv("infra.up")
         other.inv("infra.up")
@@ -148,7 +148,7 @@ class TestIsolation:
 class TestWhatsApp:
     """It keeps disconnecting, or several QR codes appear."""
 
-    def test_a_second_one_is_refused_with_the_firsts_name(self, own_host: OwnHost) -> None:
+    def test_a_second_one_is_refused_with_the_firsts_name(self, own_host: Host) -> None:
         main, other = own_host.main, worktree(own_host)
         main.inv("dev", "--detach")
         other.inv("infra.up")
@@ -166,7 +166,7 @@ class TestWhatsApp:
 class TestDetection:
     """A worktree is instance 0, or its ports are not offset."""
 
-    def test_an_id_in_dotenv(self, own_host: OwnHost) -> None:
+    def test_an_id_in_dotenv(self, own_host: Host) -> None:
         other = settled(worktree(own_host), AI_INSTANCE_ID="0")
         (found,) = [one for one in warnings(other) if one["topic"] == "instance"]
         assert "although this is the linked worktree feature-a-1, which would be 5" in found["what"]
@@ -174,7 +174,7 @@ class TestDetection:
         assert not (other.path / ".env.bak").exists()
         assert other.inv("env.show", "--json").json["id"] == 5
 
-    def test_a_shell_of_another_checkout(self, own_host: OwnHost) -> None:
+    def test_a_shell_of_another_checkout(self, own_host: Host) -> None:
         main, other = own_host.main, worktree(own_host)
         main.inv("env.init")
         exported = main.variables
@@ -186,7 +186,7 @@ class TestDetection:
         assert "unset AI_INSTANCE_ID AI_INSTANCE_ROOT" in answer.err
         assert other.inv("env.show", "--json").json["id"] == 5
 
-    def test_ports_that_dotenv_sets(self, own_host: OwnHost) -> None:
+    def test_ports_that_dotenv_sets(self, own_host: Host) -> None:
         other = settled(worktree(own_host), DASHBOARD_PORT="4098", POSTGRES_PASSWORD="x")
         ignored = [one for one in warnings(other) if one["topic"] == ".env" and "is ignored" in one["what"]]
         assert len(ignored) == 1
@@ -194,7 +194,7 @@ class TestDetection:
         subprocess.run(["sh", "-c", ignored[0]["remedy"]], cwd=other.path, check=True)
         assert not [one for one in warnings(other) if "is ignored" in one["what"]]
 
-    def test_from_a_directory_within(self, own_host: OwnHost) -> None:
+    def test_from_a_directory_within(self, own_host: Host) -> None:
         other = worktree(own_host)
         assert other.inv("env.show", "--json", cwd=other.path / "examples" / "demo").json["id"] == 5
 

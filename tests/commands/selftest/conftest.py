@@ -9,7 +9,7 @@ from invoke.config import Config
 
 from orienter_tasks.commands.selftest.host import HostConfig
 from orienter_tasks.settings.load import as_plain, load_settings
-from tests.configurations import OwnHost, ShopHost, shop
+from tests.configurations import make_own, make_shop, shop
 from tests.integration.checkouts import REPOSITORY
 
 if TYPE_CHECKING:
@@ -39,4 +39,4 @@ def host_config(request: pytest.FixtureRequest, tmp_path: Path) -> HostConfig:
 @pytest.fixture(params=["own", "shop"])
 def host(request: pytest.FixtureRequest, tmp_path: Path) -> Host:
     """Both, as checkouts; nothing of them is started."""
-    return (OwnHost if request.param == "own" else ShopHost)(tmp_path / "home", "embedded")
+    return (make_own if request.param == "own" else make_shop)(tmp_path / "home", "embedded")

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from tests.configurations import OWN_PORTS, SHOP_ID, OwnHost, ShopHost
+from tests.configurations import OWN_PORTS, SHOP_ID, make_own, make_shop, shop
 from tests.integration.checkouts import REPOSITORY
 from tests.integration.left import docker_of
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.integration.checkouts import Answer, Checkout, Host
@@ -61,7 +62,7 @@ def test_both_configurations(host: Host) -> None:
     found = outcomes(answer)
     assert [one["check"] for one in answer.json["checks"] if one["group"] == "integration"] == CHECKS
     assert {one["group"] for one in found.values()} == {"env", "templates", "integration"}
-    highest = 20 if isinstance(host, ShopHost) else 9
+    highest = 20 if host.project == shop()["project"] else 9
     assert f"{highest + 1} ids" in found["no two ports meet"]["detail"]
     assert f"nginx -t for {highest + 1} ids, on embedded" in found["nginx accepts them"]["detail"]
     started = re.match(r"ids (\d+) and (\d+) on embedded in", found[CHECKS[0]]["detail"])
@@ -75,7 +76,7 @@ def test_both_configurations(host: Host) -> None:
 
 @pytest.mark.embedded
 def test_beside_running_instances(tmp_path: Path) -> None:
-    host = ShopHost(tmp_path / "home", "embedded")
+    host = make_shop(tmp_path / "home", "embedded")
     try:
         host.main.inv("dev", "--detach")
         before = host.main.inv("infra.status", "--json").json
@@ -93,8 +94,8 @@ def test_beside_running_instances(tmp_path: Path) -> None:
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("kind", [OwnHost, ShopHost])
-def test_on_docker(kind: type[OwnHost | ShopHost], tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [make_own, make_shop])
+def test_on_docker(kind: Callable[[Path, str], Host], tmp_path: Path) -> None:
     host = kind(tmp_path / "home", "docker")
     found = outcomes(host.main.inv("test.integration", "--json"))
     assert list(found) == CHECKS
@@ -106,14 +107,14 @@ def test_on_docker(kind: type[OwnHost | ShopHost], tmp_path: Path) -> None:
 
 @pytest.mark.embedded
 def test_a_backend_that_is_asked_for(tmp_path: Path) -> None:
-    host = OwnHost(tmp_path / "home", "docker")
+    host = make_own(tmp_path / "home", "docker")
     found = outcomes(host.main.inv("test.templates", "--backend", "embedded", "--json"))
     assert "on embedded" in found["nginx accepts them"]["detail"]
 
 
 @pytest.mark.embedded
 def test_a_server_that_does_not_start(tmp_path: Path) -> None:
-    host = OwnHost(tmp_path / "home", "embedded")
+    host = make_own(tmp_path / "home", "embedded")
     deaf = tmp_path / "deaf"
     deaf.write_text("#!/bin/sh\nexec sleep 60\n")
     deaf.chmod(0o755)
@@ -128,7 +129,7 @@ def test_a_server_that_does_not_start(tmp_path: Path) -> None:
 
 @pytest.mark.embedded
 def test_a_failing_template(tmp_path: Path) -> None:
-    host = ShopHost(tmp_path / "home", "embedded")
+    host = make_shop(tmp_path / "home", "embedded")
     template = host.main.path / "templates" / "shop.conf.j2"
     template.write_text(template.read_text().replace("proxy_pass", "proxy_past"))
     answer = host.main.inv("test.templates", code=1)
@@ -140,7 +141,7 @@ def test_a_failing_template(tmp_path: Path) -> None:
 
 @pytest.mark.embedded
 def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
-    host = OwnHost(tmp_path / "home", "embedded")
+    host = make_own(tmp_path / "home", "embedded")
     killed = in_the_middle(host)
     assert "test.integration" not in host.main.inv("doctor").out
     killed.kill()
@@ -159,7 +160,7 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
 @pytest.mark.embedded
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_one_that_is_interrupted_leaves_nothing(tmp_path: Path, number: int, code: int) -> None:
-    host = OwnHost(tmp_path / "home", "embedded")
+    host = make_own(tmp_path / "home", "embedded")
     interrupted = in_the_middle(host)
     interrupted.send_signal(number)
     _, err = interrupted.communicate(timeout=60)
@@ -180,7 +181,7 @@ def in_the_middle(host: Host) -> subprocess.Popen[str]:
 
 
 def test_wrong_settings_are_told_at_once(tmp_path: Path) -> None:
-    host = OwnHost(tmp_path / "home", "embedded")
+    host = make_own(tmp_path / "home", "embedded")
     host.configure(host.main, ports={"vite": OWN_PORTS["nginx"] + 3000})
     answer = host.main.inv("test.env", "--json", code=2)
     assert answer.out == ""
@@ -191,7 +192,7 @@ def test_wrong_settings_are_told_at_once(tmp_path: Path) -> None:
 @pytest.mark.embedded
 def test_this_very_repository(tmp_path: Path) -> None:
     """Its own invoke.yaml and templates, as they are."""
-    checkout = Repository(OwnHost(tmp_path / "home", "embedded").main)
+    checkout = Repository(make_own(tmp_path / "home", "embedded").main)
     found = checkout.check("test.env") | checkout.check("test.templates")
     assert len(found) == 10
     assert all(one["ok"] for one in found.values()), found

@@ -16,7 +16,8 @@ from orienter_tasks.instance.dotenv import read_dotenv
 from orienter_tasks.machine import worktree
 from orienter_tasks.machine.state import state_dir
 from orienter_tasks.settings.load import load_settings
-from tests.configurations import OWN_PORTS, OWN_PROJECT, TEST_IMAGES
+from tests.configurations import OWN_PORTS, OWN_PROJECT
+from tests.integration.checkouts import TEST_IMAGES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from orienter_tasks.commands.verify.rules import judge
 from orienter_tasks.commands.verify.snapshot import DataLocation, Evidence, Network, Workload
 from orienter_tasks.infra.component import ServerContents
 from tests.configs import make_config, make_instance
-from tests.configurations import OWN_PORTS, OwnHost, prepare, settled
+from tests.configurations import OWN_PORTS, make_own, prepare, settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -168,7 +168,7 @@ class Pair:
     """The main checkout and a worktree of one host, both running."""
 
     def __init__(self, directory: Path, backend: str) -> None:
-        self.host = OwnHost(directory, backend)
+        self.host = make_own(directory, backend)
         self.main = self.host.main
         self.other = self.host.worktree(directory / "claude-worktrees" / "orienter" / "feature-a-1")
 
@@ -323,7 +323,7 @@ class TestEmbedded:
 
 
 def test_nothing_runs(tmp_path: Path) -> None:
-    host = OwnHost(tmp_path / "home", "embedded")
+    host = make_own(tmp_path / "home", "embedded")
     answer = host.main.inv("infra.verify", "--json", code=3)
     assert answer.out == ""
     assert "is running\nhint: start one with: inv dev" in answer.err
