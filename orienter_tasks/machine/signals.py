@@ -58,9 +58,14 @@ class SignalHandler:
             if not self._depth:
                 _heard()
 
+    def handle_ctrl_c(self) -> None:
+        """Handle Ctrl-C from now on; before the first task as Python does, but not in the middle of an import."""
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler and _on_main_thread():
+            signal.signal(signal.SIGINT, self._arrived)
+
     def _install(self) -> None:
         """Handle the signals for the rest of the run, except ignored ones (nohup, a shell's `&`)."""
-        if self._installed or threading.current_thread() is not threading.main_thread():
+        if self._installed or not _on_main_thread():
             return
         self._installed = True
         _drop_quietly()
@@ -69,17 +74,17 @@ class SignalHandler:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._arrived)
 
-    def _arrived(self, number: int, _frame: FrameType | None) -> None:
-        if _deferring:
+    def _arrived(self, number: int, frame: FrameType | None) -> None:
+        if _deferring or _importing(frame):
             _pending.append(number)
+            self._ring()
             return
         self._silence_closed_terminals()
         what = "interrupted" if number == signal.SIGINT else f"terminated by {signal.Signals(number).name}"
         error = InterruptError(what, signal_number=number)
         if self._depth:
             _unheard.append(error)
-            signal.signal(signal.SIGALRM, _again)
-            signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS, AGAIN_SECONDS)
+            self._ring()
             raise error
         if self._unfinished():
             with self.task():
@@ -90,11 +95,27 @@ class SignalHandler:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 
+    def _ring(self) -> None:
+        signal.signal(signal.SIGALRM, self._again)
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS, AGAIN_SECONDS)
+
+    def _again(self, _number: int, frame: FrameType | None) -> None:
+        if _deferring or _importing(frame):
+            return
+        if _pending:
+            self._arrived(_pending.pop(0), frame)
+        else:
+            raise_unheard()
+
     def _silence_closed_terminals(self) -> None:
         """Redirect a closed terminal to /dev/null: writing to it would fail in the middle of a stop."""
         for number in self._terminals:
             if not os.isatty(number):
                 silence(number)
+
+
+def _on_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def raise_unheard() -> None:
@@ -107,14 +128,14 @@ def raise_unheard() -> None:
 
 
 def _heard() -> None:
-    if _unheard:
+    if _unheard and not _pending:
         signal.setitimer(signal.ITIMER_REAL, 0)
     _unheard.clear()
 
 
-def _again(_number: int, _frame: FrameType | None) -> None:
-    if not _deferring:
-        raise_unheard()
+def _importing(frame: FrameType | None) -> bool:
+    """Whether Python's import system runs: an error can leave its lock held, on which all other threads would hang."""
+    return frame is not None and frame.f_code.co_filename.startswith("<frozen importlib")
 
 
 def _drop_quietly() -> None:
@@ -142,7 +163,7 @@ def until_ctrl_c() -> Iterator[None]:
 @contextmanager
 def deferred() -> Iterator[None]:
     """Defer signals to the end of the block: an exception while a thread starts would leave Python in disorder."""
-    if threading.current_thread() is not threading.main_thread():
+    if not _on_main_thread():
         yield
         return
     _deferring.append(None)

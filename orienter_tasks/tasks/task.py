@@ -45,6 +45,7 @@ def _undo(error: InterruptError) -> None:
 
 
 _signals = SignalHandler(lambda: any(context.unfinished for context in _contexts.values()), _undo)
+_signals.handle_ctrl_c()
 
 
 class EarlyArgument(Argument):

@@ -167,6 +167,37 @@ def test_ctrl_c_is_the_ordinary_end_of_what_it_ends() -> None:
         signal.raise_signal(signal.SIGTERM)
 
 
+def importing(number: int) -> None:
+    """Get a signal while Python's import system runs."""
+    within = compile("handler(number, sys._getframe())", "<frozen importlib._bootstrap>", "exec")
+    exec(within, {"sys": sys, "number": number, "handler": signal.getsignal(number)})
+
+
+def test_an_import_is_finished_before_a_signal_is_raised() -> None:
+    """An error in the import system's own code can leave its lock held."""
+    seen: list[str] = []
+
+    def body() -> None:
+        importing(signal.SIGTERM)
+        seen.append("imported")
+        time.sleep(60)
+
+    assert ended(body).exit_code == 143
+    assert seen == ["imported"]
+
+
+def test_ctrl_c_before_the_first_task_waits_for_an_import_too() -> None:
+    signals, _ = handler()
+    signals.handle_ctrl_c()
+    importing(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        time.sleep(60)
+    assert type(caught.value) is KeyboardInterrupt
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
 def test_no_timer_of_a_host_is_stopped() -> None:
     signals, _ = handler()
     signal.setitimer(signal.ITIMER_REAL, 60)
