@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from orienter_tasks.machine import ports
+from tests import programs
 from tests.integration.checkouts import INV
 from tests.integration.engine_proxy import MuteEngine
 from tests.integration.left import nothing_left
@@ -40,24 +41,6 @@ pytestmark = pytest.mark.embedded
 FOLLOWING = "Ctrl-C stops"
 ALL = {"postgres": True, "minio": True, "nginx": True, "web": True}
 NEVER = service("hold", "${VITE_PORT}", port="vite", ready={"http": "/"})
-SLOW_TASKS = """\
-import os, time
-from invoke import task
-from orienter_tasks import ns
-from orienter_tasks.tasks.dev import start
-
-__all__ = ["ns"]
-
-@task
-def slow(c):
-    print("slow begins", flush=True)
-    time.sleep(60)
-
-if os.environ.get("PLACE") == "pre":
-    start.pre.append(slow)
-if os.environ.get("PLACE") == "post":
-    start.post.insert(0, slow)
-"""
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
@@ -138,7 +121,7 @@ def test_a_second_signal_hurries(make_host: MakeHost, tmp_path: Path, number: si
 
 def test_a_signal_between_two_tasks(make_host: MakeHost, tmp_path: Path) -> None:
     host = make_host()
-    (host.main.path / "tasks.py").write_text(SLOW_TASKS, encoding="utf-8")
+    (host.main.path / "tasks.py").write_bytes(programs.path_of("slow_tasks").read_bytes())
 
     for place in ("pre", "post"):
         with Running(within(host.main, {"PLACE": place}), tmp_path, "dev") as run:

@@ -25,6 +25,7 @@ from orienter_tasks.machine.signals import (
     silence,
     until_ctrl_c,
 )
+from tests import programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -224,9 +225,7 @@ def test_between_tasks_a_finished_run_ends_as_any_program() -> None:
         pass
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
-    code = "from orienter_tasks.machine.signals import *; import signal\nw = SignalHandler(lambda: False, print)\n"
-    code += "with w.task(): pass\nsignal.raise_signal(signal.SIGTERM); print('survived')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    done = subprocess.run(programs.command("terminated_between_tasks"), capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (-signal.SIGTERM, b"")
     assert undone == []
 
