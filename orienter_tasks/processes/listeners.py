@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.processes import sockets
-from orienter_tasks.processes.describe import describe
+from orienter_tasks.processes.table import describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
