@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from msgspec import Struct
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -43,8 +45,7 @@ class NginxFacts:
     user: str
 
 
-@dataclass(frozen=True)
-class DataVolume:
+class DataVolume(Struct, frozen=True):
     """Data of an instance: a volume's name or a directory's path, and its bytes, None if they take long to measure."""
 
     name: str

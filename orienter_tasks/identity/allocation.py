@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 import msgspec
+from msgspec import Struct
 
 from orienter_tasks.errors import ConfigError, ConflictError
 from orienter_tasks.identity.checkouts import is_missing, token_in
@@ -29,8 +29,7 @@ FIRST_UNPRIVILEGED_PORT = 1024
 _POLYNOMIAL, _MASK = 0x04C11DB7, 0xFFFFFFFF
 
 
-@dataclass(frozen=True)
-class IdRequest:
+class IdRequest(Struct, frozen=True):
     """A checkout that needs to know which instance it is.
 
     Attributes:

@@ -9,11 +9,12 @@ import os
 import re
 import shlex
 import stat
-from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orienter_tasks.machine import worktree
 
@@ -38,8 +39,7 @@ class CheckoutState(Enum):
     UNCERTAIN = "uncertain"
 
 
-@dataclass(frozen=True)
-class Checkout:
+class Checkout(Struct, frozen=True):
     """What became of a checkout, how that is known, and where its files are now, if known."""
 
     state: CheckoutState

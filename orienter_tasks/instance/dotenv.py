@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.instance.variables import is_secret
@@ -27,8 +28,7 @@ _PLACEHOLDER = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class NewEnvFile:
+class NewEnvFile(Struct, frozen=True):
     """A `.env` to be written; `source` says where it came from, `generated` which secrets were made up."""
 
     content: str

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
 from orienter_tasks.errors import BackendError, OrienterError
 from orienter_tasks.identity.allocation import IdRequest
 from orienter_tasks.identity.claims import Claim, Claims
@@ -29,8 +31,7 @@ if TYPE_CHECKING:
     from orienter_tasks.settings.model import BackendChoice, BackendName, Settings
 
 
-@dataclass(frozen=True)
-class RunOptions:
+class RunOptions(Struct, frozen=True):
     """What the command line says about the run.
 
     Attributes:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import Struct
 
-@dataclass(frozen=True)
-class Worktree:
+
+class Worktree(Struct, frozen=True):
     """A checkout.
 
     `git_dir` is its own (`…/.git/worktrees/NAME` when linked; None without git), `main_root` the main checkout that it

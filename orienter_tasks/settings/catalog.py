@@ -7,15 +7,15 @@ a task runs, never at import.
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-@dataclass(frozen=True, kw_only=True)
-class CatalogEntry:
+class CatalogEntry(Struct, frozen=True, kw_only=True):
     """The facts of one component.
 
     The values of `defaults` and `variables` may hold `${NAME}` for another variable of the instance and
@@ -47,12 +47,12 @@ class CatalogEntry:
     data: bool = False
     files: str = ""
     further_processes: Sequence[str] = ()
-    titles: Mapping[str, str] = field(default_factory=dict)
+    titles: Mapping[str, str] = {}
     stop_signal: signal.Signals = signal.SIGTERM
     secrets: Sequence[str] = ()
-    defaults: Mapping[str, str] = field(default_factory=dict)
-    numbered: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    variables: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, str] = {}
+    numbered: Mapping[str, tuple[str, str]] = {}
+    variables: Mapping[str, str] = {}
     holds: str = ""
 
     @property

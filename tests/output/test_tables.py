@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from operator import itemgetter
 
 from hypothesis import given, strategies
+from msgspec.structs import replace
 from rich.console import Console
 
 from orienter_tasks.commands import instances
@@ -14,7 +14,7 @@ from orienter_tasks.output import tables
 from orienter_tasks.output.tables import Column
 
 COLUMNS: list[Column[tuple[str, ...]]] = [
-    replace(column, cell=itemgetter(number))  # type: ignore[arg-type, misc]
+    replace(column, cell=itemgetter(number))  # type: ignore[arg-type]
     for number, column in enumerate(instances.columns(instances.Overview((), ())))
 ]
 """The table of instances, made of rows of text."""
