@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from orienter_tasks.errors import BackendError, CheckError
 from orienter_tasks.machine import ports
 from orienter_tasks.processes import census
-from orienter_tasks.processes.describe import describe
 from orienter_tasks.processes.record import forget_unrecorded, load_all
 from orienter_tasks.processes.stop import stop_component
+from orienter_tasks.processes.table import describe
 from orienter_tasks.settings import catalog
 from orienter_tasks.stack.runner import stop_all
 

@@ -55,7 +55,6 @@ class Census:
 
     Args:
         processes: all of them, by pid.
-        directory_of: tells the working directory of one.
     """
 
     def __init__(self, processes: Mapping[int, Process], directory_of: Callable[[int], str] = directory_of) -> None:

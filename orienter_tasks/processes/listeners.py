@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.processes import sockets
-from orienter_tasks.processes.describe import describe
+from orienter_tasks.processes.table import describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -14,14 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Listener:
-    """A process that listens on a port.
-
-    Attributes:
-        port: the port.
-        address: the address it listens on.
-        pid: its process; None where the system does not tell.
-        description: pid, command and directory for people.
-    """
+    """A process that listens on a port; `pid` is None where the system does not tell."""
 
     port: int
     address: str
@@ -38,9 +31,13 @@ def listeners(ports: Iterable[int]) -> list[Listener]:
 
     try:
         connections = psutil.net_connections(kind="tcp")
-    except psutil.Error:
-        return _listeners_of_own_processes(wanted)
-    return _named(found for found in _listening(connections) if found[0] in wanted)
+    except psutil.Error:  # macOS shows a user the sockets of no others: look process by process
+        found: Iterable[tuple[int, str, int | None]] = sockets.of(psutil.pids())
+    else:
+        found = _listening(connections)
+    once = {(port, pid): address for port, address, pid in found if port in wanted}
+    ordered = sorted(once.items(), key=lambda item: (item[0][0], item[0][1] or 0))
+    return [Listener(port, address, pid, _holder(pid)) for (port, pid), address in ordered]
 
 
 def clients(ports: Iterable[int]) -> dict[int, str]:
@@ -81,25 +78,12 @@ def is_loopback(address: str) -> bool:
     return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback
 
 
-def _listeners_of_own_processes(wanted: set[int]) -> list[Listener]:
-    """Look process by process: macOS shows a user the sockets of no others."""
-    import psutil
-
-    return _named(found for found in sockets.of(psutil.pids()) if found.port in wanted)
-
-
 def _listening(connections: Iterable[Any]) -> Iterator[tuple[int, str, int | None]]:
     import psutil
 
     for entry in connections:
         if entry.status == psutil.CONN_LISTEN and entry.laddr:
             yield entry.laddr.port, entry.laddr.ip, getattr(entry, "pid", None)
-
-
-def _named(found: Iterable[tuple[int, str, int | None]]) -> list[Listener]:
-    once = {(port, pid): address for port, address, pid in found}
-    ordered = sorted(once.items(), key=lambda item: (item[0][0], item[0][1] or 0))
-    return [Listener(port, address, pid, _holder(pid)) for (port, pid), address in ordered]
 
 
 def _holder(pid: int | None) -> str:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError
 from orienter_tasks.processes import census
-from orienter_tasks.processes.describe import describe
 from orienter_tasks.processes.record import began, forget, load, of_this_boot, start_mark
+from orienter_tasks.processes.table import describe
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from orienter_tasks.instance.variables import masked
 from orienter_tasks.processes.record import (
     COMPONENT_MARKER,
     ENDED,
@@ -20,6 +21,7 @@ from orienter_tasks.processes.record import (
     linux_stat,
     start_mark,
 )
+from orienter_tasks.processes.shim import unwrap_argv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -229,3 +231,20 @@ def _session(pid: int) -> int:
         return os.getsid(pid)
     except OSError:
         return -1
+
+
+def describe(pid: int) -> str:
+    """Name a process for people: pid, command and directory, without its secrets (only the first words of argv)."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        words = unwrap_argv(process.cmdline())[:3] or [process.name()]
+        command = masked("", " ".join([os.path.basename(words[0]), *words[1:]]))  # noqa: PTH119 - not a path of ours
+        command = " ".join(command.split())[:60]
+    except psutil.Error:
+        return f"pid {pid}"
+    try:
+        return f"pid {pid} ({command}, in {process.cwd()})"
+    except psutil.Error:
+        return f"pid {pid} ({command})"

@@ -31,14 +31,7 @@ TAIL_LINES = 15
 
 
 class HookComponent:
-    """One hook.
-
-    Args:
-        config: the instance, settings and variables.
-        hook: its settings.
-        needs: what must be ready before it runs.
-        exported: where variables that it prints go, for the services that start after it.
-    """
+    """One hook; the variables that it prints go into `exported`, for the services that start after it."""
 
     def __init__(
         self, config: InstanceConfig, hook: Hook, *, needs: Sequence[str], exported: MutableMapping[str, str]

@@ -35,9 +35,6 @@ class ServiceComponent:
     """One of the host's services.
 
     Args:
-        config: the instance, settings and variables.
-        name: the service's name.
-        service: its settings.
         hooks: names of the hooks that must be done before it starts.
         exported: variables that hooks printed; filled while they run.
     """

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
-import select
-import signal
 import subprocess
 import sys
 import time
@@ -24,7 +21,9 @@ from orienter_tasks.processes.spawn import spawn
 from orienter_tasks.processes.stop import stop_component
 from orienter_tasks.processes.table import memory
 from tests.commands.cleanup.worlds import claim_of
-from tests.integration.checkouts import INV, Answer, Host
+from tests.integration.checkouts import Answer, Host
+from tests.integration.small import within
+from tests.integration.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -172,37 +171,18 @@ def test_watching_needs_a_terminal(host: Host, words: list[str], why: str) -> No
 def test_watched_on_a_terminal_until_ctrl_c(host: Host, service: Callable[[Claim, str], int], *, plain: bool) -> None:
     main = claimed(host.main.path, 0, services=("web", "worker"))
     service(main, "web")
-    environ = {**host.main.environ, "TERM": "xterm", "COLUMNS": "80", **({"NO_COLOR": "1"} if plain else {})}
-    parent, child = pty.openpty()
-    command = [str(INV), "instances", "--watch"]
-    with subprocess.Popen(command, cwd=host.main.path, env=environ, stdin=child, stdout=child, stderr=child) as process:
-        os.close(child)
-        seen = read_until(parent, "1/2")
+    with Terminal(within(host.main, {"NO_COLOR": "1"} if plain else {}), "instances", "--watch") as terminal:
+        terminal.until("1/2")
         service(main, "worker")
-        seen += read_until(parent, "2/2")
-        process.send_signal(signal.SIGINT)
-        read_until(parent, "never", process)
-        assert process.wait(20) == 0
-    os.close(parent)
+        terminal.until("2/2")
+        terminal.press_ctrl_c()
+        assert terminal.end() == 0
+    seen = terminal.seen
     assert "Ctrl-C ends" in seen
     assert "Traceback" not in seen
     assert ("\x1b[32m" in seen or "\x1b[33m" in seen) is not plain
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen).splitlines()
     assert max(map(len, lines)) <= 80
-
-
-def read_until(terminal: int, text: str, process: subprocess.Popen[bytes] | None = None) -> str:
-    """Read what is drawn until this is there, or its program has ended."""
-    seen, deadline = "", time.monotonic() + 60
-    while text not in seen and (process is None or process.poll() is None):
-        assert time.monotonic() < deadline, seen
-        if select.select([terminal], [], [], 0.2)[0]:
-            try:
-                seen += os.read(terminal, 65536).decode(errors="replace")
-            except OSError:  # its program has ended
-                assert process is not None, seen
-                break
-    return seen
 
 
 def test_memory_is_a_process_s_own_share() -> None:

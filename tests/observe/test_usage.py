@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import pty
-import select
-import signal
-import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +11,7 @@ import pytest
 from orienter_tasks.commands.stats import Meter
 from orienter_tasks.observe.usage import Sample, process_samples, read_stats, usage
 from tests.configurations import make_own
-from tests.integration.checkouts import INV
+from tests.integration.terminal import Terminal
 from tests.processes.conftest import FOREVER, code
 
 if TYPE_CHECKING:
@@ -139,30 +133,7 @@ def test_of_a_running_instance(host: Host) -> None:
     assert "COMPONENT" in table
     assert "postgres" in table
 
-    assert live(host) == 0
-
-
-def live(host: Host) -> int:
-    """Look on a terminal until it has drawn twice, then press Ctrl-C; return the exit code."""
-    parent, child = pty.openpty()
-    environ = {**host.main.environ, "TERM": "xterm", "COLUMNS": "100"}
-    with subprocess.Popen(
-        [str(INV), "infra.stats"], cwd=host.main.path, env=environ, stdin=child, stdout=child, stderr=child
-    ) as process:
-        os.close(child)
-        seen, deadline = b"", time.monotonic() + 60
-        while seen.count(b"Ctrl-C ends") < 3:
-            assert time.monotonic() < deadline, seen
-            assert process.poll() is None, seen
-            if select.select([parent], [], [], 1.0)[0]:
-                with contextlib.suppress(OSError):
-                    seen += os.read(parent, 65536)
-        process.send_signal(signal.SIGINT)
-        deadline = time.monotonic() + 30
-        while process.poll() is None:  # a terminal that nobody reads from fills up
-            assert time.monotonic() < deadline
-            if select.select([parent], [], [], 0.1)[0]:
-                with contextlib.suppress(OSError):
-                    os.read(parent, 65536)
-        os.close(parent)
-        return process.returncode
+    with Terminal(host.main, "infra.stats", columns=100) as terminal:
+        terminal.until("Ctrl-C ends", times=3)
+        terminal.press_ctrl_c()
+        assert terminal.end() == 0

@@ -16,9 +16,9 @@ import pytest
 
 from orienter_tasks.errors import CheckError
 from orienter_tasks.processes import census, stop
-from orienter_tasks.processes.describe import describe
 from orienter_tasks.processes.record import forget, load, save, start_mark
 from orienter_tasks.processes.stop import stop_component
+from orienter_tasks.processes.table import describe
 from tests import configs, programs
 from tests.processes.conftest import FOREVER, eventually, lives, pids_of
 

@@ -16,7 +16,7 @@ import pytest
 from orienter_tasks.processes import table
 from orienter_tasks.processes.record import start_mark
 from orienter_tasks.processes.table import Process, ProcessOwner
-from tests.processes.conftest import FOREVER
+from tests.processes.conftest import FOREVER, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +85,7 @@ def read(request: pytest.FixtureRequest) -> Callable[[], dict[int, Process]]:
 
 def test_a_process_with_its_parent_session_and_owner(lab: Lab, read: Callable[[], dict[int, Process]]) -> None:
     handle = lab.spawn("web", FOREVER)
+    eventually(lambda: read()[handle.record.pid].owner is not None, "exec")  # its environment is empty for a moment
     entry = read()[handle.record.pid]
     assert (entry.parent, entry.session) == (os.getpid(), handle.record.pid)
     assert entry.owner == ProcessOwner("web", str(lab.instance.root), str(lab.instance.id))

@@ -48,42 +48,40 @@ def directories(claim: Claim, place: Path) -> Iterator[Resource]:
 def logs(claim: Claim, place: Path) -> Iterator[Resource]:
     """Give an instance's logs that hold anything."""
     path = _directory(claim, place, "logs")
-    with contextlib.suppress(ChangedError), _opened(path) as directory:
-        for name in sorted(os.listdir(directory)):  # noqa: PTH208 - the directory that was opened
-            status = _status(name, directory)
-            if status is None or stat.S_ISDIR(status.st_mode) or (stat.S_ISREG(status.st_mode) and not status.st_size):
-                continue
-            yield _resource(
-                LOG,
-                claim,
-                path / name,
-                component=name,
-                size=status.st_size,
-                written_at=status.st_mtime,
-                blocker=_against_log(name, status),
-            )
+    for name, directory in _names(path):
+        status = _status(name, directory)
+        if status is None or stat.S_ISDIR(status.st_mode) or (stat.S_ISREG(status.st_mode) and not status.st_size):
+            continue
+        yield _resource(
+            LOG,
+            claim,
+            path / name,
+            component=name,
+            size=status.st_size,
+            written_at=status.st_mtime,
+            blocker=_against_log(name, status),
+        )
 
 
 def dead_records(claim: Claim, place: Path) -> Iterator[Resource]:
     """Give the records of processes that are gone; what cannot be read as a record has a blocker."""
     path = _directory(claim, place, "pids")
-    with contextlib.suppress(ChangedError), _opened(path) as directory:
-        for name in sorted(os.listdir(directory)):  # noqa: PTH208 - the directory that was opened
-            if not name.endswith(".json") or name.startswith("."):
+    for name, directory in _names(path):
+        if not name.endswith(".json") or name.startswith("."):
+            continue
+        blocker = ""
+        try:
+            record = msgspec.json.decode(_read(name, directory), type=Record)
+        except (OSError, msgspec.DecodeError):
+            blocker = "it cannot be read as a record"
+        else:
+            if record.schema_version != SCHEMA_VERSION:
+                blocker = "another version of this program wrote it"
+            elif (record.project, record.instance) != (claim.project, claim.id) or record.root not in claim.roots:
+                blocker = "it is another instance's record"
+            elif record.alive():
                 continue
-            blocker = ""
-            try:
-                record = msgspec.json.decode(_read(name, directory), type=Record)
-            except (OSError, msgspec.DecodeError):
-                blocker = "it cannot be read as a record"
-            else:
-                if record.schema_version != SCHEMA_VERSION:
-                    blocker = "another version of this program wrote it"
-                elif (record.project, record.instance) != (claim.project, claim.id) or record.root not in claim.roots:
-                    blocker = "it is another instance's record"
-                elif record.alive():
-                    continue
-            yield _resource(RECORD, claim, path / name, component=name.removesuffix(".json"), blocker=blocker)
+        yield _resource(RECORD, claim, path / name, component=name.removesuffix(".json"), blocker=blocker)
 
 
 def truncate(resource: Resource) -> None:
@@ -193,6 +191,13 @@ def _opened(directory: Path) -> Iterator[int]:
     finally:
         for descriptor in held:
             os.close(descriptor)
+
+
+def _names(directory: Path) -> Iterator[tuple[str, int]]:
+    """Give the names in an instance's directory, each with the open directory; none where that cannot be opened."""
+    with contextlib.suppress(ChangedError), _opened(directory) as descriptor:
+        for name in sorted(os.listdir(descriptor)):  # noqa: PTH208 - the directory that was opened
+            yield name, descriptor
 
 
 def _status(name: str, directory: int) -> os.stat_result | None:

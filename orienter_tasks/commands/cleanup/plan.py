@@ -65,7 +65,6 @@ class CleanupPlan:
 
 
 def make(scope: Scope, snapshot: Snapshot) -> CleanupPlan:
-    """Plan a clean-up."""
     mine = [each for each in snapshot.resources if each.project == snapshot.project and scope.covers(each.instance)]
     mine.sort(key=lambda resource: (resource.kind.order, resource.instance, resource.name))
     decisions: list[Decision] = []
@@ -76,13 +75,14 @@ def make(scope: Scope, snapshot: Snapshot) -> CleanupPlan:
             verdict = _verdict_on_last(snapshot, holder, verdict, resource, decisions)
         decisions.append(Decision(verdict.goes, verdict.reason, resource))
     holders = [holder for holder in snapshot.holders if scope.covers(holder.claim.id)]
+    may_go = [holder for holder in holders if scope.named or holder.checkout.state is CheckoutState.GONE]
     return CleanupPlan(
         scope=scope,
         project=snapshot.project,
         decisions=decisions,
         notes=tuple(_notes(scope, snapshot, holders)),
         unseen=tuple(snapshot.unseen),
-        blind=any(_may_go(scope, holder) and _is_unseen(snapshot, holder) for holder in holders),
+        blind=any(_is_unseen(snapshot, holder) for holder in may_go),
     )
 
 
@@ -138,10 +138,6 @@ def _notes(scope: Scope, snapshot: Snapshot, holders: Sequence[Holder]) -> Itera
             yield f"{name} is running: it is stopped first"
         if holder.checkout.state not in (CheckoutState.HERE, CheckoutState.GONE):
             yield f"{name}: {holder.checkout.reason}; it goes because it was named"
-
-
-def _may_go(scope: Scope, holder: Holder) -> bool:
-    return scope.named or holder.checkout.state is CheckoutState.GONE
 
 
 def _is_unseen(snapshot: Snapshot, holder: Holder) -> bool:

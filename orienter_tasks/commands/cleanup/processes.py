@@ -14,10 +14,9 @@ from orienter_tasks.errors import CheckError
 from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.instance.model import Instance
 from orienter_tasks.processes import census
-from orienter_tasks.processes.describe import describe
 from orienter_tasks.processes.record import load
 from orienter_tasks.processes.stop import end, orders
-from orienter_tasks.processes.table import Process, is_of_this_user
+from orienter_tasks.processes.table import Process, describe, is_of_this_user
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from orienter_tasks.instance.model import component_of_port, port_plan
 from orienter_tasks.machine import ports
 from orienter_tasks.output.checks import Check
 from orienter_tasks.processes import census
-from orienter_tasks.processes.describe import describe
 from orienter_tasks.processes.listeners import is_loopback, listeners, listening_addresses, listening_ports
+from orienter_tasks.processes.table import describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -16,7 +16,7 @@ from orienter_tasks.infra.all import component
 from orienter_tasks.machine import ports
 from orienter_tasks.output.checks import prove
 from orienter_tasks.processes import census
-from orienter_tasks.processes.describe import describe
+from orienter_tasks.processes.table import describe
 from orienter_tasks.settings import catalog
 from orienter_tasks.stack.component import NotReadyError
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.verify.snapshot import DataLocation, Workload
-from orienter_tasks.processes.describe import describe
 from orienter_tasks.processes.record import COMPONENT_MARKER
+from orienter_tasks.processes.table import describe
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import pty
-import select
 import stat
-import subprocess
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.commands.doctor.conftest import NO_ENGINE
 from tests.configurations import SHOP_ID, make_own, make_shop
-from tests.integration.checkouts import INV
+from tests.integration.terminal import Terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,27 +92,10 @@ def test_a_person_is_asked(host: Host, word: str, mode: int) -> None:
 
 def typed(checkout: Checkout, line: str, *words: str) -> tuple[int, str]:
     """Run `inv` on a terminal and type a line when it asks; return its exit code and what it wrote."""
-    parent, child = pty.openpty()
-    environ = {**checkout.environ, "TERM": "xterm", "COLUMNS": "200"}
-    with subprocess.Popen(
-        [str(INV), *words], cwd=checkout.path, env=environ, stdin=child, stdout=child, stderr=child
-    ) as process:
-        os.close(child)
-        seen, asked, deadline = b"", False, time.monotonic() + 60
-        while process.poll() is None or select.select([parent], [], [], 0.0)[0]:
-            assert time.monotonic() < deadline, seen
-            if select.select([parent], [], [], 0.1)[0]:
-                try:
-                    seen += os.read(parent, 65536)
-                except OSError:
-                    break
-            if not asked and b"[y/N]" in seen:
-                os.write(parent, line.encode())
-                asked = True
-        process.wait(30)
-        with contextlib.suppress(OSError):
-            os.close(parent)
-        return process.returncode, seen.decode("utf-8", "replace")
+    with Terminal(checkout, *words, columns=200) as terminal:
+        terminal.until("[y/N]")
+        terminal.type(line)
+        return terminal.end(), terminal.seen
 
 
 def failed(answer: Answer, *, what: str, remedy: str) -> None:
