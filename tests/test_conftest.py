@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from orienter_tasks.machine.state import state_dir
+from orienter_tasks.settings.defaults import ports
+from tests import slot
 from tests.integration.small import wait_for
 
 REPOSITORY = Path(__file__).parent.parent
@@ -131,3 +133,7 @@ def test_a_run_that_is_told_to_end_cleans_up_in_its_workers(tmp_path: Path) -> N
         output, _ = run.communicate(timeout=60)
     assert run.returncode == pytest.ExitCode.INTERRUPTED, output
     assert not list(tmp_path.glob("test_o*[er]")), output
+
+
+def test_every_port_of_the_defaults_is_a_slots() -> None:
+    assert set(slot.NAMES) == set(ports())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from orienter_tasks import ns
+from orienter_tasks import errors, ns
 from orienter_tasks.settings.defaults import ports
 from orienter_tasks.settings.model import Hook, Section, Service, Settings
 
@@ -94,3 +94,11 @@ def shown(default: object) -> str:
 def test_the_base_ports_are_named() -> None:
     text = README.split("Base ports:", 1)[1].split("Where a process", 1)[0]
     assert {name: int(port) for name, port in re.findall(r"`(\w+)` (\d+)", text)} == ports()
+
+
+def test_every_exit_code_is_in_the_table() -> None:
+    part = README.split("### Exit codes", 1)[1].split("\n## ", 1)[0]
+    told = {int(code) for cell in re.findall(r"^\| ([\d, ]+) \|", part, re.MULTILINE) for code in cell.split(",")}
+    codes = {kind.exit_code for kind in vars(errors).values() if hasattr(kind, "exit_code")}
+    assert len(codes) > 6
+    assert codes <= told

@@ -17,6 +17,7 @@ from orienter_tasks.identity.checkouts import MARKER
 from orienter_tasks.identity.claims import Claim, Claims
 from orienter_tasks.identity.resolve import acquire, resolve, source_of_id
 from orienter_tasks.machine import worktree
+from orienter_tasks.settings.defaults import ports
 from orienter_tasks.settings.load import load_settings
 from tests import programs
 from tests.repositories import git
@@ -268,8 +269,7 @@ def test_another_project_with_the_same_ports_never_meets(make_repo: MakeRepo, as
 def test_another_project_with_other_ports_gets_its_preferred_id(make_repo: MakeRepo, ask: Ask) -> None:
     one, two = make_repo("one"), make_repo("two")
     ask(one)
-    names = ["nginx", "whatsapp", "dashboard", "opencode", "vite", "postgres", "minio_api", "minio_console"]
-    shop = load_settings({"project": "shop", "ports": {name: 20_300 + i for i, name in enumerate(names)}})
+    shop = load_settings({"project": "shop", "ports": {name: 20_300 + i for i, name in enumerate(ports())}})
     found = ask(two, shop)
     assert (found.claim.id, found.notes) == (0, ())
     assert ask(one).claim.id == 0
@@ -286,8 +286,7 @@ def test_one_port_in_common_is_enough_to_be_moved_on(make_repo: MakeRepo, ask: A
 def test_a_project_that_is_moved_to_meet_another_is_refused(make_repo: MakeRepo, ask: Ask) -> None:
     one, two = make_repo("one"), make_repo("two")
     ask(one)
-    names = ["nginx", "whatsapp", "dashboard", "opencode", "vite", "postgres", "minio_api", "minio_console"]
-    bases = {name: 20_300 + i for i, name in enumerate(names)}
+    bases = {name: 20_300 + i for i, name in enumerate(ports())}
     ask(two, load_settings({"project": "shop", "ports": bases}))
     with pytest.raises(ConflictError, match="overlap those of instance 0 of orienter") as caught:
         ask(two, load_settings({"project": "shop", "ports": {**bases, "postgres": 5432}}))
@@ -574,7 +573,7 @@ def test_a_settled_backend_settles_the_port(make_repo: MakeRepo, settings: Setti
 
 def test_a_backend_that_would_meet_another_project_is_refused(make_repo: MakeRepo, ask: Ask) -> None:
     one, two = make_repo("one"), make_repo("two")
-    names = ["whatsapp", "dashboard", "opencode", "vite", "postgres", "minio_api", "minio_console"]
+    names = [name for name in ports() if name != "nginx"]
     shop = load_settings({"project": "shop", "ports": {name: 20_300 + i for i, name in enumerate(names)}})
     claim = ask(one, shop, unbindable=unprivileged).claim
     assert (claim.id, ask(two).claim.id) == (0, 0)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.spec import ContainerSpec
     from orienter_tasks.backends.protocol import InstanceConfig
 
-BUILT_IN = ["postgres", "minio", "nginx"]
+BUILT_IN = [entry.name for entry in catalog.BUILT_IN]
 BARE = structs.replace(ENTRY, data=False, secrets=())
 
 

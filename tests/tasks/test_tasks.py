@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from orienter_tasks import ns
+from orienter_tasks import ns, tasks
+from orienter_tasks.tasks.task import OrienterTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +35,14 @@ NAMES = sorted(walk(ns))
 def test_the_walk_sees_what_invoke_lists() -> None:
     assert sorted(ns.task_names) == NAMES
     assert {"doctor", "test.all", "infra.verify", "infra.stats", "dev.start", "instances"} <= set(NAMES)
+
+
+def test_every_task_that_is_made_is_in_the_collection() -> None:
+    modules = [
+        importlib.import_module(f"{tasks.__name__}.{each.name}") for each in pkgutil.iter_modules(tasks.__path__)
+    ]
+    made = {id(each) for module in modules for each in vars(module).values() if isinstance(each, OrienterTask)}
+    assert made == {id(ns[name]) for name in NAMES}
 
 
 @pytest.mark.parametrize("name", NAMES)

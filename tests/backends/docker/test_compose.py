@@ -9,6 +9,7 @@ from orienter_tasks.backends.docker import placement
 from orienter_tasks.backends.docker.placement import BRIDGED, ON_HOST
 from orienter_tasks.backends.nginx.configuration import apply
 from orienter_tasks.infra import compose
+from orienter_tasks.settings import catalog
 from tests.backends.contract import component
 from tests.configs import make_config
 
@@ -49,7 +50,7 @@ def test_every_id_renders(tmp_path: Path) -> None:
     for place in (ON_HOST, BRIDGED):
         parsed = parse(compose.render(make_config(tmp_path, 1, SECRETS), place).content)
         assert parsed["name"] == "orienter-instance-1"
-        assert list(parsed["services"]) == ["postgres", "minio", "nginx"]
+        assert list(parsed["services"]) == catalog.names()
         for service in parsed["services"].values():
             assert set(service.get("networks", ())) <= set(parsed["networks"])
             for mount in service["volumes"]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
+from orienter_tasks.commands import cleanup
 from orienter_tasks.commands.cleanup.kinds import KINDS
-from orienter_tasks.commands.cleanup.model import Holder, Resource, Root, Snapshot
+from orienter_tasks.commands.cleanup.model import Holder, Kind, Resource, Root, Snapshot
 from orienter_tasks.commands.cleanup.plan import CleanupPlan, make
 from orienter_tasks.commands.cleanup.render import as_text
 from orienter_tasks.commands.cleanup.scope import Scope, of_instance
@@ -97,6 +100,9 @@ def test_what_goes_by_kind_and_checkout(kind: str, name: str, state: CheckoutSta
 
 
 def test_every_kind_is_in_that_table() -> None:
+    names = [f"{cleanup.__name__}.{each.name}" for each in pkgutil.iter_modules(cleanup.__path__)]
+    written = [each for name in names for each in vars(importlib.import_module(name)).values()]
+    assert {each.name for each in written if isinstance(each, Kind)} == set(GOES)
     assert list(GOES) == [kind.name for kind in sorted(KINDS, key=lambda kind: kind.order)]
 
 
