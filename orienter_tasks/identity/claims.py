@@ -22,7 +22,7 @@ from orienter_tasks.machine.state import SCHEMA_VERSION, locked, state_dir, writ
 from orienter_tasks.settings.model import HIGHEST_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 LOCK_SECONDS = 30.0
 
@@ -117,9 +117,9 @@ class Claims:
             raise ConfigError(f"the claims file is damaged: {error}", hint=hint) from error
 
     @contextmanager
-    def changing(self, on_wait: Callable[[str], None] | None = None) -> Iterator[list[Claim]]:
+    def changing(self) -> Iterator[list[Claim]]:
         """Yield the list of claims to change, under the lock; it is written back unless an error is raised."""
-        with locked("claims", timeout=LOCK_SECONDS, on_wait=on_wait):
+        with locked("claims", timeout=LOCK_SECONDS):
             claims = self.read()
             before = list(claims)
             yield claims

@@ -25,9 +25,8 @@ class ReadOnlyClaims(Claims):
     """The claims; changes to them are discarded."""
 
     @contextmanager
-    def changing(self, on_wait: Callable[[str], None] | None = None) -> Iterator[list[Claim]]:
+    def changing(self) -> Iterator[list[Claim]]:
         """Yield a copy."""
-        del on_wait
         yield self.read()
 
 
