@@ -185,12 +185,13 @@ class Host:
     def clean_up(self) -> None:
         """Stop and remove everything through the tool itself; end what is left anyway, and complain."""
         used = [checkout for checkout in self.checkouts if (checkout.path / ".dev-data").is_dir()]
+        if not self._stop(used) and not self.left():  # with what the test has made of the settings
+            return
         try:
-            if self._stop(used) or self.left():  # with what the test has made of the settings
-                for checkout in used:
-                    self.rewrite(checkout, self._written())
-                complaints = self._stop(used)
-                assert not complaints, "\n".join(complaints)
+            for checkout in used:
+                self.rewrite(checkout, self._written())
+            complaints = self._stop(used)
+            assert not complaints, "\n".join(complaints)
             assert not self.left(), self.left()
         finally:
             self._sweep()
