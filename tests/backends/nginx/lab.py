@@ -43,7 +43,7 @@ def binaries() -> dict[str, Path]:
 
 
 def on_free_ports(root: Path, **orienter: Any) -> InstanceConfig:
-    """Configure instance 3 so that nginx, services and port names are on free ports; one that is None is dropped."""
+    """Configure instance 3 so that nginx, services and port names are on free ports; a setting of None is dropped."""
     return make_config(root, 3, each_port=slot.port, **orienter)
 
 
