@@ -185,6 +185,7 @@ class Host:
     def clean_up(self) -> None:
         """Stop and remove everything through the tool itself; end what is left anyway, and complain."""
         used = [checkout for checkout in self.checkouts if (checkout.path / ".dev-data").is_dir()]
+        self.checkouts = used  # the others started nothing, perhaps without an engine to ask
         if not self._stop(used) and not self.left():  # with what the test has made of the settings
             return
         try:
