@@ -39,8 +39,8 @@ def attach(ctx: RunContext) -> None:
         attachment.run()
     except BaseException as error:
         ctx.start.end()
-        if isinstance(error, InterruptError):
-            error.expected = error.exit_code == CTRL_C
+        if isinstance(error, InterruptError) and error.exit_code == CTRL_C:
+            error.expected = True
         raise
     ctx.start.foreground = False
     ctx.report.note(f"{current.instance} was stopped by another command")

@@ -188,7 +188,7 @@ def test_the_terminal_is_closed(make_host: MakeHost, phase: str) -> None:
 
 
 def test_nobody_reads_any_more(make_host: MakeHost) -> None:
-    host = make_host()
+    host = make_host(services={"clock": {"command": ["sh", "-c", "while echo tick; do sleep 0.1; done"]}})
 
     def shell(command: str) -> tuple[str, str, str]:
         words = ["bash", "-c", f"{command}; echo ${{PIPESTATUS[0]}}"]
@@ -201,8 +201,13 @@ def test_nobody_reads_any_more(make_host: MakeHost) -> None:
     out, err, code = shell("inv dev 2>/dev/null | head -1")
     assert (out, err, code) == ("instance 0 · orienter", "", "141")
     all_gone(host)
+    out, err, code = shell("inv dev --quiet | grep -m 1 tick")
+    assert "tick" in out
+    assert "error:" not in err
+    assert code == "141"
+    all_gone(host)
     host.main.inv("dev", "--detach", "--quiet")
-    out, err, code = shell("inv dev.logs --no-follow | head -1")
+    out, err, code = shell("inv dev.logs --no-follow -s postgres | head -1")
     assert err == ""
     assert out.startswith("postgres | ")
     assert code in ("0", "141")
