@@ -185,7 +185,6 @@ class Host:
     def clean_up(self) -> None:
         """Stop and remove everything through the tool itself; end what is left anyway, and complain."""
         used = [checkout for checkout in self.checkouts if (checkout.path / ".dev-data").is_dir()]
-        self.checkouts = used  # the others started nothing, perhaps without an engine to ask
         if not self._stop(used) and not self.left():  # with what the test has made of the settings
             return
         try:
@@ -199,12 +198,16 @@ class Host:
 
     def left(self) -> list[str]:
         """Name every process, container, network and volume of the checkouts."""
-        kinds = ("container", "network", "volume") if self.backend == "docker" else ()
+        kinds = ("container", "network", "volume") if self.backend == "docker" and self._used_or_gone() else ()
         return [
             line
             for checkout in self.checkouts
             for line in (*processes_of(checkout), *(docker_of(checkout, *kinds) if kinds else ()))
         ]
+
+    def _used_or_gone(self) -> bool:
+        """Whether there may be Docker resources; where nothing was started, there may be no engine to ask."""
+        return any((each.path / ".dev-data").is_dir() or not each.path.exists() for each in self.checkouts)
 
     def _stop(self, checkouts: Sequence[Checkout]) -> list[str]:
         answers = [each.inv("dev.stop", "--force", "--volumes", "--yes", code=None) for each in checkouts]
