@@ -21,7 +21,8 @@ def make_instance(
     root: Path, number: int = 0, settings: Settings | None = None, *, former_roots: tuple[str, ...] = ()
 ) -> model.Instance:
     """Build an instance; whether its root exists is the caller's affair."""
-    return model.make_instance(settings or load_settings(None), number, root, former_roots=former_roots)
+    instance = model.make_instance(settings or load_settings(None), number, root)
+    return replace(instance, former_roots=former_roots)
 
 
 def make_config(

@@ -94,13 +94,12 @@ def _containers(ctx: RunContext) -> dict[str, str]:
     from orienter_tasks.backends.docker import survey
     from orienter_tasks.backends.docker.engine import shared
 
-    instance = ctx.current.instance
     try:
-        found = survey.containers(shared(), project=instance.project, instance=str(instance.id))
+        found = survey.containers_of(shared(), ctx.current.instance)
     except BackendError as error:
         ctx.report.warn(f"not seen: {error.line()}")
         return {}
-    return {one.component: one.id for one in found if one.running and one.root in ctx.current.claim.roots}
+    return {one.component: one.id for one in found if one.running}
 
 
 def _drawn(ctx: RunContext, usages: Sequence[Usage]) -> Table:

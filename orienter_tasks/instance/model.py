@@ -112,20 +112,13 @@ def port_plan(settings: Settings, instance_id: int, moved: Mapping[str, int] | N
     return plan | dict(moved or {})
 
 
-def make_instance(
-    settings: Settings,
-    instance_id: int,
-    root: Path,
-    moved: Mapping[str, int] | None = None,
-    former_roots: tuple[str, ...] = (),
-) -> Instance:
+def make_instance(settings: Settings, instance_id: int, root: Path, moved: Mapping[str, int] | None = None) -> Instance:
     return Instance(
         id=instance_id,
         root=root,
         project=settings.project,
         worktree=root.name or str(root),
         ports=port_plan(settings, instance_id, moved),
-        former_roots=former_roots,
     )
 
 

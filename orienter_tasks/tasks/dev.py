@@ -79,17 +79,9 @@ def status(ctx: RunContext, json: bool = False) -> None:
     show.status(ctx, [], as_json=json)
 
 
-@task(
-    iterable=["service"],
-    help={**infra.LOG_HELP, "service": SERVICE_HELP},
-)
+@task(iterable=["service"], help={**infra.LOG_HELP, "service": SERVICE_HELP})
 def logs(
-    ctx: RunContext,
-    service: list[str],
-    follow: bool = True,
-    lines: str = "100",
-    since: str = "",
-    grep: str = "",
+    ctx: RunContext, service: list[str], follow: bool = True, lines: str = "100", since: str = "", grep: str = ""
 ) -> None:
     """Show the logs of services and servers, merged."""
     infra.show_logs(ctx, service, follow, lines, since, grep)

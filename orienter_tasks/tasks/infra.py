@@ -65,12 +65,7 @@ def status(ctx: RunContext, json: bool = False) -> None:
     help={**LOG_HELP, "service": "postgres, minio or nginx; may be given several times."},
 )
 def logs(
-    ctx: RunContext,
-    service: list[str],
-    follow: bool = True,
-    lines: str = "100",
-    since: str = "",
-    grep: str = "",
+    ctx: RunContext, service: list[str], follow: bool = True, lines: str = "100", since: str = "", grep: str = ""
 ) -> None:
     """Show the servers' logs."""
     from orienter_tasks.settings import catalog

@@ -63,12 +63,12 @@ class Engine:
                     self._client = self._connect(REQUEST_SECONDS)
             return self._client
 
-    def why_silent(self, timeout: float = PING_SECONDS) -> str | None:
+    def why_silent(self) -> str | None:
         """Return None if the engine answers in time, else what was observed."""
         if not (self.endpoint.tls and self.endpoint.is_here):
-            return endpoints.why_silent(self.endpoint, timeout)
+            return endpoints.why_silent(self.endpoint, PING_SECONDS)
         try:
-            self._connect(timeout).close()
+            self._connect(PING_SECONDS).close()
         except Exception as error:  # noqa: BLE001 - whatever it is, the engine does not answer
             return _innermost(error)
         return None
@@ -150,9 +150,9 @@ def shared() -> Engine:
     return _engine_at(endpoints.current())
 
 
-def answers(timeout: float = PING_SECONDS) -> bool:
+def answers() -> bool:
     """Whether a usable engine answers in time; cheap, does not load the SDK."""
-    return shared().why_silent(timeout) is None
+    return shared().why_silent() is None
 
 
 def facts_of(info: Mapping[str, Any], system: str, kernel: str) -> EngineFacts:

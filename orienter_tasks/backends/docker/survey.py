@@ -48,8 +48,7 @@ class DockerResource:
     Attributes:
         component: "" for a network.
         state: a container's state, such as `running` or `exited`; else "".
-        created_at: seconds since the epoch.
-        started_at: when a running container started, as precisely as a listing shows it; else None.
+        started_at: when a running container started, in seconds since the epoch and as precisely as a listing shows it.
         ports: the host's ports that it publishes.
         on_host: whether it is on the host's network.
         place: where the engine keeps a volume's files, on the engine's machine.
@@ -63,7 +62,6 @@ class DockerResource:
     root: str
     component: str = ""
     state: str = ""
-    created_at: float | None = None
     started_at: float | None = None
     ports: tuple[int, ...] = ()
     on_host: bool = False
@@ -118,7 +116,6 @@ def volumes(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
             kind="volume",
             id=entry["Name"],
             name=entry["Name"],
-            created_at=moment(entry.get("CreatedAt")),
             place=entry.get("Mountpoint") or "",
             **whose,
         )
@@ -130,10 +127,7 @@ def networks(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
     with engine.talking("list networks"):
         found = engine.api.networks(filters=_filters(wanted))
     return tuple(
-        DockerResource(
-            kind="network", id=entry["Id"], name=entry["Name"], created_at=moment(entry.get("Created")), **whose
-        )
-        for entry, whose in _owned(found)
+        DockerResource(kind="network", id=entry["Id"], name=entry["Name"], **whose) for entry, whose in _owned(found)
     )
 
 
@@ -229,14 +223,13 @@ def started(created: float, status: str, now: float) -> float:
 
 
 def _container(entry: Mapping[str, Any], whose: Mapping[str, Any], now: float) -> DockerResource:
-    state, created = str(entry["State"]), float(entry["Created"])
+    state = str(entry["State"])
     return DockerResource(
         kind="container",
         id=entry["Id"],
         name=entry["Names"][0].lstrip("/") if entry["Names"] else entry["Id"][:12],
         state=state,
-        created_at=created,
-        started_at=started(created, entry.get("Status", ""), now) if state == RUNNING else None,
+        started_at=started(float(entry["Created"]), entry.get("Status", ""), now) if state == RUNNING else None,
         ports=_published(entry),
         on_host=entry.get("HostConfig", {}).get("NetworkMode") == "host",
         **whose,

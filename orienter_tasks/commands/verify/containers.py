@@ -21,10 +21,10 @@ HOST_NETWORK = "host"
 
 def running(config: InstanceConfig) -> list[dict[str, Any]]:
     """Inspect the running containers of an instance."""
-    engine, instance = shared(), config.instance
-    found = survey.containers(engine, project=instance.project, instance=str(instance.id))
+    engine = shared()
+    found = survey.containers_of(engine, config.instance)
     inspected = [survey.container(engine, one.id) for one in found if one.running]
-    return [one for one in inspected if one is not None and is_ours(one["Config"]["Labels"], config)]
+    return [one for one in inspected if one is not None]
 
 
 def networks(config: InstanceConfig, containers: Sequence[Mapping[str, Any]]) -> list[Network]:

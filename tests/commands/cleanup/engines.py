@@ -176,7 +176,7 @@ class MemoryEngine(Engine):
             raise BackendError(f"no engine: {self.silent}")
         return self.memory  # type: ignore[return-value]
 
-    def why_silent(self, timeout: float = 1.0) -> str | None:
+    def why_silent(self) -> str | None:
         return self.silent
 
 
