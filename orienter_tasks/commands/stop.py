@@ -64,13 +64,13 @@ def stop_every(ctx: RunContext, *, volumes: bool) -> None:
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    from orienter_tasks.lifecycle.others import stop
+    from orienter_tasks.lifecycle.stop import stop_other
 
     if volumes:
         raise ConfigError("--all --volumes would remove the data of every checkout", hint="do it in each one")
     claims = [claim for claim in ctx.claims.read() if claim.project == ctx.settings.project]
     with ThreadPoolExecutor(max_workers=max(1, len(claims))) as pool:
-        outcomes = list(pool.map(lambda claim: stop(claim, ctx.settings, ctx.claims, ctx.grace), claims))
+        outcomes = list(pool.map(lambda claim: stop_other(claim, ctx.settings, ctx.claims, ctx.grace), claims))
     failures = [outcome for outcome in outcomes if outcome is not None]
     ctx.report.note(f"{len(claims) - len(failures)} of {len(claims)} instances of {ctx.settings.project} are stopped")
     for failure in failures[1:]:

@@ -224,7 +224,7 @@ class RunContext:
             return False
 
     def _leftovers(self, claim: Claim) -> bool:
-        from orienter_tasks.lifecycle.others import leftovers  # seldom asked
+        from orienter_tasks.lifecycle.stop import leftovers  # seldom asked
 
         return leftovers(claim, self.settings)
 

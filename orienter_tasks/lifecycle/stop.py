@@ -1,12 +1,15 @@
-"""Stop an instance by what really runs, not by what the settings say, and check afterwards."""
+"""Stop an instance, this checkout's or another's, by what really runs and not by the settings; check afterwards."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orienter_tasks.errors import BackendError, CheckError
+from orienter_tasks.errors import BackendError, CheckError, ConfigError, OrienterError
+from orienter_tasks.infra import choice
+from orienter_tasks.lifecycle.config import config_of
 from orienter_tasks.machine import ports
+from orienter_tasks.machine.state import locked
 from orienter_tasks.processes import census
 from orienter_tasks.processes.record import forget_unrecorded, load_all
 from orienter_tasks.processes.stop import stop_component
@@ -17,9 +20,10 @@ from orienter_tasks.stack.runner import stop_all
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from orienter_tasks.backends.protocol import Backend
-    from orienter_tasks.errors import OrienterError
+    from orienter_tasks.backends.protocol import Backend, InstanceConfig
+    from orienter_tasks.identity.claims import Claim, Claims
     from orienter_tasks.instance.model import Instance
+    from orienter_tasks.settings.model import Settings
     from orienter_tasks.stack.component import Event
 
 PORT_SECONDS = 2.0
@@ -83,6 +87,37 @@ def stop_instance(
     forget_unrecorded(instance)
     _verify(instance, backend)
     return [*(component.name for component in services), *ran]
+
+
+def leftovers(claim: Claim, settings: Settings) -> bool:
+    """Whether anything of a claim is left; what cannot be seen counts as left."""
+    if not claim.backend:
+        return False
+    try:
+        backend = choice.make(claim.backend, _config_to_stop(claim, settings))
+        return bool(backend.data_volumes() or any(status.up for status in backend.status()))
+    except OrienterError:
+        return True
+
+
+def stop_other(claim: Claim, settings: Settings, claims: Claims, grace: float) -> OrienterError | None:
+    """Stop another checkout's instance; return why that failed, if it did."""
+    try:
+        config = _config_to_stop(claim, settings)
+        backend = choice.make(claim.backend, config) if claim.backend else None
+        with locked(config.instance.lock, timeout=settings.timeouts.lock):
+            stop_instance(config.instance, backend, grace, lambda _: None)
+        claims.mark_used(claim.token)
+    except OrienterError as error:
+        return error
+    return None
+
+
+def _config_to_stop(claim: Claim, settings: Settings) -> InstanceConfig:
+    try:
+        return config_of(claim, settings, {})
+    except ConfigError:  # an error in its `.env`: looking and stopping need no variables
+        return config_of(claim, settings, {}, {})
 
 
 def _verify(instance: Instance, backend: Backend | None) -> None:

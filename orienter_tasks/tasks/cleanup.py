@@ -8,7 +8,7 @@ from orienter_tasks.tasks.env import JSON_HELP
 from orienter_tasks.tasks.task import task
 
 if TYPE_CHECKING:
-    from orienter_tasks.commands.cleanup.scope import ScopeName
+    from orienter_tasks.commands.cleanup.model import ScopeName
     from orienter_tasks.lifecycle.context import RunContext
 
 HELP = {
@@ -56,7 +56,7 @@ def everything(ctx: RunContext, dry_run: bool = False, yes: bool = False, json: 
 
 def _clean_up(ctx: RunContext, name: ScopeName, id: str = "", *, dry_run: bool, yes: bool, as_json: bool) -> None:
     from orienter_tasks.commands.cleanup.command import clean_up
-    from orienter_tasks.commands.cleanup.scope import Scope, of_instance
+    from orienter_tasks.commands.cleanup.model import Scope, of_instance
 
     scope = of_instance(id) if name == "instance" else Scope(name)
     clean_up(ctx, scope, dry_run=dry_run, yes=yes, as_json=as_json)

@@ -11,7 +11,7 @@ from orienter_tasks.errors import BackendError, ConfigError
 from orienter_tasks.identity.claims import Claims
 from orienter_tasks.infra import choice
 from orienter_tasks.instance.variables import derive
-from orienter_tasks.lifecycle import config, others
+from orienter_tasks.lifecycle import config, stop
 from orienter_tasks.lifecycle.config import config_of
 from orienter_tasks.lifecycle.context import RunContext, RunOptions
 from tests import slot
@@ -189,11 +189,11 @@ def test_an_error_in_another_checkouts_dotenv_keeps_nothing_from_being_stopped(
     (ctx.root / ".env").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(ConfigError):
         config_of(ctx.current.claim, ctx.settings, {})
-    assert others.leftovers(ctx.current.claim, ctx.settings) is False
-    assert others.stop(ctx.current.claim, ctx.settings, ctx.claims, 1.0) is None
+    assert stop.leftovers(ctx.current.claim, ctx.settings) is False
+    assert stop.stop_other(ctx.current.claim, ctx.settings, ctx.claims, 1.0) is None
 
 
 def test_nothing_is_left_of_what_was_never_started(run: Callable[..., RunContext]) -> None:
     ctx = run()
-    assert others.leftovers(ctx.current.claim, ctx.settings) is False
+    assert stop.leftovers(ctx.current.claim, ctx.settings) is False
     assert Path(ctx.current.claim.root) == ctx.root

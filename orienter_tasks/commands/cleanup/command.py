@@ -13,9 +13,8 @@ from orienter_tasks.errors import BackendError, CheckError, ConfigError, NotFoun
 from orienter_tasks.machine.state import locked
 
 if TYPE_CHECKING:
-    from orienter_tasks.commands.cleanup.model import Resource, Snapshot
+    from orienter_tasks.commands.cleanup.model import Resource, Scope, Snapshot
     from orienter_tasks.commands.cleanup.plan import CleanupPlan
-    from orienter_tasks.commands.cleanup.scope import Scope
     from orienter_tasks.lifecycle.context import RunContext
 
 LOCK = "cleanup"

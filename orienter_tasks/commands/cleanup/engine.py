@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from orienter_tasks.backends.docker import survey
 from orienter_tasks.backends.docker.resources import remove_volume, volume_sizes
 from orienter_tasks.commands.cleanup.execute import ChangedError, at_once, one_by_one
-from orienter_tasks.commands.cleanup.model import EXISTS, Kind, Resource, Verdict
-from orienter_tasks.commands.cleanup.scope import THOROUGH
+from orienter_tasks.commands.cleanup.model import EXISTS, THOROUGH, Kind, Resource, Verdict
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError
 from orienter_tasks.instance.model import LABEL_INSTANCE, LABEL_PROJECT, LABEL_ROOT
 
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.backends.docker.engine import Engine
     from orienter_tasks.commands.cleanup.execute import Removal
-    from orienter_tasks.commands.cleanup.model import Snapshot
-    from orienter_tasks.commands.cleanup.scope import Scope
+    from orienter_tasks.commands.cleanup.model import Scope, Snapshot
     from orienter_tasks.commands.cleanup.snapshot import Reading
 
 REMOVAL_SECONDS = 10.0

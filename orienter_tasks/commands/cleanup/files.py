@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from orienter_tasks.commands.cleanup.execute import ChangedError, one_by_one
-from orienter_tasks.commands.cleanup.model import EXISTS, Kind, Resource, Verdict
-from orienter_tasks.commands.cleanup.scope import THOROUGH
+from orienter_tasks.commands.cleanup.model import EXISTS, THOROUGH, Kind, Resource, Verdict
 from orienter_tasks.errors import CheckError
 from orienter_tasks.identity.checkouts import CheckoutState
 from orienter_tasks.machine.directories import LINKED, is_direct, remove, size_of
@@ -25,8 +24,7 @@ from orienter_tasks.processes.record import Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from orienter_tasks.commands.cleanup.model import Snapshot
-    from orienter_tasks.commands.cleanup.scope import Scope
+    from orienter_tasks.commands.cleanup.model import Scope, Snapshot
     from orienter_tasks.commands.cleanup.snapshot import Reading
     from orienter_tasks.identity.claims import Claim
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from orienter_tasks.commands.cleanup.engine import CONTAINER, NETWORK, VOLUME
 from orienter_tasks.commands.cleanup.execute import one_by_one
 from orienter_tasks.commands.cleanup.files import DIRECTORY, LOG, RECORD
-from orienter_tasks.commands.cleanup.model import Kind, Resource
+from orienter_tasks.commands.cleanup.model import THOROUGH, Kind, Resource
 from orienter_tasks.commands.cleanup.processes import PROCESS
-from orienter_tasks.commands.cleanup.scope import THOROUGH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

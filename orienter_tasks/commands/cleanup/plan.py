@@ -11,8 +11,7 @@ from orienter_tasks.identity.checkouts import CheckoutState
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from orienter_tasks.commands.cleanup.model import Holder, Resource, Snapshot
-    from orienter_tasks.commands.cleanup.scope import Scope
+    from orienter_tasks.commands.cleanup.model import Holder, Resource, Scope, Snapshot
 
 LEFT = "something of it stays"
 UNSEEN = "what Docker has of it cannot be seen"

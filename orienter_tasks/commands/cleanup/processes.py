@@ -8,8 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.commands.cleanup.model import Kind, Resource
-from orienter_tasks.commands.cleanup.scope import THOROUGH
+from orienter_tasks.commands.cleanup.model import THOROUGH, Kind, Resource
 from orienter_tasks.errors import CheckError
 from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.instance.model import Instance

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
     from orienter_tasks.backends.docker.engine import Engine
     from orienter_tasks.backends.docker.survey import DockerResource
-    from orienter_tasks.commands.cleanup.model import Kind
+    from orienter_tasks.commands.cleanup.model import Kind, Scope
     from orienter_tasks.commands.cleanup.plan import CleanupPlan
-    from orienter_tasks.commands.cleanup.scope import Scope
     from orienter_tasks.identity.checkouts import Checkout
     from orienter_tasks.identity.claims import Claim, Claims
     from orienter_tasks.processes.census import OwnedProcess

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.docker.engine import shared
 from orienter_tasks.commands.cleanup.kinds import KINDS
+from orienter_tasks.commands.cleanup.model import Scope
 from orienter_tasks.commands.cleanup.plan import make
-from orienter_tasks.commands.cleanup.scope import Scope
 from orienter_tasks.commands.cleanup.snapshot import Viewpoint, read
 from orienter_tasks.commands.doctor.checks_identity import checkouts
 from orienter_tasks.commands.doctor.context import started_on
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from orienter_tasks.backends.protocol import InstanceConfig
-    from orienter_tasks.commands.cleanup.model import Resource, Snapshot
-    from orienter_tasks.commands.cleanup.scope import ScopeName
+    from orienter_tasks.commands.cleanup.model import Resource, ScopeName, Snapshot
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.lifecycle.context import RunContext
 

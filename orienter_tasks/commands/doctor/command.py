@@ -1,19 +1,63 @@
-"""`inv doctor`: run the checks, report, and with `--fix` apply the fixes after asking."""
+"""`inv doctor`: run all checks in parallel, report in one order, and with `--fix` apply the fixes after asking."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
-from orienter_tasks.commands.doctor.runner import examine
+from orienter_tasks.commands.doctor import (
+    checks_backend as backends,
+    checks_env as env,
+    checks_identity as identity,
+    checks_machine as machine,
+    checks_ports as ports,
+    checks_running as running,
+    checks_services as services,
+)
+from orienter_tasks.commands.doctor.context import read
 from orienter_tasks.errors import CheckError
 from orienter_tasks.output import checks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.output.checks import Check, Fix
     from orienter_tasks.output.console import Report
+
+    Look = Callable[[RunContext], Iterable[Check]]
+
+THREADS = 6
+FIRST = ("python", "git", "disk", "settings", "instance", "shell", "claims", ".env", "variables", "backend")
+"""The first topics in order; the others follow as they are found."""
+CHECKS: tuple[tuple[str, Look], ...] = (
+    ("python", machine.python),
+    ("git", machine.git),
+    ("disk", machine.disk),
+    ("instance", identity.provenance),
+    ("shell", identity.inherited),
+    ("claims", identity.doubles),
+    ("orphans", running.checkouts_and_orphans),
+    (".env", env.present),
+    (".env", env.lines),
+    (".env", env.keys),
+    (".env", env.secrets),
+    (".env", env.ignored_by_git),
+    ("backend", backends.backend),
+    ("engine", backends.engine),
+    ("embedded", backends.embedded),
+    ("ports", ports.held),
+    ("exposed", ports.exposed),
+    ("servers", running.servers),
+    ("records", running.stale_records),
+    ("orphans", running.throwaways),
+    ("programs", services.found),
+    ("programs", services.node),
+    ("services", services.skipped),
+    ("services", services.leases),
+)
+"""Each check, with the topic of an error that ends it."""
 
 
 def consult(ctx: RunContext, *, fix: bool, yes: bool, as_json: bool) -> None:
@@ -36,6 +80,17 @@ def consult(ctx: RunContext, *, fix: bool, yes: bool, as_json: bool) -> None:
         first = problems[0]
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise CheckError(f"{first.topic}: {first.text}{more}", hint=first.remedy)
+
+
+def examine(ctx: RunContext) -> list[Check]:
+    """Return what all checks find, in the order of topics; nothing is claimed or changed."""
+    about, found = read(ctx)
+    told = {check.text for check in found}
+    with ThreadPoolExecutor(max_workers=THREADS) as pool:
+        answers = pool.map(lambda check: checks.collect(check[0], partial(check[1], about)), CHECKS)
+        found += [check for answer in answers for check in answer if check.text not in told]
+    order = {topic: number for number, topic in enumerate(dict.fromkeys([*FIRST, *(one.topic for one in found)]))}
+    return sorted(found, key=lambda check: order[check.topic])
 
 
 def _fixed(report: Report, findings: Sequence[Check], *, yes: bool, may_ask: bool) -> list[Fix]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orienter_tasks.commands.cleanup.execute import ExecutionOptions, carry_out
+from orienter_tasks.commands.cleanup.model import Scope
 from orienter_tasks.commands.cleanup.plan import CleanupPlan, make
-from orienter_tasks.commands.cleanup.scope import Scope
 from orienter_tasks.commands.cleanup.snapshot import read
 from orienter_tasks.errors import BackendError, ConflictError
 from orienter_tasks.machine.state import locked

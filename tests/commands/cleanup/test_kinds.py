@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.cleanup.execute import ExecutionOptions, carry_out, one_by_one
-from orienter_tasks.commands.cleanup.model import Kind, Resource, Verdict
+from orienter_tasks.commands.cleanup.model import Kind, Resource, Scope, Verdict
 from orienter_tasks.commands.cleanup.plan import make
 from orienter_tasks.commands.cleanup.render import as_document, as_notes, as_text
-from orienter_tasks.commands.cleanup.scope import Scope
 from orienter_tasks.commands.cleanup.snapshot import measure, read
 from orienter_tasks.output.console import Report
 from tests.commands.cleanup.worlds import view_of

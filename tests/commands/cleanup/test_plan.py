@@ -12,10 +12,9 @@ import pytest
 
 from orienter_tasks.commands import cleanup
 from orienter_tasks.commands.cleanup.kinds import KINDS
-from orienter_tasks.commands.cleanup.model import Holder, Kind, Resource, Root, Snapshot
+from orienter_tasks.commands.cleanup.model import Holder, Kind, Resource, Root, Scope, Snapshot, of_instance
 from orienter_tasks.commands.cleanup.plan import CleanupPlan, make
 from orienter_tasks.commands.cleanup.render import as_text
-from orienter_tasks.commands.cleanup.scope import Scope, of_instance
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.identity.checkouts import Checkout, CheckoutState
 from orienter_tasks.identity.claims import Claim

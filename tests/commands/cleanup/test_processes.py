@@ -17,8 +17,8 @@ import pytest
 
 from orienter_tasks.commands.cleanup import processes
 from orienter_tasks.commands.cleanup.execute import ExecutionOptions, carry_out
+from orienter_tasks.commands.cleanup.model import Scope
 from orienter_tasks.commands.cleanup.plan import CleanupPlan, make
-from orienter_tasks.commands.cleanup.scope import Scope
 from orienter_tasks.commands.cleanup.snapshot import read
 from orienter_tasks.processes import census
 from orienter_tasks.processes.census import Census

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings, strategies as st
 
 from orienter_tasks.commands.cleanup.execute import ExecutionOptions, carry_out
+from orienter_tasks.commands.cleanup.model import Scope
 from orienter_tasks.commands.cleanup.plan import make
-from orienter_tasks.commands.cleanup.scope import Scope
 from orienter_tasks.commands.cleanup.snapshot import read
 from orienter_tasks.identity.claims import Claims
 from tests.commands.cleanup.conftest import PROJECT

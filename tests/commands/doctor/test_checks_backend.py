@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orienter_tasks.commands.doctor import checks_backend as engines, runner as examination
+from orienter_tasks.commands.doctor import checks_backend as engines, command as examination
 from orienter_tasks.errors import OrienterError
 from tests.commands.doctor.conftest import Patient, levels, only
 

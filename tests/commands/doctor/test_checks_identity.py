@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from orienter_tasks.commands.doctor import checks_identity as identities, runner
+from orienter_tasks.commands.doctor import checks_identity as identities, command
 from orienter_tasks.commands.doctor.checks_running import checkouts_and_orphans
 from orienter_tasks.commands.doctor.context import read
 from orienter_tasks.identity.claims import Claims
@@ -180,8 +180,8 @@ def test_a_claims_file_that_cannot_be_read(patient: Patient, isolated: Path, mon
     _, findings = read(patient.context())
     assert "claims file is damaged" in only(findings, "problem").text
     checks = (("instance", identities.provenance), ("claims", identities.doubles), ("claims", checkouts_and_orphans))
-    monkeypatch.setattr(runner, "CHECKS", checks)
-    assert runner.examine(patient.context()) == findings  # said once
+    monkeypatch.setattr(command, "CHECKS", checks)
+    assert command.examine(patient.context()) == findings  # said once
     assert (isolated / "claims.json").read_text() == "{"
 
 
@@ -190,6 +190,6 @@ def test_settings_that_are_wrong(patient: Patient) -> None:
     patient.configure(ports={"postgres": 5432})
     _, findings = read(patient.context())
     assert "meet" in only(findings, "problem").text
-    found = runner.examine(patient.context())
+    found = command.examine(patient.context())
     assert only(found, "problem") == only(findings, "problem")  # said once
     assert not [check for check in found if check.topic == "instance"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orienter_tasks.commands.doctor.checks_running import checkouts_and_orphans, servers, stale_records
-from orienter_tasks.commands.doctor.runner import examine
+from orienter_tasks.commands.doctor.command import examine
 from orienter_tasks.processes.record import load_all
 from tests.commands.doctor.conftest import Patient, only
 from tests.configurations import settled

@@ -1,17 +1,23 @@
-"""`inv doctor` as it is called: it reads only, `--fix` does what it listed and asks before."""
+"""`inv doctor` as it is called: it runs every check, reads only, `--fix` does what it listed and asks before."""
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import pkgutil
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from orienter_tasks.commands import doctor
+from orienter_tasks.commands.doctor.command import CHECKS
 from tests.commands.doctor.conftest import NO_ENGINE
 from tests.configurations import SHOP_ID, make_own, make_shop
 from tests.integration.terminal import Terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.integration.checkouts import Answer, Checkout, Host
@@ -136,3 +142,19 @@ def test_it_works_without_git_and_outside_of_a_checkout(host: Host, tmp_path: Pa
         (plain / name).write_bytes((host.main.path / name).read_bytes())
     answer = host.main.inv("doctor", cwd=plain, code=None)
     assert f"{plain} is not a git checkout" in answer.out
+
+
+def is_check(look: Callable[..., Any]) -> bool:
+    """Whether a function is written as a check: it takes the context alone, and returns checks."""
+    *arguments, returned = (look.__annotations__[name] for name in (*inspect.signature(look).parameters, "return"))
+    return arguments == ["RunContext"] and str(returned).endswith("[Check]")
+
+
+def test_every_check_is_run() -> None:
+    names = [each.name for each in pkgutil.iter_modules(doctor.__path__) if each.name.startswith("checks_")]
+    found = set()
+    for name in names:
+        module = importlib.import_module(f"{doctor.__name__}.{name}")
+        own = [each for each in vars(module).values() if getattr(each, "__module__", "") == module.__name__]
+        found |= {each for each in own if inspect.isfunction(each) and not each.__name__.startswith("_")}
+    assert {each for each in found if is_check(each)} == {look for _, look in CHECKS}
