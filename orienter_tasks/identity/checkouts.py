@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from orienter_tasks.machine import worktree
+from orienter_tasks.machine.files import read_small
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -102,7 +103,7 @@ def is_missing(claim: Claim) -> bool:
 def token_in(data_dir: Path) -> str:
     """Return the token of the claim that an instance's own directory was made for; "" without."""
     try:
-        return (data_dir / MARKER).read_bytes()[:100].decode(errors="replace").strip()
+        return read_small(data_dir / MARKER)[:100].decode(errors="replace").strip()
     except (OSError, ValueError):
         return ""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from orienter_tasks.errors import BackendError, OrienterError
+from orienter_tasks.errors import BackendError, ConfigError, OrienterError
 from orienter_tasks.identity.allocation import IdRequest
 from orienter_tasks.identity.claims import Claim, Claims
 from orienter_tasks.identity.resolve import acquire, resolve, source_of_id
@@ -146,7 +146,14 @@ class RunContext:
 
     @property
     def dotenv(self) -> dict[str, str]:
-        """The variables of the checkout's `.env`, as it is now."""
+        """The variables of the checkout's `.env`, as it is now; none where it cannot be read, which is said."""
+        try:
+            return self._read_dotenv()
+        except ConfigError as error:
+            self._warn_once(error.line())
+            return {}
+
+    def _read_dotenv(self) -> dict[str, str]:
         values, broken = read_dotenv(self.root / ".env")
         if broken:
             self._warn_once(f".env line {', '.join(map(str, broken))}: not NAME=value, ignored")
@@ -168,7 +175,7 @@ class RunContext:
     def begin(self) -> Start:
         """Begin to start something, once per run: settle the backend, derive the instance, take its lock."""
         if self._start is None or not self._start.locked:
-            dotenv = self.dotenv
+            dotenv = self._read_dotenv()  # a start needs its passwords
 
             def decide(claim: Claim) -> BackendName:
                 return self._instance_of(claim, dotenv).decide_backend()

@@ -9,18 +9,19 @@ import errno
 import fcntl
 import glob
 import os
+import shlex
+import stat
 import sys
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.errors import CheckError, ConfigError, ConflictError
+from orienter_tasks.errors import CheckError, ConfigError, ConflictError, OrienterError
+from orienter_tasks.machine.files import open_regular, read_small
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from orienter_tasks.errors import OrienterError
 
 SCHEMA_VERSION = 1
 
@@ -111,6 +112,7 @@ def locked(name: str, *, timeout: float, on_wait: Callable[[str], None] | None =
     directory = private_dir(state_dir() / "locks")
     lock = filelock.FileLock(directory / f"{name}.lock", mode=0o600)
     holder = directory / f"{name}.holder"
+    _require_lock_file(Path(lock.lock_file))
     try:
         try:
             lock.acquire(timeout=0)
@@ -122,18 +124,27 @@ def locked(name: str, *, timeout: float, on_wait: Callable[[str], None] | None =
         raise ConflictError(
             f"the lock {name!r} is held by {_holder(holder)}", hint="wait until it ends, then run this again"
         ) from error
+    except OSError as error:
+        raise _failure(Path(lock.lock_file), f"cannot use the lock {lock.lock_file}", error) from error
     try:
-        with suppress(CheckError):  # it only names the holder, and a stop must work on a full disk
+        with suppress(OrienterError):  # it only names the holder, and a stop must work on a full disk
             write_private(holder, f"{os.getpid()}\n{time.time():.0f}\n{_command()}\n", durable=False)
         yield
     finally:
-        holder.unlink(missing_ok=True)
+        with suppress(OSError):
+            holder.unlink(missing_ok=True)
         lock.release()
+
+
+def _require_lock_file(path: Path) -> None:
+    """Require that a lock's file is one, if it is there: else locking would change what it links to."""
+    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+        raise ConfigError(f"the lock {path} is not a regular file", hint=f"remove it: rm -r {shlex.quote(str(path))}")
 
 
 def is_locked(name: str) -> bool:
     try:
-        with (state_dir() / "locks" / f"{name}.lock").open("rb") as file:
+        with open_regular(state_dir() / "locks" / f"{name}.lock") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
@@ -149,8 +160,8 @@ def _command() -> str:
 
 def _holder(path: Path) -> str:
     try:
-        pid, since, command = path.read_text(encoding="utf-8").splitlines()[:3]
+        pid, since, command = read_small(path).decode().splitlines()[:3]
         clock = time.strftime("%H:%M:%S", time.localtime(float(since)))
-    except (OSError, ValueError):
+    except (OSError, ValueError, OverflowError):
         return "another process"
     return f"pid {pid} ({command}) since {clock}"
