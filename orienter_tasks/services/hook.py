@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.01
 TAIL_LINES = 15
+MOST_BYTES = 2**20
 
 
 class HookComponent:
@@ -106,6 +107,9 @@ class HookComponent:
                 details=tail(self, TAIL_LINES),
             )
         if output is not None:
+            if output.too_long:
+                what = f"hook {self.name} of {instance} prints more than {MOST_BYTES // 2**20} MB"
+                raise CheckError(what, hint="with `exports`, let it print lines NAME=value alone")
             self._take_exports(output.text())
 
     def _await_end(self, handle: Handle, note: Note) -> int:
@@ -148,6 +152,7 @@ class _Output:
     def __init__(self, child: subprocess.Popen[bytes] | None) -> None:
         import threading
 
+        self.too_long = False
         self._parts: list[bytes] = []
         self._child = child
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -161,4 +166,6 @@ class _Output:
     def _read(self) -> None:
         if self._child is not None and self._child.stdout is not None:
             with self._child.stdout as stream:
-                self._parts.extend(iter(lambda: stream.read(65536), b""))
+                self._parts.append(stream.read(MOST_BYTES))
+                while stream.read(65536):
+                    self.too_long = True
