@@ -132,8 +132,17 @@ class RunContext:
 
     @cached_property
     def root(self) -> Path:
-        """The checkout's real path."""
-        return worktree.find_root(self._project_dir)
+        """The checkout's real path.
+
+        Raises:
+            ConfigError: it has control characters, which neither nginx nor PostgreSQL takes.
+        """
+        root = worktree.find_root(self._project_dir)
+        if any(ord(char) < ord(" ") or "\x7f" <= char <= "\x9f" for char in str(root)):
+            raise ConfigError(
+                f"the checkout {str(root)!r} has control characters in its path", hint="rename the folder"
+            )
+        return root
 
     @cached_property
     def settings(self) -> Settings:
