@@ -9,11 +9,13 @@ import errno
 import fcntl
 import glob
 import os
+import re
 import shlex
 import stat
 import sys
 import time
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SCHEMA_VERSION = 1
+_OWN = re.compile(r"/(?:\.dev-data|\.dev-pids|logs)/instance-\d")
 
 
 def state_dir() -> Path:
@@ -37,14 +40,18 @@ def state_dir() -> Path:
 
 
 def private_dir(path: Path) -> Path:
-    """Make a directory that only its owner may enter (0700); an existing one keeps its mode.
+    """Make a directory that only its owner may enter (0700), with its parents; existing ones keep their modes.
 
+    Git ignores an instance's directories: the first that is made gets a `.gitignore`.
     Raises ConfigError where it cannot be made, CheckError where the disk is full.
     """
-    if state_dir() in path.parents:
-        private_dir(state_dir())  # mkdir leaves the mode of parents to the umask
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made = list(takewhile(lambda each: not each.exists(), (path, *path.parents)))
+        for each in (*reversed(made), path):
+            each.mkdir(mode=0o700, exist_ok=True)  # one by one: `parents` leaves their modes to the umask
+        if made and _OWN.search(str(path)):
+            with suppress(OSError):
+                (made[-1] / ".gitignore").write_text("*\n", encoding="ascii")
     except OSError as error:
         raise _failure(path, f"cannot make the directory {path}", error) from error
     return path
