@@ -33,7 +33,8 @@ def stop_this(ctx: RunContext, *, volumes: bool = False, yes: bool = False, serv
     """Stop this instance; with `volumes` remove its data after asking.
 
     Raises:
-        ConflictError: when services still run that need the infrastructure, and only that was to stop.
+        ConflictError: services still run that need the infrastructure, and only that was to stop; or something else
+            may use the data that was to go.
         ConfigError: when data was to go, and nobody can be asked or the answer is no.
     """
     current = ctx.current
@@ -45,6 +46,8 @@ def stop_this(ctx: RunContext, *, volumes: bool = False, yes: bool = False, serv
     if doomed and not yes:
         _ask(ctx, doomed)
     with ctx.start.stopping() as start:
+        if doomed:
+            start.require_removable()
         ran = start.stop()
         removed = current.backend.remove_data() if doomed else []
     ctx.claims.mark_used(current.claim.token)
