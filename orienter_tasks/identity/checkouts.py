@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MARKER = "claim"
 """The file in DATA_DIR with the claim's token, which a moved checkout takes along."""
 OWN_DIRECTORIES = (".dev-data", ".dev-pids", "logs")
+_OWN = re.compile(r"instance-\d+|\.gitignore")
 
 
 class CheckoutState(Enum):
@@ -174,7 +175,7 @@ def _is_husk(root: Path) -> bool:
         with os.scandir(root) as entries:
             for entry in entries:
                 ours = entry.name in OWN_DIRECTORIES and entry.is_dir(follow_symlinks=False)
-                if not ours or not all(re.fullmatch(r"instance-\d+", path.name) for path in Path(entry.path).iterdir()):
+                if not ours or not all(_OWN.fullmatch(path.name) for path in Path(entry.path).iterdir()):
                     return False
     except OSError:
         return False

@@ -67,7 +67,10 @@ class Sandbox:
         _git(repository, "worktree", "add", "--quiet", "--detach", str(root))
         self._link_templates(root)
         dotenv = self._host.root / ".env"
-        text = read_small(dotenv).decode(errors="replace") if dotenv.is_file() else ""
+        try:
+            text = read_small(dotenv).decode(errors="replace")
+        except OSError:  # there is none, or none that a start would take
+            text = ""
         kept = [line for line in text.splitlines() if not line.replace("export ", "").strip().startswith(UNSET)]
         write_private(root / ".env", "".join(f"{line}\n" for line in [*kept, f"AI_INSTANCE_ID={instance_id}"]))
         return root
