@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SCHEMA_VERSION = 1
-_OWN = re.compile(r"/(?:\.dev-data|\.dev-pids|logs)/instance-\d")
+_OWN = re.compile(r"/(?:\.dev-data|\.dev-pids|logs)(?:/instance-\d+)?$")
 
 
 def state_dir() -> Path:
@@ -49,7 +49,7 @@ def private_dir(path: Path) -> Path:
         made = list(takewhile(lambda each: not each.exists(), (path, *path.parents)))
         for each in (*reversed(made), path):
             each.mkdir(mode=0o700, exist_ok=True)  # one by one: `parents` leaves their modes to the umask
-        if made and _OWN.search(str(path)):
+        if made and _OWN.search(str(made[-1])):
             with suppress(OSError):
                 (made[-1] / ".gitignore").write_text("*\n", encoding="ascii")
     except OSError as error:
