@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from orienter_tasks.errors import BackendError, ConfigError, OrienterError
+from orienter_tasks.errors import BackendError, ConfigError, ConflictError, OrienterError
 from orienter_tasks.identity.allocation import IdRequest
 from orienter_tasks.identity.claims import Claim, Claims
 from orienter_tasks.identity.resolve import acquire, resolve, source_of_id
@@ -19,6 +19,7 @@ from orienter_tasks.infra import choice
 from orienter_tasks.instance.dotenv import read_dotenv
 from orienter_tasks.lifecycle.config import configure, instance_of
 from orienter_tasks.machine import ports, worktree
+from orienter_tasks.machine.state import is_under_sudo
 from orienter_tasks.output.console import Report
 from orienter_tasks.settings.load import as_plain, load_settings
 
@@ -195,6 +196,9 @@ class RunContext:
     def begin(self) -> Start:
         """Begin to start something, once per run: settle the backend, derive the instance, take its lock."""
         if self._start is None or not self._start.locked:
+            if is_under_sudo(self.root):
+                what = f"sudo would start servers and services of {self.root} as root, whose files its owner cannot use"
+                raise ConflictError(what, hint="run it without sudo")
             dotenv = self._read_dotenv()  # a start needs its passwords
 
             def decide(claim: Claim) -> BackendName:
