@@ -13,7 +13,7 @@ from msgspec import Struct
 from orienter_tasks.errors import BackendError, OrienterError
 from orienter_tasks.identity.allocation import IdRequest
 from orienter_tasks.identity.claims import Claim, Claims
-from orienter_tasks.identity.resolve import acquire, resolve, source_of_id
+from orienter_tasks.identity.resolve import acquire, adopt, resolve, source_of_id
 from orienter_tasks.infra import choice
 from orienter_tasks.instance.dotenv import read_dotenv
 from orienter_tasks.lifecycle.config import configure, instance_of
@@ -164,6 +164,13 @@ class RunContext:
             dotenv = self.dotenv
             self._current = self._instance_of(resolve(self._request(dotenv), self.claims), dotenv)
         return self._current
+
+    def adopt(self, number: int) -> Claim:
+        """Take over the id of a checkout that is gone, and what it has left."""
+        dotenv = self.dotenv
+        claim = adopt(self._request(dotenv), self.claims, number)
+        self._current = self._instance_of(claim, dotenv)
+        return claim
 
     def begin(self) -> Start:
         """Begin to start something, once per run: settle the backend, derive the instance, take its lock."""
