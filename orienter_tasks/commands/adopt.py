@@ -1,4 +1,4 @@
-"""`inv data.adopt`: this checkout becomes the instance of one that is gone."""
+"""`inv data.adopt`: this checkout takes over the instance of a checkout that is gone."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ def take_over(ctx: RunContext, text: str) -> None:
     number = parse_id(text, ctx.settings.instances.max, "data.adopt")
     claim = ctx.adopt(number)
     was = claim.former_roots[-1] if claim.former_roots else claim.root
-    ctx.report.note(f"{ctx.current.instance} has what {was} left; start it with: inv dev")
+    ctx.report.note(f"this checkout is {ctx.current.instance} now, with what {was} left; start it with: inv dev")

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from orienter_tasks.errors import ConfigError, ConflictError
-from orienter_tasks.identity.checkouts import is_missing
+from orienter_tasks.identity.checkouts import is_gone, judge
 from orienter_tasks.identity.claims import Claim, all_taken, in_the_way, new_token
 from orienter_tasks.identity.ownership import lost_tokens, marked_ids
 from orienter_tasks.instance.model import PRIVILEGED_NGINX_MOVE, port_plan
@@ -167,7 +167,7 @@ def _claim_free(request: IdRequest, book: list[Claim], tree: Worktree) -> Claim:
     for candidate in _candidates(preferred, highest):
         claim = _fields(request, tree, candidate, book)
         other = _blocker(request, book, claim)
-        if other is not None and is_missing(other) and candidate == 0:
+        if other is not None and is_gone(other) and candidate == 0:
             why, _ = _why(claim.project, 0, other)
             raise ConflictError(why, hint=_ways(0))
         if other is not None:
@@ -184,10 +184,10 @@ def _why(project: str, number: int, holder: Claim) -> tuple[str, str]:
     """Return why an id was not to be had, and what can be done about it."""
     if holder.project != project or holder.id != number:
         return f"a port of id {number} is held by instance {holder.id} of {holder.project} ({holder.root})", ""
-    if is_missing(holder):
+    if is_gone(holder):
         way = f"; {_ways(number)}"
         return f"id {number} has the data of a checkout that is gone ({holder.root})", way
-    return f"id {number} is held by {holder.root}", ""
+    return f"id {number} is held by {judge(holder).place or holder.root}", ""
 
 
 def _ways(number: int) -> str:
@@ -199,7 +199,7 @@ def _claim_asked(request: IdRequest, book: list[Claim], tree: Worktree, asked: t
     other = _blocker(request, book, claim)
     if other is None:
         return claim
-    gone = is_missing(other)
+    gone = is_gone(other)
     free = _ways(other.id) if gone else f"free it with: inv cleanup.instance {other.id}"
     raise ConflictError(
         f"id {asked[0]} ({asked[1]}: AI_INSTANCE_ID) cannot go to {request.root}: instance {other.id} of "
@@ -213,7 +213,7 @@ def _blocker(request: IdRequest, book: list[Claim], claim: Claim) -> Claim | Non
     """Return the claim that blocks another, after removing those of which nothing is left."""
     while True:
         other = in_the_way(book, claim.project, claim.id, list(claim.ports.values()))
-        if other is None or not is_missing(other) or request.leftovers(other):
+        if other is None or not is_gone(other) or request.leftovers(other):
             return other
         book.remove(other)
 
@@ -226,7 +226,7 @@ def _former_id(tree: Worktree, book: list[Claim], settings: Settings) -> int:
 
 
 def _token(tree: Worktree, book: list[Claim], project: str, number: int) -> str:
-    """Return the token for a new claim: the one that marks what the checkout has, if the file of claims was lost."""
+    """Return a new claim's token; if the file of claims was lost, the token that the checkout's data is marked with."""
     lost, marked = lost_tokens(tree, book, project), marked_ids(tree.root)
     fitting = [token for token in lost if marked.get(token, number) == number]
     return fitting[-1] if fitting else new_token()

@@ -100,6 +100,11 @@ def is_missing(claim: Claim) -> bool:
     return not exists(root) or not holds(worktree.read(root), claim)
 
 
+def is_gone(claim: Claim) -> bool:
+    """Whether a checkout is gone as far as can be seen: not at its place, nor known to be moved, locked or away."""
+    return is_missing(claim) and judge(claim).state in (CheckoutState.GONE, CheckoutState.UNCERTAIN)
+
+
 def exists(root: Path) -> bool:
     """Whether something lies at a path, or might."""
     try:
@@ -137,7 +142,7 @@ def _ask_pointer(claim: Claim, pointer: Path) -> Checkout:
         return Checkout(CheckoutState.GONE, "its checkout is gone, and git calls that worktree prunable")
     where = f"git says that its checkout was moved to {pointer.parent}"
     if there:
-        return Checkout(CheckoutState.MOVED, where)
+        return Checkout(CheckoutState.MOVED, where, pointer.parent)
     return Checkout(CheckoutState.UNCERTAIN, f"{where}, which is not there")
 
 

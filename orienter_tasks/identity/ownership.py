@@ -1,7 +1,7 @@
 """Which claims are a checkout's own: those whose tokens are in its git directory.
 
 There a token survives `git clean -fdx`, `git worktree move` and a change of the branch, and goes with `git worktree
-remove`: a new worktree at an old path is a new checkout. `cp -r` copies it, so a copy is told by the original, which
+remove`: a new worktree at an old path is a new checkout. `cp -r` copies it; a copy is recognized by the original, which
 still has it. Where a checkout has no git directory of its own, or it cannot be written, the token in DATA_DIR counts.
 """
 

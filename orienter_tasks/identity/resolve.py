@@ -16,7 +16,6 @@ import msgspec
 
 from orienter_tasks.errors import ConfigError, ConflictError, NotFoundError
 from orienter_tasks.identity import allocation, checkouts, ownership
-from orienter_tasks.identity.checkouts import CheckoutState
 from orienter_tasks.machine import worktree
 
 if TYPE_CHECKING:
@@ -138,8 +137,8 @@ def _require_adoptable(request: IdRequest, other: Claim, own: Claim | None) -> N
             f"AI_INSTANCE_ID ({asked[1]}) says that this checkout is instance {asked[0]}, not {other.id}",
             hint="unset it, then run this again",
         )
-    found = checkouts.judge(other)
-    if not checkouts.is_missing(other) or found.state not in (CheckoutState.GONE, CheckoutState.UNCERTAIN):
+    if not checkouts.is_gone(other):
+        found = checkouts.judge(other)
         raise ConflictError(
             f"instance {other.id} belongs to {other.root}: {found.reason}", hint=checkouts.remedy(other, found)
         )
