@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import ConfigError, NotFoundError
@@ -22,8 +23,7 @@ def init(ctx: RunContext) -> None:
 
     new = create(worktree.read(ctx.root))
     if new is not None:
-        made = f", with generated {', '.join(new.generated)}" if new.generated else ""
-        ctx.report.note(f".env: {new.source}{made}")
+        ctx.report.note(f".env: {new}")
 
 
 def show(ctx: RunContext, *, as_json: bool, reveal: bool) -> None:
@@ -48,10 +48,17 @@ def export(ctx: RunContext, shell: str) -> None:
     ctx.report.answer(render(ctx.current.config.variables.values, known))
 
 
-def execute(ctx: RunContext, command: list[str]) -> None:
-    """Become a command that has this instance's variables."""
+def command_line() -> list[str]:
+    """Return the command that stands behind two dashes."""
+    command = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
     if not command:
         raise ConfigError("there is no command", hint="write it behind two dashes: inv env.exec -- psql")
+    return command
+
+
+def execute(ctx: RunContext) -> None:
+    """Become the command line's command, with this instance's variables."""
+    command = command_line()
     environ = ctx.current.config.variables.over(os.environ)
     try:
         os.execvpe(command[0], command, environ)  # noqa: S606 - the user's own command, without a shell

@@ -40,8 +40,13 @@ def reload(ctx: RunContext) -> None:
         NotFoundError: it does not run.
     """
     start, current = ctx.begin(), ctx.current
-    if not any(status.up for status in current.backend.status() if status.name == "nginx"):
-        raise NotFoundError(f"nginx of {current.instance} does not run", hint="start it with: inv infra.up")
+    require_running(ctx)
     apply(current.config, current.backend, force=True)
     start.finish()
     ctx.report.answer(f"nginx of {current.instance} runs with {config_dir(current.instance)}")
+
+
+def require_running(ctx: RunContext) -> None:
+    current = ctx.current
+    if not any(status.up for status in current.backend.status() if status.name == "nginx"):
+        raise NotFoundError(f"nginx of {current.instance} does not run", hint="start it with: inv infra.up")

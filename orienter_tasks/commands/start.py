@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orienter_tasks.lifecycle.context import RunContext
+    from orienter_tasks.services.service import ServiceComponent
     from orienter_tasks.stack.component import Component
 
 # About what a warm start of PostgreSQL and the store takes. Containers are started by the engine's own processes.
@@ -72,15 +73,10 @@ def start_all(ctx: RunContext) -> None:
 
 def start_services(ctx: RunContext, names: Sequence[str]) -> None:
     """Start the named services, or all, and wait until they are ready."""
-    wanted = known_services(ctx, names)
-    start, plan = ctx.begin(), ctx.current.plan
-    for name, reason in plan.skipped:
-        if name in wanted:
-            raise ConfigError(f"{name} of {ctx.current.instance} is not started: {reason}", hint="see: inv env.show")
-    chosen = [service for service in plan.services if not wanted or service.name in wanted]
-    _require_needs(ctx, chosen)
+    known_services(ctx, names)
+    start, chosen = ctx.begin(), services_to_start(ctx, names)
     start.check([service.name for service in chosen])
-    if not wanted:
+    if not names:
         _record_expected(ctx)
     start.show_progress()
     _start_chosen(ctx, chosen)
@@ -90,18 +86,45 @@ def restart(ctx: RunContext, names: Sequence[str]) -> None:
     """Stop the named components and start them again."""
     from orienter_tasks.stack.runner import stop_all
 
-    wanted = known_components(ctx, names)
-    start, plan = ctx.begin(), ctx.current.plan
-    skipped = dict(plan.skipped)
-    chosen = [part for part in plan.lasting if part.name in wanted]
-    if not chosen:
-        raise NotFoundError(f"nothing to restart: {'; '.join(f'{n}: {skipped.get(n, n)}' for n in wanted)}")
-    _require_needs(ctx, chosen)
+    known_components(ctx, names)
+    start, chosen = ctx.begin(), parts_to_restart(ctx, names)
     start.show_progress()
     for error in stop_all(chosen, ctx.grace, start.show):
         raise error
     start.check([part.name for part in chosen])
     _start_chosen(ctx, chosen)
+
+
+def services_to_start(ctx: RunContext, names: Sequence[str]) -> list[ServiceComponent]:
+    """Return the named services, or all.
+
+    Raises:
+        ConfigError: a named one is unknown, or is not to be started.
+        NotFoundError: what they need does not run.
+    """
+    wanted, plan = known_services(ctx, names), ctx.current.plan
+    for name, reason in plan.skipped:
+        if name in wanted:
+            raise ConfigError(f"{name} of {ctx.current.instance} is not started: {reason}", hint="see: inv env.show")
+    chosen = [service for service in plan.services if not wanted or service.name in wanted]
+    _require_needs(ctx, chosen)
+    return chosen
+
+
+def parts_to_restart(ctx: RunContext, names: Sequence[str]) -> list[Component]:
+    """Return the named servers and services.
+
+    Raises:
+        ConfigError: one is unknown.
+        NotFoundError: there are none, or what they need does not run.
+    """
+    wanted, plan = known_components(ctx, names), ctx.current.plan
+    skipped = dict(plan.skipped)
+    chosen = [part for part in plan.lasting if part.name in wanted]
+    if not chosen:
+        raise NotFoundError(f"nothing to restart: {'; '.join(f'{n}: {skipped.get(n, n)}' for n in wanted)}")
+    _require_needs(ctx, chosen)
+    return chosen
 
 
 def _record_expected(ctx: RunContext) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orienter_tasks.backends.protocol import DataVolume
+    from orienter_tasks.identity.claims import Claim
     from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.stack.component import ComponentStatus
 
@@ -32,22 +33,21 @@ def stop_this(ctx: RunContext, *, volumes: bool = False, yes: bool = False, serv
     """Stop this instance; with `volumes` remove its data after asking.
 
     Raises:
-        ConflictError: when services still run that need the infrastructure, and only that was to stop.
+        ConflictError: services still run that need the infrastructure, and only that was to stop; or something else
+            may use the data that was to go.
         ConfigError: when data was to go, and nobody can be asked or the answer is no.
     """
     current = ctx.current
     instance = current.instance
-    if not current.claim.backend and not _anything_runs(ctx):
+    if never_started(ctx):
         ctx.report.note(f"{instance} is not running")
         return
-    if not services:
-        busy = [part.name for part in _services_up(ctx)]
-        if busy:
-            raise ConflictError(f"{', '.join(busy)} of {instance} still run", hint="stop everything with: inv dev.stop")
-    doomed = list(current.backend.data_volumes(sizes=not yes)) if volumes and current.claim.backend else []
+    doomed = data_to_remove(ctx, volumes=volumes, services=services, sizes=not yes)
     if doomed and not yes:
         _ask(ctx, doomed)
     with ctx.start.stopping() as start:
+        if doomed:
+            start.require_removable()
         ran = start.stop()
         removed = current.backend.remove_data() if doomed else []
     ctx.claims.mark_used(current.claim.token)
@@ -66,9 +66,7 @@ def stop_every(ctx: RunContext, *, volumes: bool) -> None:
 
     from orienter_tasks.lifecycle.stop import stop_other
 
-    if volumes:
-        raise ConfigError("--all --volumes would remove the data of every checkout", hint="do it in each one")
-    claims = [claim for claim in ctx.claims.read() if claim.project == ctx.settings.project]
+    claims = claims_to_stop(ctx, volumes=volumes)
     with ThreadPoolExecutor(max_workers=max(1, len(claims))) as pool:
         outcomes = list(pool.map(lambda claim: stop_other(claim, ctx.settings, ctx.claims, ctx.grace), claims))
     failures = [outcome for outcome in outcomes if outcome is not None]
@@ -77,6 +75,36 @@ def stop_every(ctx: RunContext, *, volumes: bool) -> None:
         ctx.report.error(failure)
     if failures:
         raise failures[0]
+
+
+def never_started(ctx: RunContext) -> bool:
+    return not ctx.current.claim.backend and not _anything_runs(ctx)
+
+
+def data_to_remove(ctx: RunContext, *, volumes: bool, services: bool, sizes: bool) -> list[DataVolume]:
+    """Return the data that goes with a stop; nothing unless `volumes`.
+
+    Raises:
+        ConflictError: only the infrastructure is to stop, and services still run that need it.
+    """
+    current = ctx.current
+    busy = [] if services else [part.name for part in _services_up(ctx)]
+    if busy:
+        raise ConflictError(
+            f"{', '.join(busy)} of {current.instance} still run", hint="stop everything with: inv dev.stop"
+        )
+    return list(current.backend.data_volumes(sizes=sizes)) if volumes and current.claim.backend else []
+
+
+def claims_to_stop(ctx: RunContext, *, volumes: bool) -> list[Claim]:
+    """Return the claims of this project.
+
+    Raises:
+        ConfigError: the data of all was to go: that is clean-up's to plan.
+    """
+    if volumes:
+        raise ConfigError("--all --volumes would remove the data of every checkout", hint="do it in each one")
+    return [claim for claim in ctx.claims.read() if claim.project == ctx.settings.project]
 
 
 def _ask(ctx: RunContext, doomed: Sequence[DataVolume]) -> None:

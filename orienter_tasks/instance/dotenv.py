@@ -35,6 +35,9 @@ class NewEnvFile(Struct, frozen=True):
     source: str
     generated: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        return f"{self.source}, with generated {', '.join(self.generated)}" if self.generated else self.source
+
 
 def read_dotenv(path: Path) -> tuple[dict[str, str], list[int]]:
     """Read a `.env` file: its variables, and the numbers of lines that have none. A missing file is empty."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,7 @@ from orienter_tasks.output.console import Report
 from orienter_tasks.settings.load import as_plain, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from orienter_tasks.backends.protocol import Backend, InstanceConfig
     from orienter_tasks.instance.model import Instance
@@ -41,6 +42,7 @@ class RunOptions(Struct, frozen=True):
         force: kill processes after a second.
         whatsapp: on, off, or None: as the variables say.
         without: services to leave out this time.
+        dry: change nothing.
     """
 
     backend: str = ""
@@ -51,6 +53,7 @@ class RunOptions(Struct, frozen=True):
     force: bool = False
     whatsapp: bool | None = None
     without: tuple[str, ...] = ()
+    dry: bool = False
 
     def wanted_backend(self, settings: Settings) -> BackendChoice:
         return choice.wanted(settings, os.environ, self.backend)
@@ -110,6 +113,14 @@ class CurrentInstance:
         return name
 
 
+class _DryClaims(Claims):
+    """Claims that stay as they are: what a run would claim, it only computes."""
+
+    @contextmanager
+    def changing(self) -> Iterator[list[Claim]]:
+        yield self.read()
+
+
 class RunContext:
     """What a run knows: its checkout, settings, options, report and claims; then its instance and its start.
 
@@ -124,7 +135,7 @@ class RunContext:
         self._warned: set[str] = set()
         self.options = options
         self.report = Report(quiet=options.quiet)
-        self.claims = Claims()
+        self.claims = _DryClaims() if options.dry else Claims()
 
     def fresh_copy(self) -> RunContext:
         """Return a context of the same run that has not looked at anything yet."""

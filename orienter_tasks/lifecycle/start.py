@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 from orienter_tasks.errors import ConflictError, OrienterError
 from orienter_tasks.identity.ownership import MARKER, token_in
 from orienter_tasks.instance.model import component_of_port
+from orienter_tasks.lifecycle import holders
 from orienter_tasks.lifecycle.stop import stop_instance
-from orienter_tasks.machine import directories, ports
+from orienter_tasks.machine import directories
 from orienter_tasks.machine.signals import run_or_hurry
 from orienter_tasks.machine.state import locked, private_dir, write_private
 from orienter_tasks.output.progress import Progress
-from orienter_tasks.processes import census
-from orienter_tasks.processes.listeners import clients, listeners, listening_ports
 from orienter_tasks.processes.record import load_all
 from orienter_tasks.services import lease
 from orienter_tasks.stack.runner import Runner
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from orienter_tasks.output.console import Report
     from orienter_tasks.stack.component import Event
 
-CLIENT_SECONDS = 3.0  # how long another program's client may use one of our ports before that is a conflict
 HURRIED_GRACE = 0.2
 
 
@@ -123,6 +121,10 @@ class Start:
                 lease.check(service.lease, self._instance)
         self._check_ports(components)
 
+    def require_removable(self) -> None:
+        """Require that the instance's data may go once it is stopped; see `holders`."""
+        holders.require_removable(self._instance, self._own_ports)
+
     def finish(self) -> None:
         """Let other starts and stops in; what was started keeps running."""
         self.locked = False
@@ -174,45 +176,16 @@ class Start:
         self._report.warn(f"waiting for {holder}")
 
     def _check_ports(self, components: Sequence[str]) -> None:
-        settings = self._config.settings
-        held = {
-            port: name
-            for name, port in self._instance.ports.items()
-            if component_of_port(settings, name) in components and not ports.is_free(port)
-        }
-        others = held.keys() - self._own_ports() if held else ()
-        explained = {port: _explain(port) for port in held if port in others}
-        taken = {port: holder for port, holder in explained.items() if holder}
+        settings, plan = self._config.settings, self._instance.ports
+        wanted = {name: port for name, port in plan.items() if component_of_port(settings, name) in components}
+        taken = holders.foreign(wanted, self._own_ports)
         if taken:
             raise ConflictError(
                 f"{self._instance} cannot start: {'port' if len(taken) == 1 else 'ports'} "
-                f"{', '.join(map(str, taken))} {'is' if len(taken) == 1 else 'are'} taken",
+                f"{', '.join(str(plan[name]) for name in taken)} {'is' if len(taken) == 1 else 'are'} taken",
                 hint="stop that process, or use another id: AI_INSTANCE_ID=N inv dev",
-                details=[f"  {port} ({held[port]}): {holder}" for port, holder in taken.items()],
+                details=[f"  {described}" for described in taken.values()],
             )
 
     def _own_ports(self) -> set[int]:
-        seen = census.take()
-        servers = self._backend.bound_ports(seen) if self._backend is not None else ()
-        return {*servers} | listening_ports(seen.pids(self._instance))
-
-
-def _explain(port: int) -> str:
-    """Describe what holds a port; "" for another program's client that has left it."""
-    container = _publisher(port)
-    if container:
-        return container
-    listening = [listener.description for listener in listeners([port])]
-    if listening:
-        return listening[-1]
-    return "" if ports.await_free(port, CLIENT_SECONDS) else clients([port]).get(port, "holder unknown")
-
-
-def _publisher(port: int) -> str:
-    """Name the container that publishes a port: the listener is only Docker's proxy."""
-    from orienter_tasks.backends.docker import engine, survey
-
-    try:
-        return survey.publisher(engine.shared(), port) if engine.answers() else ""
-    except OrienterError:
-        return ""
+        return holders.own_ports(self._instance, self._backend)

@@ -5,17 +5,23 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import time
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError
+from orienter_tasks.machine.signals import raise_unheard
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 LINKED = "it is reached through a symbolic link"
 ATTEMPTS = 5
+
+_DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NOT_A_DIRECTORY = (errno.ENOTDIR, errno.ELOOP)
+_CHANGED = (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR, *_NOT_A_DIRECTORY)
 
 
 def is_direct(path: Path) -> bool:
@@ -26,23 +32,24 @@ def is_direct(path: Path) -> bool:
 def remove(path: Path) -> bool:
     """Remove a directory with everything in it, and return whether there was one.
 
-    No symbolic link is followed, neither on the way to the directory nor within it: one at `path` itself is removed,
-    and what it points to stays.
+    No symbolic link is followed, neither on the way to the directory nor within it, not even a link that appears
+    meanwhile: one at `path` itself is removed, and what it points to stays. What is mounted in it stays, too. Nothing
+    more is removed after a signal.
 
     Raises:
-        CheckError: a symbolic link leads to it, or something in it cannot be removed.
+        CheckError: a symbolic link leads to it, or something in it is mounted or cannot be removed.
     """
     if not os.path.lexists(path):
         return False
-    if not is_direct(path):
-        raise CheckError(f"{path} is not removed: {LINKED}", hint="remove it yourself where the link points to")
-    try:
-        if path.is_symlink():
-            path.unlink()
-        else:
-            _remove_tree(path)
-    except OSError as error:
-        raise CheckError(f"{error.filename or path} cannot be removed: {error.strerror}") from error
+    removal = _Removal()
+    with _opened_parent(path) as parent:
+        removal.remove(path, parent, _mount_of(parent))
+    if removal.mounted:
+        places = ", ".join(map(str, removal.mounted))
+        raise CheckError(
+            f"{places} is not removed: another file system is mounted there",
+            hint=f"unmount it (umount {removal.mounted[0]}), then run this again",
+        )
     return True
 
 
@@ -63,15 +70,83 @@ def size_of(path: Path, *, within: float | None = None) -> int | None:
     return total
 
 
-def _remove_tree(path: Path) -> None:
-    """Retry when something vanishes or appears meanwhile, such as a server's last file."""
-    for attempt in range(ATTEMPTS):
-        try:
-            shutil.rmtree(path)
-        except OSError as error:
-            changing = error.errno in (errno.ENOENT, errno.ENOTEMPTY)
-            if not changing or attempt == ATTEMPTS - 1:
-                raise
+class _Removal:
+    """Removes what it reaches from open directories, and remembers what is `mounted` in them."""
+
+    def __init__(self) -> None:
+        self.mounted: list[Path] = []
+
+    def remove(self, path: Path, parent: int, mount: str) -> None:
+        """Remove a name from its open parent; retry where that changes, as with a server's last file."""
+        for _ in range(ATTEMPTS):
+            raise_unheard()
+            try:
+                directory = _opened_or_unlinked(path.name, parent)
+                if directory is None:
+                    return
+                with _closing(directory):
+                    if _mount_of(directory) != mount:
+                        self.mounted.append(path)
+                        return
+                    for name in os.listdir(directory):  # noqa: PTH208 - the directory that was opened
+                        self.remove(path / name, directory, mount)
+                os.rmdir(path.name, dir_fd=parent)
+            except OSError as error:
+                if error.errno not in _CHANGED:
+                    raise CheckError(f"{path} cannot be removed: {error.strerror}") from error
+            else:
+                return
+            if self.mounted:
+                return
             time.sleep(0.1)
-        if not path.exists():
-            return
+        raise CheckError(f"{path} cannot be removed: something in it changes all the time")
+
+
+def _opened_or_unlinked(name: str, parent: int) -> int | None:
+    """Open a directory; unlink anything else, also a link to one."""
+    try:
+        return os.open(name, os.O_RDONLY | _DIRECTORY, dir_fd=parent)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno not in _NOT_A_DIRECTORY:
+            raise
+    os.unlink(name, dir_fd=parent)
+    return None
+
+
+@contextmanager
+def _closing(descriptor: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _opened_parent(path: Path) -> Iterator[int]:
+    """Open a path's parent step by step, following no link."""
+    way = getattr(os, "O_PATH", os.O_RDONLY) | _DIRECTORY
+    directory = os.open(path.anchor, way)
+    try:
+        for name in path.parts[1:-1]:
+            step = os.open(name, way, dir_fd=directory)
+            os.close(directory)
+            directory = step
+        yield directory
+    except OSError as error:
+        linked = error.errno in _NOT_A_DIRECTORY
+        raise CheckError(
+            f"{path} is not removed: {LINKED if linked else error.strerror}",
+            hint="remove it yourself where the link points to" if linked else "",
+        ) from error
+    finally:
+        os.close(directory)
+
+
+def _mount_of(directory: int) -> str:
+    """Identify the mount of an open directory: a bind mount has the device of what it shows."""
+    with contextlib.suppress(OSError):
+        lines = Path(f"/proc/self/fdinfo/{directory}").read_text(encoding="ascii").splitlines()
+        return next(line for line in lines if line.startswith("mnt_id:"))
+    return str(os.fstat(directory).st_dev)

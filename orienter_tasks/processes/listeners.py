@@ -87,4 +87,4 @@ def _listening(connections: Iterable[Any]) -> Iterator[tuple[int, str, int | Non
 
 
 def _holder(pid: int | None) -> str:
-    return "a process of another user" if pid is None else describe(pid)
+    return "a process of another user or container" if pid is None else describe(pid)

@@ -16,39 +16,40 @@ HELP = {
     "yes": "Do not ask.",
     "json": f"{JSON_HELP.rstrip('.')}; with --dry-run or --yes.",
 }
+DRY = {"dry_run": True}
 
 
-@task(help=HELP)
+@task(help=HELP, dry=DRY)
 def daily(ctx: RunContext, dry_run: bool = False, yes: bool = False, json: bool = False) -> None:
     """Stop instances whose checkout is gone; remove their containers and networks, and dead records. No data goes."""
     _clean_up(ctx, "daily", dry_run=dry_run, yes=yes, as_json=json)
 
 
-@task(help=HELP)
+@task(help=HELP, dry=DRY)
 def weekly(ctx: RunContext, dry_run: bool = False, yes: bool = False, json: bool = False) -> None:
     """Do what daily does; remove the data of checkouts that are gone, logs older than 7 days and unused networks."""
     _clean_up(ctx, "weekly", dry_run=dry_run, yes=yes, as_json=json)
 
 
-@task(help=HELP)
+@task(help=HELP, dry=DRY)
 def orphans(ctx: RunContext, dry_run: bool = False, yes: bool = False, json: bool = False) -> None:
     """Stop and remove processes, containers and networks of checkouts that are gone. No data goes."""
     _clean_up(ctx, "orphans", dry_run=dry_run, yes=yes, as_json=json)
 
 
-@task(help=HELP)
+@task(help=HELP, dry=DRY)
 def logs(ctx: RunContext, dry_run: bool = False, yes: bool = False, json: bool = False) -> None:
     """Empty logs that nothing has been written to for 7 days."""
     _clean_up(ctx, "logs", dry_run=dry_run, yes=yes, as_json=json)
 
 
-@task(positional=["id"], help={"id": "The instance's id, as `inv instances` shows it.", **HELP})
+@task(positional=["id"], help={"id": "The instance's id, as `inv instances` shows it.", **HELP}, dry=DRY)
 def instance(ctx: RunContext, id: str, dry_run: bool = False, yes: bool = False, json: bool = False) -> None:
     """Remove everything of one instance of this project: processes, containers, data, logs and its claim."""
     _clean_up(ctx, "instance", id, dry_run=dry_run, yes=yes, as_json=json)
 
 
-@task(name="all", help=HELP)
+@task(name="all", help=HELP, dry=DRY)
 def everything(ctx: RunContext, dry_run: bool = False, yes: bool = False, json: bool = False) -> None:
     """Remove everything of every instance of this project, data too. It asks for the project's name first."""
     _clean_up(ctx, "all", dry_run=dry_run, yes=yes, as_json=json)

@@ -22,7 +22,7 @@ def announce(ctx: RunContext) -> None:
     show.announce(ctx)
 
 
-@task()
+@task(dry="attach")
 def attach(ctx: RunContext) -> None:
     """Follow the logs of this running instance; Ctrl-C stops it."""
     from orienter_tasks.commands.attach import attach as follow
@@ -45,6 +45,7 @@ def attach(ctx: RunContext) -> None:
         "backend": "auto, docker or embedded.",
         "quiet": "Print only the answer and errors.",
     },
+    dry="start",
 )
 def start(ctx: RunContext) -> None:
     """Start this checkout's stack: PostgreSQL, S3, nginx and the services; then follow the logs."""
@@ -59,7 +60,8 @@ def start(ctx: RunContext) -> None:
         "force": "Give processes one second instead of the usual ten before they are killed.",
         "volumes": "Remove this instance's data too. It asks first.",
         "yes": "Do not ask.",
-    }
+    },
+    dry="stop",
 )
 def stop(ctx: RunContext, all: bool = False, volumes: bool = False, yes: bool = False) -> None:
     """Stop this instance: services first, then the infrastructure. Data stays."""
@@ -87,7 +89,7 @@ def logs(
     infra.show_logs(ctx, service, follow, lines, since, grep)
 
 
-@task(pre=[init], iterable=["service"], help={"service": "A component's name; without: all services."})
+@task(pre=[init], iterable=["service"], help={"service": "A component's name; without: all services."}, dry="restart")
 def restart(ctx: RunContext, service: list[str]) -> None:
     """Stop components of this instance and start them again; without names: all services."""
     from orienter_tasks.commands import start

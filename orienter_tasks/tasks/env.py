@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from orienter_tasks.tasks.task import task
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 JSON_HELP = "Print one JSON document instead."
 
 
-@task()
+@task(dry="init")
 def init(ctx: RunContext) -> None:
     """Make .env if there is none: a copy of the main checkout's, or of .env.example with generated secrets."""
     from orienter_tasks.commands import env
@@ -37,9 +36,9 @@ def export(ctx: RunContext, format: str = "sh") -> None:
     env.export(ctx, format)
 
 
-@task(pre=[init], name="exec")
+@task(pre=[init], name="exec", dry="execute")
 def exec_(ctx: RunContext) -> None:
     """Run a command with this instance's variables: inv env.exec -- CMD…."""
     from orienter_tasks.commands import env
 
-    env.execute(ctx, sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else [])
+    env.execute(ctx)

@@ -28,6 +28,7 @@ LOG_HELP = {
         "timeout": "How long each may take to become ready: 90, 30s, 2m.",
         "quiet": "Print errors only.",
     },
+    dry="up",
 )
 def up(ctx: RunContext, wait: bool = True) -> None:
     """Start PostgreSQL, the S3 store and nginx."""
@@ -42,7 +43,8 @@ def up(ctx: RunContext, wait: bool = True) -> None:
     help={
         "volumes": "Remove this instance's data too. It asks first.",
         "yes": "Do not ask.",
-    }
+    },
+    dry="down",
 )
 def down(ctx: RunContext, volumes: bool = False, yes: bool = False) -> None:
     """Stop PostgreSQL, the S3 store and nginx; their data stays unless --volumes."""
@@ -84,7 +86,7 @@ def show_logs(ctx: RunContext, names: list[str], follow: bool, lines: str, since
     logs(ctx, names, follow=asked, lines=count(lines, "--lines"), since=seconds(since, "--since"), grep=grep)
 
 
-@task(help={"output": "Write to this file instead of stdout."})
+@task(help={"output": "Write to this file instead of stdout."}, dry={"output": ""})
 def compose(ctx: RunContext, output: str = "") -> None:
     """Print the compose file that describes the same containers."""
     from orienter_tasks.backends.docker import engine, placement

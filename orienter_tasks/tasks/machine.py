@@ -24,7 +24,8 @@ def instances(ctx: RunContext, watch: bool = False, json: bool = False) -> None:
         "fix": "Fix what can be fixed, after asking.",
         "yes": "Do not ask.",
         "json": JSON_HELP,
-    }
+    },
+    dry={"fix": False},
 )
 def doctor(ctx: RunContext, fix: bool = False, yes: bool = False, json: bool = False) -> None:
     """Check this machine and this checkout; each finding comes with what to do about it."""

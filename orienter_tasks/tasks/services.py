@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SERVICE_HELP = {"service": "Its name; may be given several times. Without: all."}
 
 
-@task(pre=[init], iterable=["service"], help=SERVICE_HELP)
+@task(pre=[init], iterable=["service"], help=SERVICE_HELP, dry="start_services")
 def start(ctx: RunContext, service: list[str]) -> None:
     """Start services; the infrastructure must run already."""
     from orienter_tasks.commands.start import start_services
@@ -21,7 +21,7 @@ def start(ctx: RunContext, service: list[str]) -> None:
     start_services(ctx, service)
 
 
-@task(iterable=["service"], help=SERVICE_HELP)
+@task(iterable=["service"], help=SERVICE_HELP, dry="stop_services")
 def stop(ctx: RunContext, service: list[str]) -> None:
     """Stop services with all their child processes; the infrastructure stays."""
     from orienter_tasks.commands.stop import stop_services
@@ -29,7 +29,7 @@ def stop(ctx: RunContext, service: list[str]) -> None:
     stop_services(ctx, service)
 
 
-@task(pre=[init], iterable=["service"], help=SERVICE_HELP)
+@task(pre=[init], iterable=["service"], help=SERVICE_HELP, dry="restart")
 def restart(ctx: RunContext, service: list[str]) -> None:
     """Stop services and start them again."""
     from orienter_tasks.commands import start

@@ -57,7 +57,13 @@ class EarlyArgument(Argument):
 
 
 class OrienterTask(Task[Any]):
-    """A task whose body takes a RunContext; it has those flags of the whole run that its help names."""
+    """A task whose body takes a RunContext; it has those flags of the whole run that its help names.
+
+    `dry` is what Invoke's `--dry` runs instead of its body: a function of `commands/dry.py`, by name; or its body with
+    these arguments, by default as they are, because it changes nothing.
+    """
+
+    dry: str | Mapping[str, Any]
 
     def argspec(self, body: Callable[..., Any]) -> Signature:
         own = super().argspec(body)
@@ -91,8 +97,9 @@ class OrienterTask(Task[Any]):
         with _signals.task():
             try:
                 context = _context(args[0])
+                body, own = self._dry(own) if context.options.dry else (self.body, own)
                 try:
-                    result = self.body(context, *args[1:], **own)
+                    result = body(context, *args[1:], **own)
                     raise_unheard()
                 except BaseException:
                     context.undo()
@@ -108,6 +115,13 @@ class OrienterTask(Task[Any]):
             except Exception as error:  # a bug of ours
                 raise _crashed(error, args[0].config) from error
 
+    def _dry(self, own: Mapping[str, Any]) -> tuple[Callable[..., Any], dict[str, Any]]:
+        if not isinstance(self.dry, str):
+            return self.body, {**own, **self.dry}
+        from orienter_tasks.commands import dry
+
+        return getattr(dry, self.dry), dict(own)
+
 
 def task(
     *,
@@ -118,11 +132,12 @@ def task(
     positional: Iterable[str] = (),
     name: str | None = None,
     default: bool = False,
+    dry: str | Mapping[str, Any] | None = None,
 ) -> Callable[[Body], OrienterTask]:
     """Make a task of a function that takes a RunContext. Short flags are never assigned automatically.
 
     Arguments are flags, except those in `positional`: these take anything, even an unknown flag. The task also has
-    those of `RUN_FLAGS` that `help` describes.
+    those of `RUN_FLAGS` that `help` describes. A task that changes something needs `dry`.
     """
     made = invoke_task(
         name=name,
@@ -135,7 +150,13 @@ def task(
         positional=list(positional),
         klass=OrienterTask,
     )
-    return cast("Callable[[Body], OrienterTask]", made)
+
+    def make(body: Body) -> OrienterTask:
+        task = cast("OrienterTask", made(body))
+        task.dry = dry or {}
+        return task
+
+    return make
 
 
 def call(made: OrienterTask, **kwargs: Any) -> Any:
@@ -178,8 +199,8 @@ def _exit(error: OrienterError | InterruptError) -> Exit:
 
 
 def _crashed(error: Exception, config: Config) -> Exit:
-    """Print a bug as one line that names its report, or the traceback on request or where no report can be written."""
-    if not os.environ.get("ORIENTER_TRACEBACK"):
+    """Print a bug as one line that names its report, or the traceback on request or where no report may be written."""
+    if not os.environ.get("ORIENTER_TRACEBACK") and not config.run.dry:
         with suppress(Exception):
             return _exit(_reported(error, config))
     from traceback import print_exception
@@ -217,11 +238,11 @@ def _context(c: Context) -> RunContext:
     key = id(c.config)
     if key not in _contexts:
         raw = c.config.get("orienter")
-        _contexts[key] = RunContext(project_dir(c.config), raw, options=_options())
+        _contexts[key] = RunContext(project_dir(c.config), raw, options=_options(dry=bool(c.config.run.dry)))
     return _contexts[key]
 
 
-def _options() -> RunOptions:
+def _options(*, dry: bool) -> RunOptions:
     from orienter_tasks.lifecycle.context import RunOptions
 
     whatsapp = True if _given.get("enable_whatsapp") else False if _given.get("no_whatsapp") else None
@@ -234,4 +255,5 @@ def _options() -> RunOptions:
         force=_given.get("force", False),
         whatsapp=whatsapp,
         without=("slack",) if _given.get("no_slack") else (),
+        dry=dry,
     )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 BACKEND_HELP = "auto, docker or embedded: whose nginx, and where the throwaway instances start."
 
 
-@task(name="all", default=True, help={"backend": BACKEND_HELP, "json": JSON_HELP})
+@task(name="all", default=True, help={"backend": BACKEND_HELP, "json": JSON_HELP}, dry="selftest")
 def everything(ctx: RunContext, json: bool = False) -> None:
     """Check this repository's settings, templates and .env, and start two throwaway instances."""
     _run(ctx, ("env", "templates", "integration"), as_json=json)
@@ -27,13 +27,13 @@ def env(ctx: RunContext, json: bool = False) -> None:
     _run(ctx, ("env",), as_json=json)
 
 
-@task(help={"backend": BACKEND_HELP, "json": JSON_HELP})
+@task(help={"backend": BACKEND_HELP, "json": JSON_HELP}, dry="selftest")
 def templates(ctx: RunContext, json: bool = False) -> None:
     """Check that every template renders for every id, nginx accepts it, and the compose file agrees."""
     _run(ctx, ("templates",), as_json=json)
 
 
-@task(help={"backend": BACKEND_HELP, "json": JSON_HELP})
+@task(help={"backend": BACKEND_HELP, "json": JSON_HELP}, dry="selftest")
 def integration(ctx: RunContext, json: bool = False) -> None:
     """Start two throwaway instances side by side, prove that neither sees the other's data, and leave nothing."""
     _run(ctx, ("integration",), as_json=json)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.lab import has, put
-from tests.integration.checkouts import INV
+from tests.integration.checkouts import INV, Answer
 from tests.integration.small import complaint
 
 if TYPE_CHECKING:
@@ -104,6 +104,67 @@ def test_data_is_not_removed_through_a_link(make_host: MakeFaultHost, linked: st
     assert host.running_of(host.main) == []
     (host.main.path / linked).unlink()
     elsewhere.rename(host.main.path / linked)
+
+
+REMOVALS = (
+    ("dev.stop", "--volumes", "--yes"),
+    ("infra.down", "--volumes", "--yes"),
+    ("cleanup.instance", "0", "--yes"),
+)
+MOUNTS = {"bind": 'mount --bind "$1" "$0"', "tmpfs": 'mount -t tmpfs tmpfs "$0" && cp -r "$1"/. "$0"'}
+
+
+@pytest.mark.root
+@pytest.mark.embedded
+@pytest.mark.parametrize("mount", MOUNTS.values(), ids=MOUNTS)
+@pytest.mark.parametrize("words", [*REMOVALS, (*START, "--fresh")], ids=" ".join)
+def test_what_is_mounted_below_the_data_stays_and_is_named(
+    make_host: MakeFaultHost, words: tuple[str, ...], mount: str
+) -> None:
+    host = make_host()
+    host.main.inv("infra.up", "--quiet")
+    host.main.inv("infra.down")
+    elsewhere = host.directory / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious").write_text("kept")
+    place = host.main.path / ".dev-data" / "instance-0" / ("nginx" if "--fresh" in words else "minio") / "mounted"
+    place.mkdir()
+    within = f'{mount} && shift && "$@"; code=$?; cat "$0/precious"; exit $code'
+    answer = run(host.main, "unshare", "-m", "sh", "-c", within, str(place), str(elsewhere), str(INV), *words)
+
+    assert answer.code == 1, str(answer)
+    assert f"{place} is not removed: another file system is mounted there" in answer.err
+    assert answer.out.endswith("kept")
+    assert (elsewhere / "precious").read_text() == "kept"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("words", REMOVALS, ids=" ".join)
+def test_data_of_servers_that_cannot_be_seen_stays(
+    make_host: MakeFaultHost, backend: str, words: tuple[str, ...]
+) -> None:
+    """From another pid namespace, such as a container's, only their ports show that they run."""
+    host = make_host(backend)
+    host.main.inv(*START)
+    put(host.main, "kept")
+    answer = run(host.main, "unshare", "-p", "-f", "--mount-proc", str(INV), *words)
+
+    if words[0] == "cleanup.instance":
+        assert answer.code == 1, str(answer)
+    else:
+        assert answer.code == 4, str(answer)
+        assert "the data of instance 0 (orienter) stays" in complaint(answer)
+        has(host.main, "kept")
+    assert "something else holds its port" in answer.err
+    host.main.inv(*START)
+    has(host.main, "kept")
+
+
+def run(checkout: Checkout, *words: str) -> Answer:
+    done = subprocess.run(
+        words, cwd=checkout.path, env=checkout.environ, capture_output=True, text=True, timeout=120, check=False
+    )
+    return Answer(done.returncode, done.stdout, done.stderr)
 
 
 def contents(directory: Path) -> dict[str, bytes]:

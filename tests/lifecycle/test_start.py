@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orienter_tasks.errors import CheckError, ConflictError
-from orienter_tasks.lifecycle import start as starts
+from orienter_tasks.lifecycle import holders, start as starts
 from orienter_tasks.lifecycle.start import Start
 from orienter_tasks.machine import ports
 from orienter_tasks.machine.state import is_locked
@@ -88,7 +88,7 @@ def test_a_port_that_a_client_leaves_in_time_is_no_conflict(start: Start, monkey
     monkeypatch.setattr(ports, "is_free", lambda port: port != BASES["postgres"])  # and nobody listens there
     monkeypatch.setattr(ports, "await_free", left)
     start.check(["postgres"])
-    assert asked == [starts.CLIENT_SECONDS]
+    assert asked == [holders.CLIENT_SECONDS]
 
 
 def test_what_this_run_started_is_undone_and_the_lock_let_go(start: Start, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from orienter_tasks.errors import CheckError
+from orienter_tasks.errors import CheckError, InterruptError
+from orienter_tasks.machine import signals
 from orienter_tasks.machine.directories import LINKED, remove, size_of
 
 if TYPE_CHECKING:
@@ -56,11 +56,68 @@ def test_nothing_is_removed_through_a_link(tmp_path: Path, elsewhere: Path, name
     assert (elsewhere / "data" / "precious").read_text() == "kept"
 
 
+def test_nothing_is_removed_through_a_link_that_appears_meanwhile(
+    tmp_path: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "parent" / "data").mkdir(parents=True)
+
+    def swap(path: object) -> bool:
+        (tmp_path / "parent").rename(tmp_path / "former")
+        (tmp_path / "parent").symlink_to(elsewhere)
+        return bool(path)
+
+    monkeypatch.setattr(os.path, "lexists", swap)
+    with pytest.raises(CheckError, match=LINKED):
+        remove(tmp_path / "parent" / "data")
+    assert (elsewhere / "data" / "precious").read_text() == "kept"
+
+
+def test_a_directory_that_becomes_a_link_meanwhile(
+    tmp_path: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data" / "inner" / "data").mkdir(parents=True)
+    original = os.listdir
+
+    def swap(directory: int) -> list[str]:
+        names = original(directory)
+        if names == ["inner"]:
+            (tmp_path / "data" / "inner").rename(tmp_path / "former")
+            (tmp_path / "data" / "inner").symlink_to(elsewhere)
+        return names
+
+    monkeypatch.setattr(os, "listdir", swap)
+    assert remove(tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+    assert (elsewhere / "data" / "precious").read_text() == "kept"
+
+
+def test_a_deep_directory(tmp_path: Path) -> None:
+    """As deep as the longest key of an object."""
+    parent = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(512):
+        os.mkdir("a", dir_fd=parent)
+        child = os.open("a", os.O_RDONLY, dir_fd=parent)
+        os.close(parent)
+        parent = child
+    os.close(parent)
+    assert remove(tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_more_is_removed_after_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data" / "deep").mkdir(parents=True)
+    (tmp_path / "data" / "file").write_text("x")
+    monkeypatch.setattr(signals, "_unheard", [InterruptError("terminated")])
+    with pytest.raises(InterruptError):
+        remove(tmp_path / "data")
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["deep", "file"]
+
+
 def test_what_cannot_be_removed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: object) -> None:
+    def refuse(path: object, **_: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(shutil, "rmtree", refuse)
+    monkeypatch.setattr(os, "rmdir", refuse)
     (tmp_path / "data").mkdir()
     with pytest.raises(CheckError, match=f"{tmp_path / 'data'} cannot be removed: Permission denied"):
         remove(tmp_path / "data")

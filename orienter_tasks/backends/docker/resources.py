@@ -15,6 +15,7 @@ from orienter_tasks.backends.docker.spec import (
     volume_key,
 )
 from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFoundError, OrienterError
+from orienter_tasks.machine.signals import raise_unheard
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class Resources:
 
 def remove_volume(engine: Engine, name: str, *, remedy: str) -> None:
     """Remove a volume, if it is there; when containers use it, the error names them and `remedy` is its hint."""
+    raise_unheard()
     try:
         with engine.talking(f"remove volume {name}"):
             engine.api.remove_volume(name)

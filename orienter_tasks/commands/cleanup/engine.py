@@ -13,6 +13,7 @@ from orienter_tasks.commands.cleanup.execute import ChangedError, at_once, one_b
 from orienter_tasks.commands.cleanup.model import EXISTS, THOROUGH, Kind, Resource, Verdict
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError
 from orienter_tasks.instance.model import LABEL_INSTANCE, LABEL_PROJECT, LABEL_ROOT, LABEL_TOKEN
+from orienter_tasks.machine.signals import raise_unheard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -73,6 +74,7 @@ def _remove_container(removal: Removal, resource: Resource, found: Mapping[str, 
     if found["State"]["Running"]:
         with engine.talking(f"stop container {resource.name}"):
             engine.api.stop(resource.key, timeout=math.ceil(removal.options.grace))
+    raise_unheard()
     try:
         with engine.talking(f"remove container {resource.name}"):
             engine.api.remove_container(resource.key, force=True, v=anonymous_volumes)

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.cleanup.snapshot import judge
 from orienter_tasks.errors import ConflictError, OrienterError
+from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.instance.model import lock_name
+from orienter_tasks.lifecycle.holders import require_removable
+from orienter_tasks.machine.signals import raise_unheard
 from orienter_tasks.machine.state import locked
 
 if TYPE_CHECKING:
@@ -65,9 +68,13 @@ class Removal:
     outcome: Outcome
 
     def attempt(self, resources: Sequence[Resource], act: Callable[[], None]) -> None:
-        """Remove resources that go together, and note what became of them."""
+        """Remove resources that go together, and note what became of them; nothing more after a signal."""
         try:
+            raise_unheard()
             self._require_rest_gone(resources)
+            for resource in resources:
+                if resource.kind.is_data and (holder := self.snapshot.holder_of(resource)) is not None:
+                    require_removable(of_claim(holder.claim))
             act()
         except ChangedError as reason:
             self.outcome.skipped += [(resource, str(reason)) for resource in resources]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -324,10 +324,10 @@ def test_something_that_cannot_be_removed_is_reported(
 ) -> None:
     world.checkout(1, "here", backend="embedded")
 
-    def refuse(path: object) -> None:
+    def refuse(path: object, **_: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(shutil, "rmtree", refuse)
+    monkeypatch.setattr(os, "rmdir", refuse)
     outcome = Cleaner(world, claims, memory).clean(Scope("instance", 1))
     assert {resource.kind.name for resource, _ in outcome.failed} == {"directory"}
     assert [resource.kind.name for resource, _ in outcome.skipped if resource.kind.name == "claim"] == ["claim"]
