@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 def take_over(ctx: RunContext, text: str) -> None:
-    number = parse_id(text, ctx.settings.instances.max, "data.adopt")
-    claim = ctx.adopt(number)
-    was = claim.former_roots[-1] if claim.former_roots else claim.root
-    ctx.report.note(f"this checkout is {ctx.current.instance} now, with what {was} left; start it with: inv dev")
+    """Make this checkout the instance of that id; under `--dry`, only find out whether it may."""
+    claim = ctx.adopt(parse_id(text, ctx.settings.instances.max, "data.adopt"))
+    left = f"with what {claim.former_roots[-1] if claim.former_roots else claim.root} left"
+    if ctx.options.dry:
+        ctx.report.answer(f"would become instance {claim.id}, {left}")
+    else:
+        ctx.report.note(f"this checkout is {ctx.current.instance} now, {left}; start it with: inv dev")

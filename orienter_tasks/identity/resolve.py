@@ -83,7 +83,7 @@ def resolve(request: IdRequest, claims: Claims) -> Claim:
     if held is None or allocation.revalidated(request, held, known) != held:
         with claims.changing() as book:
             held = _updated(request, book, asked)
-            ownership.record(worktree.read(request.root), held)
+            request.record(worktree.read(request.root), held)
     return held
 
 
@@ -99,7 +99,7 @@ def acquire(request: IdRequest, claims: Claims, decide: Callable[[Claim], str]) 
         if held.backend == claim.backend:
             settled = allocation.with_backend(request, held, book, backend)
             allocation.tell_moved(request, held.moved, settled.moved)
-            ownership.record(worktree.read(request.root), settled)  # what an older version claimed is not written there
+            request.record(worktree.read(request.root), settled)  # what an older version claimed is not written there
             book[:] = [*(other for other in book if other.token != claim.token), settled]
             return settled
     return acquire(request, claims, decide)  # another start has settled it in the meantime
@@ -126,7 +126,7 @@ def adopt(request: IdRequest, claims: Claims, number: int) -> Claim:
             book.remove(own)
         claim = msgspec.structs.replace(allocation.revalidated(request, other, book), used_at=time.time())
         book.append(claim)
-        ownership.record(tree, claim)
+        request.record(tree, claim)
         return claim
 
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 from orienter_tasks.errors import BackendError, OrienterError
 from orienter_tasks.identity.allocation import IdRequest
 from orienter_tasks.identity.claims import Claim, Claims
+from orienter_tasks.identity.ownership import record
 from orienter_tasks.identity.resolve import acquire, adopt, resolve, source_of_id
 from orienter_tasks.infra import choice
 from orienter_tasks.instance.dotenv import read_dotenv
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.lifecycle.plan import Plan
     from orienter_tasks.lifecycle.start import Start
+    from orienter_tasks.machine.worktree import Worktree
     from orienter_tasks.settings.model import BackendChoice, BackendName, Settings
 
 
@@ -119,6 +121,10 @@ class _DryClaims(Claims):
     @contextmanager
     def changing(self) -> Iterator[list[Claim]]:
         yield self.read()
+
+
+def _record_nothing(_tree: Worktree, _claim: Claim) -> None:
+    """Leave the checkout's git directory as it is."""
 
 
 class RunContext:
@@ -229,6 +235,7 @@ class RunContext:
             dotenv=dotenv,
             unbindable=self._unbindable,
             leftovers=self._leftovers,
+            record=_record_nothing if self.options.dry else record,
             note=self._warn_once,
         )
 
