@@ -18,6 +18,7 @@ import msgspec
 
 from orienter_tasks.errors import ConfigError, ConflictError
 from orienter_tasks.instance.model import Instance
+from orienter_tasks.machine.files import read_small
 from orienter_tasks.machine.state import SCHEMA_VERSION, locked, state_dir, write_private
 from orienter_tasks.settings.model import HIGHEST_ID
 
@@ -99,7 +100,7 @@ class Claims:
             ConfigError: the file is damaged, or a newer version wrote it; it is left alone.
         """
         try:
-            data = self._path.read_bytes()
+            data = read_small(self._path)
         except FileNotFoundError:
             return []
         except OSError as error:

@@ -16,6 +16,7 @@ import msgspec
 
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.machine import worktree
+from orienter_tasks.machine.files import read_small
 from orienter_tasks.machine.state import write_private
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def marked_ids(root: Path) -> dict[str, int]:
 def token_in(data_dir: Path) -> str:
     """Return the token of the claim that an instance's own directory was made for; "" without."""
     try:
-        return (data_dir / MARKER).read_bytes()[:100].decode(errors="replace").strip()
+        return read_small(data_dir / MARKER)[:100].decode(errors="replace").strip()
     except (OSError, ValueError):
         return ""
 
@@ -155,7 +156,7 @@ def _path(git_dir: Path, project: str) -> Path:
 
 def _read(git_dir: Path, project: str) -> Tokens | None:
     try:
-        return msgspec.json.decode(_path(git_dir, project).read_bytes(), type=Tokens)
+        return msgspec.json.decode(read_small(_path(git_dir, project)), type=Tokens)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from orienter_tasks.errors import BackendError, OrienterError
+from orienter_tasks.errors import BackendError, ConfigError, OrienterError
 from orienter_tasks.identity.allocation import IdRequest
 from orienter_tasks.identity.claims import Claim, Claims
 from orienter_tasks.identity.ownership import record
@@ -149,8 +149,17 @@ class RunContext:
 
     @cached_property
     def root(self) -> Path:
-        """The checkout's real path."""
-        return worktree.find_root(self._project_dir)
+        """The checkout's real path.
+
+        Raises:
+            ConfigError: it has control characters, which neither nginx nor PostgreSQL takes.
+        """
+        root = worktree.find_root(self._project_dir)
+        if any(ord(char) < ord(" ") or "\x7f" <= char <= "\x9f" for char in str(root)):
+            raise ConfigError(
+                f"the checkout {str(root)!r} has control characters in its path", hint="rename the folder"
+            )
+        return root
 
     @cached_property
     def settings(self) -> Settings:
@@ -163,7 +172,14 @@ class RunContext:
 
     @property
     def dotenv(self) -> dict[str, str]:
-        """The variables of the checkout's `.env`, as it is now."""
+        """The variables of the checkout's `.env`, as it is now; none where it cannot be read, which is said."""
+        try:
+            return self._read_dotenv()
+        except ConfigError as error:
+            self._warn_once(error.line())
+            return {}
+
+    def _read_dotenv(self) -> dict[str, str]:
         values, broken = read_dotenv(self.root / ".env")
         if broken:
             self._warn_once(f".env line {', '.join(map(str, broken))}: not NAME=value, ignored")
@@ -192,7 +208,7 @@ class RunContext:
     def begin(self) -> Start:
         """Begin to start something, once per run: settle the backend, derive the instance, take its lock."""
         if self._start is None or not self._start.locked:
-            dotenv = self.dotenv
+            dotenv = self._read_dotenv()  # a start needs its passwords
 
             def decide(claim: Claim) -> BackendName:
                 return self._instance_of(claim, dotenv).decide_backend()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from orienter_tasks.machine.files import read_small
+
 
 class Worktree(Struct, frozen=True):
     """A checkout.
@@ -66,7 +68,7 @@ def branch(root: Path) -> str:
     if git_dir is None:
         return ""
     try:
-        head = (git_dir / "HEAD").read_text(encoding="utf-8").strip()
+        head = read_small(git_dir / "HEAD").decode().strip()
     except (OSError, UnicodeDecodeError):
         return ""
     return head.removeprefix("ref: refs/heads/") if head.startswith("ref: ") else head[:9]
@@ -88,7 +90,7 @@ def pointer(file: Path, prefix: bytes = b"") -> Path | None:
     It may be relative to the file's directory. Links in it are not followed, so it need not exist.
     """
     try:
-        text = file.read_bytes()
+        text = read_small(file)
     except OSError:
         return None
     path = text.removeprefix(prefix).lstrip().rstrip(b"\n")

@@ -9,7 +9,7 @@ from orienter_tasks.backends.docker import images, survey
 from orienter_tasks.backends.docker.container import create_container
 from orienter_tasks.backends.docker.logs import read_log
 from orienter_tasks.errors import ConflictError, NotFoundError
-from orienter_tasks.stack.component import LogRequest
+from orienter_tasks.stack.component import LogRequest, last
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ def run_beside(engine: Engine, config: InstanceConfig, resources: Resources, spe
         with engine.talking(f"run {spec.component}"):
             engine.api.start(container)
             code = engine.api.wait(container, timeout=RUN_SECONDS)["StatusCode"]
-        output = "\n".join(read_log(engine, container, LogRequest(lines=OUTPUT_LINES)))
+        output = "\n".join(last(read_log(engine, container, LogRequest(lines=OUTPUT_LINES))))
     finally:
         with contextlib.suppress(NotFoundError), engine.talking(f"remove the container of {spec.component}"):
             engine.api.remove_container(container, force=True, v=True)

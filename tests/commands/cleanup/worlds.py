@@ -119,6 +119,7 @@ class World:
         elif fate == "husk":
             (root / ".git").unlink()
             (root / "README").unlink()
+            (root / ".dev-data/.gitignore").write_text("*\n")
             shutil.rmtree(git_dir)
         elif fate not in HERE:
             shutil.rmtree(root)
