@@ -14,7 +14,8 @@ from msgspec import Struct
 from orienter_tasks.errors import BackendError, ConfigError, ConflictError, OrienterError
 from orienter_tasks.identity.allocation import IdRequest
 from orienter_tasks.identity.claims import Claim, Claims
-from orienter_tasks.identity.resolve import acquire, resolve, source_of_id
+from orienter_tasks.identity.ownership import record
+from orienter_tasks.identity.resolve import acquire, adopt, resolve, source_of_id
 from orienter_tasks.infra import choice
 from orienter_tasks.instance.dotenv import read_dotenv
 from orienter_tasks.lifecycle.config import configure, instance_of
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.lifecycle.plan import Plan
     from orienter_tasks.lifecycle.start import Start
+    from orienter_tasks.machine.worktree import Worktree
     from orienter_tasks.settings.model import BackendChoice, BackendName, Settings
 
 
@@ -122,6 +124,10 @@ class _DryClaims(Claims):
         yield self.read()
 
 
+def _record_nothing(_tree: Worktree, _claim: Claim) -> None:
+    """Leave the checkout's git directory as it is."""
+
+
 class RunContext:
     """What a run knows: its checkout, settings, options, report and claims; then its instance and its start.
 
@@ -193,6 +199,13 @@ class RunContext:
             self._current = self._instance_of(resolve(self._request(dotenv), self.claims), dotenv)
         return self._current
 
+    def adopt(self, number: int) -> Claim:
+        """Take over the id of a checkout that is gone, and what it has left."""
+        dotenv = self.dotenv
+        claim = adopt(self._request(dotenv), self.claims, number)
+        self._current = self._instance_of(claim, dotenv)
+        return claim
+
     def begin(self) -> Start:
         """Begin to start something, once per run: settle the backend, derive the instance, take its lock."""
         if self._start is None or not self._start.locked:
@@ -242,6 +255,7 @@ class RunContext:
             dotenv=dotenv,
             unbindable=self._unbindable,
             leftovers=self._leftovers,
+            record=_record_nothing if self.options.dry else record,
             note=self._warn_once,
         )
 
