@@ -56,17 +56,22 @@ def choose(choice: BackendChoice, settings: Settings) -> BackendName:
 
 
 def require(name: BackendName, settings: Settings, instance: Instance) -> None:
-    if available(name, settings):
-        return
     if name == "docker":
+        from orienter_tasks.backends.docker import engine
+
+        silent = engine.shared().why_silent()
+        if silent is None:
+            return
         raise BackendError(
-            f"{instance} uses Docker, and no engine answers",
+            f"{instance} uses Docker, and no engine answers at {engine.shared().endpoint}: {silent}",
             hint="start it (systemctl start docker, or Docker Desktop); without one: "
             "pip install 'orienter-tasks[embedded]' and inv dev --backend embedded",
         )
-    raise BackendError(
-        f"{instance} uses the embedded backend, which is not installed", hint="pip install 'orienter-tasks[embedded]'"
-    )
+    if not available(name, settings):
+        raise BackendError(
+            f"{instance} uses the embedded backend, which is not installed",
+            hint="pip install 'orienter-tasks[embedded]'",
+        )
 
 
 def may_move(current: Backend, target: BackendName, instance: Instance) -> None:
