@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +42,7 @@ def render(root: Path, name: str, target: Path, values: Mapping[str, object]) ->
     )
     environment.filters["nginx_quote"] = nginx_quote
     environment.filters["nginx_path"] = nginx_path
+    environment.filters["nginx_pattern"] = nginx_pattern
     environment.filters["yaml_quote"] = yaml_quote
     try:
         template = environment.get_template(name)
@@ -62,6 +64,14 @@ def nginx_path(value: object) -> str:
     if any(ord(char) < ord(" ") for char in text):
         raise ValueError(f"{text!r} cannot be written into an nginx configuration")
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def nginx_pattern(value: object) -> str:
+    """Quote a path for `include`, which takes it for a pattern."""
+    text = str(value)
+    if any(char in text for char in "*?["):  # else nginx takes it as it is
+        text = re.sub(r"[*?[\\]", lambda found: f"\\{found[0]}", text)
+    return nginx_path(text)
 
 
 def nginx_quote(value: object) -> str:

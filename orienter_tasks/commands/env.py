@@ -45,7 +45,7 @@ def export(ctx: RunContext, shell: str) -> None:
     known = next((known for known in FORMATS if known == shell), None)
     if known is None:
         raise ConfigError(f"--format: unknown format {shell!r}", hint=nearest(shell, FORMATS))
-    ctx.report.answer(render(ctx.current.config.variables.values, known))
+    ctx.report.document(render(ctx.current.config.variables.values, known))
 
 
 def command_line() -> list[str]:

@@ -10,11 +10,12 @@ import msgspec
 from msgspec import Struct
 
 from orienter_tasks.errors import ConfigError, ConflictError
-from orienter_tasks.identity.checkouts import is_missing, token_in
+from orienter_tasks.identity.checkouts import is_gone, judge
 from orienter_tasks.identity.claims import Claim, all_taken, in_the_way, new_token
+from orienter_tasks.identity.ownership import lost_tokens, marked_ids
 from orienter_tasks.instance.model import PRIVILEGED_NGINX_MOVE, port_plan
 from orienter_tasks.machine import worktree
-from orienter_tasks.settings.model import HIGHEST_PORT, PORT_STEP
+from orienter_tasks.settings.model import HIGHEST_ID, HIGHEST_PORT, PORT_STEP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +36,7 @@ class IdRequest(Struct, frozen=True):
     Attributes:
         unbindable: whether nginx may not bind a port below 1024 on a backend ("": the likely one).
         leftovers: whether anything of a claim is left; True where that is unknown.
+        record: writes a claim's token into the checkout.
         note: shows a line to the user.
     """
 
@@ -44,6 +46,7 @@ class IdRequest(Struct, frozen=True):
     dotenv: Mapping[str, str]
     unbindable: Callable[[int, str], bool]
     leftovers: Callable[[Claim], bool]
+    record: Callable[[Worktree, Claim], None]
     note: Callable[[str], None]
 
 
@@ -85,22 +88,24 @@ def preferred_id(tree: Worktree, highest: int) -> int:
 
 
 def claim_new(request: IdRequest, book: list[Claim], asked: tuple[int, str] | None) -> Claim:
-    """Make the claim of a checkout that has none: on the id it asks for, its former one, or a free one.
+    """Make the claim of a checkout that has none: on the id it asks for, or a free one.
 
     `book` has all claims, under the lock; those of which nothing is left are removed, the new one is not added.
     `asked` is the id that it must be, and where that is written.
     """
     tree = worktree.read(request.root)
-    moved = moved_here(request, book, asked)
-    if moved is not None:
-        return _follow(request, book, tree, moved)
+    if worktree.is_cut_off(tree):
+        raise ConflictError(
+            f"the git directory of {tree.root} is not there ({tree.git_dir}), so it is unknown which instance this is",
+            hint="run git worktree repair in its main checkout; in a container, mount the main checkout's .git too",
+        )
     claim = _claim_asked(request, book, tree, asked) if asked else _claim_free(request, book, tree)
     tell_moved(request, {}, claim.moved)
     return claim
 
 
 def revalidated(request: IdRequest, claim: Claim, book: list[Claim]) -> Claim:
-    """Return the claim as settings (ports), privileges and git's files say now."""
+    """Return the claim as settings (ports), privileges, the checkout's place and git's files say now."""
     if claim.id > request.settings.instances.max:
         raise ConfigError(
             f"this checkout holds id {claim.id}, but orienter.instances.max is {request.settings.instances.max}",
@@ -108,6 +113,8 @@ def revalidated(request: IdRequest, claim: Claim, book: list[Claim]) -> Claim:
         )
     moved = claim.moved if claim.backend else moved_ports(request, claim.id, _others(book, claim))
     tree = worktree.read(request.root)
+    if claim.root != str(tree.root):
+        claim = _at(tree, claim)
     return msgspec.structs.replace(_with_ports(request, claim, book, moved), **_place(tree))
 
 
@@ -138,14 +145,6 @@ def tell_moved(request: IdRequest, before: Mapping[str, int], moved: Mapping[str
         request.note(f"nginx may not bind port {low} without privileges: it is on {moved['nginx']}")
 
 
-def moved_here(request: IdRequest, book: list[Claim], asked: tuple[int, str] | None) -> Claim | None:
-    """Find the claim of a checkout that was moved here: its token is in DATA_DIR and its old root is gone."""
-    tokens = {token_in(directory) for directory in request.root.glob(".dev-data/instance-*")}
-    mine = [claim for claim in book if claim.token in tokens and claim.project == request.settings.project]
-    gone = [claim for claim in mine if (asked is None or claim.id == asked[0]) and is_missing(claim)]
-    return max(gone, key=lambda claim: claim.used_at, default=None)
-
-
 def _others(book: list[Claim], claim: Claim) -> list[Claim]:
     return [other for other in book if other.token != claim.token]
 
@@ -165,25 +164,36 @@ def _with_ports(request: IdRequest, claim: Claim, book: list[Claim], moved: dict
 
 def _claim_free(request: IdRequest, book: list[Claim], tree: Worktree) -> Claim:
     highest = request.settings.instances.max
-    preferred = preferred_id(tree, highest)
+    preferred = _former_id(tree, book, request.settings)
     holders: list[Claim] = []
     for candidate in _candidates(preferred, highest):
         claim = _fields(request, tree, candidate, book)
         other = _blocker(request, book, claim)
+        if other is not None and is_gone(other) and candidate == 0:
+            why, _ = _why(claim.project, 0, other)
+            raise ConflictError(why, hint=_ways(0))
         if other is not None:
             holders.append(other)
             continue
         if holders:
-            why = _why(claim.project, preferred, holders[0])
-            request.note(f"{why}; this checkout is instance {candidate} from now on")
+            why, way = _why(claim.project, preferred, holders[0])
+            request.note(f"{why}; this checkout is instance {candidate} from now on{way}")
         return claim
     raise all_taken(holders, request.settings.project, 1 if preferred else 0, highest)
 
 
-def _why(project: str, number: int, holder: Claim) -> str:
-    if holder.project == project and holder.id == number:
-        return f"id {number} is held by {holder.root}"
-    return f"a port of id {number} is held by instance {holder.id} of {holder.project} ({holder.root})"
+def _why(project: str, number: int, holder: Claim) -> tuple[str, str]:
+    """Return why an id was not to be had, and what can be done about it."""
+    if holder.project != project or holder.id != number:
+        return f"a port of id {number} is held by instance {holder.id} of {holder.project} ({holder.root})", ""
+    if is_gone(holder):
+        way = f"; {_ways(number)}"
+        return f"id {number} has the data of a checkout that is gone ({holder.root})", way
+    return f"id {number} is held by {judge(holder).place or holder.root}", ""
+
+
+def _ways(number: int) -> str:
+    return f"inv data.adopt {number} takes that data over, inv cleanup.instance {number} removes it"
 
 
 def _claim_asked(request: IdRequest, book: list[Claim], tree: Worktree, asked: tuple[int, str]) -> Claim:
@@ -191,11 +201,13 @@ def _claim_asked(request: IdRequest, book: list[Claim], tree: Worktree, asked: t
     other = _blocker(request, book, claim)
     if other is None:
         return claim
-    state = "which is gone but has left data" if is_missing(other) else "which exists"
+    gone = is_gone(other)
+    free = _ways(other.id) if gone else f"free it with: inv cleanup.instance {other.id}"
     raise ConflictError(
         f"id {asked[0]} ({asked[1]}: AI_INSTANCE_ID) cannot go to {request.root}: instance {other.id} of "
-        f"{other.project} holds it or its ports for {other.root}, {state}",
-        hint=f"choose another id, or free it with: inv cleanup.instance {other.id}",
+        f"{other.project} holds it or its ports for {other.root}, "
+        f"{'which is gone but has left data' if gone else 'which exists'}",
+        hint=f"choose another id, or {free}",
     )
 
 
@@ -203,9 +215,23 @@ def _blocker(request: IdRequest, book: list[Claim], claim: Claim) -> Claim | Non
     """Return the claim that blocks another, after removing those of which nothing is left."""
     while True:
         other = in_the_way(book, claim.project, claim.id, list(claim.ports.values()))
-        if other is None or not is_missing(other) or request.leftovers(other):
+        if other is None or not is_gone(other) or request.leftovers(other):
             return other
         book.remove(other)
+
+
+def _former_id(tree: Worktree, book: list[Claim], settings: Settings) -> int:
+    """Return the id that a checkout had before the file of claims was lost, else its preferred one."""
+    lost, marked = lost_tokens(tree, book, settings.project), marked_ids(tree.root)
+    former = [marked[token] for token in lost if marked.get(token, HIGHEST_ID + 1) <= settings.instances.max]
+    return former[-1] if former else preferred_id(tree, settings.instances.max)
+
+
+def _token(tree: Worktree, book: list[Claim], project: str, number: int) -> str:
+    """Return a new claim's token; if the file of claims was lost, the token that the checkout's data is marked with."""
+    lost, marked = lost_tokens(tree, book, project), marked_ids(tree.root)
+    fitting = [token for token in lost if marked.get(token, number) == number]
+    return fitting[-1] if fitting else new_token()
 
 
 def _candidates(preferred: int, highest: int) -> Iterator[int]:
@@ -216,19 +242,14 @@ def _candidates(preferred: int, highest: int) -> Iterator[int]:
             yield candidate
 
 
-def _follow(request: IdRequest, book: list[Claim], tree: Worktree, moved: Claim) -> Claim:
+def _at(tree: Worktree, moved: Claim) -> Claim:
     """Return the claim of a moved checkout, at its new place."""
-    request.note(f"this checkout was moved here from {moved.root}; it keeps instance {moved.id}")
-    book.remove(moved)
-    here = msgspec.structs.replace(
+    return msgspec.structs.replace(
         moved,
         root=str(tree.root),
         worktree=worktree_name(tree) or tree.root.name,
         former_roots=tuple(root for root in (*moved.former_roots, moved.root) if root != str(tree.root)),
     )
-    claim = revalidated(request, here, book)
-    tell_moved(request, here.moved, claim.moved)
-    return claim
 
 
 def _fields(request: IdRequest, tree: Worktree, instance_id: int, book: list[Claim]) -> Claim:
@@ -236,7 +257,7 @@ def _fields(request: IdRequest, tree: Worktree, instance_id: int, book: list[Cla
     now = time.time()
     try:
         return Claim(
-            token=new_token(),
+            token=_token(tree, book, request.settings.project, instance_id),
             project=request.settings.project,
             id=instance_id,
             root=str(request.root),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from orienter_tasks.identity.ownership import has_token, holds, token_in
 from orienter_tasks.machine import worktree
 
 if TYPE_CHECKING:
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
 
     from orienter_tasks.identity.claims import Claim
 
-MARKER = "claim"
-"""The file in DATA_DIR with the claim's token, which a moved checkout takes along."""
 OWN_DIRECTORIES = (".dev-data", ".dev-pids", "logs")
+_OWN = re.compile(r"instance-\d+|\.gitignore")
 
 
 class CheckoutState(Enum):
@@ -55,7 +55,7 @@ def judge(claim: Claim, hints: Iterable[Path] = ()) -> Checkout:
     """Find out what became of a checkout; `hints` are directories where it might be if it was moved."""
     root = Path(claim.root)
     try:
-        if _there(root) and not _is_husk(root):
+        if _there(root) and not _is_left_over(root, claim) and holds(worktree.read(root), claim):
             return Checkout(CheckoutState.HERE, "its checkout exists", root)
         if worktree.device_of(root) != claim.device:
             return Checkout(CheckoutState.UNMOUNTED, "its checkout's disk does not seem to be mounted")
@@ -94,17 +94,16 @@ def owner_blocker(root: Path) -> str:
 
 
 def is_missing(claim: Claim) -> bool:
-    """Whether nothing lies where a checkout was; another device there only means that its disk is not mounted."""
+    """Whether nothing or another checkout lies where one was; another device there may mean that its disk is away."""
     root = Path(claim.root)
-    return not exists(root) and worktree.device_of(root) == claim.device
+    if worktree.device_of(root) != claim.device:
+        return False
+    return not exists(root) or not holds(worktree.read(root), claim)
 
 
-def token_in(data_dir: Path) -> str:
-    """Return the token of the claim that an instance's own directory was made for; "" without."""
-    try:
-        return (data_dir / MARKER).read_bytes()[:100].decode(errors="replace").strip()
-    except (OSError, ValueError):
-        return ""
+def is_gone(claim: Claim) -> bool:
+    """Whether a checkout is gone as far as can be seen: not at its place, nor known to be moved, locked or away."""
+    return is_missing(claim) and judge(claim).state in (CheckoutState.GONE, CheckoutState.UNCERTAIN)
 
 
 def exists(root: Path) -> bool:
@@ -125,7 +124,7 @@ def _ask_git(claim: Claim, root: Path) -> Checkout:
     repository = git_dir.parent.parent
     if not (_there(repository / "HEAD") and _there(repository / "objects")):
         return Checkout(CheckoutState.UNCERTAIN, f"the repository of its checkout cannot be seen: {repository}")
-    if not _there(git_dir):
+    if not _there(git_dir) or not has_token(git_dir, claim):
         return Checkout(CheckoutState.GONE, "its checkout is gone, and git has no such worktree any more")
     if _there(git_dir / "locked"):
         return Checkout(CheckoutState.LOCKED, "its checkout is not there, but git worktree lock keeps it")
@@ -144,7 +143,7 @@ def _ask_pointer(claim: Claim, pointer: Path) -> Checkout:
         return Checkout(CheckoutState.GONE, "its checkout is gone, and git calls that worktree prunable")
     where = f"git says that its checkout was moved to {pointer.parent}"
     if there:
-        return Checkout(CheckoutState.MOVED, where)
+        return Checkout(CheckoutState.MOVED, where, pointer.parent)
     return Checkout(CheckoutState.UNCERTAIN, f"{where}, which is not there")
 
 
@@ -167,13 +166,18 @@ def _there(path: Path) -> bool:
     return True
 
 
-def _is_husk(root: Path) -> bool:
-    """Whether only our own directories are left of a checkout, as when a service outlived it and wrote logs."""
+def _is_left_over(root: Path, claim: Claim) -> bool:
+    """Whether only files are left of a checkout: our own directories, or without the `.git` of a linked worktree.
+
+    That happens when a service outlives its checkout, and goes on writing there.
+    """
+    if Path(claim.git_dir).parent.name == "worktrees" and not _there(root / ".git"):
+        return True
     try:
         with os.scandir(root) as entries:
             for entry in entries:
                 ours = entry.name in OWN_DIRECTORIES and entry.is_dir(follow_symlinks=False)
-                if not ours or not all(re.fullmatch(r"instance-\d+", path.name) for path in Path(entry.path).iterdir()):
+                if not ours or not all(_OWN.fullmatch(path.name) for path in Path(entry.path).iterdir()):
                     return False
     except OSError:
         return False

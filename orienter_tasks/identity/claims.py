@@ -18,6 +18,7 @@ import msgspec
 
 from orienter_tasks.errors import ConfigError, ConflictError
 from orienter_tasks.instance.model import Instance
+from orienter_tasks.machine.files import read_small
 from orienter_tasks.machine.state import SCHEMA_VERSION, locked, state_dir, write_private
 from orienter_tasks.settings.model import HIGHEST_ID
 
@@ -99,7 +100,7 @@ class Claims:
             ConfigError: the file is damaged, or a newer version wrote it; it is left alone.
         """
         try:
-            data = self._path.read_bytes()
+            data = read_small(self._path)
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -158,13 +159,8 @@ class Claims:
 
 def of_claim(claim: Claim) -> Instance:
     """Build the instance that a claim describes, from any directory and without its settings."""
-    return Instance(claim.id, Path(claim.root), claim.project, claim.worktree, claim.ports, claim.former_roots)
-
-
-def held_by_root(claims: Sequence[Claim], root: Path, project: str) -> Claim | None:
-    """Return the claim of a checkout; of several, the one used last."""
-    held = [claim for claim in claims if claim.root == str(root) and claim.project == project]
-    return max(held, key=lambda claim: claim.used_at, default=None)
+    root, former = Path(claim.root), claim.former_roots
+    return Instance(claim.id, root, claim.project, claim.worktree, claim.ports, former, claim.token)
 
 
 def in_the_way(claims: Sequence[Claim], project: str, instance_id: int, ports: Sequence[int]) -> Claim | None:

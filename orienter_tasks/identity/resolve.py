@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.errors import ConfigError, ConflictError
-from orienter_tasks.identity import allocation
-from orienter_tasks.identity.claims import held_by_root
+import msgspec
+
+from orienter_tasks.errors import ConfigError, ConflictError, NotFoundError
+from orienter_tasks.identity import allocation, checkouts, ownership
 from orienter_tasks.machine import worktree
 
 if TYPE_CHECKING:
@@ -61,7 +65,7 @@ def source_of_id(request: IdRequest, book: list[Claim]) -> str:
     asked = explicit_id(request)
     if asked is not None:
         return asked[1]
-    if _held(request, book, None) or allocation.moved_here(request, book, None):
+    if _held(request, book, None):
         return "claim"
     return "worktree" if allocation.worktree_name(worktree.read(request.root)) is not None else "main checkout"
 
@@ -76,18 +80,11 @@ def resolve(request: IdRequest, claims: Claims) -> Claim:
     asked = explicit_id(request)
     known = claims.read()
     held = _held(request, known, asked)
-    if held is not None and allocation.revalidated(request, held, known) == held:
-        return held
-    with claims.changing() as book:
-        held = _held(request, book, asked)
-        if held is None:
-            claim = allocation.claim_new(request, book, asked)
-            book.append(claim)
-            return claim
-        claim = allocation.revalidated(request, held, book)
-        allocation.tell_moved(request, held.moved, claim.moved)
-        book[book.index(held)] = claim
-        return claim
+    if held is None or allocation.revalidated(request, held, known) != held:
+        with claims.changing() as book:
+            held = _updated(request, book, asked)
+            request.record(worktree.read(request.root), held)
+    return held
 
 
 def acquire(request: IdRequest, claims: Claims, decide: Callable[[Claim], str]) -> Claim:
@@ -102,11 +99,77 @@ def acquire(request: IdRequest, claims: Claims, decide: Callable[[Claim], str]) 
         if held.backend == claim.backend:
             settled = allocation.with_backend(request, held, book, backend)
             allocation.tell_moved(request, held.moved, settled.moved)
+            request.record(worktree.read(request.root), settled)  # what an older version claimed is not written there
             book[:] = [*(other for other in book if other.token != claim.token), settled]
             return settled
     return acquire(request, claims, decide)  # another start has settled it in the meantime
 
 
+def adopt(request: IdRequest, claims: Claims, number: int) -> Claim:
+    """Make the claim of a checkout that is gone this checkout's own, with its id and whatever it has left.
+
+    Raises:
+        NotFoundError: nobody holds that id.
+        ConflictError: its checkout is not known to be gone, or this checkout has data of its own.
+    """
+    tree = worktree.read(request.root)
+    with claims.changing() as book:
+        other = next((claim for claim in book if (claim.project, claim.id) == (request.settings.project, number)), None)
+        if other is None:
+            raise NotFoundError(f"no checkout of {request.settings.project} holds id {number}", hint="inv instances")
+        own = _held(request, book, None)
+        if own == other:
+            return own
+        _require_adoptable(request, other, own)
+        book.remove(other)
+        if own is not None:
+            book.remove(own)
+        claim = msgspec.structs.replace(allocation.revalidated(request, other, book), used_at=time.time())
+        book.append(claim)
+        request.record(tree, claim)
+        return claim
+
+
+def _require_adoptable(request: IdRequest, other: Claim, own: Claim | None) -> None:
+    asked = explicit_id(request)
+    if asked is not None and asked[0] != other.id:
+        raise ConflictError(
+            f"AI_INSTANCE_ID ({asked[1]}) says that this checkout is instance {asked[0]}, not {other.id}",
+            hint="unset it, then run this again",
+        )
+    if not checkouts.is_gone(other):
+        found = checkouts.judge(other)
+        raise ConflictError(
+            f"instance {other.id} belongs to {other.root}: {found.reason}", hint=checkouts.remedy(other, found)
+        )
+    if other.backend == "embedded" and other.root != str(request.root) and request.leftovers(other):
+        data, here = (Path(root) / ".dev-data" / f"instance-{other.id}" for root in (other.root, request.root))
+        raise ConflictError(
+            f"the data of instance {other.id} is in its old checkout: {data}",
+            hint=f"move it here first: mv {shlex.quote(str(data))} {shlex.quote(str(here))}",
+        )
+    if own is not None and request.leftovers(own):
+        raise ConflictError(
+            f"this checkout is instance {own.id} and has data of its own, or something of it runs",
+            hint="remove that first: inv dev.stop --volumes",
+        )
+
+
+def _updated(request: IdRequest, book: list[Claim], asked: tuple[int, str] | None) -> Claim:
+    """Return a checkout's claim, new or as it is to be now, and put it into the book."""
+    held = _held(request, book, asked)
+    if held is None:
+        claim = allocation.claim_new(request, book, asked)
+        book.append(claim)
+        return claim
+    claim = allocation.revalidated(request, held, book)
+    if claim.root != held.root:
+        request.note(f"this checkout was moved here from {held.root}; it keeps instance {held.id}")
+    allocation.tell_moved(request, held.moved, claim.moved)
+    book[book.index(held)] = claim
+    return claim
+
+
 def _held(request: IdRequest, book: list[Claim], asked: tuple[int, str] | None) -> Claim | None:
     eligible = [claim for claim in book if asked is None or claim.id == asked[0]]
-    return held_by_root(eligible, request.root, request.settings.project)
+    return ownership.held_by(worktree.read(request.root), eligible, request.settings.project)

@@ -59,7 +59,7 @@ class DockerBackend:
         """Return the state of each component, from one listing of all containers."""
         del seen
         instance = self._config.instance
-        ours = [each for each in survey.containers_of(self._engine, instance) if survey.is_of(each, instance)]
+        ours = [each for each in survey.containers_of(self._engine, instance) if survey.is_component_of(each, instance)]
         found = {each.component: survey.status_of(each) for each in ours}
         return [
             found.get(name) or ComponentStatus(name, "container", running=False, what="no container")

@@ -83,7 +83,7 @@ class NativeNginx(NativeComponent):
         del server, note
         require_configuration(self.config)
         private_dir(self.runtime)
-        return nginx_launch(self.config.settings, self.directory, MAIN, self.port)
+        return nginx_launch(self.config.settings, MAIN, self.port)
 
     def ask(self) -> None:
         probe(self.config)
@@ -104,7 +104,7 @@ class NativeNginx(NativeComponent):
     def check(self, directory: Path) -> str:
         """Let nginx test a configuration; return "" or its message."""
         private_dir(self.runtime)
-        launch = nginx_launch(self.config.settings, self.directory, str(directory / MAIN), self.port)
+        launch = nginx_launch(self.config.settings, os.path.relpath(directory / MAIN, self.directory), self.port)
         try:
             done = subprocess.run(
                 [*launch.command, "-t", "-q"],
@@ -142,10 +142,13 @@ def require_configuration(config: InstanceConfig) -> None:
         raise NotFoundError(f"nginx of {config.instance} has no configuration yet", hint="run: inv nginx.render")
 
 
-def nginx_launch(settings: Settings, directory: Path, configuration: str, port: int) -> Launch:
-    """Describe an nginx in the foreground, with a directory as its prefix and working directory."""
+def nginx_launch(settings: Settings, configuration: str, port: int) -> Launch:
+    """Describe an nginx in the foreground, whose prefix is its working directory.
+
+    The prefix is relative because nginx takes the path of an included file for a pattern.
+    """
     program = programs.nginx(settings)
-    words = ["-e", "stderr", "-p", f"{directory}/", "-c", configuration, "-g", "daemon off;"]
+    words = ["-e", "stderr", "-p", "./", "-c", configuration, "-g", "daemon off;"]
     return Launch(
         binary=program,
         version=("-v",),

@@ -243,4 +243,4 @@ class NativeStore(NativeComponent):
         workers, listen = worker_user(self.port), f"{LOOPBACK}:{self.port}"
         text = FRONT_CONF.format(listen=listen, socket=SOCKET, user=f"user {workers};" if workers else "")
         write_private(self.directory / "front" / "nginx.conf", text, durable=False)
-        return nginx_launch(self.config.settings, self.directory, "front/nginx.conf", self.port)
+        return nginx_launch(self.config.settings, "front/nginx.conf", self.port)

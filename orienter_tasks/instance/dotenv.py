@@ -5,6 +5,7 @@ A new one comes from the main checkout's, from `.env.example`, or is made of gen
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import secrets
@@ -14,6 +15,7 @@ from msgspec import Struct
 
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.instance.variables import is_secret
+from orienter_tasks.machine.files import read_small
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
@@ -40,25 +42,25 @@ class NewEnvFile(Struct, frozen=True):
 
 
 def read_dotenv(path: Path) -> tuple[dict[str, str], list[int]]:
-    """Read a `.env` file: its variables, and the numbers of lines that have none. A missing file is empty."""
-    if not path.is_file():
+    """Read a `.env` file: its variables, and the numbers of lines that have none. A missing file is empty.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    if not path.exists() or path.is_dir():  # some call their Python environment `.env`
         return {}, []
     from dotenv import parser
 
     values: dict[str, str] = {}
     broken: list[int] = []
-    try:
-        with path.open(encoding="utf-8") as file:
-            for binding in parser.parse_stream(file):
-                if binding.key is None and not binding.error:
-                    continue  # a comment, or nothing
-                if binding.error or binding.value is None or not _VARIABLE.fullmatch(binding.key or ""):
-                    text = binding.original.string
-                    broken.append(binding.original.line + text[: len(text) - len(text.lstrip())].count("\n"))
-                else:
-                    values[str(binding.key)] = binding.value
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
+    for binding in parser.parse_stream(io.StringIO(_read(path), newline=None)):
+        if binding.key is None and not binding.error:
+            continue  # a comment, or nothing
+        if binding.error or binding.value is None or not _VARIABLE.fullmatch(binding.key or ""):
+            text = binding.original.string
+            broken.append(binding.original.line + text[: len(text) - len(text.lstrip())].count("\n"))
+        else:
+            values[str(binding.key)] = binding.value
     return values, broken
 
 
@@ -122,9 +124,10 @@ def create(tree: Worktree) -> NewEnvFile | None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_small(path).decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"cannot read {path}: {reason}", hint="make it a text file that you may read") from error
 
 
 def _name(line: str) -> str:

@@ -21,6 +21,7 @@ LABEL_PROJECT = "io.orienter.project"
 LABEL_INSTANCE = "io.orienter.instance"
 LABEL_ROOT = "io.orienter.root"
 LABEL_COMPONENT = "io.orienter.component"
+LABEL_TOKEN = "io.orienter.token"  # noqa: S105 - a name, not a secret
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Instance:
         worktree: the checkout's name for people (its directory's name).
         ports: name (`nginx`, `minio_api`, …) to port number.
         former_roots: where the checkout was before it was moved: what was started there belongs to it.
+        token: of the claim.
     """
 
     id: int
@@ -42,6 +44,7 @@ class Instance:
     worktree: str
     ports: Mapping[str, int]
     former_roots: tuple[str, ...] = ()
+    token: str = ""
 
     @property
     def roots(self) -> tuple[str, ...]:
@@ -96,7 +99,14 @@ class Instance:
     @property
     def labels(self) -> dict[str, str]:
         """What marks a container, volume or network as this instance's."""
-        return {LABEL_PROJECT: self.project, LABEL_INSTANCE: str(self.id), LABEL_ROOT: str(self.root)}
+        named = {LABEL_PROJECT: self.project, LABEL_INSTANCE: str(self.id), LABEL_ROOT: str(self.root)}
+        return {**named, LABEL_TOKEN: self.token} if self.token else named
+
+    def is_marked_by(self, *, project: str, instance: int | str, root: str, token: str = "") -> bool:
+        """Whether labels are this instance's: by its claim's token, or by a path if an older version made them."""
+        if (project, str(instance)) != (self.project, str(self.id)):
+            return False
+        return token == self.token if token and self.token else root in self.roots
 
     def __str__(self) -> str:
         return f"instance {self.id} ({self.worktree})"

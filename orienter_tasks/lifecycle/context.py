@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from orienter_tasks.errors import BackendError, OrienterError
+from orienter_tasks.errors import BackendError, ConfigError, OrienterError
 from orienter_tasks.identity.allocation import IdRequest
 from orienter_tasks.identity.claims import Claim, Claims
-from orienter_tasks.identity.resolve import acquire, resolve, source_of_id
+from orienter_tasks.identity.ownership import record
+from orienter_tasks.identity.resolve import acquire, adopt, resolve, source_of_id
 from orienter_tasks.infra import choice
 from orienter_tasks.instance.dotenv import read_dotenv
 from orienter_tasks.lifecycle.config import configure, instance_of
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.lifecycle.plan import Plan
     from orienter_tasks.lifecycle.start import Start
+    from orienter_tasks.machine.worktree import Worktree
     from orienter_tasks.settings.model import BackendChoice, BackendName, Settings
 
 
@@ -121,6 +123,10 @@ class _DryClaims(Claims):
         yield self.read()
 
 
+def _record_nothing(_tree: Worktree, _claim: Claim) -> None:
+    """Leave the checkout's git directory as it is."""
+
+
 class RunContext:
     """What a run knows: its checkout, settings, options, report and claims; then its instance and its start.
 
@@ -143,8 +149,17 @@ class RunContext:
 
     @cached_property
     def root(self) -> Path:
-        """The checkout's real path."""
-        return worktree.find_root(self._project_dir)
+        """The checkout's real path.
+
+        Raises:
+            ConfigError: it has control characters, which neither nginx nor PostgreSQL takes.
+        """
+        root = worktree.find_root(self._project_dir)
+        if any(ord(char) < ord(" ") or "\x7f" <= char <= "\x9f" for char in str(root)):
+            raise ConfigError(
+                f"the checkout {str(root)!r} has control characters in its path", hint="rename the folder"
+            )
+        return root
 
     @cached_property
     def settings(self) -> Settings:
@@ -157,7 +172,14 @@ class RunContext:
 
     @property
     def dotenv(self) -> dict[str, str]:
-        """The variables of the checkout's `.env`, as it is now."""
+        """The variables of the checkout's `.env`, as it is now; none where it cannot be read, which is said."""
+        try:
+            return self._read_dotenv()
+        except ConfigError as error:
+            self._warn_once(error.line())
+            return {}
+
+    def _read_dotenv(self) -> dict[str, str]:
         values, broken = read_dotenv(self.root / ".env")
         if broken:
             self._warn_once(f".env line {', '.join(map(str, broken))}: not NAME=value, ignored")
@@ -176,10 +198,17 @@ class RunContext:
             self._current = self._instance_of(resolve(self._request(dotenv), self.claims), dotenv)
         return self._current
 
+    def adopt(self, number: int) -> Claim:
+        """Take over the id of a checkout that is gone, and what it has left."""
+        dotenv = self.dotenv
+        claim = adopt(self._request(dotenv), self.claims, number)
+        self._current = self._instance_of(claim, dotenv)
+        return claim
+
     def begin(self) -> Start:
         """Begin to start something, once per run: settle the backend, derive the instance, take its lock."""
         if self._start is None or not self._start.locked:
-            dotenv = self.dotenv
+            dotenv = self._read_dotenv()  # a start needs its passwords
 
             def decide(claim: Claim) -> BackendName:
                 return self._instance_of(claim, dotenv).decide_backend()
@@ -222,6 +251,7 @@ class RunContext:
             dotenv=dotenv,
             unbindable=self._unbindable,
             leftovers=self._leftovers,
+            record=_record_nothing if self.options.dry else record,
             note=self._warn_once,
         )
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import ConflictError, OrienterError
-from orienter_tasks.identity.checkouts import MARKER, token_in
+from orienter_tasks.identity.ownership import MARKER, token_in
 from orienter_tasks.instance.model import component_of_port
 from orienter_tasks.lifecycle import holders
 from orienter_tasks.lifecycle.stop import stop_instance

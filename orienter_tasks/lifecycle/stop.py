@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import BackendError, CheckError, ConfigError, OrienterError
+from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.infra import choice
 from orienter_tasks.lifecycle.config import config_of
 from orienter_tasks.machine import ports
@@ -91,9 +92,11 @@ def stop_instance(
 
 def leftovers(claim: Claim, settings: Settings) -> bool:
     """Whether anything of a claim is left; what cannot be seen counts as left."""
-    if not claim.backend:
-        return False
     try:
+        if services_running(of_claim(claim)):
+            return True
+        if not claim.backend:
+            return False
         backend = choice.make(claim.backend, _config_to_stop(claim, settings))
         return bool(backend.data_volumes() or any(status.up for status in backend.status()))
     except OrienterError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from orienter_tasks.errors import InterruptError
+from orienter_tasks.machine.streams import silence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -187,13 +187,6 @@ def run_or_hurry(stop: Callable[[], T], hurry: Callable[[], T]) -> T:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def silence(descriptor: int) -> None:
-    with contextlib.suppress(OSError):
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, descriptor)
-        os.close(null)
 
 
 def _ignore(_number: int, _frame: FrameType | None) -> None:

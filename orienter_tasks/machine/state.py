@@ -9,20 +9,24 @@ import errno
 import fcntl
 import glob
 import os
+import re
+import shlex
+import stat
 import sys
 import time
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.errors import CheckError, ConfigError, ConflictError
+from orienter_tasks.errors import CheckError, ConfigError, ConflictError, OrienterError
+from orienter_tasks.machine.files import open_regular, read_small
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from orienter_tasks.errors import OrienterError
-
 SCHEMA_VERSION = 1
+_OWN = re.compile(r"/(?:\.dev-data|\.dev-pids|logs)/instance-\d")
 
 
 def state_dir() -> Path:
@@ -36,14 +40,18 @@ def state_dir() -> Path:
 
 
 def private_dir(path: Path) -> Path:
-    """Make a directory that only its owner may enter (0700); an existing one keeps its mode.
+    """Make a directory that only its owner may enter (0700), with its parents; existing ones keep their modes.
 
+    Git ignores an instance's directories: the first that is made gets a `.gitignore`.
     Raises ConfigError where it cannot be made, CheckError where the disk is full.
     """
-    if state_dir() in path.parents:
-        private_dir(state_dir())  # mkdir leaves the mode of parents to the umask
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made = list(takewhile(lambda each: not each.exists(), (path, *path.parents)))
+        for each in (*reversed(made), path):
+            each.mkdir(mode=0o700, exist_ok=True)  # one by one: `parents` leaves their modes to the umask
+        if made and _OWN.search(str(path)):
+            with suppress(OSError):
+                (made[-1] / ".gitignore").write_text("*\n", encoding="ascii")
     except OSError as error:
         raise _failure(path, f"cannot make the directory {path}", error) from error
     return path
@@ -111,6 +119,7 @@ def locked(name: str, *, timeout: float, on_wait: Callable[[str], None] | None =
     directory = private_dir(state_dir() / "locks")
     lock = filelock.FileLock(directory / f"{name}.lock", mode=0o600)
     holder = directory / f"{name}.holder"
+    _require_lock_file(Path(lock.lock_file))
     try:
         try:
             lock.acquire(timeout=0)
@@ -122,18 +131,27 @@ def locked(name: str, *, timeout: float, on_wait: Callable[[str], None] | None =
         raise ConflictError(
             f"the lock {name!r} is held by {_holder(holder)}", hint="wait until it ends, then run this again"
         ) from error
+    except OSError as error:
+        raise _failure(Path(lock.lock_file), f"cannot use the lock {lock.lock_file}", error) from error
     try:
-        with suppress(CheckError):  # it only names the holder, and a stop must work on a full disk
+        with suppress(OrienterError):  # it only names the holder, and a stop must work on a full disk
             write_private(holder, f"{os.getpid()}\n{time.time():.0f}\n{_command()}\n", durable=False)
         yield
     finally:
-        holder.unlink(missing_ok=True)
+        with suppress(OSError):
+            holder.unlink(missing_ok=True)
         lock.release()
+
+
+def _require_lock_file(path: Path) -> None:
+    """Require that a lock's file is one, if it is there: else locking would change what it links to."""
+    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+        raise ConfigError(f"the lock {path} is not a regular file", hint=f"remove it: rm -r {shlex.quote(str(path))}")
 
 
 def is_locked(name: str) -> bool:
     try:
-        with (state_dir() / "locks" / f"{name}.lock").open("rb") as file:
+        with open_regular(state_dir() / "locks" / f"{name}.lock") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
@@ -149,8 +167,8 @@ def _command() -> str:
 
 def _holder(path: Path) -> str:
     try:
-        pid, since, command = path.read_text(encoding="utf-8").splitlines()[:3]
+        pid, since, command = read_small(path).decode().splitlines()[:3]
         clock = time.strftime("%H:%M:%S", time.localtime(float(since)))
-    except (OSError, ValueError):
+    except (OSError, ValueError, OverflowError):
         return "another process"
     return f"pid {pid} ({command}) since {clock}"

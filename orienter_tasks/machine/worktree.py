@@ -7,6 +7,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from orienter_tasks.machine.files import read_small
+
 
 class Worktree(Struct, frozen=True):
     """A checkout.
@@ -40,13 +42,33 @@ def read(root: Path) -> Worktree:
     return Worktree(root, linked=True, git_dir=git_dir, main_root=main_root)
 
 
+def own_git_dir(tree: Worktree) -> Path | None:
+    """Return the git directory that is this checkout's alone, if it is there; None for a `cp -r` of a linked worktree.
+
+    Such a copy shares the directory of the original, to which that still points (git-worktree(1) under DETAILS).
+    """
+    if tree.git_dir is None or not tree.git_dir.is_dir():
+        return None
+    if tree.linked:
+        linked_from = pointer(tree.git_dir / "gitdir")
+        other = linked_from is not None and linked_from.resolve() != (tree.root / ".git").resolve()
+        if other and linked_from is not None and _git_dir_of(linked_from) == tree.git_dir:
+            return None
+    return tree.git_dir
+
+
+def is_cut_off(tree: Worktree) -> bool:
+    """Whether a checkout's git directory should be somewhere and is not there."""
+    return tree.git_dir is not None and not tree.git_dir.is_dir()
+
+
 def branch(root: Path) -> str:
     """Return the checked-out branch, a short commit id when detached, or "" where git has neither."""
     git_dir = read(root).git_dir
     if git_dir is None:
         return ""
     try:
-        head = (git_dir / "HEAD").read_text(encoding="utf-8").strip()
+        head = read_small(git_dir / "HEAD").decode().strip()
     except (OSError, UnicodeDecodeError):
         return ""
     return head.removeprefix("ref: refs/heads/") if head.startswith("ref: ") else head[:9]
@@ -68,7 +90,7 @@ def pointer(file: Path, prefix: bytes = b"") -> Path | None:
     It may be relative to the file's directory. Links in it are not followed, so it need not exist.
     """
     try:
-        text = file.read_bytes()
+        text = read_small(file)
     except OSError:
         return None
     path = text.removeprefix(prefix).lstrip().rstrip(b"\n")

@@ -20,7 +20,6 @@ from orienter_tasks.machine.signals import deferred
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from orienter_tasks.backends.docker.survey import DockerResource
     from orienter_tasks.identity.claims import Claim
 
 UNIT = 1024  # of `du -k`
@@ -92,7 +91,7 @@ class DiskUsage:
 
         engine = shared()
         volumes = survey.volumes(engine)
-        found = {claim.token: [each for each in volumes if _is_of(each, claim)] for claim in claims}
+        found = {claim.token: [each for each in volumes if survey.is_of(each, of_claim(claim))] for claim in claims}
         mine = [each for held in found.values() for each in held]
         if engine.endpoint.is_here and all(os.access(each.place, os.R_OK | os.X_OK) for each in mine):
             self._count(each.place for each in mine)
@@ -118,7 +117,3 @@ class DiskUsage:
                 size, _, path = os.fsdecode(line).rstrip("\n").partition("\t")
                 if size.isdecimal():
                     self._sizes[path] = int(size) * UNIT
-
-
-def _is_of(volume: DockerResource, claim: Claim) -> bool:
-    return (volume.project, volume.instance) == (claim.project, claim.id) and volume.root in claim.roots

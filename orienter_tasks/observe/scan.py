@@ -56,13 +56,13 @@ def _containers(unseen: list[str]) -> Sequence[DockerResource]:
 def _instance(
     claim: Claim, containers: Sequence[DockerResource], native: NativeScan, options: ScanOptions
 ) -> ObservedInstance:
-    from orienter_tasks.backends.docker.survey import is_of, status_of
+    from orienter_tasks.backends.docker.survey import is_component_of, is_of, status_of
 
     instance = of_claim(claim)
-    own = [status_of(each, with_memory=options.memory) for each in containers if is_of(each, instance)]
+    own = [status_of(each, with_memory=options.memory) for each in containers if is_component_of(each, instance)]
     components = [*own, *native.components()]
     components.sort(key=lambda status: (status.name not in catalog.names(), status.name))
-    foreign = any(each.root not in claim.roots for each in containers)
+    foreign = any(not is_of(each, instance) for each in containers)
     return ObservedInstance(
         claim=claim,
         instance=instance,

@@ -1,4 +1,7 @@
-"""Print answers, notes and errors. rich is loaded only for a terminal; pipes and NO_COLOR get plain lines."""
+"""Print answers, notes and errors. rich is loaded only for a terminal; pipes and NO_COLOR get plain lines.
+
+Everything leaves through here: without control codes, never as markup, and whatever stdout can take.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,12 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from orienter_tasks.errors import ConfigError, InterruptError
-from orienter_tasks.machine.signals import silence
+from orienter_tasks.errors import CheckError, ConfigError, InterruptError
+from orienter_tasks.machine.streams import silence
+from orienter_tasks.output.printable import one_line, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rich.console import Console
 
@@ -40,24 +44,27 @@ def write(text: str) -> None:
 
     Raises:
         InterruptError: its reader has gone, as `head` does once it has enough.
+        CheckError: it takes nothing, as a file on a full disk.
     """
-    try:
+    with _writing():
         sys.stdout.write(text)
-    except BrokenPipeError as error:
-        raise _unread() from error
 
 
 def flush() -> None:
     """Flush stdout; errors as for `write`."""
-    try:
+    with _writing():
         sys.stdout.flush()
-    except BrokenPipeError as error:
-        raise _unread() from error
 
 
-def _unread() -> InterruptError:
-    silence(1)  # else Python complains of what is left to flush at its end
-    return InterruptError("output pipe closed", signal_number=signal.SIGPIPE, expected=True)
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        silence(1)  # else Python complains of what is left to flush at its end
+        if isinstance(error, BrokenPipeError):
+            raise InterruptError("output pipe closed", signal_number=signal.SIGPIPE, expected=True) from error
+        raise CheckError(f"cannot write to stdout: {error.strerror}") from error
 
 
 class Report:
@@ -73,18 +80,28 @@ class Report:
         self._consoles: dict[int, Console] = {}
 
     def console(self, stream: TextIO) -> Console:
-        from rich.console import Console
+        from orienter_tasks.output.terminal import Terminal
 
-        return self._consoles.setdefault(id(stream), Console(file=stream, highlight=False, soft_wrap=False))
+        return self._consoles.setdefault(id(stream), Terminal(stream))
 
     def answer(self, text: str) -> None:
-        """Print what was asked for, as it is, on stdout."""
+        """Print what was asked for on stdout."""
         with self._lock:
-            write(text + "\n")
+            write(printable(text) + "\n")
             flush()
 
+    def document(self, text: str) -> None:
+        """Print what a program reads, byte for byte; on a terminal as an answer."""
+        if sys.stdout.isatty():
+            self.answer(text)
+            return
+        with self._lock, _writing():
+            sys.stdout.flush()
+            sys.stdout.buffer.write(os.fsencode(text) + b"\n")
+            sys.stdout.flush()
+
     def json(self, document: Mapping[str, Any]) -> None:
-        self.answer(json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2, ensure_ascii=False))
+        self.answer(json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2))
 
     def note(self, text: str) -> None:
         """Tell something worth knowing, on stderr."""
@@ -124,6 +141,7 @@ class Report:
             raise ConfigError(refusal, hint=hint)
         if before is not None:
             before()
+        question = printable(question)
         sys.stderr.write(f"{question} " if word else f"{question} [y/N] ")
         sys.stderr.flush()
         answer = sys.stdin.readline().strip()
@@ -158,18 +176,17 @@ class Report:
         grid.add_column(overflow="fold")
         for name, value in facts:
             grid.add_row(name, Text(value, style="bold cyan" if value.startswith("http") else ""))
-        self.console(sys.stdout).print(Panel(grid, title=f"[bold]{title}[/]", border_style="green", expand=False))
+        self.console(sys.stdout).print(Panel(grid, title=Text(title, "bold"), border_style="green", expand=False))
 
     def _aside(self, text: str, style: str) -> None:
-        with self._lock, contextlib.suppress(OSError):  # what nobody can read must not keep from stopping
-            if fancy(sys.stderr):
-                from rich.text import Text
+        with self._lock:
+            try:
+                if fancy(sys.stderr):
+                    from rich.text import Text
 
-                self.console(sys.stderr).print(Text(text, style=style), soft_wrap=True)
-            else:
-                sys.stderr.write(text + "\n")
-                sys.stderr.flush()
-
-
-def one_line(text: str) -> str:
-    return " ".join(text.split())
+                    self.console(sys.stderr).print(Text(text, style=style), soft_wrap=True)
+                else:
+                    sys.stderr.write(printable(text) + "\n")
+                    sys.stderr.flush()
+            except OSError:  # what nobody can read must not keep from stopping
+                silence(2)

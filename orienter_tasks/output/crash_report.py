@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.instance.variables import MASK, is_secret, masked
 from orienter_tasks.machine.state import state_dir, write_private
+from orienter_tasks.output.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -34,7 +35,7 @@ def write_crash_report(error: BaseException, *, settings: object, variables: Map
     directory = state_dir() / "crashes"
     seconds, fraction = divmod(time.time_ns(), 10**9)
     path = directory / f"{time.strftime('%Y%m%dT%H%M%S', time.localtime(seconds))}-{fraction:09d}.txt"
-    write_private(path, without_secrets(_text(error, settings), settings=settings, variables=variables))
+    write_private(path, printable(without_secrets(_text(error, settings), settings=settings, variables=variables)))
     for old in sorted(directory.glob("*.txt"))[:-KEPT]:
         old.unlink(missing_ok=True)
     return path

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from orienter_tasks.errors import ConfigError, OrienterError
 from orienter_tasks.machine.signals import deferred
 from orienter_tasks.output.console import fancy, flush, write
+from orienter_tasks.output.printable import in_colour, printable
 from orienter_tasks.stack.component import LogRequest
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class LogStream:
         self._lines = lines
         self._since = since
         self._stop = threading.Event()
-        self._queue: queue.Queue[tuple[int, str, str]] = queue.Queue(maxsize=10_000)
+        self._queue: queue.Queue[tuple[int, str, str]] = queue.Queue(maxsize=1_000)
         self._width = max((len(component.name) for component in components), default=0)
         self._colour = fancy(sys.stdout)
 
@@ -103,4 +104,4 @@ class LogStream:
             return
         label = name.ljust(self._width)
         label = f"\x1b[{COLOURS[index % len(COLOURS)]}m{label} │\x1b[0m" if self._colour else f"{label} |"
-        write(f"{label} {line}\n")
+        write(f"{label} {in_colour(line) if self._colour else printable(line)}\n")

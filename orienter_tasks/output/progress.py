@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orienter_tasks.machine.signals import deferred
-from orienter_tasks.output.console import fancy, one_line
+from orienter_tasks.output.console import fancy
+from orienter_tasks.output.printable import one_line
 from orienter_tasks.stack.component import Event, State
 
 if TYPE_CHECKING:

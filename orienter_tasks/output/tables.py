@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from msgspec import Struct
 
+from orienter_tasks.output.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -56,7 +58,8 @@ class Column(Struct, Generic[T], frozen=True):
 def plain(columns: Sequence[Column[T]], things: Sequence[T], title: str = "") -> str:
     """Write a table as lines of text, in full width."""
     widths = _widths(columns, things)
-    lines = [[column.name.upper() for column in columns], *([column.cell(one) for column in columns] for one in things)]
+    rows = [[_text(column, one) for column in columns] for one in things]
+    lines = [[column.name.upper() for column in columns], *rows]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths.values(), strict=True)) for line in lines]
     return "\n".join(line.rstrip() for line in ([title] if title else []) + text)
 
@@ -79,7 +82,7 @@ def drawn(columns: Sequence[Column[T]], things: Sequence[T], available: int) -> 
             justify="right" if column.right else "left",
         )
     for thing in things:
-        cells = [column.cell(thing) for column in kept]
+        cells = [_text(column, thing) for column in kept]
         table.add_row(*(Text(cell, style=STYLES.get(cell.partition(" ")[0].rstrip(","), "")) for cell in cells))
     return table
 
@@ -103,9 +106,13 @@ def fitting(columns: Sequence[Column[T]], things: Sequence[T], available: int) -
     return widths
 
 
+def _text(column: Column[T], thing: T) -> str:
+    return printable(column.cell(thing))
+
+
 def _total(widths: Mapping[str, int]) -> int:
     return sum(widths.values()) + BETWEEN * (len(widths) - 1) + EDGES
 
 
 def _widths(columns: Sequence[Column[T]], things: Sequence[T]) -> dict[str, int]:
-    return {column.name: max([len(column.name), *(len(column.cell(one)) for one in things)]) for column in columns}
+    return {column.name: max([len(column.name), *(len(_text(column, one)) for one in things)]) for column in columns}

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orienter_tasks.machine.files import open_regular
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -65,7 +67,7 @@ def find_program(name: str, cwd: Path, env: Mapping[str, str]) -> str:
 def _interpreter(path: Path) -> str:
     """Return the program that a script's first line names; "" where there is none."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             line = file.read(INTERPRETER_BYTES).partition(b"\n")[0]
     except OSError:  # executable, but not readable
         return ""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from orienter_tasks.errors import CheckError
+from orienter_tasks.machine.files import read_small
 from orienter_tasks.machine.state import SCHEMA_VERSION, sweep, write_private
 
 if TYPE_CHECKING:
@@ -149,7 +151,7 @@ def save(instance: Instance, record: Record) -> None:
 def load(instance: Instance, component: str) -> Record | None:
     """Read a component's record; None when there is none, or it is damaged or another checkout's."""
     try:
-        record = msgspec.json.decode(path_of(instance, component).read_bytes(), type=Record)
+        record = msgspec.json.decode(read_small(path_of(instance, component)), type=Record)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     ours = record.root in instance.roots and record.instance == instance.id and record.project == instance.project
@@ -167,8 +169,8 @@ def load_all(instance: Instance) -> Iterator[Record]:
 def forget(instance: Instance, component: str) -> None:
     """Remove a component's record, and what its shim wrote."""
     path = path_of(instance, component)
-    path.unlink(missing_ok=True)
-    exit_path(instance, component).unlink(missing_ok=True)
+    _remove(path)
+    _remove(exit_path(instance, component))
     sweep(path)
 
 
@@ -176,4 +178,12 @@ def forget_unrecorded(instance: Instance) -> None:
     """Remove what shims were given by starts that were killed before they had written a record."""
     for path in instance.pid_dir.glob("*.exit"):
         if not path.with_suffix(".json").exists():
-            path.unlink(missing_ok=True)
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        if not path.is_dir():  # a directory is nothing of ours, and no record
+            raise CheckError(f"cannot remove {path}: {error.strerror}") from error

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError
+from orienter_tasks.machine.files import read_small
 from orienter_tasks.processes.record import exit_path
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.processes.program import Program
-    from orienter_tasks.processes.record import Record
+from orienter_tasks.processes.record import Record
 
 SHELL = "/bin/sh"
 # Signals are caught and not ignored: the service gets their defaults, and the shell outlives signals to the group.
@@ -76,7 +77,7 @@ def exit_code(instance: Instance, record: Record) -> int | None:
     if not record.has_shim:
         return None
     try:
-        text = exit_path(instance, record.component).read_text(encoding="ascii")
+        text = read_small(exit_path(instance, record.component)).decode("ascii")
     except (OSError, UnicodeDecodeError):
         return None
     found = _WORDS.fullmatch(text)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.errors import CheckError, OrienterError, TimedOutError
+from orienter_tasks.errors import CheckError, ConfigError, OrienterError, TimedOutError
 from orienter_tasks.instance.variables import expand
 from orienter_tasks.processes.program import Program
 from orienter_tasks.processes.record import forget
@@ -19,7 +21,6 @@ from orienter_tasks.stack.logfiles import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping, Sequence
-    from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.processes.spawn import Handle
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.01
 TAIL_LINES = 15
+MOST_BYTES = 2**20
 
 
 class HookComponent:
@@ -88,9 +90,20 @@ class HookComponent:
             return False
         if not self._hook.sources:
             return True
-        made = result.stat().st_mtime
-        sources = root.glob(expand(self._hook.sources, values, f"hook {self.name}, sources"))
-        return all(path.stat().st_mtime <= made for path in sources)
+        made = _written_at(result)
+        return all(_written_at(path) <= made for path in self._sources())
+
+    def _sources(self) -> list[Path]:
+        key = f"hook {self.name}, sources"
+        values = {name: glob.escape(value) for name, value in self._config.variables.values.items()}
+        pattern, root = expand(self._hook.sources, values, key), self._config.instance.root
+        if pattern.startswith("/"):
+            pattern, root = pattern.lstrip("/"), Path("/")
+        try:
+            return list(root.glob(pattern))
+        except ValueError as error:
+            hint = "** stands alone between two slashes, as in src/**/*.ts"
+            raise ConfigError(f"{key}: {self._hook.sources!r} is not a pattern: {error}", hint=hint) from error
 
     def _run(self, note: Note) -> None:
         instance = self._config.instance
@@ -106,6 +119,9 @@ class HookComponent:
                 details=tail(self, TAIL_LINES),
             )
         if output is not None:
+            if output.too_long:
+                what = f"hook {self.name} of {instance} prints more than {MOST_BYTES // 2**20} MB"
+                raise CheckError(what, hint="with `exports`, let it print lines NAME=value alone")
             self._take_exports(output.text())
 
     def _await_end(self, handle: Handle, note: Note) -> int:
@@ -142,12 +158,20 @@ class HookComponent:
         )
 
 
+def _written_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # removed just now, or a link to nowhere
+        return 0.0
+
+
 class _Output:
     """Reads what a child prints while it runs, so that it never blocks on a full pipe; it is kept out of the log."""
 
     def __init__(self, child: subprocess.Popen[bytes] | None) -> None:
         import threading
 
+        self.too_long = False
         self._parts: list[bytes] = []
         self._child = child
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -161,4 +185,6 @@ class _Output:
     def _read(self) -> None:
         if self._child is not None and self._child.stdout is not None:
             with self._child.stdout as stream:
-                self._parts.extend(iter(lambda: stream.read(65536), b""))
+                self._parts.append(stream.read(MOST_BYTES))
+                while stream.read(65536):
+                    self.too_long = True

@@ -13,6 +13,7 @@ import msgspec
 
 from orienter_tasks.errors import ConflictError
 from orienter_tasks.instance.model import Instance
+from orienter_tasks.machine.files import read_small
 from orienter_tasks.machine.state import locked, state_dir, write_private
 from orienter_tasks.processes.record import start_mark
 
@@ -33,8 +34,8 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 def holder(name: str) -> Lease | None:
     """Return the holder of a lease; None when nothing of it runs any more."""
     try:
-        lease = msgspec.json.decode(_path(name).read_bytes(), type=Lease)
-    except (OSError, msgspec.DecodeError):
+        lease = msgspec.json.decode(read_small(_path(name)), type=Lease)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if start_mark(lease.pid) == lease.mark:
         return lease

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import TypeAlias
 
     Note: TypeAlias = Callable[[str], None]  # tells people in a few words what is going on («pulling 40 %»)
@@ -153,6 +154,20 @@ class LogRequest:
     follow: threading.Event | None = None
 
 
+TAIL_CHARACTERS = 16_384
+
+
 def tail(component: Component, lines: int) -> list[str]:
     """Return the last lines of a component's log."""
-    return list(component.logs(LogRequest(lines=lines)))
+    return last(component.logs(LogRequest(lines=lines)))
+
+
+def last(lines: Iterable[str]) -> list[str]:
+    """Return the last of some lines: as many as people may want to see at once, and the end of a very long one."""
+    kept, size = deque[str](), 0
+    for line in lines:
+        kept.append(line[-TAIL_CHARACTERS:])
+        size += len(kept[-1])
+        while size > TAIL_CHARACTERS:
+            size -= len(kept.popleft())
+    return list(kept)

@@ -1,6 +1,6 @@
 """Read a log file: its last lines, those since a time, and what is written from now on.
 
-Only as much is read as was asked for, from the end, however large the file is.
+Only as much is read as was asked for, from the end, however large the file is and however long its lines are.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import os
 import re
 from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO
+
+from orienter_tasks.machine.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,16 +45,16 @@ def read(path: Path, request: LogRequest) -> Iterator[str]:
     A line without a time counts as written with the one before it; in a file without any times, the file's own counts
     for all. A stream goes on when the file is truncated, when another takes its name, and when it is made only later.
     """
-    lines = _Lines()
+    lines = Lines()
     file = _open(path)
     try:
         if file is not None:
             file.seek(_start(file, request))
-            yield from lines.of(file)
+            yield from _new(file, lines)
         while request.follow is not None and not request.follow.wait(POLL_SECONDS):
             if _replaced(path, file):
                 if file is not None:
-                    yield from lines.of(file)
+                    yield from _new(file, lines)
                     yield from lines.rest()
                     file.close()
                 file = _open(path)
@@ -60,9 +62,9 @@ def read(path: Path, request: LogRequest) -> Iterator[str]:
                 yield from lines.rest()
                 file.seek(0)
             if file is not None:
-                yield from lines.of(file)
+                yield from _new(file, lines)
         if request.follow is not None and file is not None:
-            yield from lines.of(file)
+            yield from _new(file, lines)
         yield from lines.rest()
     finally:
         if file is not None:
@@ -82,23 +84,27 @@ def time_of(line: str) -> float | None:
         return None
 
 
-class _Lines:
-    """Cuts what is read into lines, and keeps an unfinished one until its end comes."""
+class Lines:
+    """Cuts what is read into lines, and keeps an unfinished one until its end comes or it has become too long."""
 
     def __init__(self) -> None:
         self._unfinished = b""
 
-    def of(self, file: BinaryIO) -> Iterator[str]:
-        while block := file.read(BLOCK):
-            *whole, self._unfinished = (self._unfinished + block).split(b"\n")
-            yield from map(_text, whole)
-            if len(self._unfinished) > LONGEST_LINE:
-                yield from self.rest()
+    def of(self, block: bytes) -> Iterator[str]:
+        *whole, self._unfinished = (self._unfinished + block).split(b"\n")
+        yield from map(_text, whole)
+        if len(self._unfinished) >= LONGEST_LINE:
+            yield from self.rest()
 
     def rest(self) -> Iterator[str]:
         unfinished, self._unfinished = self._unfinished, b""
         if unfinished:
             yield _text(unfinished)
+
+
+def _new(file: BinaryIO, lines: Lines) -> Iterator[str]:
+    while block := file.read(BLOCK):
+        yield from lines.of(block)
 
 
 def _text(line: bytes) -> str:
@@ -107,7 +113,7 @@ def _text(line: bytes) -> str:
 
 def _open(path: Path) -> BinaryIO | None:
     try:
-        return path.open("rb")
+        return open_regular(path)
     except OSError:
         return None
 
@@ -142,8 +148,8 @@ def _start(file: BinaryIO, request: LogRequest) -> int:
 
 
 def _backwards(file: BinaryIO, end: int) -> Iterator[tuple[int, str]]:
-    """Give the offset and the beginning of each line, the last one first."""
-    position, after = end, b""
+    """Give the offset and the beginning of each line, the last one first; an endless one counts as several."""
+    position, after, endless = end, b"", 0
     while position > 0:
         size = min(BLOCK, position)
         position -= size
@@ -154,5 +160,10 @@ def _backwards(file: BinaryIO, end: int) -> Iterator[tuple[int, str]]:
             if position + cut + 1 < end:
                 yield position + cut + 1, _text(known[cut + 1 : cut + 1 + STAMP_BYTES])
         after = known[:STAMP_BYTES]
+        first = block.find(b"\n")
+        endless = endless + size if first < 0 else first
+        if endless >= LONGEST_LINE and position > 0:
+            endless = 0
+            yield position, ""
     if end > 0:
         yield 0, _text(after)

@@ -13,7 +13,7 @@ from orienter_tasks.processes.shim import as_child, exit_code, service_of, servi
 from orienter_tasks.processes.spawn import describe_exit, ended_with
 from orienter_tasks.processes.table import memory, started_at
 from orienter_tasks.settings import catalog
-from orienter_tasks.stack.component import ComponentStatus, LogRequest
+from orienter_tasks.stack.component import ComponentStatus, LogRequest, last
 from orienter_tasks.stack.logfiles import read
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _together(name: str, found: Mapping[str, ComponentStatus]) -> ComponentStatu
 
 def _dead(record: Record, code: int | None) -> ComponentStatus:
     """A process that ended without being stopped: its shim tells with what, its log the rest."""
-    lines = list(read(Path(record.log), LogRequest(lines=LAST_LINES)))
+    lines = last(read(Path(record.log), LogRequest(lines=LAST_LINES)))
     words = next((line.strip() for line in reversed(lines) if line.strip()), "")
     ended = "died" if code is None else describe_exit(as_child(code))
     what = f"{ended}: {words[:LONGEST_WORDS]}" if words else ended

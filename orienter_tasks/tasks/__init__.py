@@ -7,7 +7,7 @@ import gc
 
 from invoke.collection import Collection
 
-from orienter_tasks.tasks import cleanup, dev, env, infra, machine, nginx, services, test
+from orienter_tasks.tasks import cleanup, data, dev, env, infra, machine, nginx, services, test
 from orienter_tasks.tasks.config_files import report_errors
 
 report_errors()
@@ -21,6 +21,7 @@ ns = Collection(
     Collection("env", env.init, env.show, env.export, env.exec_),
     Collection("infra", infra.up, infra.down, infra.status, infra.logs, infra.compose, infra.verify, infra.stats),
     Collection("services", services.start, services.stop, services.restart, services.status),
+    Collection("data", data.adopt),
     Collection("nginx", nginx.render, nginx.check, nginx.reload),
     Collection("test", test.everything, test.env, test.templates, test.integration),
     Collection(

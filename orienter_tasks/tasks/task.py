@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
 from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -12,6 +13,7 @@ from invoke.parser.argument import Argument
 from invoke.tasks import Task, call as invoke_call, task as invoke_task
 
 from orienter_tasks.errors import ConfigError, InterruptError, OrienterError, UnexpectedError
+from orienter_tasks.machine import streams
 from orienter_tasks.machine.signals import SignalHandler, raise_unheard
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ def _undo(error: InterruptError) -> None:
 
 _signals = SignalHandler(lambda: any(context.unfinished for context in _contexts.values()), _undo)
 _signals.handle_ctrl_c()
+streams.prepare()
 
 
 class EarlyArgument(Argument):
@@ -203,9 +206,12 @@ def _crashed(error: Exception, config: Config) -> Exit:
     if not os.environ.get("ORIENTER_TRACEBACK") and not config.run.dry:
         with suppress(Exception):
             return _exit(_reported(error, config))
-    from traceback import print_exception
+    from traceback import format_exception
 
-    print_exception(error)
+    from orienter_tasks.output.printable import printable
+
+    with suppress(OSError):
+        print(printable("".join(format_exception(error))), end="", file=sys.stderr)  # noqa: T201 - a traceback as it is
     return Exit(code=UnexpectedError.exit_code)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import stat
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
 from orienter_tasks.errors import ConfigError, ConflictError
-from orienter_tasks.identity.claims import Claim, Claims, all_taken, held_by_root, in_the_way, new_token
+from orienter_tasks.identity.claims import Claim, Claims, all_taken, in_the_way, new_token
 from orienter_tasks.machine.state import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def claim(number: int = 1, root: str = "/home/me/repo", **fields: Any) -> Claim:
@@ -182,13 +184,6 @@ def test_a_path_that_is_no_text_is_told(path: Path) -> None:
     with pytest.raises(ConfigError, match="is not UTF-8"), Claims().changing() as book:
         book.append(claim(1, "/home/me/\udcff"))
     assert not path.exists()
-
-
-def test_of_several_ids_the_one_used_last_counts() -> None:
-    first, last = claim(1, used_at=5.0), claim(2, used_at=9.0)
-    other = claim(3, project="shop", used_at=20.0)
-    assert held_by_root([first, last, other], Path("/home/me/repo"), "orienter") == last
-    assert held_by_root([first, last], Path("/home/me/repo/below"), "orienter") is None
 
 
 def test_in_the_way_is_the_same_id_or_one_of_the_same_ports() -> None:

@@ -5,74 +5,29 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
 
 from orienter_tasks.errors import BackendError, ConfigError, ConflictError
-from orienter_tasks.identity.allocation import IdRequest, cksum, preferred_id, worktree_name
-from orienter_tasks.identity.checkouts import MARKER
+from orienter_tasks.identity.allocation import cksum, preferred_id, worktree_name
 from orienter_tasks.identity.claims import Claim, Claims
-from orienter_tasks.identity.resolve import acquire, resolve, source_of_id
+from orienter_tasks.identity.resolve import acquire
 from orienter_tasks.machine import worktree
 from orienter_tasks.settings.defaults import ports
 from orienter_tasks.settings.load import load_settings
 from tests import programs
+from tests.identity.conftest import request, write_marker
 from tests.repositories import git
 
 if TYPE_CHECKING:
     from orienter_tasks.settings.model import Settings
     from tests.conftest import MakeRepo, MakeWorktree
+    from tests.identity.conftest import Ask
 
 WEIRD = "we ird $(x) 'é\""
 SAME_SLOT = ("feature-a-1", "feature-d-4")  # both hash to 5
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Which instance a checkout is, what decided on its id, and what the user was told."""
-
-    claim: Claim
-    source: str
-    notes: tuple[str, ...]
-
-
-def request(root: Path, settings: Settings, notes: list[str] | None = None, **others: Any) -> IdRequest:
-    known: dict[str, Any] = {
-        "environ": {},
-        "dotenv": {},
-        "unbindable": lambda port, backend: False,
-        "leftovers": lambda claim: True,
-    }
-    note = notes.append if notes is not None else pytest.fail
-    return IdRequest(root=root, settings=settings, note=note, **{**known, **others})
-
-
-class Ask(Protocol):
-    def __call__(self, root: Path, settings: Settings | None = None, **others: Any) -> Answer: ...
-
-
-@pytest.fixture
-def ask(settings: Settings) -> Ask:
-    """Ask which instance a checkout is. Unless told, every former claim has left something."""
-    default = settings
-
-    def resolve_it(root: Path, settings: Settings | None = None, **others: Any) -> Answer:
-        notes: list[str] = []
-        asked = request(root, settings or default, notes, **others)
-        source = source_of_id(asked, Claims().read())
-        return Answer(resolve(asked, Claims()), source, tuple(notes))
-
-    return resolve_it
-
-
-def write_marker(identity: Answer) -> None:
-    """Leave the claim's token in DATA_DIR, as every start does."""
-    marker = Path(identity.claim.root) / f".dev-data/instance-{identity.claim.id}" / MARKER
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    marker.write_text(identity.claim.token + "\n", encoding="utf-8")
 
 
 def slot(name: str) -> int:
@@ -482,7 +437,8 @@ def test_a_copy_of_what_is_not_mounted_is_another_checkout(make_repo: MakeRepo, 
     before = ask(repo)
     write_marker(before)
     Claims().update(before.claim.token, device=before.claim.device + 1)
-    repo.rename(tmp_path / "backup")
+    shutil.copytree(repo, tmp_path / "backup")
+    shutil.rmtree(repo)
     assert ask(tmp_path / "backup").claim.id == 1
     assert before.claim.token in {claim.token for claim in Claims().read()}
 

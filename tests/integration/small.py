@@ -231,6 +231,12 @@ def query(checkout: Checkout, *statements: str) -> list[Any]:
         return rows
 
 
+def forget_address(checkout: Checkout) -> None:
+    """Ask for the database's address anew: another checkout is at that path, or it has another id."""
+    for asked in [asked for asked in _ADDRESSES if asked[0] == checkout.path]:
+        del _ADDRESSES[asked]
+
+
 def remember(checkout: Checkout, text: str) -> None:
     """Write a row into the instance's database."""
     query(checkout, "CREATE TABLE IF NOT EXISTS kept (text text)", f"INSERT INTO kept VALUES ('{text}')")

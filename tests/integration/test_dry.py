@@ -32,6 +32,7 @@ WORDS: dict[str, Sequence[tuple[str, ...]]] = {
     "env.exec": [("--", "touch", "made")],
     "doctor": [("--fix", "--yes")],
     "cleanup.instance": [("0", "--yes")],
+    "data.adopt": [("0",), ("3",)],
     **{f"cleanup.{name}": [("--yes",)] for name in ("daily", "weekly", "orphans", "logs", "all")},
 }
 """What each task gets on the command line; nothing where it is not named."""

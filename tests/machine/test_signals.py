@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -22,7 +21,6 @@ from orienter_tasks.machine.signals import (
     deferred,
     raise_unheard,
     run_or_hurry,
-    silence,
     until_ctrl_c,
 )
 from tests import programs
@@ -293,11 +291,3 @@ def test_the_second_signal_hurries_and_the_third_changes_nothing() -> None:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert run_or_hurry(lambda: "patient", hurry) == "patient"
-
-
-def test_a_silenced_descriptor_takes_everything() -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    silence(writer)
-    assert os.write(writer, b"x") == 1
-    os.close(writer)

@@ -16,6 +16,7 @@ import pytest
 from orienter_tasks.errors import ConfigError, ConflictError
 from orienter_tasks.machine.state import is_locked, locked, private_dir, state_dir, write_private
 from tests import programs
+from tests.repositories import git, make_repository
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -42,6 +43,32 @@ def test_the_directory_follows_the_variable_and_nothing_temporary(
     assert state_dir() == before
     assert before.name == "orienter"
     assert not before.exists()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+def test_parents_are_private_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    old = os.umask(umask)
+    try:
+        private_dir(tmp_path / ".dev-data/instance-0/nginx")
+    finally:
+        os.umask(old)
+    for directory in (".dev-data", ".dev-data/instance-0", ".dev-data/instance-0/nginx"):
+        assert mode(tmp_path / directory) == 0o700
+
+
+def test_git_ignores_what_is_an_instances_own(tmp_path: Path) -> None:
+    root = make_repository(tmp_path / "code", {})
+    (root / "logs").mkdir()
+    (root / "logs/theirs").touch()
+    for name in (".dev-data", ".dev-pids", "logs"):
+        (private_dir(root / name / "instance-3") / "file").touch()
+    private_dir(root / "other/folder")
+    assert sorted(path.relative_to(root).as_posix() for path in root.rglob(".gitignore")) == [
+        ".dev-data/.gitignore",
+        ".dev-pids/.gitignore",
+        "logs/instance-3/.gitignore",
+    ]
+    assert git(root, "add", "--all", "--verbose") == "add 'logs/theirs'"
 
 
 @pytest.mark.parametrize("below", ["locks", "a/b"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import tracemalloc
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from orienter_tasks.stack import logfiles
-from orienter_tasks.stack.component import LogRequest
+from orienter_tasks.stack.component import TAIL_CHARACTERS, LogRequest, last
 from orienter_tasks.stack.logfiles import read, time_of
 
 if TYPE_CHECKING:
@@ -124,9 +125,35 @@ def test_a_large_log_is_read_from_its_end(log: Path) -> None:
 
 def test_a_line_without_end_is_cut(log: Path) -> None:
     log.write_bytes(b"x" * (3 * logfiles.LONGEST_LINE))
-    found = lines(log, 1)
+    found = lines(log, 3)
     assert "".join(found) == "x" * (3 * logfiles.LONGEST_LINE)
     assert max(map(len, found)) <= logfiles.LONGEST_LINE + logfiles.BLOCK
+    assert lines(log, 1) == found[-1:]
+
+
+@pytest.mark.parametrize("since_time", [None, 1.0])
+def test_gigabytes_without_a_line_end_are_read_from_their_end(log: Path, since_time: float | None) -> None:
+    log.write_bytes(b"begin\n")
+    os.truncate(log, 800 << 20)
+    with log.open("ab") as file:
+        file.write(b"end")
+    tracemalloc.start()
+    begun = time.monotonic()
+    found = lines(log, 3, since_time)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found[-1].endswith("end")
+    assert len(found) <= 4
+    assert peak < 2 << 20
+    assert time.monotonic() - begun < 5
+    shown = last(found)
+    assert sum(map(len, shown)) <= TAIL_CHARACTERS
+    assert shown[-1].endswith("end")
+
+
+def test_the_last_of_many_lines_are_shown() -> None:
+    assert last(["one", "two"]) == ["one", "two"]
+    assert last(["a" * TAIL_CHARACTERS, "b", "c"]) == ["b", "c"]
 
 
 def test_only_what_was_written_since(log: Path) -> None:

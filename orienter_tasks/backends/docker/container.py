@@ -16,7 +16,7 @@ from orienter_tasks.errors import CheckError, ConflictError, NotFoundError, Orie
 from orienter_tasks.instance.variables import MASK
 from orienter_tasks.processes.listeners import listeners
 from orienter_tasks.settings import catalog
-from orienter_tasks.stack.component import LogRequest, NotReadyError
+from orienter_tasks.stack.component import LogRequest, NotReadyError, last
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -177,7 +177,7 @@ class ContainerComponent:
         if state.get("Status") == survey.RUNNING:
             self._seen_running = time.monotonic()
             return
-        log = list(read_log(self._engine, found["Id"], LogRequest(lines=EXIT_LINES))) if found is not None else []
+        log = last(read_log(self._engine, found["Id"], LogRequest(lines=EXIT_LINES))) if found is not None else []
         port = port_refused(log)
         if port is not None:
             raise self._port_conflict(port, log)

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from orienter_tasks.machine.files import read_small
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -121,8 +123,8 @@ def _config_dir(environ: Mapping[str, str]) -> Path:
 
 def _read_json(path: Path) -> dict[str, object]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(read_small(path))
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

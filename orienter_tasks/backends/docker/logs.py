@@ -6,10 +6,12 @@ import contextlib
 import http
 import struct
 import threading
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.backends.docker.engine import REQUEST_SECONDS
 from orienter_tasks.errors import BackendError, CheckError
+from orienter_tasks.stack.logfiles import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -52,21 +54,17 @@ def read_log(engine: Engine, container: str, request: LogRequest) -> Iterator[st
 
 def lines(frames: Iterable[tuple[int, bytes]]) -> Iterator[str]:
     """Join frames to lines, stdout and stderr separately."""
-    begun: dict[int, bytes] = {}
+    begun = defaultdict[int, Lines](Lines)
     for stream, data in frames:
-        *whole, begun[stream] = (begun.get(stream, b"") + data).split(b"\n")
-        yield from (_text(line) for line in whole)
-    yield from (_text(rest) for rest in begun.values() if rest)
+        yield from begun[stream].of(data)
+    for each in begun.values():
+        yield from each.rest()
 
 
 def _frames(read_bytes: Callable[[int], bytes]) -> Iterator[tuple[int, bytes]]:
     while len(header := read_bytes(HEADER.size)) == HEADER.size:
         stream, length = HEADER.unpack(header)
         yield stream, read_bytes(length)
-
-
-def _text(line: bytes) -> str:
-    return line.rstrip(b"\r").decode("utf-8", "replace")
 
 
 @contextlib.contextmanager

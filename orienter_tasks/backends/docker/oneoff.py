@@ -10,7 +10,7 @@ from orienter_tasks.backends.docker.container import create_container
 from orienter_tasks.backends.docker.engine import WORK_SECONDS
 from orienter_tasks.backends.docker.logs import read_log
 from orienter_tasks.errors import ConflictError, NotFoundError
-from orienter_tasks.stack.component import LogRequest
+from orienter_tasks.stack.component import LogRequest, last
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,7 @@ def run_beside(engine: Engine, config: InstanceConfig, resources: Resources, spe
         with engine.talking(f"run {spec.component}", work=RUN_SECONDS):
             engine.api.start(container)
             code = engine.api.wait(container, timeout=RUN_SECONDS)["StatusCode"]
-        output = "\n".join(read_log(engine, container, LogRequest(lines=OUTPUT_LINES)))
+        output = "\n".join(last(read_log(engine, container, LogRequest(lines=OUTPUT_LINES))))
     finally:
         with (
             contextlib.suppress(NotFoundError),

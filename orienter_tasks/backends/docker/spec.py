@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from orienter_tasks.errors import ConflictError
-from orienter_tasks.instance.model import LABEL_COMPONENT, LABEL_INSTANCE, LABEL_PROJECT, LABEL_ROOT
+from orienter_tasks.instance.model import LABEL_COMPONENT, LABEL_INSTANCE, LABEL_PROJECT, LABEL_ROOT, LABEL_TOKEN
 from orienter_tasks.machine.ports import LOOPBACK
 
 if TYPE_CHECKING:
@@ -138,10 +138,11 @@ def volume_key(component: str) -> str:
 def is_ours(found: Mapping[str, str] | None, config: InstanceConfig) -> bool:
     """Whether labels are this instance's own, of this checkout or from before it was moved."""
     found = found or {}
-    return (
-        found.get(LABEL_PROJECT) == config.instance.project
-        and found.get(LABEL_INSTANCE) == str(config.instance.id)
-        and found.get(LABEL_ROOT) in config.instance.roots
+    return config.instance.is_marked_by(
+        project=found.get(LABEL_PROJECT, ""),
+        instance=found.get(LABEL_INSTANCE, ""),
+        root=found.get(LABEL_ROOT, ""),
+        token=found.get(LABEL_TOKEN, ""),
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from orienter_tasks.backends.docker.spec import is_ours, owner
 from orienter_tasks.errors import NotFoundError
-from orienter_tasks.instance.model import LABEL_COMPONENT, LABEL_INSTANCE, LABEL_PROJECT, LABEL_ROOT
+from orienter_tasks.instance.model import LABEL_COMPONENT, LABEL_INSTANCE, LABEL_PROJECT, LABEL_ROOT, LABEL_TOKEN
 from orienter_tasks.stack.component import ComponentStatus
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class DockerResource:
     project: str
     instance: int
     root: str
+    token: str = ""
     component: str = ""
     state: str = ""
     started_at: float | None = None
@@ -88,13 +89,17 @@ def containers(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
 def containers_of(engine: Engine, instance: Instance) -> list[DockerResource]:
     """Read the containers of an instance, also those of its checkout before it was moved."""
     found = containers(engine, project=instance.project, instance=str(instance.id))
-    return [each for each in found if each.root in instance.roots]
+    return [each for each in found if is_of(each, instance)]
 
 
 def is_of(found: DockerResource, instance: Instance) -> bool:
+    """Whether something is an instance's, by its labels."""
+    return instance.is_marked_by(project=found.project, instance=found.instance, root=found.root, token=found.token)
+
+
+def is_component_of(found: DockerResource, instance: Instance) -> bool:
     """Whether a container is a component of an instance, by its labels and exact name."""
-    ours = (found.project, found.instance) == (instance.project, instance.id) and found.root in instance.roots
-    return ours and found.name == instance.container(found.component)
+    return is_of(found, instance) and found.name == instance.container(found.component)
 
 
 def status_of(found: DockerResource, *, with_memory: bool = False) -> ComponentStatus:
@@ -257,6 +262,7 @@ def _owned(found: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, An
                     "project": own[LABEL_PROJECT],
                     "instance": int(number),
                     "root": own[LABEL_ROOT],
+                    "token": own.get(LABEL_TOKEN, ""),
                     "component": own.get(LABEL_COMPONENT, ""),
                 },
             )

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from orienter_tasks.backends.embedded.programs import version_of
 from orienter_tasks.backends.embedded.user import prefix_for_postgres
 from orienter_tasks.errors import CheckError, ConfigError, ConflictError
+from orienter_tasks.machine.files import read_small
 from orienter_tasks.machine.state import locked, private_dir, state_dir
 from orienter_tasks.processes import census
 from orienter_tasks.processes.stop import end
@@ -242,7 +243,7 @@ def _is_there(config: InstanceConfig, data: Path) -> bool:
 
 
 def _require_same_major(config: InstanceConfig, data: Path, postgres: Installation) -> None:
-    written_by = (data / "PG_VERSION").read_text(encoding="ascii", errors="replace").strip()
+    written_by = read_small(data / "PG_VERSION").decode("ascii", "replace").strip()
     if written_by != str(postgres.major):
         raise CheckError(
             f"the data of {config.instance} was written by PostgreSQL {written_by}, "

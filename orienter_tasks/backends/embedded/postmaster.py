@@ -10,7 +10,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from orienter_tasks.errors import ConflictError
+from orienter_tasks.errors import ConflictError, OrienterError
+from orienter_tasks.machine.files import read_small
+from orienter_tasks.machine.state import write_private
 from orienter_tasks.processes import census
 
 if TYPE_CHECKING:
@@ -66,16 +68,14 @@ class LoginProof:
 
     def exists(self) -> bool:
         try:
-            stored = (self.data / LOGIN_FILE).read_bytes()
+            stored = read_small(self.data / LOGIN_FILE)
         except OSError:
             return False
         return hmac.compare_digest(stored, self._hash(stored[:SALT_BYTES]))
 
     def store(self) -> None:
-        with contextlib.suppress(OSError):  # the next start logs in again
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-            with os.fdopen(os.open(self.data / LOGIN_FILE, flags, 0o600), "wb") as file:
-                file.write(self._hash(os.urandom(SALT_BYTES)))
+        with contextlib.suppress(OrienterError):  # the next start logs in again
+            write_private(self.data / LOGIN_FILE, self._hash(os.urandom(SALT_BYTES)), durable=False)
 
     def _hash(self, salt: bytes) -> bytes:
         return salt + hashlib.pbkdf2_hmac("sha256", self.facts, salt, ROUNDS)
@@ -116,6 +116,6 @@ def _pid(data: Path) -> int | None:
 
 def _lines(data: Path) -> list[str]:
     try:
-        return (data / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
+        return read_small(data / "postmaster.pid").decode("utf-8", "replace").splitlines()
     except OSError:
         return []

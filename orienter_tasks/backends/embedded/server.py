@@ -13,7 +13,7 @@ from orienter_tasks.processes.program import Program
 from orienter_tasks.processes.spawn import UNKNOWN_EXIT, describe_exit, running, spawn
 from orienter_tasks.processes.stop import stop_component
 from orienter_tasks.settings import catalog
-from orienter_tasks.stack.component import LogRequest
+from orienter_tasks.stack.component import LogRequest, last
 from orienter_tasks.stack.logfiles import read
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Server:
         return self._handle
 
     def _failure(self, code: int) -> OrienterError:
-        details = list(self.lines(LogRequest(lines=TAIL_LINES)))
+        details = last(self.lines(LogRequest(lines=TAIL_LINES)))
         text = "\n".join(details)
         what = f"{self.name} of {self._instance} {describe_exit(code)}"
         if any(words in text for words in PORT_TAKEN):

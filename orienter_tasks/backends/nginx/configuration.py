@@ -15,6 +15,7 @@ from orienter_tasks.backends import templates
 from orienter_tasks.backends.nginx.health import await_revision, health_token
 from orienter_tasks.errors import CheckError, ConfigError, OrienterError
 from orienter_tasks.instance.model import component_of_port
+from orienter_tasks.machine.files import read_small
 from orienter_tasks.machine.state import locked, private_dir, write_private
 from orienter_tasks.stack.component import NotReadyError
 
@@ -194,6 +195,6 @@ def _rolled_back(
 
 def _read(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
-    except FileNotFoundError:
+        return read_small(path)
+    except OSError:
         return None

@@ -13,7 +13,7 @@ from orienter_tasks.backends.docker.resources import remove_volume, volume_sizes
 from orienter_tasks.commands.cleanup.execute import ChangedError, at_once, one_by_one
 from orienter_tasks.commands.cleanup.model import EXISTS, THOROUGH, Kind, Resource, Verdict
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError
-from orienter_tasks.instance.model import LABEL_INSTANCE, LABEL_PROJECT, LABEL_ROOT
+from orienter_tasks.instance.model import LABEL_INSTANCE, LABEL_PROJECT, LABEL_ROOT, LABEL_TOKEN
 from orienter_tasks.machine.signals import raise_unheard
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def _find(name: str, reading: Reading) -> Iterator[Resource]:
                 instance=found.instance,
                 root=found.root,
                 component=found.component,
+                token=found.token,
                 running=found.running,
             )
 
@@ -56,7 +57,7 @@ def _remove(
         return
     labels = found.get("Config", found)["Labels"] or {}
     wanted = {LABEL_PROJECT: resource.project, LABEL_INSTANCE: str(resource.instance), LABEL_ROOT: resource.root}
-    if not wanted.items() <= labels.items():
+    if not wanted.items() <= labels.items() or labels.get(LABEL_TOKEN, "") != resource.token:
         raise ChangedError("another has taken its name")
     try:
         act(removal, resource, found)

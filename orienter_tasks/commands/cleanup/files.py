@@ -48,7 +48,12 @@ def logs(claim: Claim, place: Path) -> Iterator[Resource]:
     path = _directory(claim, place, "logs")
     for name, directory in _names(path):
         status = _status(name, directory)
-        if status is None or stat.S_ISDIR(status.st_mode) or (stat.S_ISREG(status.st_mode) and not status.st_size):
+        if (
+            name == ".gitignore"
+            or status is None
+            or stat.S_ISDIR(status.st_mode)
+            or (stat.S_ISREG(status.st_mode) and not status.st_size)
+        ):
             continue
         yield _resource(
             LOG,

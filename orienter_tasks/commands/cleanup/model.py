@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.identity.checkouts import CheckoutState
+from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.settings.model import HIGHEST_ID
 
 if TYPE_CHECKING:
@@ -121,8 +122,9 @@ class Holder:
 
     def holds(self, resource: Resource) -> bool:
         """Say whether a resource is labelled as this claim's, also from before its checkout was moved."""
-        claim = self.claim
-        return resource.project == claim.project and resource.instance == claim.id and resource.root in claim.roots
+        return of_claim(self.claim).is_marked_by(
+            project=resource.project, instance=resource.instance, root=resource.root, token=resource.token
+        )
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class Resource:
     Attributes:
         name: for people.
         key: what it is acted on by: an engine's id, a path, a claim's token, `pid:mark` of a process.
-        project, instance, root: whose it says that it is.
+        project, instance, root, token: whose it says that it is; token "" where it only names the path.
         component: of what; a directory is `data`, `logs` or `pids`.
         size: bytes; None where that is not known.
         running: a process or container runs, a network has something attached.
@@ -147,6 +149,7 @@ class Resource:
     instance: int
     root: str
     component: str = ""
+    token: str = ""
     size: int | None = None
     running: bool = False
     written_at: float | None = None

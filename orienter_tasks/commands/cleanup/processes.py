@@ -12,6 +12,7 @@ from orienter_tasks.commands.cleanup.model import THOROUGH, Kind, Resource
 from orienter_tasks.errors import CheckError
 from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.instance.model import Instance
+from orienter_tasks.machine.files import read_small
 from orienter_tasks.processes import census
 from orienter_tasks.processes.record import load
 from orienter_tasks.processes.stop import end, orders
@@ -70,8 +71,8 @@ def project_of(found: OwnedProcess) -> str:
 
     path = Path(found.root) / ".dev-pids" / f"instance-{found.instance}" / f"{Path(found.component).name}.json"
     try:
-        project = msgspec.json.decode(path.read_bytes(), type=dict[str, object]).get("project")
-    except (OSError, ValueError, msgspec.DecodeError):
+        project = msgspec.json.decode(read_small(path), type=dict[str, object]).get("project")
+    except (OSError, ValueError, RecursionError, msgspec.DecodeError):
         return ""
     if not isinstance(project, str):
         return ""

@@ -27,10 +27,12 @@ ASK_SECONDS = 10.0
 def present(ctx: RunContext) -> Iterator[Check]:
     """Require that it exists as a file and is private."""
     path = ctx.root / ".env"
-    if not path.is_file():
+    if path.is_dir() or not path.exists():
         fix = Fix("make .env, as inv env.init does", lambda: create(worktree.read(ctx.root)))
         yield Check(".env", "warning", "there is none: the defaults' known passwords are used", "inv env.init", fix)
         return
+    if not path.is_file():
+        return  # `lines` says why it cannot be read
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         fix = Fix("take .env from other users: mode 0600", lambda: path.chmod(PRIVATE))

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.commands.selftest.host import HostConfig
 from orienter_tasks.errors import CheckError
-from orienter_tasks.identity.claims import held_by_root
+from orienter_tasks.identity.ownership import held_by
 from orienter_tasks.infra import choice
+from orienter_tasks.machine import worktree
 from orienter_tasks.output.checks import documents, show
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def backend_of(ctx: RunContext) -> BackendName:
         BackendError: none is available.
     """
     asked = ctx.options.wanted_backend(ctx.settings)
-    claim = held_by_root(ctx.claims.read(), ctx.root, ctx.settings.project)
+    claim = held_by(worktree.read(ctx.root), ctx.claims.read(), ctx.settings.project)
     if asked == "auto" and claim is not None and claim.backend:
         return choice.named(claim.backend)
     return choice.choose(asked, ctx.settings)

@@ -24,6 +24,7 @@ from orienter_tasks.lifecycle.config import config_of
 from orienter_tasks.lifecycle.context import RunContext, RunOptions
 from orienter_tasks.lifecycle.stop import stop_instance
 from orienter_tasks.machine import directories, ports
+from orienter_tasks.machine.files import read_small
 from orienter_tasks.machine.state import is_locked, locked, private_dir, write_private
 from orienter_tasks.settings import catalog
 
@@ -66,7 +67,10 @@ class Sandbox:
         _git(repository, "worktree", "add", "--quiet", "--detach", str(root))
         self._link_templates(root)
         dotenv = self._host.root / ".env"
-        text = dotenv.read_text(encoding="utf-8", errors="replace") if dotenv.is_file() else ""
+        try:
+            text = read_small(dotenv).decode(errors="replace")
+        except OSError:  # there is none, or none that a start would take
+            text = ""
         kept = [line for line in text.splitlines() if not line.replace("export ", "").strip().startswith(UNSET)]
         write_private(root / ".env", "".join(f"{line}\n" for line in [*kept, f"AI_INSTANCE_ID={instance_id}"]))
         return root

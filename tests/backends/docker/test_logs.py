@@ -14,6 +14,11 @@ def test_what_is_no_text_is_shown_all_the_same() -> None:
     assert list(lines([(1, b"\xff\n")])) == ["\ufffd"]
 
 
+def test_a_line_without_end_is_cut() -> None:
+    frames = ((1, b"x" * 16384) for _ in range(100))
+    assert max(map(len, lines(frames))) == 65536
+
+
 @given(st.binary(), st.lists(st.integers(1, 7)))
 def test_it_does_not_matter_where_frames_are_cut(data: bytes, cuts: list[int]) -> None:
     frames, rest = [], data

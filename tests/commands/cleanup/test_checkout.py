@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from orienter_tasks.identity.checkouts import MARKER, Checkout, CheckoutState, exists, is_missing, judge, owner_blocker
+from orienter_tasks.identity.checkouts import Checkout, CheckoutState, exists, is_missing, judge, owner_blocker
 from orienter_tasks.identity.claims import new_token
+from orienter_tasks.identity.ownership import MARKER
 from orienter_tasks.machine import worktree
 from tests.commands.cleanup.worlds import FATES, GONE, HERE, World, claim_of
 from tests.repositories import git
@@ -189,23 +190,21 @@ def test_a_worktree_of_a_bare_repository(make_repo: MakeRepo, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("change", "state"),
+    "change",
     [
-        pytest.param(lambda root: None, CheckoutState.GONE, id="nothing but ours"),
-        pytest.param(lambda root: (root / "notes.txt").write_text("mine"), CheckoutState.HERE, id="a file"),
-        pytest.param(
-            lambda root: (root / "logs" / "mine.txt").write_text("mine"), CheckoutState.HERE, id="a file in logs"
-        ),
-        pytest.param(lambda root: (root / ".dev-data").symlink_to("/"), CheckoutState.HERE, id="a link"),
+        pytest.param(lambda root: None, id="nothing but ours"),
+        pytest.param(lambda root: (root / "notes.txt").write_text("mine"), id="a file"),
+        pytest.param(lambda root: (root / "logs" / "mine.txt").write_text("mine"), id="a file in logs"),
+        pytest.param(lambda root: (root / ".dev-data").symlink_to("/"), id="a link"),
     ],
 )
-def test_what_a_service_wrote_after_the_end(tree: Path, change: Callable[[Path], object], state: CheckoutState) -> None:
+def test_what_a_service_wrote_after_the_end(tree: Path, change: Callable[[Path], object]) -> None:
     claim = claim_of(tree, started=False)
     git(Path(claim.main_root), "worktree", "remove", "--force", str(tree))
     (tree / "logs" / "instance-3").mkdir(parents=True)
     (tree / "logs" / "instance-3" / "api.log").write_text("still here\n")
     change(tree)
-    assert judge(claim).state is state
+    assert judge(claim).state is CheckoutState.GONE
 
 
 def test_made_anew_at_the_same_place(tree: Path) -> None:
@@ -213,7 +212,7 @@ def test_made_anew_at_the_same_place(tree: Path) -> None:
     repo = Path(claim.main_root)
     git(repo, "worktree", "remove", "--force", str(tree))
     git(repo, "worktree", "add", "--quiet", "-b", "again", str(tree))
-    assert judge(claim).state is CheckoutState.HERE
+    assert judge(claim).state is CheckoutState.GONE
 
 
 def test_its_name_was_given_to_a_worktree_elsewhere(tree: Path) -> None:
@@ -222,7 +221,7 @@ def test_its_name_was_given_to_a_worktree_elsewhere(tree: Path) -> None:
     git(repo, "worktree", "remove", "--force", str(tree))
     git(repo, "worktree", "add", "--quiet", "-b", "again", str(tree.parents[1] / "other" / "feature"))
     assert Path(claim.git_dir).exists()
-    assert judge(claim).state is CheckoutState.MOVED
+    assert judge(claim).state is CheckoutState.GONE
 
 
 def test_relative_paths_of_newer_git(tree: Path) -> None:

@@ -13,8 +13,8 @@ import msgspec
 
 from orienter_tasks.commands.cleanup.kinds import KINDS
 from orienter_tasks.commands.cleanup.snapshot import Viewpoint
-from orienter_tasks.identity.checkouts import MARKER
 from orienter_tasks.identity.claims import Claim, new_token
+from orienter_tasks.identity.ownership import MARKER, record
 from orienter_tasks.machine import worktree
 from orienter_tasks.processes.record import Record
 
@@ -119,6 +119,7 @@ class World:
         elif fate == "husk":
             (root / ".git").unlink()
             (root / "README").unlink()
+            (root / ".dev-data/.gitignore").write_text("*\n")
             shutil.rmtree(git_dir)
         elif fate not in HERE:
             shutil.rmtree(root)
@@ -150,7 +151,9 @@ def claim_of(
         device=worktree.device_of(root),
         ports={"nginx": 20000 + number},
         backend=backend,
+        claimed_at=time.time(),
     )
+    record(tree, claim)
     if started:
         marker = root / ".dev-data" / f"instance-{number}" / MARKER
         marker.parent.mkdir(parents=True)

@@ -1,0 +1,47 @@
+"""Text from outside without control codes: names, arguments and log lines must not operate the terminal."""
+
+from __future__ import annotations
+
+import re
+
+# ECMA-48: \x9b is ESC [ as one character, \x9d ESC ], \x9c ESC \, and so on
+_DIRTY = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_COLOUR = r"\x1b\[[0-9;:]*m"
+_CODES = re.compile(
+    rf"(?P<colour>{_COLOUR})"
+    r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: clear, move, modes
+    r"|(?:\x1b[]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x80-\x9f]*(?:\x07|\x1b\\|\x9c)"  # OSC, DCS: they hold a text
+    r"|\x1b[ -/]*[0-~]?"
+    r"|(?P<line>\r\n?)"
+    r"|(?P<byte>[\ud800-\udfff])"
+    r"|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]+|[\x80-\x9f]"
+)
+_ANY_COLOUR = re.compile(_COLOUR)
+_RESET = "\x1b[0m"
+
+
+def printable(text: str, *, colours: bool = False) -> str:
+    """Return a text without control codes, apart from line ends and tabs; `colours` keeps those of colours (SGR)."""
+    if _DIRTY.search(text) is None:
+        return text
+    return _CODES.sub(_kept if colours else _plain, text)
+
+
+def in_colour(line: str) -> str:
+    """Return a log's line with its colours alone, which end with it."""
+    line = printable(line, colours=True)
+    return line + _RESET if _ANY_COLOUR.search(line) else line
+
+
+def one_line(text: str) -> str:
+    return " ".join(printable(text).split())
+
+
+def _kept(code: re.Match[str]) -> str:
+    return code["colour"] or _plain(code)
+
+
+def _plain(code: re.Match[str]) -> str:
+    if code["line"]:
+        return "\n" if code["line"] == "\r\n" else " "
+    return "\ufffd" if code["byte"] else ""

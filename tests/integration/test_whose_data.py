@@ -1,0 +1,147 @@
+"""Whose rows and objects a checkout sees, on both backends, whatever git and the user do with checkouts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.checkouts import Checkout
+from tests.integration.small import forget_address, remember, remembered
+from tests.repositories import git
+
+if TYPE_CHECKING:
+    from tests.integration.checkouts import Answer
+    from tests.integration.small import MakeHost, SmallHost
+
+BACKENDS = [
+    pytest.param("docker", marks=pytest.mark.docker),
+    pytest.param("embedded", marks=pytest.mark.embedded),
+]
+both = pytest.mark.parametrize("backend", BACKENDS)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A host, and a linked worktree of it that has a row and is stopped."""
+
+    host: SmallHost
+    first: Checkout
+    number: str
+
+
+@pytest.fixture
+def scene(make_host: MakeHost, backend: str) -> Scene:
+    host = make_host(backend)
+    first = host.worktree(host.directory / "elsewhere" / "first")
+    first.inv("infra.up")
+    remember(first, "kept")
+    first.inv("infra.down")
+    return Scene(host, first, first.variables["AI_INSTANCE_ID"])
+
+
+def claims_file() -> Path:
+    return Path(os.environ["ORIENTER_STATE_DIR"]) / "claims.json"
+
+
+def up(checkout: Checkout) -> Answer:
+    forget_address(checkout)
+    return checkout.inv("infra.up")
+
+
+def again(scene: Scene, *, remove: bool = True) -> Checkout:
+    """Make another worktree where the first one was."""
+    path, host = scene.first.path, scene.host
+    if remove:
+        host.git("worktree", "remove", "--force", str(path))
+    host.git("worktree", "add", "--quiet", "-b", "again", str(path))
+    return Checkout(path, scene.first.environ)
+
+
+def moved(scene: Scene, path: Path) -> Checkout:
+    scene.host.git("worktree", "move", str(scene.first.path), str(path))
+    checkout = Checkout(path, scene.first.environ)
+    scene.host.checkouts.append(checkout)
+    return checkout
+
+
+@both
+def test_a_new_worktree_at_an_old_path(scene: Scene, backend: str) -> None:
+    dotenv = (scene.first.path / ".env").read_text()  # with the password of its database
+    second = again(scene)
+    (second.path / ".env").write_text(dotenv)
+    answer = up(second)
+    assert remembered(second) == []
+    if backend == "embedded":  # its data was in the checkout
+        assert second.variables["AI_INSTANCE_ID"] == scene.number
+        return
+    assert f"id {scene.number} has the data of a checkout that is gone" in answer.err
+    assert f"inv data.adopt {scene.number}" in answer.err
+
+    refused = second.inv("data.adopt", scene.number, code=4)
+    assert "has data of its own" in refused.err
+    second.inv("dev.stop", "--volumes", "--yes")
+    second.inv("data.adopt", scene.number)
+    up(second)
+    assert (second.variables["AI_INSTANCE_ID"], remembered(second)) == (scene.number, ["kept"])
+    listed = second.inv("instances", "--json").json["instances"]
+    assert [str(each["id"]) for each in listed if each["root"] == str(second.path)] == [scene.number]
+
+
+@both
+def test_a_new_worktree_where_one_was_moved_away(scene: Scene) -> None:
+    old = moved(scene, scene.first.path.with_name("old"))
+    new = again(scene, remove=False)
+    up(new)
+    assert remembered(new) == []
+    new.inv("dev.stop", "--volumes", "--yes")
+    up(old)
+    assert (old.variables["AI_INSTANCE_ID"], remembered(old)) == (scene.number, ["kept"])
+
+
+@both
+def test_a_copy(scene: Scene) -> None:
+    copy = Checkout(scene.first.path.with_name("copy"), scene.first.environ)
+    shutil.copytree(scene.first.path, copy.path, symlinks=True)
+    scene.host.checkouts.append(copy)
+    up(copy)
+    assert remembered(copy) == []
+    up(scene.first)
+    assert remembered(scene.first) == ["kept"]
+
+
+@both
+@pytest.mark.parametrize("cleaned", [False, True])
+def test_lost_claims(scene: Scene, backend: str, *, cleaned: bool) -> None:
+    if cleaned and backend == "embedded":
+        pytest.skip("its data is in the checkout, and git clean deletes it")
+    other = scene.host.worktree(scene.host.directory / "elsewhere" / "other")
+    (other.path / ".env").write_text(f"AI_INSTANCE_ID={scene.number}\n")
+    claims_file().unlink()
+    if cleaned:
+        git(scene.first.path, "clean", "-fdxq", "--exclude=.env")
+    if backend == "docker":
+        refused = other.inv("infra.up", code=4)
+        assert "needs names that something else has" in refused.err
+        (other.path / ".env").unlink()
+        claims_file().unlink()
+    up(scene.first)
+    assert (scene.first.variables["AI_INSTANCE_ID"], remembered(scene.first)) == (scene.number, ["kept"])
+
+
+@both
+def test_labels_say_whose_it_is(scene: Scene, backend: str) -> None:
+    if backend == "embedded":
+        pytest.skip("directories have no labels yet")
+    claims = json.loads(claims_file().read_text())["claims"]
+    (token,) = [claim["token"] for claim in claims if claim["root"] == str(scene.first.path)]
+    name = f"{scene.host.project}-postgres-data-{scene.number}"
+    command = ["docker", "volume", "inspect", "--format", "{{json .Labels}}", name]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["io.orienter.token"] == token
