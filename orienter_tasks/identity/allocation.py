@@ -36,7 +36,6 @@ class IdRequest(Struct, frozen=True):
     Attributes:
         unbindable: whether nginx may not bind a port below 1024 on a backend ("": the likely one).
         leftovers: whether anything of a claim is left; True where that is unknown.
-        record: writes a claim's token into the checkout.
         note: shows a line to the user.
     """
 
@@ -46,7 +45,6 @@ class IdRequest(Struct, frozen=True):
     dotenv: Mapping[str, str]
     unbindable: Callable[[int, str], bool]
     leftovers: Callable[[Claim], bool]
-    record: Callable[[Worktree, Claim], None]
     note: Callable[[str], None]
 
 

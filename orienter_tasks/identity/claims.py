@@ -90,6 +90,8 @@ class _File(msgspec.Struct, kw_only=True):
 class Claims:
     """The claims of this user on this machine."""
 
+    read_only = False
+
     def __init__(self, directory: Path | None = None) -> None:
         self._path = (directory or state_dir()) / "claims.json"
 
@@ -155,6 +157,17 @@ class Claims:
         except UnicodeEncodeError as error:
             raise ConfigError(f"a checkout's path is not UTF-8: {error.object!r}", hint="rename it") from error
         write_private(self._path, content)
+
+
+class ReadOnlyClaims(Claims):
+    """The claims; changes to them are discarded: what a run would claim, it only computes."""
+
+    read_only = True
+
+    @contextmanager
+    def changing(self) -> Iterator[list[Claim]]:
+        """Yield a copy."""
+        yield self.read()
 
 
 def of_claim(claim: Claim) -> Instance:

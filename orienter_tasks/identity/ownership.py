@@ -105,13 +105,8 @@ def record(tree: Worktree, claim: Claim) -> None:
     wanted = Tokens(tokens, str(tree.root), _inode(git_dir))
     if wanted == written:
         return
-    path = _path(git_dir, claim.project)
     with suppress(OSError, OrienterError):
-        write_private(path, msgspec.json.encode(wanted))
-        owner = git_dir.stat()
-        if owner.st_uid != os.geteuid():  # root, in a user's checkout
-            for made in (path.parent, path):
-                os.chown(made, owner.st_uid, owner.st_gid)
+        write_private(_path(git_dir, claim.project), msgspec.json.encode(wanted))
 
 
 def lost_tokens(tree: Worktree, claims: Iterable[Claim], project: str) -> list[str]:

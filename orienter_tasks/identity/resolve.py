@@ -83,7 +83,7 @@ def resolve(request: IdRequest, claims: Claims) -> Claim:
     if held is None or allocation.revalidated(request, held, known) != held:
         with claims.changing() as book:
             held = _updated(request, book, asked)
-            request.record(worktree.read(request.root), held)
+            _record(request, claims, held)
     return held
 
 
@@ -99,7 +99,7 @@ def acquire(request: IdRequest, claims: Claims, decide: Callable[[Claim], str]) 
         if held.backend == claim.backend:
             settled = allocation.with_backend(request, held, book, backend)
             allocation.tell_moved(request, held.moved, settled.moved)
-            request.record(worktree.read(request.root), settled)  # what an older version claimed is not written there
+            _record(request, claims, settled)  # what an older version claimed is not written there
             book[:] = [*(other for other in book if other.token != claim.token), settled]
             return settled
     return acquire(request, claims, decide)  # another start has settled it in the meantime
@@ -112,7 +112,6 @@ def adopt(request: IdRequest, claims: Claims, number: int) -> Claim:
         NotFoundError: nobody holds that id.
         ConflictError: its checkout is not known to be gone, or this checkout has data of its own.
     """
-    tree = worktree.read(request.root)
     with claims.changing() as book:
         other = next((claim for claim in book if (claim.project, claim.id) == (request.settings.project, number)), None)
         if other is None:
@@ -126,7 +125,7 @@ def adopt(request: IdRequest, claims: Claims, number: int) -> Claim:
             book.remove(own)
         claim = msgspec.structs.replace(allocation.revalidated(request, other, book), used_at=time.time())
         book.append(claim)
-        request.record(tree, claim)
+        _record(request, claims, claim)
         return claim
 
 
@@ -153,6 +152,11 @@ def _require_adoptable(request: IdRequest, other: Claim, own: Claim | None) -> N
             f"this checkout is instance {own.id} and has data of its own, or something of it runs",
             hint="remove that first: inv dev.stop --volumes",
         )
+
+
+def _record(request: IdRequest, claims: Claims, claim: Claim) -> None:
+    if not claims.read_only:
+        ownership.record(worktree.read(request.root), claim)
 
 
 def _updated(request: IdRequest, book: list[Claim], asked: tuple[int, str] | None) -> Claim:

@@ -41,7 +41,10 @@ if TYPE_CHECKING:
 NAME, (FRONT,) = MINIO.name, MINIO.further_processes
 SOCKET = "s3.sock"
 MINIO_MARK = ".minio.sys"
-VERSION: Mapping[StoreKind, tuple[str, ...]] = {"minio": ("--version",), "rclone": ("version",)}
+VERSION: Mapping[StoreKind, tuple[str, ...]] = {
+    "minio": ("--version",),
+    "rclone": ("version", "--config", os.devnull),  # else it makes ~/.config/rclone
+}
 
 # minio-py does not accept rclone's errors, which are text/xml; everything else passes unchanged.
 # All paths are relative to the working directory, since a socket's path has at most 103 bytes.

@@ -16,6 +16,7 @@ from msgspec import Struct
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.instance.variables import is_secret
 from orienter_tasks.machine.files import read_small
+from orienter_tasks.machine.state import hand_over
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def create(tree: Worktree) -> NewEnvFile | None:
         ) from error
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(new.content)
+    hand_over(path)
     return new
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,26 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from orienter_tasks.errors import BackendError, ConfigError, OrienterError
+from orienter_tasks.errors import BackendError, ConfigError, ConflictError, OrienterError
 from orienter_tasks.identity.allocation import IdRequest
-from orienter_tasks.identity.claims import Claim, Claims
-from orienter_tasks.identity.ownership import record
+from orienter_tasks.identity.claims import Claim, Claims, ReadOnlyClaims
 from orienter_tasks.identity.resolve import acquire, adopt, resolve, source_of_id
 from orienter_tasks.infra import choice
 from orienter_tasks.instance.dotenv import read_dotenv
 from orienter_tasks.lifecycle.config import configure, instance_of
 from orienter_tasks.machine import ports, worktree
+from orienter_tasks.machine.state import is_under_sudo
 from orienter_tasks.output.console import Report
 from orienter_tasks.settings.load import as_plain, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from orienter_tasks.backends.protocol import Backend, InstanceConfig
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.lifecycle.plan import Plan
     from orienter_tasks.lifecycle.start import Start
-    from orienter_tasks.machine.worktree import Worktree
     from orienter_tasks.settings.model import BackendChoice, BackendName, Settings
 
 
@@ -115,18 +113,6 @@ class CurrentInstance:
         return name
 
 
-class _DryClaims(Claims):
-    """Claims that stay as they are: what a run would claim, it only computes."""
-
-    @contextmanager
-    def changing(self) -> Iterator[list[Claim]]:
-        yield self.read()
-
-
-def _record_nothing(_tree: Worktree, _claim: Claim) -> None:
-    """Leave the checkout's git directory as it is."""
-
-
 class RunContext:
     """What a run knows: its checkout, settings, options, report and claims; then its instance and its start.
 
@@ -141,7 +127,7 @@ class RunContext:
         self._warned: set[str] = set()
         self.options = options
         self.report = Report(quiet=options.quiet)
-        self.claims = _DryClaims() if options.dry else Claims()
+        self.claims = ReadOnlyClaims() if options.dry else Claims()
 
     def fresh_copy(self) -> RunContext:
         """Return a context of the same run that has not looked at anything yet."""
@@ -208,6 +194,9 @@ class RunContext:
     def begin(self) -> Start:
         """Begin to start something, once per run: settle the backend, derive the instance, take its lock."""
         if self._start is None or not self._start.locked:
+            if is_under_sudo(self.root):
+                what = f"sudo would start servers and services of {self.root} as root, whose files its owner cannot use"
+                raise ConflictError(what, hint="run it without sudo")
             dotenv = self._read_dotenv()  # a start needs its passwords
 
             def decide(claim: Claim) -> BackendName:
@@ -251,7 +240,6 @@ class RunContext:
             dotenv=dotenv,
             unbindable=self._unbindable,
             leftovers=self._leftovers,
-            record=_record_nothing if self.options.dry else record,
             note=self._warn_once,
         )
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SCHEMA_VERSION = 1
-_OWN = re.compile(r"/(?:\.dev-data|\.dev-pids|logs)/instance-\d")
+_OWN = re.compile(r"/(?:\.dev-data|\.dev-pids|logs)(?:/instance-\d+)?$")
 
 
 def state_dir() -> Path:
@@ -49,9 +49,12 @@ def private_dir(path: Path) -> Path:
         made = list(takewhile(lambda each: not each.exists(), (path, *path.parents)))
         for each in (*reversed(made), path):
             each.mkdir(mode=0o700, exist_ok=True)  # one by one: `parents` leaves their modes to the umask
-        if made and _OWN.search(str(path)):
+        for each in reversed(made):
+            hand_over(each)
+        if made and _OWN.search(str(made[-1])):
             with suppress(OSError):
                 (made[-1] / ".gitignore").write_text("*\n", encoding="ascii")
+                hand_over(made[-1] / ".gitignore")
     except OSError as error:
         raise _failure(path, f"cannot make the directory {path}", error) from error
     return path
@@ -75,10 +78,24 @@ def write_private(path: Path, content: str | bytes, mode: int = 0o600, *, durabl
             file.flush()
             if durable:
                 os.fsync(file.fileno())
+        hand_over(temporary)
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise _failure(path, f"cannot write {path}", error) from error
+
+
+def is_under_sudo(path: Path) -> bool:
+    """Whether the owner of a path has made themselves root."""
+    sudo = os.environ.get("SUDO_UID", "")
+    return os.geteuid() == 0 and sudo.isdecimal() and 0 < int(sudo) == path.stat().st_uid
+
+
+def hand_over(path: Path) -> None:
+    """Give what was made under sudo to the directory's owner, who could not use it otherwise."""
+    if is_under_sudo(path.parent):
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def _failure(path: Path, what: str, error: OSError) -> OrienterError:
@@ -133,6 +150,7 @@ def locked(name: str, *, timeout: float, on_wait: Callable[[str], None] | None =
         ) from error
     except OSError as error:
         raise _failure(Path(lock.lock_file), f"cannot use the lock {lock.lock_file}", error) from error
+    hand_over(Path(lock.lock_file))
     try:
         with suppress(OrienterError):  # it only names the holder, and a stop must work on a full disk
             write_private(holder, f"{os.getpid()}\n{time.time():.0f}\n{_command()}\n", durable=False)

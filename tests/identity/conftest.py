@@ -10,7 +10,7 @@ import pytest
 
 from orienter_tasks.identity.allocation import IdRequest
 from orienter_tasks.identity.claims import Claim, Claims
-from orienter_tasks.identity.ownership import MARKER, record
+from orienter_tasks.identity.ownership import MARKER
 from orienter_tasks.identity.resolve import resolve, source_of_id
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ def request(root: Path, settings: Settings, notes: list[str] | None = None, **ot
         "dotenv": {},
         "unbindable": lambda port, backend: False,
         "leftovers": lambda claim: True,
-        "record": record,
     }
     note = notes.append if notes is not None else pytest.fail
     return IdRequest(root=root, settings=settings, note=note, **{**known, **others})

@@ -349,7 +349,8 @@ def test_env_files(make_host: MakeHost) -> None:
     assert path.read_text(encoding="utf-8") == text
 
     path.write_bytes(b"A=\xff\n")
-    assert ".env" in refused(host.main, 2, "env.show")
+    assert ".env" in refused(host.main, 2, "infra.up")
+    assert "make it a text file" in host.main.inv("env.show").err
 
 
 def test_no_env_file(make_host: MakeHost) -> None:

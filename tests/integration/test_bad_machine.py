@@ -217,6 +217,26 @@ def test_an_ordinary_user(open_directory: Path, user: str, group: str) -> None:
     assert stopped.code == 0, str(stopped)
 
 
+@pytest.mark.root
+def test_sudo_locks_nobody_out(open_directory: Path) -> None:
+    """Sudo keeps HOME, and so the state directory: what root makes there and in the checkout is its owner's."""
+    as_user = ["setpriv", f"--reuid={NAMELESS}", f"--regid={NAMELESS}", "--clear-groups", "--"]
+    host = SmallHost(open_directory / "home", "embedded", open_directory / "clusters")
+    subprocess.run(["chown", "-R", f"{NAMELESS}:{NAMELESS}", str(open_directory)], check=True)
+    if run([*as_user, sys.executable, "-c", "import orienter_tasks"], host.main).code != 0:
+        pytest.skip("other users may not run this Python, or not read this clone")
+    under_sudo = within(host.main, {"SUDO_UID": str(NAMELESS), "SUDO_GID": str(NAMELESS)})
+    assert "run it without sudo" in complaint(under_sudo.inv("dev", "--detach", code=4))
+    for words in (("env.show",), ("dev.stop",), ("dev.status",), ("nginx.render",), ("doctor",)):
+        under_sudo.inv(*words, code=None)
+    strange = [path for path in open_directory.rglob("*") if path.lstat().st_uid != NAMELESS]
+    assert strange == []
+    for words in (("env.show",), ("dev.status",), ("dev.stop",), ("nginx.render",)):
+        answer = run([*as_user, str(INV), *words], host.main)
+        assert answer.code == 0, str(answer)
+    assert host.left() == []
+
+
 @pytest.fixture
 def open_directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A directory that every user may pass through, which pytest's own is not, with a state directory and a home."""

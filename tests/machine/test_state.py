@@ -63,6 +63,7 @@ def test_git_ignores_what_is_an_instances_own(tmp_path: Path) -> None:
     for name in (".dev-data", ".dev-pids", "logs"):
         (private_dir(root / name / "instance-3") / "file").touch()
     private_dir(root / "other/folder")
+    private_dir(private_dir(root / ".dev-data/instance-3/minio") / "data")  # a server's own
     assert sorted(path.relative_to(root).as_posix() for path in root.rglob(".gitignore")) == [
         ".dev-data/.gitignore",
         ".dev-pids/.gitignore",

@@ -12,7 +12,6 @@ import filelock  # noqa: F401
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.identity.allocation import IdRequest
 from orienter_tasks.identity.claims import Claims
-from orienter_tasks.identity.ownership import record
 from orienter_tasks.identity.resolve import resolve
 from orienter_tasks.settings.load import load_settings
 
@@ -28,7 +27,6 @@ def claim(root: Path) -> str:
         note=lambda text: None,
         unbindable=lambda port, backend: False,
         leftovers=lambda claim: True,
-        record=record,
     )
     os.close(opens)
     os.read(gate, 1)  # until the last one closes its end

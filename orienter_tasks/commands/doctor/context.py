@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from orienter_tasks.errors import OrienterError
-from orienter_tasks.identity.claims import Claims
+from orienter_tasks.identity.claims import ReadOnlyClaims
 from orienter_tasks.output.checks import Check, collect
 from orienter_tasks.output.console import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from orienter_tasks.identity.claims import Claim
     from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.settings.model import BackendChoice
 
 T = TypeVar("T")
-
-
-class ReadOnlyClaims(Claims):
-    """The claims; changes to them are discarded."""
-
-    @contextmanager
-    def changing(self) -> Iterator[list[Claim]]:
-        """Yield a copy."""
-        yield self.read()
 
 
 class RecordingReport(Report):

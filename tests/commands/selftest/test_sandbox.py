@@ -59,7 +59,7 @@ def test_the_ground_is_its_own(make_repo: MakeRepo, settings: Settings, monkeypa
         assert ctx.current.instance.ports["nginx"] == OWN_PORTS["nginx"] + 4000
         assert [claim.id for claim in sandbox.claims()] == [4]
     assert dict(os.environ) == before
-    assert list((host / ".dev-data").iterdir()) == []
+    assert [path.name for path in (host / ".dev-data").iterdir()] == [".gitignore"]
     assert Claims().read() == []
     assert worktree.read(host).git_dir == host / ".git"
 
@@ -74,7 +74,7 @@ def test_it_goes_away_when_something_fails(make_repo: MakeRepo, settings: Settin
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert list((host / ".dev-data").iterdir()) == []
+    assert [path.name for path in (host / ".dev-data").iterdir()] == [".gitignore"]
 
 
 def test_a_hosts_hooks_do_not_run(make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
