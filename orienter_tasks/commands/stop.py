@@ -62,13 +62,11 @@ def stop_every(ctx: RunContext, *, volumes: bool) -> None:
     Raises:
         ConfigError: when the data of all was to go: that is clean-up's to plan.
     """
-    from concurrent.futures import ThreadPoolExecutor
-
     from orienter_tasks.lifecycle.stop import stop_other
+    from orienter_tasks.machine.threads import map_in_threads
 
     claims = claims_to_stop(ctx, volumes=volumes)
-    with ThreadPoolExecutor(max_workers=max(1, len(claims))) as pool:
-        outcomes = list(pool.map(lambda claim: stop_other(claim, ctx.settings, ctx.claims, ctx.grace), claims))
+    outcomes = map_in_threads(lambda claim: stop_other(claim, ctx.settings, ctx.claims, ctx.grace), claims)
     failures = [outcome for outcome in outcomes if outcome is not None]
     ctx.report.note(f"{len(claims) - len(failures)} of {len(claims)} instances of {ctx.settings.project} are stopped")
     for failure in failures[1:]:
