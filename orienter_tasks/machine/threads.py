@@ -1,4 +1,4 @@
-"""The same for many things at once, in threads that a run which is told to end does not wait for."""
+"""One function for many things at once, in threads that do not keep a run from ending at a signal."""
 
 from __future__ import annotations
 

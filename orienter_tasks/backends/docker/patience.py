@@ -50,7 +50,7 @@ class Patience:
     def call(self, ask: Callable[[], T], work: float) -> T:
         """Return the answer of a call whose `work` may take the engine so many seconds.
 
-        The call has a thread of its own, since one that gets a byte now and then would never time out.
+        The call has a thread of its own, since a call that gets a byte now and then never times out.
 
         Raises:
             TimeoutError: the engine has been silent for too long, in this call or in former ones.
