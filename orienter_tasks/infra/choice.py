@@ -89,7 +89,7 @@ def may_move(current: Backend, target: BackendName, instance: Instance) -> None:
 def of(own: str, config: InstanceConfig) -> Backend | None:
     """Return the backend of an instance: its claim's own; else the one where something of it is found, if there is.
 
-    Claims can be lost, and what they named still runs: a claim that does not say it is no proof.
+    Claims can be lost while what they named still runs, so a claim without a backend proves nothing.
 
     Raises:
         BackendError: a Docker engine does not say what it has.
