@@ -80,5 +80,5 @@ def known(read: Callable[[], T]) -> T | None:
 
 def started_on(ctx: RunContext) -> str:
     """Return the backend this checkout was started on before; "" for none, or where that cannot be determined."""
-    claim = known(lambda: ctx.current.claim)
-    return claim.backend if claim is not None else ""
+    backend = known(lambda: ctx.current.settled_backend)
+    return backend.name if backend is not None else ""

@@ -83,7 +83,7 @@ def permitted(scope: Scope, kind: str, number: int, case: Case) -> bool:
 def touched(scope: Scope, number: int, case: Case) -> tuple[list[str], list[str]]:
     """Return which files of a checkout go whole, and which may change, as paths below it."""
     own = [f".dev-data/instance-{number}", f"logs/instance-{number}", f".dev-pids/instance-{number}"]
-    reachable = case.fate in (*HERE, "husk", "moved", "moved and pruned")
+    reachable = case.fate in (*HERE, "husk", "moved", "moved and pruned", "moved by git")
     if scope.name in NAMED:
         return (own if scope.instance in (None, number) and reachable else []), []
     if case.fate == "husk":
