@@ -50,8 +50,10 @@ class InfraComponent(Protocol):
     def native(self, config: InstanceConfig) -> NativeComponent:
         """Return an instance's native processes."""
 
-    def ready(self, config: InstanceConfig) -> object:
+    def ready(self, config: InstanceConfig, modified: Callable[[str], str]) -> object:
         """Ask the server in its container once, as a client of the instance.
+
+        `modified` asks the engine when a file in the container was modified.
 
         Raises:
             NotReadyError: it does not answer yet.

@@ -62,7 +62,8 @@ class NginxComponent(InfraComponent):
     def native(self, config: InstanceConfig) -> NativeNginx:
         return NativeNginx(config, NAME)
 
-    def ready(self, config: InstanceConfig) -> object:
+    def ready(self, config: InstanceConfig, modified: Callable[[str], str]) -> object:
+        del modified
         return probe(config)
 
     def require_startable(self, config: InstanceConfig) -> None:

@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.clients import sessions
-from orienter_tasks.backends.clients.postgres import ensure_database
+from orienter_tasks.backends.clients.postgres import ensure_database, require_accepting
+from orienter_tasks.backends.clients.proof import LoginProof
 from orienter_tasks.backends.embedded import postmaster, programs
 from orienter_tasks.backends.embedded.component import NativeComponent
 from orienter_tasks.backends.embedded.server import Launch, Server
@@ -20,6 +21,7 @@ from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from orienter_tasks.backends.docker.placement import Placement
     from orienter_tasks.backends.docker.spec import ContainerSpec
@@ -33,6 +35,7 @@ NAME = POSTGRES.name
 DATA_IN_CONTAINER = "/var/lib/postgresql/data"
 INCOMPATIBLE = "database files are incompatible with server"
 MAJOR = re.compile(r"initialized by PostgreSQL version (\d+)")
+PROOF = "orienter-login"
 RETRY_SECONDS = 5.0
 STILL_IN_USE = "pre-existing shared memory block"
 IO_METHODS_SINCE = 18
@@ -84,8 +87,9 @@ class PostgresComponent(InfraComponent):
     def native(self, config: InstanceConfig) -> NativePostgres:
         return NativePostgres(config, NAME)
 
-    def ready(self, config: InstanceConfig) -> None:
-        ensure_database(config)
+    def ready(self, config: InstanceConfig, modified: Callable[[str], str]) -> None:
+        require_accepting(config)  # else every attempt would ask the engine, and may import pg8000
+        _require_login(config, config.instance.data_dir / PROOF, lambda name: modified(f"{DATA_IN_CONTAINER}/{name}"))
 
     def installed(self, settings: Settings) -> bool:
         return programs.find_postgres(settings) is not None
@@ -146,6 +150,14 @@ class PostgresComponent(InfraComponent):
         return "postgres", f"{where}, database {config.variables['POSTGRES_DB']}"
 
 
+def _require_login(config: InstanceConfig, path: Path, modified: Callable[[str], object]) -> None:
+    """Require that the server accepts the login, unless that is proven."""
+    proof = LoginProof.of(path, config.variables.values, modified)
+    if not proof.exists():
+        ensure_database(config)
+        proof.store()
+
+
 class NativePostgres(NativeComponent):
     """PostgreSQL of one instance, in DATA_DIR/postgres."""
 
@@ -188,11 +200,9 @@ class NativePostgres(NativeComponent):
         self.server.require_alive()
 
     def ask(self) -> None:
-        """Require that it accepts the login, unless that is proven."""
-        proof = postmaster.LoginProof.of(self.directory, self.config.variables.values)
-        if not proof.exists():
-            ensure_database(self.config)
-            proof.store()
+        """Require that it accepts the login."""
+        path = self.directory / PROOF
+        _require_login(self.config, path, lambda name: (self.directory / name).stat().st_mtime_ns)
 
     def require_alive(self) -> None:
         """Require that it runs; after a kill -9, start it again while the old shared memory is still in use."""

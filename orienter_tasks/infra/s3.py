@@ -181,7 +181,8 @@ class StorageComponent(InfraComponent):
     def native(self, config: InstanceConfig) -> NativeStore:
         return NativeStore(config)
 
-    def ready(self, config: InstanceConfig) -> None:
+    def ready(self, config: InstanceConfig, modified: Callable[[str], str]) -> None:
+        del modified
         ensure_bucket(config)
 
     def installed(self, settings: Settings) -> bool:

@@ -59,7 +59,8 @@ class Echo(InfraComponent):
     def native(self, config: InstanceConfig) -> NativeEcho:
         return NativeEcho(config, "echo")
 
-    def ready(self, config: InstanceConfig) -> None:
+    def ready(self, config: InstanceConfig, modified: Callable[[str], str]) -> None:
+        del modified
         said(config, "ready?")
 
     def installed(self, settings: Settings) -> bool:

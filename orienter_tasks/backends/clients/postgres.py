@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.errors import CheckError
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
 
 PROBE_SECONDS = 2.0
+PROTOCOL = 3 << 16  # version 3.0; postgresql.org/docs, «Message Formats»: StartupMessage
 NO_SUCH_DATABASE = "3D000"  # SQLSTATE codes, PostgreSQL appendix A
 DATABASE_EXISTS = ("42P04", "23505")
 WRONG_PASSWORD = ("28P01", "28000")
+STARTING = "57P03"
 
 
 @contextlib.contextmanager
@@ -40,6 +43,26 @@ def logged_in(config: InstanceConfig, database: str, seconds: float) -> Iterator
             yield connection
         finally:
             connection.close()
+
+
+def require_accepting(config: InstanceConfig) -> None:
+    """Require that a server accepts connections, as pg_isready does; it need not accept the login.
+
+    Raises:
+        NotReadyError: it does not yet.
+    """
+    names = {"user": config.variables["POSTGRES_USER"], "database": config.variables["POSTGRES_DB"]}
+    words = b"".join(part.encode() + b"\0" for pair in names.items() for part in pair) + b"\0"
+    start = struct.pack("!ii", 8 + len(words), PROTOCOL) + words
+    port = config.instance.ports["postgres"]
+    try:
+        with ports.connect(LOOPBACK, port, PROBE_SECONDS) as sock:
+            sock.sendall(start)
+            answer = sock.recv(4096)
+    except OSError as error:
+        raise NotReadyError(f"PostgreSQL on port {port}: {error}") from error
+    if answer[:1] not in (b"R", b"E") or f"C{STARTING}\0".encode() in answer:
+        raise NotReadyError(f"PostgreSQL on port {port} does not accept connections yet")
 
 
 def ensure_database(config: InstanceConfig) -> None:

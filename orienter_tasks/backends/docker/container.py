@@ -55,7 +55,7 @@ class ContainerComponent:
         resources: Resources,
         name: str,
         describe: Callable[[], ContainerSpec],
-        ready: Callable[[InstanceConfig], object],
+        ready: Callable[[InstanceConfig, Callable[[str], str]], object],
         explain: Callable[[InstanceConfig, Sequence[str]], OrienterError | None],
     ) -> None:
         self.name = name
@@ -91,7 +91,7 @@ class ContainerComponent:
     def probe(self) -> None:
         """Ask the server; an answer counts only while the container runs."""
         try:
-            self._ready(self._config)
+            self._ready(self._config, self._modified)
         except NotReadyError:
             self._require_running()
             raise
@@ -111,6 +111,14 @@ class ContainerComponent:
         found = survey.own_container(self._engine, self._config, self.name)
         if found is not None:
             yield from read_log(self._engine, found["Id"], request)
+
+    def _modified(self, path: str) -> str:
+        """Return when a file in the container was modified; OrienterError if that cannot be told."""
+        with self._engine.talking(f"look at {path} in container {self._container}"):
+            content, facts = self._engine.api.get_archive(self._container, path)
+            for _ in content:  # else the connection would not be used again
+                pass
+        return str(facts["mtime"])
 
     def _make(self, spec: ContainerSpec, note: Note) -> None:
         images.ensure(self._engine, spec.image, spec.image_key, note)

@@ -1,31 +1,21 @@
-"""What a data directory shows about its server: postmaster.pid, and the last login that the server accepted."""
+"""What a data directory shows about its server: postmaster.pid."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import hmac
 import os
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orienter_tasks.errors import ConflictError, OrienterError
+from orienter_tasks.errors import ConflictError
 from orienter_tasks.machine.files import read_small
-from orienter_tasks.machine.state import write_private
 from orienter_tasks.processes import census
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from orienter_tasks.instance.model import Instance
 
 NAMES = ("postgres", "postmaster")
-LOGIN_FILE = "orienter-login"
-# what a login depends on: the catalogs of roles and databases (their OIDs are fixed), and the authentication rules
-LOGIN_FILES = ("global/1260", "global/1262", "pg_hba.conf")
-SALT_BYTES, ROUNDS = 16, 4096  # as PostgreSQL's own hash of the password in the same directory
 
 
 @dataclass(frozen=True)
@@ -44,41 +34,6 @@ def read(data: Path) -> Status | None:
         return Status(int(lines[0]), int(lines[3]), lines[7].strip() == "ready")
     except (ValueError, IndexError):
         return None
-
-
-@dataclass(frozen=True)
-class LoginProof:
-    """Proof that a server accepted the instance's login, and that everything the login depends on is unchanged.
-
-    This saves the import of pg8000, 0.05 s of a start. Only a salted hash of the facts is stored.
-    """
-
-    data: Path
-    facts: bytes = field(repr=False)
-
-    @classmethod
-    def of(cls, data: Path, variables: Mapping[str, str]) -> LoginProof:
-        """Collect the present facts; a server that is ready has written all earlier changes to its files."""
-        try:
-            written = [(data / name).stat().st_mtime_ns for name in LOGIN_FILES]
-        except OSError:
-            written = [time.time_ns()]  # VACUUM FULL moved a catalog to another file: never proven
-        names = ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB")
-        return cls(data, repr([*(variables[name] for name in names), *written]).encode())
-
-    def exists(self) -> bool:
-        try:
-            stored = read_small(self.data / LOGIN_FILE)
-        except OSError:
-            return False
-        return hmac.compare_digest(stored, self._hash(stored[:SALT_BYTES]))
-
-    def store(self) -> None:
-        with contextlib.suppress(OrienterError):  # the next start logs in again
-            write_private(self.data / LOGIN_FILE, self._hash(os.urandom(SALT_BYTES)), durable=False)
-
-    def _hash(self, salt: bytes) -> bytes:
-        return salt + hashlib.pbkdf2_hmac("sha256", self.facts, salt, ROUNDS)
 
 
 def clear(instance: Instance, data: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orienter_tasks.backends.clients import postgres
-from orienter_tasks.backends.clients.postgres import ensure_database
+from orienter_tasks.backends.clients.postgres import ensure_database, require_accepting
 from orienter_tasks.errors import CheckError
 from orienter_tasks.stack.component import NotReadyError
 from tests.backends.contract import sql, up
@@ -129,3 +129,28 @@ def test_who_does_not_know_the_password_is_not_believed(
 def test_nobody_is_not_ready(config: InstanceConfig) -> None:
     with pytest.raises(NotReadyError, match=str(config.instance.ports["postgres"])):
         ensure_database(config)
+
+
+REFUSED = message(b"E", b"SFATAL\0VFATAL\0C28000\0Mno entry in pg_hba.conf\0\0")
+
+
+@pytest.mark.parametrize("answer", [OFFER, REFUSED])
+def test_a_server_that_asks_for_or_refuses_a_login_accepts_connections(config: InstanceConfig, answer: bytes) -> None:
+    with stranger(config.instance.ports["postgres"], answer):
+        require_accepting(config)
+
+
+@pytest.mark.parametrize(
+    "answers", [(REFUSED.replace(b"28000", b"57P03"),), (b"HTTP/1.1 400 Bad Request\r\n\r\n",), ()]
+)
+def test_a_server_that_starts_does_not_accept_connections(config: InstanceConfig, answers: tuple[bytes, ...]) -> None:
+    with stranger(config.instance.ports["postgres"], *answers), pytest.raises(NotReadyError):
+        require_accepting(config)
+
+
+def test_a_real_server_accepts_connections(lab: EmbeddedLab, config: InstanceConfig) -> None:
+    with pytest.raises(NotReadyError, match=str(config.instance.ports["postgres"])):
+        require_accepting(config)
+    up(lab.backend(config), config, ["postgres"])
+    require_accepting(config)
+    require_accepting(lab.config(dotenv={"POSTGRES_USER": "nobody", "POSTGRES_PASSWORD": "wrong"}))

@@ -19,6 +19,7 @@ from orienter_tasks.backends.embedded.cluster import Installation
 from orienter_tasks.backends.embedded.programs import postgres_bin
 from orienter_tasks.errors import CheckError, ConflictError
 from orienter_tasks.infra import postgres
+from orienter_tasks.infra.postgres import PROOF
 from orienter_tasks.processes import census
 from orienter_tasks.processes.record import load, path_of
 from tests.backends.contract import component, down, sql, status_of, up
@@ -302,7 +303,7 @@ def test_a_login_is_tried_again_when_the_server_changed_what_it_depends_on(lab: 
 def test_what_is_kept_of_a_login_is_private_and_no_password(lab: EmbeddedLab, logins: list[str]) -> None:
     config = lab.config(dotenv={"POSTGRES_PASSWORD": "a-Secret"})
     up(lab.backend(config), config, ["postgres"])
-    kept = data_of(config) / postmaster.LOGIN_FILE
+    kept = data_of(config) / PROOF
     assert kept.stat().st_mode & 0o077 == 0
     first = kept.read_bytes()
     assert b"a-Secret" not in first
