@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import slot
 from tests.integration.checkouts import Checkout
 from tests.integration.engine_proxy import MuteEngine
 from tests.integration.left import nothing_left
-from tests.integration.small import forget_address, remember, remembered, states, within
+from tests.integration.small import complaint, forget_address, remember, remembered, states, within
 from tests.repositories import git
 
 if TYPE_CHECKING:
@@ -182,6 +183,38 @@ def test_lost_claims_and_an_engine_that_hangs(make_host: MakeHost, tmp_path: Pat
         shell.inv("cleanup.instance", "0", "--yes", code=None)
         assert claims_file().read_text() == claims
     assert states(host.main) == {"postgres": True, "minio": True, "nginx": True}
+
+
+@both
+@pytest.mark.parametrize("lost", [False, True])
+def test_two_projects_in_one_repository(make_host: MakeHost, backend: str, *, lost: bool) -> None:
+    host = make_host(backend)
+    first, second = (Checkout(host.main.path / name, host.main.environ) for name in ("a", "b"))
+    for checkout, thousand in ((first, 13), (second, 23)):
+        checkout.path.mkdir()
+        shutil.copy(host.main.path / "tasks.py", checkout.path)
+        changes = {"project": f"{host.project}-{checkout.path.name}", "ports": slot.bases(thousand=thousand)}
+        host.rewrite(checkout, json.dumps({"orienter": {**host.settings, **changes}}))
+    try:
+        second.inv("env.show")  # that it was looked at does not matter
+        first.inv("dev", "--detach")
+        remember(first, "kept")
+        if lost:
+            claims_file().unlink()
+        commands = [("dev", "--detach"), ("dev.stop", "--volumes", "--yes"), ("dev.status",), ("nginx.render",)]
+        for words in commands:
+            refusal = complaint(second.inv(*words, code=4))
+            assert f"instance 0 of {host.project}-a, another project" in refusal
+        assert set(states(first).values()) == {True}
+        assert remembered(first) == ["kept"]
+        other = within(second, {"AI_INSTANCE_ID": "1"})
+        other.inv("dev", "--detach")
+        assert remembered(other) == []
+        other.inv("dev.stop", "--volumes", "--yes")
+        assert set(states(first).values()) == {True}
+        assert remembered(first) == ["kept"]
+    finally:
+        first.inv("dev.stop", "--volumes", "--yes")
 
 
 @both
