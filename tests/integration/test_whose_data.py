@@ -215,6 +215,7 @@ def test_two_projects_in_one_repository(make_host: MakeHost, backend: str, *, lo
         assert remembered(first) == ["kept"]
     finally:
         first.inv("dev.stop", "--volumes", "--yes")
+        shutil.rmtree(host.main.path / ".dev-data")
 
 
 @both
