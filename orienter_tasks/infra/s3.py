@@ -228,7 +228,7 @@ class NativeStore(NativeComponent):
 
     def __init__(self, config: InstanceConfig) -> None:
         super().__init__(config, NAME)
-        self.front = Server(config.instance, FRONT, self.directory)
+        self.front = Server(config.instance, FRONT, self.directory, config.settings.logs)
 
     @property
     def servers(self) -> Sequence[Server]:

@@ -110,10 +110,12 @@ class CurrentInstance:
             BackendError: it cannot be used now.
             ConflictError: the instance has data on another one.
         """
-        wanted, own = self.options.wanted_backend(self.settings), self.settled_backend
-        name = own.name if own is not None and wanted in ("auto", own.name) else choice.choose(wanted, self.settings)
-        if own is not None and name != own.name:
-            choice.may_move(own, name, self.instance)
+        wanted, own = self.options.wanted_backend(self.settings), self.claim.backend
+        if not own and self.settled_backend is not None:
+            own = self.settled_backend.name
+        name = choice.named(own) if own and wanted in ("auto", own) else choice.choose(wanted, self.settings)
+        if own and name != own:
+            choice.may_move(self.backend, name, self.instance)
         choice.require(name, self.settings, self.instance)
         return name
 

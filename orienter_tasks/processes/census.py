@@ -38,7 +38,7 @@ class OwnedProcess:
 
     Attributes:
         component, instance, root: what it is part of.
-        project: likewise; "" where it does not say.
+        project, token: likewise; "" where it does not say.
         ancestor: whether it started this very command.
     """
 
@@ -47,6 +47,7 @@ class OwnedProcess:
     instance: int
     root: str
     project: str = ""
+    token: str = ""
     ancestor: bool = False
 
 
@@ -112,7 +113,9 @@ class Census:
         for instance in instances:
             for component, processes in self.by_component(instance).items():
                 for process in processes:
-                    owned = OwnedProcess(process, component, instance.id, str(instance.root), instance.project)
+                    owned = OwnedProcess(
+                        process, component, instance.id, str(instance.root), instance.project, instance.token
+                    )
                     known.setdefault(process.pid, owned)
         return [
             replace(owned, process=self._processes[pid], ancestor=pid in self.ancestry)
@@ -211,11 +214,13 @@ def _homes(instance: Instance) -> Mapping[str, Mapping[str, str]]:
 
 
 def _is_of(owner: ProcessOwner, instance: Instance) -> bool:
-    return owner.root in instance.roots and owner.instance == str(instance.id)
+    return instance.is_marked_by(
+        project=owner.project or instance.project, instance=owner.instance, root=owner.root, token=owner.token
+    )
 
 
 def _marked(process: Process) -> OwnedProcess | None:
     owner = process.owner
     if owner is None or not owner.root.startswith("/") or not _ID.fullmatch(owner.instance):
         return None
-    return OwnedProcess(process, owner.component, int(owner.instance), owner.root, owner.project)
+    return OwnedProcess(process, owner.component, int(owner.instance), owner.root, owner.project, owner.token)

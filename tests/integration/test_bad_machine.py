@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from pg8000.exceptions import DatabaseError, InterfaceError
 from tests.integration.checkouts import INV, Answer, Checkout
 from tests.integration.left import nothing_left
 from tests.integration.small import (
+    Running,
     SmallHost,
     complaint,
     kill,
@@ -248,3 +250,34 @@ def open_directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     yield directory
     shutil.rmtree(directory)
+
+
+def test_a_service_that_writes_without_end(make_host: MakeHost, tmp_path: Path) -> None:
+    loud = "while :; do head -c 100000 /dev/zero | tr '\\0' x | fold -w 99; sleep 0.2; done"
+    host = make_host(services={"web": None, "loud": {"command": ["sh", "-c", loud]}}, logs={"max_size": "200k"})
+    log = host.main.path / "logs/instance-0/loud-dev.log"
+    former = log.with_name(f"{log.name}.1")
+
+    def long() -> bool:
+        return log.stat().st_size > 250_000
+
+    host.main.inv(*DETACHED)
+    wait_for(long, "a long log")
+    assert "logs.max_size is 200k" in host.main.inv("doctor", code=None).out
+    host.main.inv("--dry", "dev.status")
+    assert long()
+    for words in (("dev.status",), ("dev.logs", "--no-follow", "-s", "loud", "--lines", "1")):
+        wait_for(long, "a long log")
+        before = log.stat().st_size
+        answer = host.main.inv(*words)
+        assert log.stat().st_size < before, str(answer)
+        assert 190_000 < former.stat().st_size < 410_000
+    host.main.inv("dev.stop")
+
+    with Running(host.main, tmp_path, "dev", "--quiet") as run:
+        wait_for(lambda: log.exists() and log.stat().st_size < 200_000, "its own log")
+        first = former.stat().st_ino
+        wait_for(lambda: former.stat().st_ino != first, "a cut")
+        assert log.stat().st_size < 1_000_000
+        run.send(signal.SIGINT)
+        run.end(130)

@@ -30,7 +30,7 @@ class NativeComponent(ABC):
         self.config = config
         self.directory = config.instance.data_dir / name
         self.port = config.instance.ports[catalog.entry_of(name).port]
-        self.server = Server(config.instance, name, self.directory)
+        self.server = Server(config.instance, name, self.directory, config.settings.logs)
 
     @abstractmethod
     def launch(self, server: Server, note: Note) -> Launch:

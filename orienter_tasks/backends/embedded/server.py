@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from orienter_tasks.errors import OrienterError
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.processes.spawn import Handle
+    from orienter_tasks.settings.model import Logs
 
 TAIL_LINES = 15
 LEFTOVER_SECONDS = 2.0
@@ -52,11 +53,12 @@ class Launch:
 class Server:
     """One process of an instance; its record and its log have its name."""
 
-    def __init__(self, instance: Instance, name: str, directory: Path) -> None:
+    def __init__(self, instance: Instance, name: str, directory: Path, logs: Logs) -> None:
         self.name = name
         self.directory = directory
         self.log = instance.log_dir / f"{name}.log"
         self._instance = instance
+        self._logs = logs
         self._handle: Handle | None = None
         self._launch: Launch | None = None
 
@@ -75,6 +77,7 @@ class Server:
             cwd=self.directory,
             env={**_environment(self._instance), **launch.env},
             log=self.log,
+            logs=self._logs,
             stop_signal=catalog.entry_of(catalog.component_of(self.name)).stop_signal,
             group=False,
         )

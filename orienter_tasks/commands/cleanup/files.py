@@ -17,6 +17,7 @@ from orienter_tasks.commands.cleanup.execute import ChangedError, one_by_one
 from orienter_tasks.commands.cleanup.model import EXISTS, THOROUGH, Kind, Resource, Verdict
 from orienter_tasks.errors import CheckError
 from orienter_tasks.identity.checkouts import CheckoutState
+from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.machine.directories import LINKED, is_direct, remove, size_of
 from orienter_tasks.machine.state import SCHEMA_VERSION
 from orienter_tasks.processes.record import Record
@@ -80,7 +81,9 @@ def dead_records(claim: Claim, place: Path) -> Iterator[Resource]:
         else:
             if record.schema_version != SCHEMA_VERSION:
                 blocker = "another version of this program wrote it"
-            elif (record.project, record.instance) != (claim.project, claim.id) or record.root not in claim.roots:
+            elif not of_claim(claim).is_marked_by(
+                project=record.project, instance=record.instance, root=record.root, token=record.token
+            ):
                 blocker = "it is another instance's record"
             elif record.alive():
                 continue
