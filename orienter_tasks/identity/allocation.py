@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from orienter_tasks.errors import ConfigError, ConflictError
+from orienter_tasks.identity import volumes
 from orienter_tasks.identity.checkouts import is_gone, judge
 from orienter_tasks.identity.claims import Claim, all_taken, in_the_way, new_token
 from orienter_tasks.identity.ownership import lost_tokens, marked_ids
@@ -35,7 +36,7 @@ class IdRequest(Struct, frozen=True):
 
     Attributes:
         unbindable: whether nginx may not bind a port below 1024 on a backend ("": the likely one).
-        leftovers: whether anything of a claim is left; True where that is unknown.
+        leftovers: whether anything of a claim is left that is bound to its id; True where that is unknown.
         note: shows a line to the user.
     """
 
@@ -215,6 +216,11 @@ def _blocker(request: IdRequest, book: list[Claim], claim: Claim) -> Claim | Non
         other = in_the_way(book, claim.project, claim.id, list(claim.ports.values()))
         if other is None or not is_gone(other) or request.leftovers(other):
             return other
+        if any(volumes.of(other)):
+            request.note(
+                f"a checkout that is gone ({other.root}) has left data as instance {other.id}: "
+                f"inv data.adopt {other.id} takes it over, inv cleanup.weekly removes it"
+            )
         book.remove(other)
 
 

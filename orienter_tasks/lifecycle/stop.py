@@ -91,14 +91,14 @@ def stop_instance(
 
 
 def leftovers(claim: Claim, settings: Settings) -> bool:
-    """Whether anything of a claim is left; what cannot be seen counts as left."""
+    """Whether anything of a claim is left that is bound to its id; what cannot be seen counts as left."""
     try:
         if services_running(of_claim(claim)):
             return True
         if not claim.backend:
             return False
         backend = choice.make(claim.backend, _config_to_stop(claim, settings))
-        return bool(backend.data_volumes() or any(status.up for status in backend.status()))
+        return bool(backend.data_bound_to_id() or any(status.up for status in backend.status()))
     except OrienterError:
         return True
 
@@ -133,6 +133,8 @@ def _verify(instance: Instance, backend: Backend | None) -> None:
             for port, name in backend.bound_ports(seen).items()
             if not ports.await_free(port, PORT_SECONDS)
         ]
+    if backend is not None:
+        backend.require_seen()
     if left:
         raise CheckError(
             f"{instance} did not stop completely: {', '.join(left)} is left",

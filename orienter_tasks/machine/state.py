@@ -39,6 +39,18 @@ def state_dir() -> Path:
     return Path(platformdirs.user_state_dir("orienter", appauthor=False))
 
 
+def volume_dir() -> Path:
+    """Return the directory of the embedded servers' data; ORIENTER_VOLUME_DIR moves it, else ORIENTER_STATE_DIR."""
+    override = os.environ.get("ORIENTER_VOLUME_DIR")
+    if override:
+        return Path(override).expanduser().absolute()
+    if os.environ.get("ORIENTER_STATE_DIR"):
+        return state_dir() / "volumes"
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("orienter", appauthor=False)) / "volumes"
+
+
 def private_dir(path: Path) -> Path:
     """Make a directory that only its owner may enter (0700), with its parents; existing ones keep their modes.
 
