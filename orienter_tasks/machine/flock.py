@@ -21,7 +21,7 @@ import msgspec
 
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.machine.files import read_small
-from orienter_tasks.machine.state import private_dir, write_private
+from orienter_tasks.machine.state import failure, private_dir, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,14 +50,14 @@ def hold(path: Path, *, within: float = 0.0) -> Iterator[int]:
 
     Raises:
         HeldError: it is still held elsewhere after `within` seconds.
-        ConfigError: its file cannot be used.
+        ConfigError, CheckError: its file cannot be used, or the disk is full.
     """
     private_dir(path.parent)
     deadline = time.monotonic() + within
     try:
         descriptor = os.open(path, _FLAGS, 0o600)
     except OSError as error:
-        raise ConfigError(f"cannot use the lock {path}: {error.strerror}") from error
+        raise failure(path, f"cannot use the lock {path}", error) from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ConfigError(f"the lock {path} is not a regular file", hint="move it away")
