@@ -16,7 +16,7 @@ from orienter_tasks.identity.claims import Claim, all_taken, in_the_way, new_tok
 from orienter_tasks.identity.ownership import lost_tokens, marked_ids
 from orienter_tasks.instance.model import PRIVILEGED_NGINX_MOVE, port_plan
 from orienter_tasks.machine import worktree
-from orienter_tasks.settings.model import HIGHEST_ID, HIGHEST_PORT, PORT_STEP
+from orienter_tasks.settings.model import HIGHEST_PORT, PORT_STEP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -226,16 +226,23 @@ def _blocker(request: IdRequest, book: list[Claim], claim: Claim) -> Claim | Non
 
 def _former_id(tree: Worktree, book: list[Claim], settings: Settings) -> int:
     """Return the id that a checkout had before the file of claims was lost, else its preferred one."""
-    lost, marked = lost_tokens(tree, book, settings.project), marked_ids(tree.root)
-    former = [marked[token] for token in lost if marked.get(token, HIGHEST_ID + 1) <= settings.instances.max]
+    marked = _lost_ids(tree, book, settings.project)
+    former = [number for number in marked.values() if number is not None and number <= settings.instances.max]
     return former[-1] if former else preferred_id(tree, settings.instances.max)
 
 
 def _token(tree: Worktree, book: list[Claim], project: str, number: int) -> str:
     """Return a new claim's token; if the file of claims was lost, the token that the checkout's data is marked with."""
-    lost, marked = lost_tokens(tree, book, project), marked_ids(tree.root)
-    fitting = [token for token in lost if marked.get(token, number) == number]
+    lost = _lost_ids(tree, book, project)
+    fitting = [token for token, former in lost.items() if former in (None, number)]
     return fitting[-1] if fitting else new_token()
+
+
+def _lost_ids(tree: Worktree, book: list[Claim], project: str) -> dict[str, int | None]:
+    """Return a checkout's tokens that no claim has, with the ids that its volumes or its DATA_DIR tell."""
+    marked = marked_ids(tree.root)
+    found = {token: volumes.marked(project, token) for token in lost_tokens(tree, book, project)}
+    return {token: claim.id if claim is not None else marked.get(token) for token, claim in found.items()}
 
 
 def _candidates(preferred: int, highest: int) -> Iterator[int]:

@@ -69,6 +69,18 @@ def former_dir(instance: Instance, component: str) -> Path:
     return instance.data_dir / component
 
 
+def left_in_checkout(instance: Instance) -> Iterator[str]:
+    """Yield what becomes of data that versions before this one kept in the checkout."""
+    for name in catalog.with_data():
+        former = former_dir(instance, name)
+        if not os.path.lexists(former):
+            continue
+        if os.path.lexists(working_dir(instance, name)):
+            yield f"{former} is of an older version and stays unused: {instance} has {place(instance, name)}"
+        else:
+            yield f"the data of {name} moves out of the checkout: from {former} to {place(instance, name)}"
+
+
 def mark(claim: Claim) -> None:
     """Write down whose a checkout's volumes are, before the first one is made."""
     path = volume_dir() / claim.project / claim.token / CLAIM

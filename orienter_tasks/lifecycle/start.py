@@ -74,6 +74,8 @@ class Start:
             write_private(self._instance.data_dir / MARKER, claim.token + "\n")
         if claim.backend == "embedded":
             volumes.mark(claim)
+            for line in volumes.left_in_checkout(self._instance):
+                self._report.note(line)
         root = str(self._instance.root)
         if any(record.root != root and record.alive() for record in load_all(self._instance)):
             self._report.warn(f"{self._instance} was moved while it ran: it is restarted")

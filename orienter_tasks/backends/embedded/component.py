@@ -144,7 +144,7 @@ class NativeComponent(ABC):
             return
         self.stop(self.config.settings.timeouts.stop)
         with self.held():
-            note(f"data moves to {self.volume}")
+            note("moving its data")
             move(former, self.directory)
 
 
