@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orienter_tasks.errors import ConfigError
+from orienter_tasks.machine.directories import remove
 from orienter_tasks.machine.files import read_small
 from orienter_tasks.machine.state import failure, private_dir, write_private
 
@@ -54,13 +54,13 @@ def hold(path: Path, *, within: float = 0.0) -> Iterator[int]:
     """
     private_dir(path.parent)
     deadline = time.monotonic() + within
+    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+        remove(path)  # nobody can hold a lock on what is not a file
     try:
         descriptor = os.open(path, _FLAGS, 0o600)
     except OSError as error:
         raise failure(path, f"cannot use the lock {path}", error) from error
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ConfigError(f"the lock {path} is not a regular file", hint="move it away")
         while not _acquire(descriptor, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 raise HeldError(_described(path))

@@ -106,6 +106,7 @@ def test_data_is_not_removed_through_a_link(make_host: MakeFaultHost, linked: st
         assert contents(elsewhere) == before
     assert host.running_of(host.main) == []
     place.unlink(missing_ok=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
     elsewhere.rename(place)
 
 

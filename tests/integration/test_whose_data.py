@@ -132,10 +132,9 @@ def test_lost_claims(scene: Scene, backend: str, *, cleaned: bool) -> None:
     assert (scene.first.variables["AI_INSTANCE_ID"], remembered(scene.first)) == (scene.number, ["kept"])
 
 
-@both
-def test_labels_say_whose_it_is(scene: Scene, backend: str) -> None:
-    if backend == "embedded":
-        pytest.skip("directories have no labels yet")
+@pytest.mark.docker
+@pytest.mark.parametrize("backend", ["docker"])
+def test_labels_say_whose_it_is(scene: Scene) -> None:
     claims = json.loads(claims_file().read_text())["claims"]
     (token,) = [claim["token"] for claim in claims if claim["root"] == str(scene.first.path)]
     name = f"{scene.host.project}-postgres-data-{scene.number}"
