@@ -76,7 +76,7 @@ def stop_every(ctx: RunContext, *, volumes: bool) -> None:
 
 
 def never_started(ctx: RunContext) -> bool:
-    return not ctx.current.claim.backend and not _anything_runs(ctx)
+    return ctx.current.settled_backend is None and not _anything_runs(ctx)
 
 
 def data_to_remove(ctx: RunContext, *, volumes: bool, services: bool, sizes: bool) -> list[DataVolume]:
@@ -91,7 +91,7 @@ def data_to_remove(ctx: RunContext, *, volumes: bool, services: bool, sizes: boo
         raise ConflictError(
             f"{', '.join(busy)} of {current.instance} still run", hint="stop everything with: inv dev.stop"
         )
-    return list(current.backend.data_volumes(sizes=sizes)) if volumes and current.claim.backend else []
+    return list(current.backend.data_volumes(sizes=sizes)) if volumes and current.settled_backend else []
 
 
 def claims_to_stop(ctx: RunContext, *, volumes: bool) -> list[Claim]:

@@ -86,6 +86,30 @@ def may_move(current: Backend, target: BackendName, instance: Instance) -> None:
         )
 
 
+def of(own: str, config: InstanceConfig) -> Backend | None:
+    """Return the backend of an instance: its claim's own; else the one where something of it is found, if there is.
+
+    Claims can be lost while what they named still runs, so a claim without a backend proves nothing.
+
+    Raises:
+        BackendError: a Docker engine does not say what it has.
+    """
+    if own:
+        return make(own, config)
+    candidates = [make("embedded", config)]
+    from orienter_tasks.backends.docker import engine
+
+    hidden = engine.shared().unseen_backends()
+    if "" in hidden:
+        require("docker", config.settings, config.instance)
+    if not hidden:
+        candidates.append(make("docker", config))
+    for found in candidates:
+        if any(status.up for status in found.status()):
+            return found
+    return next((found for found in candidates if found.data_volumes()), None)
+
+
 def service_host(name: str, settings: Settings) -> str:
     """Return the address where services listen: loopback, unless a bridged nginx on Linux cannot reach it."""
     if name != "docker" or settings.nginx.network != "bridge":

@@ -24,6 +24,7 @@ HERE = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - compared wit
 
 STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 LONGEST_LINE = 200
+TIMED_OUT = "timed out"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ def why_silent(endpoint: Endpoint, timeout: float) -> str | None:
         return "it is on another machine, whose loopback ports and directories are not this one's"
     try:
         line = _ping(endpoint, timeout)
+    except TimeoutError:
+        return TIMED_OUT
     except OSError as error:
         return error.strerror or str(error) or type(error).__name__
     status = STATUS.match(line)

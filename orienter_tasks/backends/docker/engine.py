@@ -78,6 +78,16 @@ class Engine:
             self._patience.count(begun)
         return seen
 
+    def unseen_backends(self) -> tuple[str, ...]:
+        """Return which claims may have something on this engine that cannot be seen now, by their backends.
+
+        A claim without one may have anything, unless nothing is there that could run it.
+        """
+        seen = self.why_silent()
+        if seen is None:
+            return ()
+        return ("docker", "") if seen in (SILENT, endpoints.TIMED_OUT) else ("docker",)
+
     @cached_property
     def facts(self) -> EngineFacts:
         with self.talking("describe itself"):
