@@ -25,6 +25,13 @@ def clusters(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return own
 
 
+@pytest.fixture
+def shared_cluster(isolated: Path, clusters: Path) -> None:
+    """Let the test's state directory have that cluster from the start."""
+    isolated.mkdir(mode=0o700)
+    (isolated / "cache").symlink_to(clusters)
+
+
 def _copy(run: Path, own: Path) -> None:
     """Copy the run's cluster, made by whoever comes first."""
     from orienter_tasks.errors import BackendError

@@ -89,7 +89,8 @@ def show(ctx: RunContext, *, as_json: bool) -> None:
 
 def _containers(ctx: RunContext) -> dict[str, str]:
     """Return the running containers of this instance: component to id."""
-    if ctx.current.claim.backend != "docker":
+    backend = ctx.current.settled_backend
+    if backend is None or backend.name != "docker":
         return {}
     from orienter_tasks.backends.docker import survey
     from orienter_tasks.backends.docker.engine import shared

@@ -83,7 +83,9 @@ def _rows(ctx: RunContext, found: ObservedInstance, names: Sequence[str]) -> lis
             continue
         status, port = known.get(name), str(_port(ctx, name) or "")
         if status is None:
-            rows.append(Row(name, "skipped" if name in skipped else "stopped", port, skipped.get(name, "")))
+            hidden = found.state == "unknown" and name in catalog.names()
+            state = "skipped" if name in skipped else "unknown" if hidden else "stopped"
+            rows.append(Row(name, state, port, skipped.get(name, "")))
             continue
         what = ", ".join(filter(None, (status.what, _lacks(ctx, status))))
         rows.append(Row(name, status.state, port, what, status))

@@ -62,13 +62,11 @@ def stop_every(ctx: RunContext, *, volumes: bool) -> None:
     Raises:
         ConfigError: when the data of all was to go: that is clean-up's to plan.
     """
-    from concurrent.futures import ThreadPoolExecutor
-
     from orienter_tasks.lifecycle.stop import stop_other
+    from orienter_tasks.machine.threads import map_in_threads
 
     claims = claims_to_stop(ctx, volumes=volumes)
-    with ThreadPoolExecutor(max_workers=max(1, len(claims))) as pool:
-        outcomes = list(pool.map(lambda claim: stop_other(claim, ctx.settings, ctx.claims, ctx.grace), claims))
+    outcomes = map_in_threads(lambda claim: stop_other(claim, ctx.settings, ctx.claims, ctx.grace), claims)
     failures = [outcome for outcome in outcomes if outcome is not None]
     ctx.report.note(f"{len(claims) - len(failures)} of {len(claims)} instances of {ctx.settings.project} are stopped")
     for failure in failures[1:]:
@@ -78,7 +76,7 @@ def stop_every(ctx: RunContext, *, volumes: bool) -> None:
 
 
 def never_started(ctx: RunContext) -> bool:
-    return not ctx.current.claim.backend and not _anything_runs(ctx)
+    return ctx.current.settled_backend is None and not _anything_runs(ctx)
 
 
 def data_to_remove(ctx: RunContext, *, volumes: bool, services: bool, sizes: bool) -> list[DataVolume]:
@@ -93,7 +91,7 @@ def data_to_remove(ctx: RunContext, *, volumes: bool, services: bool, sizes: boo
         raise ConflictError(
             f"{', '.join(busy)} of {current.instance} still run", hint="stop everything with: inv dev.stop"
         )
-    return list(current.backend.data_volumes(sizes=sizes)) if volumes and current.claim.backend else []
+    return list(current.backend.data_volumes(sizes=sizes)) if volumes and current.settled_backend else []
 
 
 def claims_to_stop(ctx: RunContext, *, volumes: bool) -> list[Claim]:

@@ -56,17 +56,22 @@ def choose(choice: BackendChoice, settings: Settings) -> BackendName:
 
 
 def require(name: BackendName, settings: Settings, instance: Instance) -> None:
-    if available(name, settings):
-        return
     if name == "docker":
+        from orienter_tasks.backends.docker import engine
+
+        silent = engine.shared().why_silent()
+        if silent is None:
+            return
         raise BackendError(
-            f"{instance} uses Docker, and no engine answers",
+            f"{instance} uses Docker, and no engine answers at {engine.shared().endpoint}: {silent}",
             hint="start it (systemctl start docker, or Docker Desktop); without one: "
             "pip install 'orienter-tasks[embedded]' and inv dev --backend embedded",
         )
-    raise BackendError(
-        f"{instance} uses the embedded backend, which is not installed", hint="pip install 'orienter-tasks[embedded]'"
-    )
+    if not available(name, settings):
+        raise BackendError(
+            f"{instance} uses the embedded backend, which is not installed",
+            hint="pip install 'orienter-tasks[embedded]'",
+        )
 
 
 def may_move(current: Backend, target: BackendName, instance: Instance) -> None:
@@ -79,6 +84,30 @@ def may_move(current: Backend, target: BackendName, instance: Instance) -> None:
             f"{instance} has data on the {current.name} backend ({kept}) and is not moved to {target}",
             hint=f"use --backend {current.name}, or delete that data with: inv infra.down --volumes",
         )
+
+
+def of(own: str, config: InstanceConfig) -> Backend | None:
+    """Return the backend of an instance: its claim's own; else the one where something of it is found, if there is.
+
+    Claims can be lost while what they named still runs, so a claim without a backend proves nothing.
+
+    Raises:
+        BackendError: a Docker engine does not say what it has.
+    """
+    if own:
+        return make(own, config)
+    candidates = [make("embedded", config)]
+    from orienter_tasks.backends.docker import engine
+
+    hidden = engine.shared().unseen_backends()
+    if "" in hidden:
+        require("docker", config.settings, config.instance)
+    if not hidden:
+        candidates.append(make("docker", config))
+    for found in candidates:
+        if any(status.up for status in found.status()):
+            return found
+    return next((found for found in candidates if found.data_volumes()), None)
 
 
 def service_host(name: str, settings: Settings) -> str:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from orienter_tasks.errors import BackendError, ConfigError, ConflictError, OrienterError
 from orienter_tasks.identity.allocation import IdRequest
 from orienter_tasks.identity.claims import Claim, Claims, ReadOnlyClaims
-from orienter_tasks.identity.resolve import acquire, adopt, resolve, source_of_id
+from orienter_tasks.identity.resolve import acquire, adopt, look_up, resolve, source_of_id
 from orienter_tasks.infra import choice
 from orienter_tasks.instance.dotenv import read_dotenv
 from orienter_tasks.lifecycle.config import configure, instance_of
@@ -80,13 +80,18 @@ class CurrentInstance:
     @cached_property
     def backend(self) -> Backend:
         """The backend that it has, or would get on this machine."""
-        name = self.claim.backend or choice.choose(self.options.wanted_backend(self.settings), self.settings)
-        return choice.make(name, self.config)
+        if self.settled_backend is not None:
+            return self.settled_backend
+        return choice.make(choice.choose(self.options.wanted_backend(self.settings), self.settings), self.config)
 
-    @property
+    @cached_property
     def settled_backend(self) -> Backend | None:
-        """The backend that it has; None until it was first started."""
-        return self.backend if self.claim.backend else None
+        """The backend that it has, whether or not its claim says so; None if it has nothing on any.
+
+        Raises:
+            BackendError: a Docker engine does not say what it has.
+        """
+        return choice.of(self.claim.backend, self.config)
 
     @cached_property
     def plan(self) -> Plan:
@@ -105,10 +110,10 @@ class CurrentInstance:
             BackendError: it cannot be used now.
             ConflictError: the instance has data on another one.
         """
-        wanted, own = self.options.wanted_backend(self.settings), self.claim.backend
-        name = choice.named(own) if own and wanted in ("auto", own) else choice.choose(wanted, self.settings)
-        if own and name != own:
-            choice.may_move(self.backend, name, self.instance)
+        wanted, own = self.options.wanted_backend(self.settings), self.settled_backend
+        name = own.name if own is not None and wanted in ("auto", own.name) else choice.choose(wanted, self.settings)
+        if own is not None and name != own.name:
+            choice.may_move(own, name, self.instance)
         choice.require(name, self.settings, self.instance)
         return name
 
@@ -178,11 +183,18 @@ class RunContext:
 
     @property
     def current(self) -> CurrentInstance:
-        """The checkout's instance; its id is claimed on first use. Its backend need not be available."""
+        """The checkout's instance, to look at or to stop; its id is claimed on first use.
+
+        Its backend need not be available, and settings that have changed need not fit; see `require_startable`.
+        """
         if self._current is None:
             dotenv = self.dotenv
-            self._current = self._instance_of(resolve(self._request(dotenv), self.claims), dotenv)
+            self._current = self._instance_of(look_up(self._request(dotenv), self.claims), dotenv)
         return self._current
+
+    def require_startable(self) -> None:
+        """Require that the checkout's claim fits the settings."""
+        resolve(self._request(self.dotenv), ReadOnlyClaims())
 
     def adopt(self, number: int) -> Claim:
         """Take over the id of a checkout that is gone, and what it has left."""

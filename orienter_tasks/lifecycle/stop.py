@@ -95,10 +95,9 @@ def leftovers(claim: Claim, settings: Settings) -> bool:
     try:
         if services_running(of_claim(claim)):
             return True
-        if not claim.backend:
-            return False
-        backend = choice.make(claim.backend, _config_to_stop(claim, settings))
-        return bool(backend.data_bound_to_id() or any(status.up for status in backend.status()))
+        backend = choice.of(claim.backend, _config_to_stop(claim, settings))
+        left = () if backend is None else backend.data_bound_to_id()
+        return bool(left) or (backend is not None and any(status.up for status in backend.status()))
     except OrienterError:
         return True
 
@@ -107,7 +106,7 @@ def stop_other(claim: Claim, settings: Settings, claims: Claims, grace: float) -
     """Stop another checkout's instance; return why that failed, if it did."""
     try:
         config = _config_to_stop(claim, settings)
-        backend = choice.make(claim.backend, config) if claim.backend else None
+        backend = choice.of(claim.backend, config)
         with locked(config.instance.lock, timeout=settings.timeouts.lock):
             stop_instance(config.instance, backend, grace, lambda _: None)
         claims.mark_used(claim.token)

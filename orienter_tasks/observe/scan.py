@@ -17,7 +17,7 @@ from orienter_tasks.settings import catalog
 from orienter_tasks.stack.native import NativeScan, ScanOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Sequence, Set
 
     from orienter_tasks.backends.docker.survey import DockerResource
     from orienter_tasks.identity.claims import Claim
@@ -34,27 +34,34 @@ def scan(claims: Iterable[Claim], *, memory: bool = True, listeners: bool = Fals
     """
     wanted = sorted(claims, key=lambda claim: (claim.project, claim.id, claim.root))
     unseen: list[str] = []
-    containers = _containers(unseen) if any(claim.backend == "docker" for claim in wanted) else []
+    containers, hidden = _containers({claim.backend for claim in wanted}, unseen)
     seen, options = census.take(), ScanOptions(memory, listeners)
     found = []
     for claim in wanted:
         mine = [each for each in containers if (each.project, each.instance) == (claim.project, claim.id)]
-        found.append(_instance(claim, mine, NativeScan(of_claim(claim), options, seen=seen), options))
+        native = NativeScan(of_claim(claim), options, seen=seen)
+        found.append(_instance(claim, mine, native, options, hidden=claim.backend in hidden))
     return Observation(found, unseen)
 
 
-def _containers(unseen: list[str]) -> Sequence[DockerResource]:
+def _containers(backends: Set[str], unseen: list[str]) -> tuple[Sequence[DockerResource], Sequence[str]]:
+    """Return the containers of claims with these backends, and those backends whose containers cannot be seen."""
+    if backends <= {"embedded"}:
+        return (), ()
     from orienter_tasks.backends.docker import engine, survey
 
+    hidden = engine.shared().unseen_backends()
+    if hidden and not backends & {*hidden}:
+        return (), ()
     try:
-        return survey.containers(engine.shared())
+        return survey.containers(engine.shared()), ()
     except OrienterError as error:
         unseen.append(f"containers: {error}")
-        return []
+        return (), engine.shared().unseen_backends() or ("docker", "")
 
 
 def _instance(
-    claim: Claim, containers: Sequence[DockerResource], native: NativeScan, options: ScanOptions
+    claim: Claim, containers: Sequence[DockerResource], native: NativeScan, options: ScanOptions, *, hidden: bool
 ) -> ObservedInstance:
     from orienter_tasks.backends.docker.survey import is_component_of, is_of, status_of
 
@@ -66,8 +73,8 @@ def _instance(
     return ObservedInstance(
         claim=claim,
         instance=instance,
-        backend=claim.backend,
-        state=_state(claim, components, foreign=foreign),
+        backend=claim.backend or ("docker" if own else ""),
+        state=_state(claim, components, foreign=foreign, hidden=hidden),
         components=components,
         branch=worktree.branch(instance.root),
         used_at=claim.used_at,
@@ -75,11 +82,13 @@ def _instance(
     )
 
 
-def _state(claim: Claim, components: Sequence[ComponentStatus], *, foreign: bool) -> str:
+def _state(claim: Claim, components: Sequence[ComponentStatus], *, foreign: bool, hidden: bool) -> str:
     if foreign:
         return "conflict"
     if is_missing(claim):
         return "orphaned"
+    if hidden:
+        return "unknown"
     running = {status.name for status in components if status.running}
     if not running:
         return "stopped"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from orienter_tasks.instance.model import Instance
 
 NANOSECONDS = 1e9
+STATS_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def container_sample(component: str, container: str) -> Sample | None:
     engine = shared()
     api: Any = engine.api  # its stubs do not know one_shot
     try:
-        with engine.talking(f"tell what {component} uses"):
+        with engine.talking(f"tell what {component} uses", work=STATS_SECONDS):
             stats = api.stats(container, stream=False, one_shot=True)
     except NotFoundError:
         return None

@@ -25,6 +25,7 @@ STYLES = {
     "unmounted": "yellow",
     "locked": "yellow",
     "uncertain": "yellow",
+    "unknown": "yellow",
     "stopped": "dim",
     "skipped": "dim",
     "orphaned": "red",

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 from orienter_tasks.identity.claims import Claims, of_claim
 from tests import slot
 from tests.configs import merged
+from tests.integration import warm
 from tests.integration.left import docker_of, processes_of
+from tests.integration.warm import USUAL
 from tests.repositories import IGNORED, git, make_repository
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 INV = Path(sys.executable).with_name("inv")
+SECONDS = 180.0
 IMAGES = os.environ.get("ORIENTER_TEST_IMAGES", "orienter-test")
 TEST_IMAGES = {
     "postgres": f"{IMAGES}/postgres:local",
@@ -66,14 +69,9 @@ class Checkout:
 
     def inv(self, *words: str, code: int | None = 0, cwd: Path | None = None, **env: str) -> Answer:
         """Run `inv` to its end; `code` is the exit code it must have, None for any."""
-        with self.start(*words, cwd=cwd, **env) as process:
-            try:
-                out, err = process.communicate(timeout=180)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
-        answer = Answer(process.returncode, out, err)
-        assert "Traceback" not in err, str(answer)
+        environ = {**self.environ, **env}
+        answer = (self.warm if warm.suits(environ) else self.cold)(words, cwd or self.path, environ)
+        assert "Traceback" not in answer.err, str(answer)
         assert code is None or answer.code == code, str(answer)
         return answer
 
@@ -88,6 +86,21 @@ class Checkout:
             os.close(mine)
             os.close(its)
         assert "Traceback" not in err, err
+        return Answer(process.returncode, out, err)
+
+    @staticmethod
+    def warm(words: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> Answer:
+        """Run `inv` in a fork of a process that has imported it."""
+        return Answer(*warm.run([str(INV), *words], cwd, environ, SECONDS))
+
+    def cold(self, words: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> Answer:
+        """Run `inv` in a new process."""
+        with self._start(words, cwd, environ, subprocess.DEVNULL) as process:
+            try:
+                out, err = process.communicate(timeout=SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
         return Answer(process.returncode, out, err)
 
     @staticmethod
@@ -156,8 +169,7 @@ class Host:
         self.environ = {
             **os.environ,
             "PATH": f"{INV.parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(REPOSITORY),
-            "LC_ALL": "C.UTF-8",
+            **USUAL,
             **({"ORIENTER_BACKEND": backend} if backend else {}),
             **(environ or {}),
         }

@@ -87,6 +87,46 @@ def door(path: Path, shut_before: bytes = b"") -> Iterator[Door]:
         made.shut()
 
 
+class SlowEngine:
+    """Asks the engine, and passes on its answer one byte a second; with `hangs` only its answers to pings, at once."""
+
+    def __init__(self, path: Path, *, hangs: bool) -> None:
+        self._hangs = hangs
+        self._ended = threading.Event()
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen(64)
+        self.environ = {"DOCKER_HOST": f"unix://{path}"}
+
+    def __enter__(self) -> SlowEngine:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        _end(self._listener)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError), self._listener:
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, _connect() as engine, contextlib.suppress(OSError):
+            while request := client.recv(65536):
+                if self._hangs and b"/_ping" not in request:
+                    self._ended.wait()
+                    return
+                engine.sendall(request)
+                answer = engine.recv(65536)
+                for byte in answer if not self._hangs else ():
+                    client.sendall(bytes([byte]))
+                    if self._ended.wait(1.0):
+                        return
+                client.sendall(answer if self._hangs else b"")
+
+
 class MuteEngine:
     """Answers so many requests with `OK` and none after that; DOCKER_HOST is to be `unix://` and this path."""
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests import slot
 from tests.integration.checkouts import IMAGES, INV, REPOSITORY, Answer
-from tests.integration.engine_proxy import door
+from tests.integration.engine_proxy import SlowEngine, door
 from tests.integration.left import docker_of
 from tests.integration.small import (
     BASES,
@@ -185,6 +185,32 @@ def test_the_engine_dies_while_attached(make_host: MakeHost, tmp_path: Path) -> 
 
     host.main.inv("dev", "--detach", "--quiet")
     assert remembered(host.main) == ["kept"]
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("hangs", [False, True], ids=["a byte a second", "only pings are answered"])
+def test_an_engine_that_does_not_come_to_an_end(make_host: MakeHost, tmp_path: Path, hangs: bool) -> None:
+    host = make_host("docker")
+    host.main.inv("infra.up", "--quiet")
+    with SlowEngine(tmp_path / "slow", hangs=hangs) as engine:
+        behind = within(host.main, engine.environ)
+        for words, code in (
+            (("doctor",), 1),
+            (("dev.status",), 0),
+            (("instances",), 0),
+            (("infra.verify",), 1),
+            (("dev.stop",), 5),
+            (("infra.down", "--volumes", "--yes"), 5),
+            (("cleanup.weekly", "--yes"), 0),
+            (("cleanup.instance", "0", "--yes"), 5),
+            (("dev", "--detach"), 5),
+        ):
+            begun = time.monotonic()
+            answer = behind.inv(*words, code=code)
+            assert time.monotonic() - begun < 20, words  # ten seconds, and what the command takes anyway
+            if words[0] not in ("instances", "cleanup.weekly"):
+                assert engine.environ["DOCKER_HOST"] in answer.out + answer.err, f"{words}: {answer}"
+    assert states(host.main) == {"postgres": True, "minio": True, "nginx": True}
 
 
 @pytest.mark.docker

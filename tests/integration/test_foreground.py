@@ -167,6 +167,24 @@ def test_a_signal_while_the_engine_does_not_answer(make_host: MakeHost, tmp_path
         assert [log.stat().st_size for log in logs] == sizes
 
 
+@pytest.mark.docker
+@pytest.mark.parametrize("words", [("doctor",), ("infra.verify",), ("dev.stop", "--all"), ("dev.status",)])
+def test_a_signal_ends_a_command_that_waits_for_the_engine(
+    make_host: MakeHost, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    host = make_host("docker")
+    host.main.inv("infra.up", "--quiet")
+    with MuteEngine(tmp_path / "mute", 1) as engine:
+        shell = within(host.main, {"DOCKER_HOST": f"unix://{tmp_path / 'mute'}"})
+        with Running(shell, tmp_path, *words) as run:
+            assert engine.asked_in_vain.wait(PATIENCE)
+            time.sleep(0.5)  # what it asks beside that waits, too
+            begun = time.monotonic()
+            run.send(signal.SIGTERM)
+            complaint(run.end(143))
+        assert time.monotonic() - begun < 2
+
+
 @pytest.mark.parametrize("phase", ["start", "attached"])
 def test_the_terminal_is_closed(make_host: MakeHost, phase: str) -> None:
     host = make_host(services={"never": NEVER} if phase == "start" else {})

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import slot
 from tests.integration.checkouts import Checkout
-from tests.integration.small import forget_address, remember, remembered
+from tests.integration.engine_proxy import MuteEngine
+from tests.integration.left import nothing_left
+from tests.integration.small import complaint, forget_address, remember, remembered, states, within
 from tests.repositories import git
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ BACKENDS = [
     pytest.param("docker", marks=pytest.mark.docker),
     pytest.param("embedded", marks=pytest.mark.embedded),
 ]
+BACKEND = "ORIENTER_BACKEND"
 both = pytest.mark.parametrize("backend", BACKENDS)
 
 
@@ -130,6 +134,85 @@ def test_lost_claims(scene: Scene, backend: str, *, cleaned: bool) -> None:
         claims_file().unlink()
     up(scene.first)
     assert (scene.first.variables["AI_INSTANCE_ID"], remembered(scene.first)) == (scene.number, ["kept"])
+
+
+@both
+@pytest.mark.parametrize("then", ["stop", "start", "clean up"])
+def test_claims_that_are_lost_while_everything_runs(make_host: MakeHost, backend: str, then: str) -> None:
+    host = make_host(backend)
+    main = Checkout(host.main.path, {name: text for name, text in host.main.environ.items() if name != BACKEND})
+    host.main.inv("dev", "--detach")
+    remember(main, "kept")
+    claims_file().unlink()
+    main.inv("env.show")  # an id is claimed again, and nothing says which backend it has
+    assert set(states(main).values()) == {True}
+    (listed,) = main.inv("instances", "--json").json["instances"]
+    assert listed["state"] == "running"
+    if then == "stop":
+        main.inv("dev.stop")
+        nothing_left([host.main])
+    elif then == "start":
+        other = "embedded" if backend == "docker" else "docker"
+        assert f"has data on the {backend} backend" in main.inv("infra.up", "--backend", other, code=4).err
+        claims_file().unlink()
+    else:
+        main.inv("cleanup.instance", "0", "--yes")
+        nothing_left([host.main])
+        return
+    main.inv("infra.up")
+    assert remembered(main) == ["kept"]
+
+
+@pytest.mark.docker
+def test_lost_claims_and_an_engine_that_hangs(make_host: MakeHost, tmp_path: Path) -> None:
+    host = make_host("docker")
+    host.main.inv("infra.up")
+    claims_file().unlink()
+    host.main.inv("env.show")
+    with MuteEngine(tmp_path / "mute", 0):
+        shell = within(host.main, {"DOCKER_HOST": f"unix://{tmp_path / 'mute'}"})
+        shell.inv("dev.stop", code=5)
+        found = shell.inv("dev.status", "--json")
+        assert (found.json["state"], len(found.json["unseen"])) == ("unknown", 1)
+        (listed,) = shell.inv("instances", "--json").json["instances"]
+        assert listed["state"] == "unknown"
+        claims = claims_file().read_text()
+        shell.inv("cleanup.instance", "0", "--yes", code=None)
+        assert claims_file().read_text() == claims
+    assert states(host.main) == {"postgres": True, "minio": True, "nginx": True}
+
+
+@both
+@pytest.mark.parametrize("lost", [False, True])
+def test_two_projects_in_one_repository(make_host: MakeHost, backend: str, *, lost: bool) -> None:
+    host = make_host(backend)
+    first, second = (Checkout(host.main.path / name, host.main.environ) for name in ("a", "b"))
+    for checkout, thousand in ((first, 13), (second, 23)):
+        checkout.path.mkdir()
+        shutil.copy(host.main.path / "tasks.py", checkout.path)
+        changes = {"project": f"{host.project}-{checkout.path.name}", "ports": slot.bases(thousand=thousand)}
+        host.rewrite(checkout, json.dumps({"orienter": {**host.settings, **changes}}))
+    try:
+        second.inv("env.show")  # that it was looked at does not matter
+        first.inv("dev", "--detach")
+        remember(first, "kept")
+        if lost:
+            claims_file().unlink()
+        commands = [("dev", "--detach"), ("dev.stop", "--volumes", "--yes"), ("dev.status",), ("nginx.render",)]
+        for words in commands:
+            refusal = complaint(second.inv(*words, code=4))
+            assert f"instance 0 of {host.project}-a, another project" in refusal
+        assert set(states(first).values()) == {True}
+        assert remembered(first) == ["kept"]
+        other = within(second, {"AI_INSTANCE_ID": "1"})
+        other.inv("dev", "--detach")
+        assert remembered(other) == []
+        other.inv("dev.stop", "--volumes", "--yes")
+        assert set(states(first).values()) == {True}
+        assert remembered(first) == ["kept"]
+    finally:
+        first.inv("dev.stop", "--volumes", "--yes")
+        shutil.rmtree(host.main.path / ".dev-data")
 
 
 @pytest.mark.docker

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.backends.docker import images, survey
+from orienter_tasks.backends.docker.engine import WORK_SECONDS
 from orienter_tasks.backends.docker.logs import read_log
 from orienter_tasks.backends.docker.spec import COMPOSE, LABEL_CONFIG, compose_labels, require_ours
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError, OrienterError
@@ -145,7 +146,7 @@ class ContainerComponent:
 
     def _launch(self, identifier: str, spec: ContainerSpec) -> None:
         try:
-            with self._engine.talking(f"start container {spec.name}"):
+            with self._engine.talking(f"start container {spec.name}", work=WORK_SECONDS):
                 self._engine.api.start(identifier)
         except BaseException as error:
             with contextlib.suppress(OrienterError):
@@ -187,7 +188,7 @@ class ContainerComponent:
         """Stop a container gracefully, remove it, and verify that it is gone."""
         with contextlib.suppress(NotFoundError):
             if found["State"]["Running"]:
-                with self._engine.talking(f"stop container {self._container}"):
+                with self._engine.talking(f"stop container {self._container}", work=grace + WORK_SECONDS):
                     self._engine.api.stop(found["Id"], timeout=math.ceil(grace))
             self._remove(found["Id"])
         deadline = time.monotonic() + REMOVAL_SECONDS
@@ -201,7 +202,10 @@ class ContainerComponent:
 
     def _remove(self, identifier: str) -> None:
         # a conflict: its removal is already in progress
-        with contextlib.suppress(ConflictError), self._engine.talking(f"remove container {self._container}"):
+        with (
+            contextlib.suppress(ConflictError),
+            self._engine.talking(f"remove container {self._container}", work=WORK_SECONDS),
+        ):
             self._engine.api.remove_container(identifier, force=True, v=True)
 
 
@@ -215,7 +219,7 @@ def create_container(engine: Engine, instance: Instance, spec: ContainerSpec, *,
     api: Any = engine.api  # the stubs have the wrong type for the networking configuration
     health = spec.health
     limits = {"max-size": spec.log_max_size, "max-file": str(spec.log_max_file)}
-    with engine.talking(f"create container {spec.name}"):
+    with engine.talking(f"create container {spec.name}", work=WORK_SECONDS):
         created = api.create_container(
             spec.image,
             name=None if one_off else spec.name,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
 import os
+import re
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 DEFAULT_URL = "unix:///var/run/docker.sock"
 DEFAULT_CONTEXT = "default"
 HERE = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - compared with, never listened on
+
+STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
+LONGEST_LINE = 200
+TIMED_OUT = "timed out"
 
 
 @dataclass(frozen=True)
@@ -63,33 +68,45 @@ def why_silent(endpoint: Endpoint, timeout: float) -> str | None:
         return "there is no such context"
     if not endpoint.is_here:
         return "it is on another machine, whose loopback ports and directories are not this one's"
-    if endpoint.socket_path:
-        connection: http.client.HTTPConnection = _UnixConnection(endpoint.socket_path, timeout)
-    else:
-        parts = urlsplit(endpoint.url)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 2375, timeout=timeout)
     try:
-        connection.request("GET", "/_ping")
-        with connection.getresponse() as response:
-            status = response.status
+        line = _ping(endpoint, timeout)
+    except TimeoutError:
+        return TIMED_OUT
     except OSError as error:
         return error.strerror or str(error) or type(error).__name__
-    except http.client.HTTPException as error:
-        return type(error).__name__
-    finally:
+    status = STATUS.match(line)
+    if status is None:
+        return "it does not answer as an engine does"
+    return None if status[1] == b"200" else f"it answers {status[1].decode()}"
+
+
+def _ping(endpoint: Endpoint, timeout: float) -> bytes:
+    """Return the first line of the answer; the timeout is for all of it, however many parts it comes in."""
+    deadline = time.monotonic() + timeout
+    with _connected(endpoint, timeout) as connection:
+        connection.sendall(b"GET /_ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        line = b""
+        while b"\n" not in line and len(line) < LONGEST_LINE:
+            connection.settimeout(max(deadline - time.monotonic(), 0.001))
+            part = connection.recv(LONGEST_LINE)
+            if not part:
+                break
+            line += part
+    return line
+
+
+def _connected(endpoint: Endpoint, timeout: float) -> socket.socket:
+    if not endpoint.socket_path:
+        parts = urlsplit(endpoint.url)
+        return socket.create_connection((parts.hostname or "", parts.port or 2375), timeout)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(timeout)
+        connection.connect(endpoint.socket_path)
+    except OSError:
         connection.close()
-    return None if status == http.HTTPStatus.OK else f"it answers {status}"
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+        raise
+    return connection
 
 
 def _of_context(directory: Path, name: str) -> Endpoint:

@@ -6,12 +6,14 @@ import json
 import math
 import platform
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.backends.docker import endpoint as endpoints
+from orienter_tasks.backends.docker.patience import SILENT, Patience
 from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFoundError, OrienterError
 
 if TYPE_CHECKING:
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 
     from orienter_tasks.backends.docker.endpoint import Endpoint
 
-REQUEST_SECONDS = 60
+REQUEST_SECONDS = 60  # how long a stream may be idle
+WORK_SECONDS = 50.0  # what an engine may need to create, start or remove something, while it answers pings
 PING_SECONDS = 1.0
 CONNECTIONS = 16
 START_IT = "start it (systemctl start docker, or Docker Desktop), or use: inv dev --backend embedded"
@@ -50,6 +53,8 @@ class Engine:
         self.endpoint = endpoint or endpoints.current()
         self._lock = threading.Lock()
         self._client: APIClient | None = None
+        self._patience = Patience(self._answers_pings)
+        self._work = threading.local()  # seconds that the present call may take
 
     @property
     def api(self) -> APIClient:
@@ -65,13 +70,23 @@ class Engine:
 
     def why_silent(self) -> str | None:
         """Return None if the engine answers in time, else what was observed."""
-        if not (self.endpoint.tls and self.endpoint.is_here):
-            return endpoints.why_silent(self.endpoint, PING_SECONDS)
-        try:
-            self._connect(PING_SECONDS).close()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the engine does not answer
-            return _innermost(error)
-        return None
+        if self._patience.exhausted:
+            return SILENT
+        begun = time.monotonic()
+        seen = self._why_no_ping()
+        if seen is not None:
+            self._patience.count(begun)
+        return seen
+
+    def unseen_backends(self) -> tuple[str, ...]:
+        """Return which claims may have something on this engine that cannot be seen now, by their backends.
+
+        A claim without one may have anything, unless nothing is there that could run it.
+        """
+        seen = self.why_silent()
+        if seen is None:
+            return ()
+        return ("docker", "") if seen in (SILENT, endpoints.TIMED_OUT) else ("docker",)
 
     @cached_property
     def facts(self) -> EngineFacts:
@@ -80,8 +95,10 @@ class Engine:
         return facts_of(info, platform.system(), platform.release())
 
     @contextmanager
-    def talking(self, doing: str) -> Iterator[None]:
+    def talking(self, doing: str, *, work: float = 0.0) -> Iterator[None]:
         """Translate what the SDK raises; `doing` completes the sentence "Docker cannot …".
+
+        Each call may take the engine `work` seconds more than an answer takes, as long as it answers pings.
 
         Raises:
             NotFoundError: there is no such object.
@@ -92,6 +109,7 @@ class Engine:
         import docker.errors
         import urllib3.exceptions
 
+        outer, self._work.seconds = self._work_seconds, work
         try:
             yield
         except OrienterError:
@@ -106,6 +124,8 @@ class Engine:
             json.JSONDecodeError,
         ) as error:
             raise self._away(doing, error) from error
+        finally:
+            self._work.seconds = outer
 
     def close(self) -> None:
         """Close the connections; the next use opens new ones."""
@@ -117,6 +137,14 @@ class Engine:
     def _connect(self, timeout: float) -> APIClient:
         from docker.api.client import APIClient
 
+        engine = self
+
+        class Client(APIClient):
+            """The SDK's client, whose requests share one deadline."""
+
+            def send(self, request: Any, **kwargs: Any) -> Any:
+                return engine._patience.call(partial(super().send, request, **kwargs), engine._work_seconds)
+
         options: dict[str, Any] = {"base_url": self.endpoint.url}
         if self.endpoint.tls and self.endpoint.context:
             from docker.context import ContextAPI
@@ -127,7 +155,23 @@ class Engine:
             from docker.utils import kwargs_from_env
 
             options = dict(kwargs_from_env())
-        return APIClient(**options, timeout=math.ceil(timeout), max_pool_size=CONNECTIONS)
+        return Client(**options, timeout=math.ceil(timeout), max_pool_size=CONNECTIONS)
+
+    @property
+    def _work_seconds(self) -> float:
+        return float(getattr(self._work, "seconds", 0.0))
+
+    def _answers_pings(self) -> bool:
+        return self.endpoint.tls or self._why_no_ping() is None
+
+    def _why_no_ping(self) -> str | None:
+        if not (self.endpoint.tls and self.endpoint.is_here):
+            return endpoints.why_silent(self.endpoint, PING_SECONDS)
+        try:
+            self._connect(PING_SECONDS).close()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the engine does not answer
+            return _innermost(error)
+        return None
 
     def _away(self, doing: str, error: Exception) -> BackendError:
         seen = self.why_silent()

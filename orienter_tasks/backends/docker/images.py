@@ -7,6 +7,7 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from orienter_tasks.backends.docker.engine import REQUEST_SECONDS
 from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFoundError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def ensure(engine: Engine, image: str, key: str, note: Note) -> None:
 
 def _pull(engine: Engine, image: str, note: Note) -> None:
     note(f"pulling {image}")
-    with engine.talking(f"pull {image}"):
+    with engine.talking(f"pull {image}", work=REQUEST_SECONDS):
         lines: Any = engine.api.pull(image, stream=True, decode=True)
         with closing(lines):
             _follow(image, lines, note)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.docker import images, survey
 from orienter_tasks.backends.docker.container import create_container
+from orienter_tasks.backends.docker.engine import WORK_SECONDS
 from orienter_tasks.backends.docker.logs import read_log
 from orienter_tasks.errors import ConflictError, NotFoundError
 from orienter_tasks.stack.component import LogRequest, last
@@ -31,7 +32,7 @@ def run_inside(
     if container is None:
         return None
     try:
-        with engine.talking(f"run {command[0]} in {component}"):
+        with engine.talking(f"run {command[0]} in {component}", work=RUN_SECONDS):
             started = engine.api.exec_create(container, list(command))["Id"]
             output = engine.api.exec_start(started)
             code = engine.api.exec_inspect(started)["ExitCode"]
@@ -47,12 +48,15 @@ def run_beside(engine: Engine, config: InstanceConfig, resources: Resources, spe
         resources.ensure_network()
     container = create_container(engine, config.instance, spec, one_off=True)
     try:
-        with engine.talking(f"run {spec.component}"):
+        with engine.talking(f"run {spec.component}", work=RUN_SECONDS):
             engine.api.start(container)
             code = engine.api.wait(container, timeout=RUN_SECONDS)["StatusCode"]
         output = "\n".join(last(read_log(engine, container, LogRequest(lines=OUTPUT_LINES))))
     finally:
-        with contextlib.suppress(NotFoundError), engine.talking(f"remove the container of {spec.component}"):
+        with (
+            contextlib.suppress(NotFoundError),
+            engine.talking(f"remove the container of {spec.component}", work=WORK_SECONDS),
+        ):
             engine.api.remove_container(container, force=True, v=True)
         if spec.network:
             resources.remove_network()

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.docker import survey
+from orienter_tasks.backends.docker.engine import WORK_SECONDS
 from orienter_tasks.backends.docker.spec import (
     COMPOSE_NETWORK,
     component_labels,
@@ -51,7 +52,7 @@ class Resources:
             if found is None or found["Containers"] or not is_ours(found["Labels"], self._config):
                 return False
             try:
-                with self._engine.talking(f"remove network {name}"):
+                with self._engine.talking(f"remove network {name}", work=WORK_SECONDS):
                     self._engine.api.remove_network(found["Id"])
             except NotFoundError:
                 return False
@@ -65,7 +66,7 @@ class Resources:
         """Create the volume of a component; an existing volume keeps its data."""
         instance = self._config.instance
         name = instance.volume(component)
-        with self._engine.talking(f"create volume {name}"):
+        with self._engine.talking(f"create volume {name}", work=WORK_SECONDS):
             # for an existing name, the engine returns that volume and its labels
             found = self._engine.api.create_volume(
                 name,
@@ -87,7 +88,7 @@ class Resources:
         instance = self._config.instance
         own = {**instance.labels, **compose_labels(instance, network=COMPOSE_NETWORK)}
         try:
-            with self._engine.talking(f"create network {name}"):
+            with self._engine.talking(f"create network {name}", work=WORK_SECONDS):
                 # without the check, older engines create a second network of the same name
                 self._engine.api.create_network(name, driver="bridge", labels=own, check_duplicate=True)
         except ConflictError:
@@ -107,7 +108,7 @@ def remove_volume(engine: Engine, name: str, *, remedy: str) -> None:
     """Remove a volume, if it is there; when containers use it, the error names them and `remedy` is its hint."""
     raise_unheard()
     try:
-        with engine.talking(f"remove volume {name}"):
+        with engine.talking(f"remove volume {name}", work=WORK_SECONDS):
             engine.api.remove_volume(name)
     except NotFoundError:
         return
@@ -126,7 +127,7 @@ def volume_sizes(engine: Engine) -> Mapping[str, int]:
     version = tuple(int(part) for part in api.api_version.split("."))
     only = {"type": "volume"} if version >= TYPED_DISK_USAGE else {}
     try:
-        with engine.talking("measure volumes"):
+        with engine.talking("measure volumes", work=DISK_USAGE_SECONDS):
             answer = api.get(f"{api.base_url}/v{api.api_version}/system/df", params=only, timeout=DISK_USAGE_SECONDS)
             found = answer.json().get("Volumes") or ()
     except OrienterError:

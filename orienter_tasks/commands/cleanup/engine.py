@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.backends.docker import survey
+from orienter_tasks.backends.docker.engine import WORK_SECONDS
 from orienter_tasks.backends.docker.resources import remove_volume, volume_sizes
 from orienter_tasks.commands.cleanup.execute import ChangedError, at_once, one_by_one
 from orienter_tasks.commands.cleanup.model import EXISTS, THOROUGH, Kind, Resource, Verdict
@@ -72,11 +73,11 @@ def _remove(
 def _remove_container(removal: Removal, resource: Resource, found: Mapping[str, Any]) -> None:
     engine, anonymous_volumes = removal.view.engine, removal.plan.scope.takes_data
     if found["State"]["Running"]:
-        with engine.talking(f"stop container {resource.name}"):
+        with engine.talking(f"stop container {resource.name}", work=removal.options.grace + WORK_SECONDS):
             engine.api.stop(resource.key, timeout=math.ceil(removal.options.grace))
     raise_unheard()
     try:
-        with engine.talking(f"remove container {resource.name}"):
+        with engine.talking(f"remove container {resource.name}", work=WORK_SECONDS):
             engine.api.remove_container(resource.key, force=True, v=anonymous_volumes)
     except ConflictError:
         return  # its removal is in progress already
@@ -86,7 +87,7 @@ def _remove_network(removal: Removal, resource: Resource, found: Mapping[str, An
     users = [str(user.get("Name", "")) for user in (found["Containers"] or {}).values()]
     if users:
         raise ConflictError(f"{resource} is in use by {', '.join(users)}", hint="disconnect or stop it first")
-    with removal.view.engine.talking(f"remove {resource}"):
+    with removal.view.engine.talking(f"remove {resource}", work=WORK_SECONDS):
         removal.view.engine.api.remove_network(resource.key)
 
 

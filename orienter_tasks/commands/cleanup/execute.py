@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -17,6 +16,7 @@ from orienter_tasks.instance.model import lock_name
 from orienter_tasks.lifecycle.holders import require_removable
 from orienter_tasks.machine.signals import raise_unheard
 from orienter_tasks.machine.state import locked
+from orienter_tasks.machine.threads import map_in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -104,8 +104,7 @@ def at_once(remove: Callable[[Removal, Resource], None]) -> Callable[[Removal, S
     """Make a kind's `remove` of a function that removes one resource, for what takes its time to go."""
 
     def remove_all(removal: Removal, resources: Sequence[Resource]) -> None:
-        with ThreadPoolExecutor(max_workers=len(resources)) as pool:
-            list(pool.map(lambda resource: removal.attempt([resource], partial(remove, removal, resource)), resources))
+        map_in_threads(lambda resource: removal.attempt([resource], partial(remove, removal, resource)), resources)
 
     return remove_all
 

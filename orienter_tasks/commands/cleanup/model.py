@@ -181,7 +181,7 @@ class Snapshot:
         holders: its claims, with their checkouts.
         unclaimed: the roots that resources name and no claim does.
         taken_at: seconds since the epoch.
-        engine_seen: whether a Docker engine said what it has.
+        hidden: the backends of which no engine said what claims have there; see `Engine.unseen_backends`.
         unseen: what could not be seen, in words.
     """
 
@@ -190,7 +190,7 @@ class Snapshot:
     resources: Sequence[Resource]
     unclaimed: Mapping[str, Root] = field(default_factory=dict)
     taken_at: float = 0.0
-    engine_seen: bool = True
+    hidden: Sequence[str] = ()
     unseen: Sequence[str] = ()
 
     def holder_of(self, resource: Resource) -> Holder | None:

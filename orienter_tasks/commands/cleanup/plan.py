@@ -140,7 +140,7 @@ def _notes(scope: Scope, snapshot: Snapshot, holders: Sequence[Holder]) -> Itera
 
 
 def _is_unseen(snapshot: Snapshot, holder: Holder) -> bool:
-    return holder.claim.backend == "docker" and not snapshot.engine_seen
+    return holder.claim.backend in snapshot.hidden
 
 
 def _name_of(scope: Scope) -> str:

@@ -95,7 +95,7 @@ def read(view: Viewpoint, scope: Scope) -> Snapshot:
         resources=resources,
         unclaimed={root: Root(checkouts.exists(Path(root)), checkouts.owner_blocker(Path(root))) for root in roots},
         taken_at=time.time(),
-        engine_seen=not reading.unseen,
+        hidden=view.engine.unseen_backends() or ("docker", "") if reading.unseen else (),
         unseen=reading.unseen,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from orienter_tasks.commands.doctor import (
 )
 from orienter_tasks.commands.doctor.context import read
 from orienter_tasks.errors import CheckError
+from orienter_tasks.machine.threads import map_in_threads
 from orienter_tasks.output import checks
 
 if TYPE_CHECKING:
@@ -86,9 +86,8 @@ def examine(ctx: RunContext) -> list[Check]:
     """Return what all checks find, in the order of topics; nothing is claimed or changed."""
     about, found = read(ctx)
     told = {check.text for check in found}
-    with ThreadPoolExecutor(max_workers=THREADS) as pool:
-        answers = pool.map(lambda check: checks.collect(check[0], partial(check[1], about)), CHECKS)
-        found += [check for answer in answers for check in answer if check.text not in told]
+    answers = map_in_threads(lambda one: checks.collect(one[0], partial(one[1], about)), CHECKS, threads=THREADS)
+    found += [check for answer in answers for check in answer if check.text not in told]
     order = {topic: number for number, topic in enumerate(dict.fromkeys([*FIRST, *(one.topic for one in found)]))}
     return sorted(found, key=lambda check: order[check.topic])
 

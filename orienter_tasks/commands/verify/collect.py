@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from orienter_tasks.errors import CheckError
 from orienter_tasks.infra import choice
 from orienter_tasks.infra.all import component
 from orienter_tasks.machine import ports
+from orienter_tasks.machine.threads import map_in_threads
 from orienter_tasks.output.checks import caught
 from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import listeners, listening_ports
@@ -51,8 +51,7 @@ class _Notes:
 def look_at_all(configs: Sequence[tuple[InstanceConfig, BackendName]]) -> list[Evidence]:
     """Collect from several instances in parallel, by one census."""
     seen = census.take()
-    with ThreadPoolExecutor(max_workers=max(1, len(configs))) as pool:
-        return list(pool.map(lambda pair: look_at(pair[0], pair[1], seen), configs))
+    return map_in_threads(lambda pair: look_at(pair[0], pair[1], seen), configs)
 
 
 def look_at(config: InstanceConfig, name: BackendName, seen: Census) -> Evidence:

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -127,6 +127,27 @@ def answering(path: Path, answer: bytes | None) -> Iterator[Endpoint]:
             connection.close()
 
 
+@contextmanager
+def dripping(path: Path) -> Iterator[Endpoint]:
+    """Answer byte by byte, faster than a timeout between two of them."""
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as server:
+        server.bind(str(path))
+        server.listen()
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                connection.recv(4096)
+                for byte in b"HTTP/1.1 200 OK\r\n\r\n":
+                    connection.sendall(bytes([byte]))
+                    time.sleep(0.1)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield Endpoint(f"unix://{path}", "a test")
+        thread.join()
+
+
 def test_what_is_seen_of_a_silent_engine(tmp_path: Path) -> None:
     assert why_silent(Endpoint(f"unix://{tmp_path}/none", ""), 1.0) == "No such file or directory"
     with closing(socket.socket()) as taken:
@@ -137,6 +158,10 @@ def test_what_is_seen_of_a_silent_engine(tmp_path: Path) -> None:
         begun = time.monotonic()
         assert why_silent(endpoint, 0.2) == "timed out"
         assert time.monotonic() - begun < 0.5
+    with dripping(tmp_path / "slow") as endpoint:
+        begun = time.monotonic()
+        assert why_silent(endpoint, 0.3) == "timed out"
+        assert time.monotonic() - begun < 0.8
     with answering(tmp_path / "ok", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK") as endpoint:
         assert why_silent(endpoint, 1.0) is None
     with answering(tmp_path / "ill", b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n") as endpoint:

@@ -154,15 +154,16 @@ def test_a_main_checkout_that_is_named_is_said_to_be_one() -> None:
 
 
 def test_what_cannot_be_seen_keeps_claim_and_directories() -> None:
-    seen = reality((claim(1), CheckoutState.GONE), resources=everything(1)[4:], engine_seen=False, unseen=["no engine"])
+    hidden = ("docker",)
+    seen = reality(
+        (claim(1), CheckoutState.GONE), resources=everything(1)[4:], hidden=("docker",), unseen=["no engine"]
+    )
     plan = make(Scope("weekly"), seen)
     assert going(plan) == []
     assert plan.blind
-    embedded = reality(
-        (claim(1, backend="embedded"), CheckoutState.GONE), resources=everything(1)[4:], engine_seen=False
-    )
+    embedded = reality((claim(1, backend="embedded"), CheckoutState.GONE), resources=everything(1)[4:], hidden=hidden)
     assert going(make(Scope("weekly"), embedded)) == ["directory 1", "directory 1", "claim 1"]
-    live = reality((claim(1), CheckoutState.HERE), resources=[], engine_seen=False)
+    live = reality((claim(1), CheckoutState.HERE), resources=[], hidden=hidden)
     assert not make(Scope("weekly"), live).blind
 
 
