@@ -149,7 +149,7 @@ def adopt(request: IdRequest, claims: Claims, number: int) -> Claim:
 
 
 def _adoptable(request: IdRequest, book: list[Claim], own: Claim | None, number: int) -> Claim:
-    """Return the claim of an id: one that another checkout holds, else the last that left volumes, else our own."""
+    """Return the claim of an id: another checkout's, else the last that left volumes, else our own."""
     project = request.settings.project
     others = [claim for claim in book if claim.project == project and claim != own]
     parked = sorted(volumes.parked(project, book), key=lambda claim: claim.claimed_at, reverse=True)

@@ -1,6 +1,6 @@
 """Locks that a server inherits: the kernel holds them as long as one of its processes lives.
 
-They are seen from every container and namespace that shares the file. The kernel does not tell who holds one, so a file
+They are seen from every container and namespace that shares the file. The kernel does not tell what holds one, so a file
 beside it does.
 """
 
@@ -77,7 +77,7 @@ def name_holder(path: Path, pid: int) -> None:
 
 
 def holder(path: Path) -> str:
-    """Describe who holds a lock; "" while nobody does."""
+    """Describe what holds a lock; "" while nobody does."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
