@@ -1,6 +1,6 @@
 """Locks that a server inherits: the kernel holds them as long as one of its processes lives.
 
-They are seen from every container and namespace that shares the file. The kernel does not tell what holds one, so a file
+They are seen from every container and namespace that shares the file. The kernel does not tell what holds one: a file
 beside it does.
 """
 
