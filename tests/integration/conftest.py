@@ -24,7 +24,7 @@ BACKENDS = [
 
 
 @pytest.fixture(params=BACKENDS)
-def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
+def host(request: pytest.FixtureRequest, tmp_path: Path, shared_cluster: None) -> Iterator[Host]:
     """A host on each backend; whatever a test starts is stopped and removed."""
     with demo_host(tmp_path / "home", request.param, slot.project(f"e2e-{request.param}")) as made:
         yield made

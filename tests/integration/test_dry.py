@@ -65,16 +65,14 @@ def everything(checkout: Checkout) -> dict[str, object]:
     found = {**files(checkout.path), **files(state_dir()), "processes": sorted(processes_of(checkout))}
     if checkout.environ["ORIENTER_BACKEND"] == "docker":
         found["engine"] = sorted(docker_of(checkout, "container", "network", "volume"))
-        containers = docker_of(checkout, "container")
-        found["containers"] = [_state(line.split()[1]) for line in containers]
+        found["containers"] = _states([line.split()[1] for line in docker_of(checkout, "container")])
     return found
 
 
-def _state(container: str) -> str:
+def _states(containers: Sequence[str]) -> str:
     form = "{{.Name}} {{.State.Status}} {{.State.Pid}} {{.State.StartedAt}}"
-    return subprocess.run(
-        ["docker", "inspect", "-f", form, container], capture_output=True, text=True, check=True
-    ).stdout
+    command = ["docker", "inspect", "-f", form, *containers]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout if containers else ""
 
 
 def try_all(checkout: Checkout) -> dict[str, Answer]:
