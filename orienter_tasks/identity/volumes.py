@@ -19,6 +19,7 @@ import msgspec
 
 from orienter_tasks.identity.claims import Claim, new_token, of_claim
 from orienter_tasks.instance.model import LABEL_COMPONENT
+from orienter_tasks.machine import flock
 from orienter_tasks.machine.files import read_small
 from orienter_tasks.machine.state import SCHEMA_VERSION, volume_dir, write_private
 from orienter_tasks.settings import catalog
@@ -104,12 +105,18 @@ def lock_of(directory: Path) -> Path:
     return directory.with_name(f"{directory.name}.lock")
 
 
+def user_of(instance: Instance, component: str) -> str:
+    """Describe what uses the directory in which a component's server works, wherever it runs; "" for nothing."""
+    return flock.holder(lock_of(working_dir(instance, component)))
+
+
 def forget(checkout: Path) -> None:
     """Remove what says whose the volumes in a checkout's directory are, once the last one is gone."""
     with suppress(OSError):
         if os.listdir(checkout) == [CLAIM]:  # noqa: PTH208 - names
             (checkout / CLAIM).unlink()
-            checkout.rmdir()
+        checkout.rmdir()
+        checkout.parent.rmdir()
 
 
 def marked(project: str, token: str) -> Claim | None:
