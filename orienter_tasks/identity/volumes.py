@@ -1,6 +1,7 @@
 """Volumes of the embedded servers: directories by project and token, outside the checkouts.
 
     PROJECT/TOKEN/claim.json             whose they are, also when the claim itself is gone
+    PROJECT/TOKEN/engine.json            the Docker engine that has the checkout's volumes, if one has
     PROJECT/TOKEN/postgres-data-3/       named as in Docker
         labels.json  data/  data.lock    what Docker would keep as labels; the server's files; who uses them
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 FILES = "data"
 CLAIM = "claim.json"
 LABELS = "labels.json"
+ENGINE = "engine.json"
 UNCLAIMED = "unclaimed"
 
 
@@ -103,6 +105,32 @@ def label(instance: Instance, component: str) -> None:
 def lock_of(directory: Path) -> Path:
     """Return the lock of a directory in which a server works; the server holds it for its whole life."""
     return directory.with_name(f"{directory.name}.lock")
+
+
+class EngineMark(msgspec.Struct, frozen=True):
+    """The Docker engine that has a checkout's volumes, by its own id."""
+
+    id: str
+    endpoint: str
+
+
+def mark_engine(instance: Instance, mark: EngineMark) -> None:
+    """Write down which engine has a checkout's volumes."""
+    if engine_of(instance) != mark:
+        write_private(home(instance) / ENGINE, msgspec.json.encode(mark))
+
+
+def engine_of(instance: Instance) -> EngineMark | None:
+    """Return the engine that has a checkout's volumes, as far as that was written down."""
+    try:
+        return msgspec.json.decode(read_small(home(instance) / ENGINE), type=EngineMark)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def forget_engine(instance: Instance) -> None:
+    (home(instance) / ENGINE).unlink(missing_ok=True)
+    forget(home(instance))
 
 
 def user_of(instance: Instance, component: str) -> str:
