@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orienter_tasks.errors import ConfigError, ConflictError, NotFoundError, OrienterError
-from orienter_tasks.identity import allocation, checkouts, ownership
+from orienter_tasks.identity import allocation, checkouts, ownership, volumes
 from orienter_tasks.machine import worktree
 from orienter_tasks.settings.model import HIGHEST_ID
 
@@ -136,20 +136,28 @@ def adopt(request: IdRequest, claims: Claims, number: int) -> Claim:
         ConflictError: its checkout is not known to be gone, or this checkout has data of its own.
     """
     with claims.changing() as book:
-        other = next((claim for claim in book if (claim.project, claim.id) == (request.settings.project, number)), None)
-        if other is None:
-            raise NotFoundError(f"no checkout of {request.settings.project} holds id {number}", hint="inv instances")
         own = _held(request, book, None)
+        other = _adoptable(request, book, own, number)
         if own == other:
             return own
         _require_adoptable(request, other, own)
-        book.remove(other)
-        if own is not None:
-            book.remove(own)
+        book[:] = [claim for claim in book if claim not in (own, other)]
         claim = msgspec.structs.replace(allocation.revalidated(request, other, book), used_at=time.time())
         book.append(claim)
         _record(request, claims, claim)
         return claim
+
+
+def _adoptable(request: IdRequest, book: list[Claim], own: Claim | None, number: int) -> Claim:
+    """Return the claim of an id: another checkout's, else the last that left volumes, else our own."""
+    project = request.settings.project
+    others = [claim for claim in book if claim.project == project and claim != own]
+    parked = sorted(volumes.parked(project, book), key=lambda claim: claim.claimed_at, reverse=True)
+    mine = [own] if own is not None else []
+    found = [claim for claim in [*others, *parked, *mine] if claim.id == number]
+    if not found:
+        raise NotFoundError(f"no checkout of {project} holds id {number}, or has left data", hint="inv instances")
+    return found[0]
 
 
 def _require_adoptable(request: IdRequest, other: Claim, own: Claim | None) -> None:
@@ -170,7 +178,7 @@ def _require_adoptable(request: IdRequest, other: Claim, own: Claim | None) -> N
             f"the data of instance {other.id} is in its old checkout: {data}",
             hint=f"move it here first: mv {shlex.quote(str(data))} {shlex.quote(str(here))}",
         )
-    if own is not None and request.leftovers(own):
+    if own is not None and (any(volumes.of(own)) or request.leftovers(own)):
         raise ConflictError(
             f"this checkout is instance {own.id} and has data of its own, or something of it runs",
             hint="remove that first: inv dev.stop --volumes",

@@ -95,6 +95,12 @@ class DockerBackend:
         known = volume_sizes(self._engine) if sizes and names else {}
         return [DataVolume(name, known.get(name)) for name in names]
 
+    def data_bound_to_id(self) -> Sequence[DataVolume]:
+        return self.data_volumes()
+
+    def require_seen(self) -> None:
+        """Nothing: the engine sees all of its containers."""
+
     def remove_data(self) -> Sequence[str]:
         names = self._resources.volumes()
         for name in names:

@@ -216,7 +216,7 @@ class RunContext:
 
             self._current = self._instance_of(acquire(self._request(dotenv), self.claims, decide), dotenv)
             self._start = self._new_start(self._current)
-            self._start.begin(self._current.claim.token, fresh=self.options.fresh)
+            self._start.begin(self._current.claim, fresh=self.options.fresh)
         return self._start
 
     @property

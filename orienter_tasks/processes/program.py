@@ -31,6 +31,7 @@ class Program:
         needs: the components that it needs.
         port: the port that it is to listen on; 0 where it has none, or checks itself that it was released.
         with_shim: start it under a shim, so that later runs know its exit code, too.
+        lock: the descriptor of a lock that it inherits.
     """
 
     component: str
@@ -44,6 +45,7 @@ class Program:
     needs: Sequence[str] = ()
     port: int = 0
     with_shim: bool = False
+    lock: int | None = None
 
 
 def find_program(name: str, cwd: Path, env: Mapping[str, str]) -> str:

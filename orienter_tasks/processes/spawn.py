@@ -100,6 +100,7 @@ def _start(instance: Instance, program: Program, *, with_shim: bool) -> subproce
             stderr=log,
             start_new_session=True,
             restore_signals=True,
+            pass_fds=() if program.lock is None else (program.lock,),
         )
     except (OSError, ValueError) as error:  # ValueError: a NUL, or a name that no variable can have
         if with_shim:

@@ -89,22 +89,26 @@ def test_two_checkouts_have_their_own(make_host: MakeFaultHost) -> None:
 
 
 @pytest.mark.embedded
-@pytest.mark.parametrize("linked", [".dev-data", ".dev-data/instance-0"])
+@pytest.mark.parametrize("linked", [".dev-data", ".dev-data/instance-0", "volume", "volumes", "project"])
 def test_data_is_not_removed_through_a_link(make_host: MakeFaultHost, linked: str) -> None:
     host = make_host()
     host.main.inv("infra.up", "--quiet")
     host.main.inv("infra.down")
+    above = host.main.works_in("postgres").parents
+    place = {"volume": above[0], "volumes": above[1], "project": above[2]}.get(linked, host.main.path / linked)
     elsewhere = host.directory / "bigger-disk"
-    (host.main.path / linked).rename(elsewhere)
-    (host.main.path / linked).symlink_to(elsewhere)
+    place.rename(elsewhere)
+    place.symlink_to(elsewhere)
     before = contents(elsewhere)
-    for words in (("dev.stop", "--volumes", "--yes"), ("infra.down", "--volumes", "--yes"), (*START, "--fresh")):
-        refused = host.main.inv(*words, code=1)
-        assert "is reached through a symbolic link" in complaint(refused)
+    removals = (("dev.stop", "--volumes", "--yes"), ("infra.down", "--volumes", "--yes"))
+    for words in removals if place in above else [(*START, "--fresh")]:
+        answer = host.main.inv(*words, code=0 if linked == "volume" else 1)
+        assert linked == "volume" or "is reached through a symbolic link" in complaint(answer)
         assert contents(elsewhere) == before
     assert host.running_of(host.main) == []
-    (host.main.path / linked).unlink()
-    elsewhere.rename(host.main.path / linked)
+    place.unlink(missing_ok=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    elsewhere.rename(place)
 
 
 REMOVALS = (
@@ -124,9 +128,9 @@ def test_what_is_mounted_below_the_data_stays_and_is_named(make_host: MakeFaultH
     elsewhere = host.directory / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "precious").write_text("kept")
-    data = host.main.path / ".dev-data" / "instance-0"
+    nginx, minio = host.main.path / ".dev-data" / "instance-0" / "nginx", host.main.works_in("minio")
     for mount, words in itertools.product(MOUNTS, ((*START, "--fresh"), *REMOVALS)):
-        place = data / ("nginx" if "--fresh" in words else "minio") / "mounted"
+        place = (nginx if "--fresh" in words else minio) / "mounted"
         place.mkdir(parents=True, exist_ok=True)
         within = f'{mount} && shift && "$@"; code=$?; cat "$0/precious"; exit $code'
         answer = run(host.main, "unshare", "-m", "sh", "-c", within, str(place), str(elsewhere), str(INV), *words)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orienter_tasks.identity.claims import Claims, of_claim
 from tests import slot
 from tests.configs import merged
 from tests.integration import warm
@@ -106,6 +107,13 @@ class Checkout:
     def _start(words: Sequence[str], cwd: Path, environ: Mapping[str, str], stdin: int) -> subprocess.Popen[str]:
         command, pipe = [str(INV), *words], subprocess.PIPE
         return subprocess.Popen(command, cwd=cwd, env=environ, stdin=stdin, stdout=pipe, stderr=pipe, text=True)
+
+    def works_in(self, component: str) -> Path:
+        """The directory in which an embedded server of it works, also before it was first started."""
+        state = Path(self.environ["ORIENTER_STATE_DIR"])
+        (claim,) = [claim for claim in Claims(state).read() if claim.root == str(self.path)]
+        instance = of_claim(claim)
+        return state / "volumes" / claim.project / claim.token / instance.volume(component) / "data"
 
     @property
     def variables(self) -> dict[str, str]:

@@ -52,7 +52,7 @@ def run(words: list[str], checkout: Checkout) -> Answer:
 @pytest.mark.root
 def test_a_full_disk(make_host: MakeHost) -> None:
     host = make_host()
-    data = host.main.path / ".dev-data"
+    data = Path(host.main.environ["ORIENTER_STATE_DIR"]) / "volumes"
     data.mkdir(mode=0o700)
     mount = 'mount -t tmpfs -o size=8m tmpfs "$0" && exec "$@"'
     inside = ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount, str(data)]
@@ -63,7 +63,7 @@ def test_a_full_disk(make_host: MakeHost) -> None:
     assert answer.code == 1, str(answer)
     line = complaint(answer)
     assert "no space is left" in line
-    assert "instance 0 (orienter)" in line or "instance-0" in line
+    assert "instance 0 (orienter)" in line or "-data-0" in line
     assert host.left() == []
     host.main.inv(*DETACHED)
 
@@ -184,7 +184,7 @@ def test_what_crashes_leave_in_the_data_directory(make_host: MakeHost) -> None:
     assert remembered(main) == ["kept"]
 
     main.inv("dev.stop")
-    lock = next(main.path.glob(".dev-data/*/postgres")) / "postmaster.pid"
+    lock = main.works_in("postgres") / "postmaster.pid"
     lock.write_text(f"{os.getpid()}\n{lock.parent}\n1\n5432\n\n127.0.0.1\n\nready\n")  # as after a reboot
     main.inv(*DETACHED)
     assert remembered(main) == ["kept"]

@@ -66,8 +66,8 @@ class Server:
         handle = self._current()
         return handle.record.pid if handle is not None and _exit_code(handle) is None else None
 
-    def launch(self, launch: Launch) -> None:
-        """Start it; what a crashed run left must be gone."""
+    def launch(self, launch: Launch, lock: int | None = None) -> None:
+        """Start it, with a lock that it is to hold; what a crashed run left must be gone."""
         self._launch = launch
         program = Program(
             component=self.name,
@@ -77,6 +77,7 @@ class Server:
             log=self.log,
             stop_signal=catalog.entry_of(catalog.component_of(self.name)).stop_signal,
             group=False,
+            lock=lock,
         )
         try:
             self._handle = spawn(self._instance, program)
@@ -84,10 +85,10 @@ class Server:
             version_of(launch.binary, *launch.version)
             raise CheckError(str(error)) from error
 
-    def relaunch(self) -> None:
+    def relaunch(self, lock: int | None = None) -> None:
         """Start it again as it was launched by this object."""
         if self._launch is not None:
-            self.launch(self._launch)
+            self.launch(self._launch, lock)
 
     def require_alive(self) -> None:
         """Require that it runs; else the error has its exit and the last lines of its log."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.cleanup.engine import CONTAINER, NETWORK, VOLUME
 from orienter_tasks.commands.cleanup.execute import one_by_one
-from orienter_tasks.commands.cleanup.files import DIRECTORY, LOG, RECORD
+from orienter_tasks.commands.cleanup.files import DIRECTORY, LOG, NATIVE_VOLUME, RECORD
 from orienter_tasks.commands.cleanup.model import THOROUGH, Kind, Resource
 from orienter_tasks.commands.cleanup.processes import PROCESS
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _find_claims(reading: Reading) -> Iterator[Resource]:
-    for claim in (holder.claim for holder in reading.holders):
+    for claim in (holder.claim for holder in reading.holders if not holder.parked):
         yield Resource(CLAIM, f"id {claim.id}", claim.token, claim.project, claim.id, claim.root)
 
 
@@ -37,4 +37,4 @@ CLAIM = Kind(
     last=True,
     verbs=("releases", "released"),
 )
-KINDS = (PROCESS, CONTAINER, NETWORK, VOLUME, RECORD, LOG, DIRECTORY, CLAIM)
+KINDS = (PROCESS, CONTAINER, NETWORK, VOLUME, RECORD, LOG, DIRECTORY, NATIVE_VOLUME, CLAIM)
