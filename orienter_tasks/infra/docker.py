@@ -109,7 +109,7 @@ class DockerBackend:
         if known.id and engine.facts.id not in ("", known.id):
             raise ConflictError(
                 f"{instance} has its data on another Docker engine ({known.endpoint}), not on {engine.endpoint}",
-                hint=f"choose that one (DOCKER_HOST, docker context), or give it up: inv cleanup.instance {instance.id}",
+                hint=f"choose it (DOCKER_HOST, docker context), or give it up: inv cleanup.instance {instance.id}",
             )
 
     def remove_data(self) -> Sequence[str]:
