@@ -1,6 +1,7 @@
 """Volumes of the embedded servers: directories by project and token, outside the checkouts.
 
     PROJECT/TOKEN/claim.json             whose they are, also when the claim itself is gone
+    PROJECT/TOKEN/engine.json            the Docker engine that has the checkout's volumes, if one has
     PROJECT/TOKEN/postgres-data-3/       named as in Docker
         labels.json  data/  data.lock    what Docker would keep as labels; the server's files; who uses them
 
@@ -19,6 +20,7 @@ import msgspec
 
 from orienter_tasks.identity.claims import Claim, new_token, of_claim
 from orienter_tasks.instance.model import LABEL_COMPONENT
+from orienter_tasks.machine import flock
 from orienter_tasks.machine.files import read_small
 from orienter_tasks.machine.state import SCHEMA_VERSION, volume_dir, write_private
 from orienter_tasks.settings import catalog
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 FILES = "data"
 CLAIM = "claim.json"
 LABELS = "labels.json"
+ENGINE = "engine.json"
 UNCLAIMED = "unclaimed"
 
 
@@ -104,12 +107,44 @@ def lock_of(directory: Path) -> Path:
     return directory.with_name(f"{directory.name}.lock")
 
 
+class EngineMark(msgspec.Struct, frozen=True):
+    """The Docker engine that has a checkout's volumes, by its own id."""
+
+    id: str
+    endpoint: str
+
+
+def mark_engine(instance: Instance, mark: EngineMark) -> None:
+    """Write down which engine has a checkout's volumes."""
+    if engine_of(instance) != mark:
+        write_private(home(instance) / ENGINE, msgspec.json.encode(mark))
+
+
+def engine_of(instance: Instance) -> EngineMark | None:
+    """Return the engine that has a checkout's volumes, as far as that was written down."""
+    try:
+        return msgspec.json.decode(read_small(home(instance) / ENGINE), type=EngineMark)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def forget_engine(instance: Instance) -> None:
+    (home(instance) / ENGINE).unlink(missing_ok=True)
+    forget(home(instance))
+
+
+def user_of(instance: Instance, component: str) -> str:
+    """Describe what uses the directory in which a component's server works, wherever it runs; "" for nothing."""
+    return flock.holder(lock_of(working_dir(instance, component)))
+
+
 def forget(checkout: Path) -> None:
     """Remove what says whose the volumes in a checkout's directory are, once the last one is gone."""
     with suppress(OSError):
         if os.listdir(checkout) == [CLAIM]:  # noqa: PTH208 - names
             (checkout / CLAIM).unlink()
-            checkout.rmdir()
+        checkout.rmdir()
+        checkout.parent.rmdir()
 
 
 def marked(project: str, token: str) -> Claim | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.checkouts import INV, Answer, Checkout
+from tests.integration.left import processes_of
 from tests.integration.small import forget_address, remember, remembered
 from tests.repositories import git
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.embedded
 
+README = Path(__file__).parents[2] / "README.md"
 APART = ("unshare", "--net", "--pid", "--ipc", "--mount", "--fork", "--mount-proc")
 
 
@@ -110,6 +112,15 @@ def test_a_container_beside_its_host(host: SmallHost, tmp_path: Path, home: str,
 
 
 @pytest.mark.root
+def test_what_a_container_says_of_its_host(host: SmallHost) -> None:
+    status = apart(host.main, "dev.status", "--json")
+    assert json.loads(status.out)["state"] == "unknown"
+    assert "another container or sandbox" in apart(host.main, "dev.status").out
+    (listed,) = json.loads(apart(host.main, "instances", "--json").out)["instances"]
+    assert listed["state"] == "unknown"
+
+
+@pytest.mark.root
 def test_a_container_alone(host: SmallHost) -> None:
     """Once the host has stopped, a container may use the data, and the host again after it."""
     host.main.inv("dev.stop")
@@ -156,6 +167,33 @@ def test_removed_data_leaves_nothing(host: SmallHost) -> None:
     host.main.inv("dev.stop", "--volumes", "--yes")
     assert not places[0].parent.exists()
     assert again(host.main) == []
+
+
+def test_everything_can_be_removed(host: SmallHost, tmp_path: Path) -> None:
+    """As README says; in a home directory of its own."""
+    home = tmp_path / "home"
+    home.mkdir()
+    left_out = ("ORIENTER_STATE_DIR", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME")
+    environ = {name: text for name, text in host.main.environ.items() if name not in left_out}
+    host.main.inv("cleanup.all", "--yes")
+    git(host.main.path, "clean", "-fdxq")
+    shutil.rmtree(host.main.path / ".git" / "orienter")
+    before = sorted(host.main.path.rglob("*"))
+    main = Checkout(host.main.path, {**environ, "HOME": str(home)})
+
+    main.inv("infra.up")
+    assert list(home.glob(".local/share/orienter/volumes/*/*/*postgres*"))
+    (of_checkout, of_project) = [
+        words.split("`")[1::2] for words in README.read_text().split("To remove everything of ")[1:]
+    ]
+    main.inv(*of_checkout[0].split()[1:-1], "0", "--yes")
+    subprocess.run(["bash", "-c", of_checkout[1]], cwd=main.path, check=True)
+    assert sorted(host.main.path.rglob("*")) == before
+    assert not git(main.path, "status", "--porcelain")
+    assert processes_of(main) == []
+    main.inv(*of_project[0].split()[1:], "--yes")
+    subprocess.run(["bash", "-c", of_project[1]], env={"HOME": str(home)}, check=True)
+    assert [path for path in home.rglob("*") if not path.is_dir()] == []
 
 
 @pytest.mark.root

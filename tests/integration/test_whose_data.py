@@ -217,6 +217,28 @@ def test_two_projects_in_one_repository(make_host: MakeHost, backend: str, *, lo
 
 @pytest.mark.docker
 @pytest.mark.parametrize("backend", ["docker"])
+def test_another_engine_is_not_taken_silently(scene: Scene) -> None:
+    """It has none of the volumes, so a start there would begin without data."""
+    (mark,) = claims_file().parent.glob("volumes/*/*/engine.json")
+    written = json.loads(mark.read_text())
+    mark.write_text(json.dumps({**written, "id": "that one"}))
+    up(scene.first)  # its volumes are here, whatever the file says
+    assert remembered(scene.first) == ["kept"]
+    assert json.loads(mark.read_text()) == written
+    scene.first.inv("infra.down")
+    volumes = [f"{scene.host.project}-{name}-data-{scene.number}" for name in ("postgres", "minio")]
+    subprocess.run(["docker", "volume", "rm", *volumes], capture_output=True, check=True)
+    mark.write_text(json.dumps({**written, "id": "that one"}))
+    for words in (("infra.up",), ("dev.stop",)):
+        assert "has its data on another Docker engine" in complaint(scene.first.inv(*words, code=4))
+    scene.first.inv("cleanup.instance", scene.number, "--yes")
+    assert not mark.exists()
+    up(scene.first)
+    assert remembered(scene.first) == []
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("backend", ["docker"])
 def test_labels_say_whose_it_is(scene: Scene) -> None:
     claims = json.loads(claims_file().read_text())["claims"]
     (token,) = [claim["token"] for claim in claims if claim["root"] == str(scene.first.path)]

@@ -82,7 +82,8 @@ class NativeComponent(ABC):
     @property
     def unseen_user(self) -> str:
         """Describe what uses its directory and cannot be seen from here, such as in a container; "" for nothing."""
-        return "" if census.take().of(self.config.instance, self.name) else flock.holder(self.lock)
+        instance = self.config.instance
+        return "" if census.take().of(instance, self.name) else volumes.user_of(instance, self.name)
 
     @property
     def volume(self) -> Path | None:

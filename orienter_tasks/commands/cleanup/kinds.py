@@ -9,6 +9,8 @@ from orienter_tasks.commands.cleanup.execute import one_by_one
 from orienter_tasks.commands.cleanup.files import DIRECTORY, LOG, NATIVE_VOLUME, RECORD
 from orienter_tasks.commands.cleanup.model import THOROUGH, Kind, Resource
 from orienter_tasks.commands.cleanup.processes import PROCESS
+from orienter_tasks.identity import volumes
+from orienter_tasks.identity.claims import of_claim
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +26,10 @@ def _find_claims(reading: Reading) -> Iterator[Resource]:
 
 def _release(removal: Removal, resource: Resource) -> None:
     with removal.view.claims.changing() as book:
-        book[:] = [claim for claim in book if (claim.token, claim.root) != (resource.key, resource.root)]
+        released = [claim for claim in book if (claim.token, claim.root) == (resource.key, resource.root)]
+        book[:] = [claim for claim in book if claim not in released]
+    for claim in released:
+        volumes.forget_engine(of_claim(claim))
 
 
 CLAIM = Kind(
