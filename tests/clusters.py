@@ -25,6 +25,13 @@ def clusters(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return own
 
 
+@pytest.fixture
+def shared_cluster(isolated: Path, clusters: Path) -> None:
+    """Let the test's state directory have that cluster from the start."""
+    isolated.mkdir(mode=0o700)
+    (isolated / "cache").symlink_to(clusters)
+
+
 def _copy(run: Path, own: Path) -> None:
     """Copy the run's cluster, made by whoever comes first."""
     from orienter_tasks.errors import BackendError
@@ -46,9 +53,10 @@ def _make(root: Path) -> None:
     """Make the data of an instance, as the first one on a machine does."""
     from orienter_tasks.backends.embedded.cluster import Installation, prepare
     from orienter_tasks.backends.embedded.programs import postgres_bin
+    from orienter_tasks.identity.volumes import working_dir
     from tests.configs import make_config
 
     config = make_config(root)
-    data = config.instance.data_dir / "postgres"
+    data = working_dir(config.instance, "postgres")
     prepare(config, data, Installation.of(postgres_bin(config.settings), data), lambda text: None)
     shutil.rmtree(root)

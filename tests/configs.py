@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
 def make_instance(
     root: Path, number: int = 0, settings: Settings | None = None, *, former_roots: tuple[str, ...] = ()
 ) -> model.Instance:
-    """Build an instance; whether its root exists is the caller's affair."""
+    """Build an instance, with a token of its own; whether its root exists is the caller's affair."""
     instance = model.make_instance(settings or load_settings(None), number, root)
-    return replace(instance, former_roots=former_roots)
+    token = hashlib.sha256(f"{root} {number}".encode(errors="surrogateescape")).hexdigest()[:16]
+    return replace(instance, former_roots=former_roots, token=token)
 
 
 def make_config(

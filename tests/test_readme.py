@@ -10,11 +10,14 @@ import msgspec
 import pytest
 
 from orienter_tasks import errors, ns
-from orienter_tasks.settings.defaults import ports
+from orienter_tasks.settings.catalog import BUILT_IN
+from orienter_tasks.settings.defaults import ports as all_ports
 from orienter_tasks.settings.model import Hook, Section, Service, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from orienter_tasks.settings.catalog import CatalogEntry
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -93,7 +96,18 @@ def shown(default: object) -> str:
 
 def test_the_base_ports_are_named() -> None:
     text = README.split("Base ports:", 1)[1].split("Where a process", 1)[0]
-    assert {name: int(port) for name, port in re.findall(r"`(\w+)` (\d+)", text)} == ports()
+    assert {name: int(port) for name, port in re.findall(r"`(\w+)` (\d+)", text)} == all_ports()
+
+
+@pytest.mark.parametrize("entry", BUILT_IN, ids=lambda entry: entry.name)
+def test_every_component_and_its_main_variables_are_named(entry: CatalogEntry) -> None:
+    assert f"`{entry.name}`" in table("Each `services.NAME`")["needs"][-1]
+    assert not entry.data or f"`{entry.name}-data-N`" in README
+    addresses = [name for name, value in entry.variables.items() if "://" in value]
+    ports = [f"{name.upper()}_PORT" for name in entry.ports]
+    variables = README.split("\n## Variables\n", 1)[1].split("\n### ", 1)[0]
+    missing = [name for name in (*ports, *entry.defaults, *entry.numbered, *addresses) if f"`{name}`" not in variables]
+    assert not missing
 
 
 def test_every_exit_code_is_in_the_table() -> None:

@@ -46,7 +46,7 @@ class NginxFacts:
 
 
 class DataVolume(Struct, frozen=True):
-    """Data of an instance: a volume's name or a directory's path, and its bytes, None if they take long to measure."""
+    """Data of an instance: a volume's name, and its bytes, None if they take long to measure."""
 
     name: str
     size: int | None
@@ -83,6 +83,16 @@ class Backend(Protocol):
 
     def data_volumes(self, *, sizes: bool = False) -> Sequence[DataVolume]:
         """This instance's data on this backend; with `sizes`, also sizes that take a moment to measure."""
+
+    def data_bound_to_id(self) -> Sequence[DataVolume]:
+        """Those of `data_volumes` that would become the data of whatever instance gets this one's id next."""
+
+    def require_seen(self) -> None:
+        """Require that nothing uses this instance's data where it cannot be seen, such as in a container.
+
+        Raises:
+            ConflictError: names what uses it.
+        """
 
     def remove_data(self) -> Sequence[str]:
         """Remove this instance's volumes or directories and return their names; its components must be stopped."""

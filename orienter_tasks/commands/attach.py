@@ -10,6 +10,7 @@ from orienter_tasks.errors import CheckError, InterruptError, OrienterError
 from orienter_tasks.machine.signals import CTRL_C
 from orienter_tasks.machine.state import is_locked, locked
 from orienter_tasks.output.logstream import LogStream
+from orienter_tasks.processes.logfile import limit, limit_all
 from orienter_tasks.processes.record import load
 from orienter_tasks.stack.component import tail
 from orienter_tasks.stack.native import running_on
@@ -92,6 +93,7 @@ class Attachment:
         present = [self._look(watch) for watch in self._watches]
         if self._clock() >= self._infra_at:
             self._infra_at = self._clock() + INFRA_SECONDS
+            limit_all(instance, self._config.settings.logs, lambda _: True)
             self._look_at_infra(services_left=any(present) or not present)
         return any(present) or not present
 
@@ -102,6 +104,7 @@ class Attachment:
             return False
         if record.alive():
             watch.gone_since = None
+            limit(watch.service.log, self._config.settings.logs, written=lambda: True)
             return True
         if watch.ignored:
             return True

@@ -113,6 +113,7 @@ def _stop(ctx: RunContext, *, volumes: bool, services: bool) -> None:
 
 def _would_start(ctx: RunContext, names: Sequence[str]) -> None:
     """Say what would be started of these, after the checks of a start."""
+    ctx.require_startable()
     current = ctx.current
     current.decide_backend()
     ctx.start.check(names)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.names import known_components
 from orienter_tasks.machine.signals import until_ctrl_c
+from orienter_tasks.processes import census
+from orienter_tasks.processes.logfile import limit_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +34,15 @@ def logs(
     stream = LogStream(components, lines=lines, since=after, grep=grep)
     if follow if follow is not None else sys.stdout.isatty():
         with until_ctrl_c():
-            stream.follow(lambda: True, every=POLL_SECONDS)
+            stream.follow(lambda: limit_logs(ctx), every=POLL_SECONDS)
     else:
         stream.show()
+        limit_logs(ctx)
+
+
+def limit_logs(ctx: RunContext) -> bool:
+    """Keep this instance's logs below their size, unless the run is to change nothing; always True."""
+    if not ctx.options.dry:
+        instance = ctx.current.instance
+        limit_all(instance, ctx.settings.logs, lambda component: bool(census.take().pids(instance, component)))
+    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orienter_tasks.commands.logs import limit_logs
 from orienter_tasks.infra.all import component
 from orienter_tasks.observe.model import as_document, component_document, last_words
 from orienter_tasks.observe.scan import scan
@@ -47,6 +48,7 @@ def status(ctx: RunContext, names: Sequence[str], *, as_json: bool) -> bool:
     found = taken.instances[0]
     for unseen in taken.unseen:
         ctx.report.warn(f"not seen: {unseen}")
+    limit_logs(ctx)
     if as_json:
         document = as_document(found)
         document["components"] = [

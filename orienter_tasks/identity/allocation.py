@@ -10,12 +10,13 @@ import msgspec
 from msgspec import Struct
 
 from orienter_tasks.errors import ConfigError, ConflictError
+from orienter_tasks.identity import volumes
 from orienter_tasks.identity.checkouts import is_gone, judge
 from orienter_tasks.identity.claims import Claim, all_taken, in_the_way, new_token
 from orienter_tasks.identity.ownership import lost_tokens, marked_ids
 from orienter_tasks.instance.model import PRIVILEGED_NGINX_MOVE, port_plan
 from orienter_tasks.machine import worktree
-from orienter_tasks.settings.model import HIGHEST_ID, HIGHEST_PORT, PORT_STEP
+from orienter_tasks.settings.model import HIGHEST_PORT, PORT_STEP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -35,7 +36,7 @@ class IdRequest(Struct, frozen=True):
 
     Attributes:
         unbindable: whether nginx may not bind a port below 1024 on a backend ("": the likely one).
-        leftovers: whether anything of a claim is left; True where that is unknown.
+        leftovers: whether anything of a claim is left that is bound to its id; True where that is unknown.
         note: shows a line to the user.
     """
 
@@ -215,21 +216,33 @@ def _blocker(request: IdRequest, book: list[Claim], claim: Claim) -> Claim | Non
         other = in_the_way(book, claim.project, claim.id, list(claim.ports.values()))
         if other is None or not is_gone(other) or request.leftovers(other):
             return other
+        if any(volumes.of(other)):
+            request.note(
+                f"a checkout that is gone ({other.root}) has left data as instance {other.id}: "
+                f"inv data.adopt {other.id} takes it over, inv cleanup.weekly removes it"
+            )
         book.remove(other)
 
 
 def _former_id(tree: Worktree, book: list[Claim], settings: Settings) -> int:
     """Return the id that a checkout had before the file of claims was lost, else its preferred one."""
-    lost, marked = lost_tokens(tree, book, settings.project), marked_ids(tree.root)
-    former = [marked[token] for token in lost if marked.get(token, HIGHEST_ID + 1) <= settings.instances.max]
+    marked = _lost_ids(tree, book, settings.project)
+    former = [number for number in marked.values() if number is not None and number <= settings.instances.max]
     return former[-1] if former else preferred_id(tree, settings.instances.max)
 
 
 def _token(tree: Worktree, book: list[Claim], project: str, number: int) -> str:
     """Return a new claim's token; if the file of claims was lost, the token that the checkout's data is marked with."""
-    lost, marked = lost_tokens(tree, book, project), marked_ids(tree.root)
-    fitting = [token for token in lost if marked.get(token, number) == number]
+    lost = _lost_ids(tree, book, project)
+    fitting = [token for token, former in lost.items() if former in (None, number)]
     return fitting[-1] if fitting else new_token()
+
+
+def _lost_ids(tree: Worktree, book: list[Claim], project: str) -> dict[str, int | None]:
+    """Return a checkout's tokens that no claim has, with the ids that its volumes or its DATA_DIR tell."""
+    marked = marked_ids(tree.root)
+    found = {token: volumes.marked(project, token) for token in lost_tokens(tree, book, project)}
+    return {token: claim.id if claim is not None else marked.get(token) for token, claim in found.items()}
 
 
 def _candidates(preferred: int, highest: int) -> Iterator[int]:

@@ -109,6 +109,25 @@ def record(tree: Worktree, claim: Claim) -> None:
         write_private(_path(git_dir, claim.project), msgspec.json.encode(wanted))
 
 
+def other_project(tree: Worktree, claims: Iterable[Claim], claim: Claim) -> str:
+    """Name the project whose instance uses the directories of a claim's id in the same repository; "" if none does."""
+    marked = token_in(tree.root / ".dev-data" / f"instance-{claim.id}")
+    if marked == claim.token:
+        return ""
+    for other in claims:
+        started_here = other.backend and (other.root, other.id) == (claim.root, claim.id)
+        if other.project != claim.project and (other.token == marked or started_here):
+            return other.project
+    git_dir = worktree.own_git_dir(tree)
+    if git_dir is None or not marked:
+        return ""
+    for project in (path.stem for path in (git_dir / DIRECTORY).glob("*.json")):  # its claim may have been lost
+        written = _read(git_dir, project) if project != claim.project else None
+        if written is not None and marked in written.tokens:
+            return project
+    return ""
+
+
 def lost_tokens(tree: Worktree, claims: Iterable[Claim], project: str) -> list[str]:
     """Return the tokens in a checkout's own git directory that no claim has: the file of claims was lost."""
     git_dir = worktree.own_git_dir(tree)

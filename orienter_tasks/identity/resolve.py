@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orienter_tasks.errors import ConfigError, ConflictError, NotFoundError
-from orienter_tasks.identity import allocation, checkouts, ownership
+from orienter_tasks.errors import ConfigError, ConflictError, NotFoundError, OrienterError
+from orienter_tasks.identity import allocation, checkouts, ownership, volumes
 from orienter_tasks.machine import worktree
+from orienter_tasks.settings.model import HIGHEST_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,13 +40,13 @@ def parse_id(text: str, highest: int, where: str) -> int:
     return int(text)
 
 
-def explicit_id(request: IdRequest) -> tuple[int, str] | None:
-    """Return the id that the environment or `.env` asks for, and which of the two.
+def explicit_id(request: IdRequest, highest: int | None = None) -> tuple[int, str] | None:
+    """Return the id that the environment or `.env` asks for, and which of the two; `highest`: the settings', or this.
 
     Raises:
         ConflictError: the id was exported for another checkout.
     """
-    highest = request.settings.instances.max
+    highest = request.settings.instances.max if highest is None else highest
     inherited = request.environ.get("AI_INSTANCE_ID", "")
     if inherited:
         number = parse_id(inherited, highest, "AI_INSTANCE_ID in the environment")
@@ -62,9 +63,9 @@ def explicit_id(request: IdRequest) -> tuple[int, str] | None:
 
 def source_of_id(request: IdRequest, book: list[Claim]) -> str:
     """Return what decides on a checkout's id, as long as nothing has been claimed since `book` was read."""
-    asked = explicit_id(request)
-    if asked is not None:
-        return asked[1]
+    for source, variables in (("environment", request.environ), (".env", request.dotenv)):
+        if variables.get("AI_INSTANCE_ID"):
+            return source
     if _held(request, book, None):
         return "claim"
     return "worktree" if allocation.worktree_name(worktree.read(request.root)) is not None else "main checkout"
@@ -80,11 +81,32 @@ def resolve(request: IdRequest, claims: Claims) -> Claim:
     asked = explicit_id(request)
     known = claims.read()
     held = _held(request, known, asked)
+    if held is not None:
+        _require_alone(request, known, held)
     if held is None or allocation.revalidated(request, held, known) != held:
         with claims.changing() as book:
             held = _updated(request, book, asked)
             _record(request, claims, held)
     return held
+
+
+def look_up(request: IdRequest, claims: Claims) -> Claim:
+    """Return a checkout's claim, to look at or to stop what it has.
+
+    Where settings have changed such that a start would be refused, it is the claim as it is, and a note says so.
+    """
+    try:
+        return resolve(request, claims)
+    except (ConfigError, ConflictError) as error:
+        try:
+            held = _held(request, claims.read(), explicit_id(request, HIGHEST_ID))
+        except OrienterError:
+            held = None
+        if held is None:
+            raise
+        _require_alone(request, claims.read(), held)
+        request.note(f"a start would be refused: {error.line()}")
+        return held
 
 
 def acquire(request: IdRequest, claims: Claims, decide: Callable[[Claim], str]) -> Claim:
@@ -97,6 +119,7 @@ def acquire(request: IdRequest, claims: Claims, decide: Callable[[Claim], str]) 
     with claims.changing() as book:
         held = next((other for other in book if other.token == claim.token), claim)
         if held.backend == claim.backend:
+            _require_alone(request, book, held)
             settled = allocation.with_backend(request, held, book, backend)
             allocation.tell_moved(request, held.moved, settled.moved)
             _record(request, claims, settled)  # what an older version claimed is not written there
@@ -113,20 +136,28 @@ def adopt(request: IdRequest, claims: Claims, number: int) -> Claim:
         ConflictError: its checkout is not known to be gone, or this checkout has data of its own.
     """
     with claims.changing() as book:
-        other = next((claim for claim in book if (claim.project, claim.id) == (request.settings.project, number)), None)
-        if other is None:
-            raise NotFoundError(f"no checkout of {request.settings.project} holds id {number}", hint="inv instances")
         own = _held(request, book, None)
+        other = _adoptable(request, book, own, number)
         if own == other:
             return own
         _require_adoptable(request, other, own)
-        book.remove(other)
-        if own is not None:
-            book.remove(own)
+        book[:] = [claim for claim in book if claim not in (own, other)]
         claim = msgspec.structs.replace(allocation.revalidated(request, other, book), used_at=time.time())
         book.append(claim)
         _record(request, claims, claim)
         return claim
+
+
+def _adoptable(request: IdRequest, book: list[Claim], own: Claim | None, number: int) -> Claim:
+    """Return the claim of an id: another checkout's, else the last that left volumes, else our own."""
+    project = request.settings.project
+    others = [claim for claim in book if claim.project == project and claim != own]
+    parked = sorted(volumes.parked(project, book), key=lambda claim: claim.claimed_at, reverse=True)
+    mine = [own] if own is not None else []
+    found = [claim for claim in [*others, *parked, *mine] if claim.id == number]
+    if not found:
+        raise NotFoundError(f"no checkout of {project} holds id {number}, or has left data", hint="inv instances")
+    return found[0]
 
 
 def _require_adoptable(request: IdRequest, other: Claim, own: Claim | None) -> None:
@@ -147,7 +178,7 @@ def _require_adoptable(request: IdRequest, other: Claim, own: Claim | None) -> N
             f"the data of instance {other.id} is in its old checkout: {data}",
             hint=f"move it here first: mv {shlex.quote(str(data))} {shlex.quote(str(here))}",
         )
-    if own is not None and request.leftovers(own):
+    if own is not None and (any(volumes.of(own)) or request.leftovers(own)):
         raise ConflictError(
             f"this checkout is instance {own.id} and has data of its own, or something of it runs",
             hint="remove that first: inv dev.stop --volumes",
@@ -164,6 +195,7 @@ def _updated(request: IdRequest, book: list[Claim], asked: tuple[int, str] | Non
     held = _held(request, book, asked)
     if held is None:
         claim = allocation.claim_new(request, book, asked)
+        _require_alone(request, book, claim)
         book.append(claim)
         return claim
     claim = allocation.revalidated(request, held, book)
@@ -172,6 +204,17 @@ def _updated(request: IdRequest, book: list[Claim], asked: tuple[int, str] | Non
     allocation.tell_moved(request, held.moved, claim.moved)
     book[book.index(held)] = claim
     return claim
+
+
+def _require_alone(request: IdRequest, book: list[Claim], claim: Claim) -> None:
+    """Require that no other project in the same repository has the directories of the claim's id."""
+    other = ownership.other_project(worktree.read(request.root), book, claim)
+    if other:
+        raise ConflictError(
+            f"instance {claim.id} of {claim.project} cannot use {request.root}: the data and logs there are those of "
+            f"instance {claim.id} of {other}, another project in the same repository",
+            hint=f"give one of them another id: AI_INSTANCE_ID={claim.id + 1} inv dev; or the same orienter.project",
+        )
 
 
 def _held(request: IdRequest, book: list[Claim], asked: tuple[int, str] | None) -> Claim | None:

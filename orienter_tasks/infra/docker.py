@@ -12,6 +12,8 @@ from orienter_tasks.backends.docker.oneoff import hang_up
 from orienter_tasks.backends.docker.resources import Resources, remove_volume, volume_sizes
 from orienter_tasks.backends.docker.spec import is_ours, owner
 from orienter_tasks.backends.protocol import DataVolume, NginxFacts
+from orienter_tasks.errors import ConflictError
+from orienter_tasks.identity import volumes
 from orienter_tasks.infra.all import component
 from orienter_tasks.infra.nginx import check_in_docker, facts_in_docker
 from orienter_tasks.settings import catalog
@@ -95,10 +97,26 @@ class DockerBackend:
         known = volume_sizes(self._engine) if sizes and names else {}
         return [DataVolume(name, known.get(name)) for name in names]
 
+    def data_bound_to_id(self) -> Sequence[DataVolume]:
+        return self.data_volumes()
+
+    def require_seen(self) -> None:
+        """Require that no other engine has the data: on this one, a start would begin without it."""
+        instance, engine = self._config.instance, self._engine
+        known = volumes.engine_of(instance)
+        if known is None or survey.containers_of(engine, instance) or self._resources.volumes():
+            return
+        if known.id and engine.facts.id not in ("", known.id):
+            raise ConflictError(
+                f"{instance} has its data on another Docker engine ({known.endpoint}), not on {engine.endpoint}",
+                hint=f"choose it (DOCKER_HOST, docker context), or give it up: inv cleanup.instance {instance.id}",
+            )
+
     def remove_data(self) -> Sequence[str]:
         names = self._resources.volumes()
         for name in names:
             remove_volume(self._engine, name, remedy="stop it first: inv infra.down")
+        volumes.forget_engine(self._config.instance)
         return names
 
     def remove_network(self) -> bool:

@@ -1,12 +1,15 @@
-"""The embedded backend of one instance: its components as native processes below its DATA_DIR."""
+"""The embedded backend of one instance: its components as native processes."""
 
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Literal
 
+from orienter_tasks.backends.embedded.component import in_use
 from orienter_tasks.backends.protocol import DataVolume
 from orienter_tasks.errors import ConflictError
+from orienter_tasks.identity import volumes
 from orienter_tasks.infra.all import component
 from orienter_tasks.machine.directories import remove, size_of
 from orienter_tasks.machine.ports import LOOPBACK
@@ -64,7 +67,7 @@ class EmbeddedBackend:
         ]
 
     def name_conflicts(self) -> Sequence[str]:
-        """Nothing: there are no containers or volumes, and DATA_DIR belongs to the checkout."""
+        """Nothing: volumes are the checkout's by its token, and DATA_DIR lies in it."""
         return ()
 
     def bound_ports(self, seen: Census | None = None) -> Mapping[int, str]:
@@ -73,21 +76,45 @@ class EmbeddedBackend:
         return {port: name for name, each in servers for port in listening_ports(process.pid for process in each)}
 
     def data_volumes(self, *, sizes: bool = False) -> Sequence[DataVolume]:  # noqa: ARG002 - always measured
-        present = [path for path in self._data if os.path.lexists(path)]
-        return [DataVolume(str(path), size_of(path, within=SIZE_SECONDS)) for path in present]
+        return self._present([*self._volumes, *self._former])
+
+    def data_bound_to_id(self) -> Sequence[DataVolume]:
+        return self._present(self._former)
 
     def remove_data(self) -> Sequence[str]:
-        """Remove the data directories; of a symbolic link only the link, not its target."""
+        """Remove the volumes; of a symbolic link only the link, not its target."""
         running = [status.name for status in self.status() if status.up]
         if running:
             raise ConflictError(
                 f"{', '.join(running)} of {self._config.instance} still runs", hint="stop it first: inv infra.down"
             )
-        return [str(path) for path in self._data if remove(path)]
+        with ExitStack() as stack:
+            for each in self._components:
+                stack.enter_context(each.held(os.path.lexists(each.directory)))
+            removed = [name for name, path in (*self._volumes, *self._former) if remove(path)]
+        volumes.forget(volumes.home(self._config.instance))
+        return removed
+
+    def require_seen(self) -> None:
+        for each in self._components:
+            holder = each.unseen_user
+            if holder:
+                raise in_use(self._config.instance, each.name, holder)
+
+    def _present(self, data: Sequence[tuple[str, Path]]) -> Sequence[DataVolume]:
+        return [DataVolume(name, size_of(path, within=SIZE_SECONDS)) for name, path in data if os.path.lexists(path)]
 
     @property
-    def _data(self) -> list[Path]:
-        return [each.directory for each in self._components if each.name in catalog.with_data()]
+    def _volumes(self) -> list[tuple[str, Path]]:
+        """The volumes' names and places."""
+        found = [(each.name, each.volume) for each in self._components]
+        return [(self._config.instance.volume(name), place) for name, place in found if place is not None]
+
+    @property
+    def _former(self) -> list[tuple[str, Path]]:
+        """Likewise what versions before this one kept in the checkout."""
+        names = [each.name for each in self._components if each.volume is not None]
+        return [(str(path), path) for path in (volumes.former_dir(self._config.instance, name) for name in names)]
 
     @property
     def _nginx(self) -> NativeNginx:

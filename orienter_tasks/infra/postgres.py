@@ -14,6 +14,7 @@ from orienter_tasks.backends.embedded.component import NativeComponent
 from orienter_tasks.backends.embedded.server import Launch, Server
 from orienter_tasks.backends.embedded.user import prefix_for_postgres
 from orienter_tasks.errors import CheckError
+from orienter_tasks.identity import volumes
 from orienter_tasks.infra.component import InfraComponent, ServerContents
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.settings.catalog import POSTGRES
@@ -98,7 +99,7 @@ class PostgresComponent(InfraComponent):
         return programs.version_of(programs.postgres_bin(settings) / "postgres", "--version")
 
     def require_runnable(self, config: InstanceConfig) -> None:
-        prefix_for_postgres(config.instance.data_dir / NAME)
+        prefix_for_postgres(volumes.working_dir(config.instance, NAME))
 
     def explain(self, config: InstanceConfig, log: Sequence[str]) -> OrienterError | None:
         text = "\n".join(log)
@@ -159,7 +160,7 @@ def _require_login(config: InstanceConfig, path: Path, modified: Callable[[str],
 
 
 class NativePostgres(NativeComponent):
-    """PostgreSQL of one instance, in DATA_DIR/postgres."""
+    """PostgreSQL of one instance, in its volume."""
 
     _retry_until = 0.0
 
@@ -169,6 +170,8 @@ class NativePostgres(NativeComponent):
 
         postgres = cluster.Installation.of(programs.postgres_bin(self.config.settings), self.directory)
         cluster.prepare(self.config, self.directory, postgres, note)
+        postmaster.clear(self.config.instance, self.directory)
+        self._retry_until = time.monotonic() + RETRY_SECONDS
         options = {"listen_addresses": LOOPBACK, "unix_socket_directories": "", **TUNING}
         if postgres.major >= IO_METHODS_SINCE:
             options["io_method"] = "sync"
@@ -179,11 +182,6 @@ class NativePostgres(NativeComponent):
             command=postgres.command("postgres", "-D", str(self.directory), "-p", str(self.port), *settings),
             env={},
         )
-
-    def clear(self, server: Server) -> None:
-        super().clear(server)
-        postmaster.clear(self.config.instance, self.directory)
-        self._retry_until = time.monotonic() + RETRY_SECONDS
 
     def probe(self) -> None:
         """Require that our own server has the port, is ready, and accepts the login."""
@@ -211,5 +209,6 @@ class NativePostgres(NativeComponent):
         except CheckError as error:
             if STILL_IN_USE not in "\n".join(error.details) or time.monotonic() > self._retry_until:
                 raise
-            self.server.relaunch()
+            with self.held() as lock:
+                self.server.relaunch(lock)
             raise NotReadyError(f"the {STILL_IN_USE} is still in use") from error

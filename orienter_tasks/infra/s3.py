@@ -225,11 +225,11 @@ class StorageComponent(InfraComponent):
 
 
 class NativeStore(NativeComponent):
-    """The S3 store of one instance, in DATA_DIR/minio."""
+    """The S3 store of one instance, in its volume."""
 
     def __init__(self, config: InstanceConfig) -> None:
         super().__init__(config, NAME)
-        self.front = Server(config.instance, FRONT, self.directory)
+        self.front = Server(config.instance, FRONT, self.directory, config.settings.logs)
 
     @property
     def servers(self) -> Sequence[Server]:
@@ -251,8 +251,7 @@ class NativeStore(NativeComponent):
     def launch(self, server: Server, note: Note) -> Launch:
         del note
         data = self.directory / "data"
-        for directory in (self.config.instance.data_dir, self.directory, data):
-            private_dir(directory)
+        private_dir(data)
         if server is self.front:
             return self._front()
         store = programs.store(self.config.settings, written_by(data))

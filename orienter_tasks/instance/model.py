@@ -103,7 +103,7 @@ class Instance:
         return {**named, LABEL_TOKEN: self.token} if self.token else named
 
     def is_marked_by(self, *, project: str, instance: int | str, root: str, token: str = "") -> bool:
-        """Whether labels are this instance's: by its claim's token, or by a path if an older version made them."""
+        """Whether labels, or marks of a process, are this instance's: by its claim's token, without one by a path."""
         if (project, str(instance)) != (self.project, str(self.id)):
             return False
         return token == self.token if token and self.token else root in self.roots

@@ -13,7 +13,7 @@ from msgspec import Struct
 from orienter_tasks.errors import BackendError, ConfigError, ConflictError, OrienterError
 from orienter_tasks.identity.allocation import IdRequest
 from orienter_tasks.identity.claims import Claim, Claims, ReadOnlyClaims
-from orienter_tasks.identity.resolve import acquire, adopt, resolve, source_of_id
+from orienter_tasks.identity.resolve import acquire, adopt, look_up, resolve, source_of_id
 from orienter_tasks.infra import choice
 from orienter_tasks.instance.dotenv import read_dotenv
 from orienter_tasks.lifecycle.config import configure, instance_of
@@ -110,10 +110,12 @@ class CurrentInstance:
             BackendError: it cannot be used now.
             ConflictError: the instance has data on another one.
         """
-        wanted, own = self.options.wanted_backend(self.settings), self.settled_backend
-        name = own.name if own is not None and wanted in ("auto", own.name) else choice.choose(wanted, self.settings)
-        if own is not None and name != own.name:
-            choice.may_move(own, name, self.instance)
+        wanted, own = self.options.wanted_backend(self.settings), self.claim.backend
+        if not own and self.settled_backend is not None:
+            own = self.settled_backend.name
+        name = choice.named(own) if own and wanted in ("auto", own) else choice.choose(wanted, self.settings)
+        if own and name != own:
+            choice.may_move(self.backend, name, self.instance)
         choice.require(name, self.settings, self.instance)
         return name
 
@@ -183,11 +185,18 @@ class RunContext:
 
     @property
     def current(self) -> CurrentInstance:
-        """The checkout's instance; its id is claimed on first use. Its backend need not be available."""
+        """The checkout's instance, to look at or to stop; its id is claimed on first use.
+
+        Its backend need not be available, and settings that have changed need not fit; see `require_startable`.
+        """
         if self._current is None:
             dotenv = self.dotenv
-            self._current = self._instance_of(resolve(self._request(dotenv), self.claims), dotenv)
+            self._current = self._instance_of(look_up(self._request(dotenv), self.claims), dotenv)
         return self._current
+
+    def require_startable(self) -> None:
+        """Require that the checkout's claim fits the settings."""
+        resolve(self._request(self.dotenv), ReadOnlyClaims())
 
     def adopt(self, number: int) -> Claim:
         """Take over the id of a checkout that is gone, and what it has left."""
@@ -209,7 +218,7 @@ class RunContext:
 
             self._current = self._instance_of(acquire(self._request(dotenv), self.claims, decide), dotenv)
             self._start = self._new_start(self._current)
-            self._start.begin(self._current.claim.token, fresh=self.options.fresh)
+            self._start.begin(self._current.claim, fresh=self.options.fresh)
         return self._start
 
     @property

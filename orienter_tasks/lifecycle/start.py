@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import ConflictError, OrienterError
+from orienter_tasks.identity import volumes
 from orienter_tasks.identity.ownership import MARKER, token_in
 from orienter_tasks.instance.model import component_of_port
 from orienter_tasks.lifecycle import holders
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from orienter_tasks.backends.protocol import Backend, InstanceConfig
+    from orienter_tasks.identity.claims import Claim
     from orienter_tasks.output.console import Report
     from orienter_tasks.stack.component import Event
 
@@ -65,11 +67,15 @@ class Start:
         """Show what happens to a component; from any thread."""
         self._progress.show(event)
 
-    def begin(self, token: str, *, fresh: bool) -> None:
-        """Lock the instance and mark it with the claim's token; stop it for `fresh`, or if it moved while it ran."""
+    def begin(self, claim: Claim, *, fresh: bool) -> None:
+        """Lock the instance and mark what it has as the claim's; stop it for `fresh`, or if it moved while it ran."""
         self.lock()
-        if token_in(self._instance.data_dir) != token:
-            write_private(self._instance.data_dir / MARKER, token + "\n")
+        if token_in(self._instance.data_dir) != claim.token:
+            write_private(self._instance.data_dir / MARKER, claim.token + "\n")
+        if claim.backend == "embedded":
+            volumes.mark(claim)
+            for line in volumes.left_in_checkout(self._instance):
+                self._report.note(line)
         root = str(self._instance.root)
         if any(record.root != root and record.alive() for record in load_all(self._instance)):
             self._report.warn(f"{self._instance} was moved while it ran: it is restarted")
@@ -109,6 +115,8 @@ class Start:
         Raises:
             ConflictError: names every conflict; nothing was started.
         """
+        if self._backend is not None:
+            self._backend.require_seen()
         foreign = list(self._backend.name_conflicts()) if self._backend is not None else []
         if foreign:
             raise ConflictError(

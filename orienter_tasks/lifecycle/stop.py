@@ -91,12 +91,13 @@ def stop_instance(
 
 
 def leftovers(claim: Claim, settings: Settings) -> bool:
-    """Whether anything of a claim is left; what cannot be seen counts as left."""
+    """Whether anything of a claim is left that is bound to its id; what cannot be seen counts as left."""
     try:
         if services_running(of_claim(claim)):
             return True
         backend = choice.of(claim.backend, _config_to_stop(claim, settings))
-        return backend is not None and bool(backend.data_volumes() or any(status.up for status in backend.status()))
+        left = () if backend is None else backend.data_bound_to_id()
+        return bool(left) or (backend is not None and any(status.up for status in backend.status()))
     except OrienterError:
         return True
 
@@ -131,6 +132,8 @@ def _verify(instance: Instance, backend: Backend | None) -> None:
             for port, name in backend.bound_ports(seen).items()
             if not ports.await_free(port, PORT_SECONDS)
         ]
+    if backend is not None:
+        backend.require_seen()
     if left:
         raise CheckError(
             f"{instance} did not stop completely: {', '.join(left)} is left",

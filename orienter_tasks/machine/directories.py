@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError
 from orienter_tasks.machine.signals import raise_unheard
+from orienter_tasks.machine.state import private_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,6 +70,38 @@ def size_of(path: Path, *, within: float | None = None) -> int | None:
         if deadline is not None and time.monotonic() > deadline:
             return None
     return total
+
+
+def move(source: Path, target: Path) -> None:
+    """Move a directory, also to another file system: there it is copied, and removed once the copy is whole.
+
+    Of a symbolic link the link is moved.
+
+    Raises:
+        CheckError: it cannot be moved; `source` is as before.
+    """
+    partial = target.with_name(f".{target.name}.new")
+    try:
+        private_dir(target.parent)
+        if source.is_symlink():
+            target.symlink_to(os.path.realpath(source))
+            source.unlink()
+            return
+        try:
+            source.rename(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+        else:
+            return
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(source, partial, symlinks=True)
+        os.sync()
+        partial.rename(target)
+    except (OSError, shutil.Error) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise CheckError(f"cannot move {source} to {target}: {getattr(error, 'strerror', '') or error}") from error
+    remove(source)
 
 
 class _Removal:

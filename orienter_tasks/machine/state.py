@@ -39,6 +39,18 @@ def state_dir() -> Path:
     return Path(platformdirs.user_state_dir("orienter", appauthor=False))
 
 
+def volume_dir() -> Path:
+    """Return the directory of the embedded servers' data; ORIENTER_VOLUME_DIR moves it, else ORIENTER_STATE_DIR."""
+    override = os.environ.get("ORIENTER_VOLUME_DIR")
+    if override:
+        return Path(override).expanduser().absolute()
+    if os.environ.get("ORIENTER_STATE_DIR"):
+        return state_dir() / "volumes"
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("orienter", appauthor=False)) / "volumes"
+
+
 def private_dir(path: Path) -> Path:
     """Make a directory that only its owner may enter (0700), with its parents; existing ones keep their modes.
 
@@ -56,7 +68,7 @@ def private_dir(path: Path) -> Path:
                 (made[-1] / ".gitignore").write_text("*\n", encoding="ascii")
                 hand_over(made[-1] / ".gitignore")
     except OSError as error:
-        raise _failure(path, f"cannot make the directory {path}", error) from error
+        raise failure(path, f"cannot make the directory {path}", error) from error
     return path
 
 
@@ -82,7 +94,7 @@ def write_private(path: Path, content: str | bytes, mode: int = 0o600, *, durabl
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise _failure(path, f"cannot write {path}", error) from error
+        raise failure(path, f"cannot write {path}", error) from error
 
 
 def is_under_sudo(path: Path) -> bool:
@@ -98,7 +110,8 @@ def hand_over(path: Path) -> None:
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
-def _failure(path: Path, what: str, error: OSError) -> OrienterError:
+def failure(path: Path, what: str, error: OSError) -> OrienterError:
+    """Describe why a file could not be used: the disk is full, or `what` and the reason."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return CheckError(f"no space is left for {path}", hint="free some space, then run this again")
     return ConfigError(f"{what}: {error.strerror}")
@@ -149,7 +162,7 @@ def locked(name: str, *, timeout: float, on_wait: Callable[[str], None] | None =
             f"the lock {name!r} is held by {_holder(holder)}", hint="wait until it ends, then run this again"
         ) from error
     except OSError as error:
-        raise _failure(Path(lock.lock_file), f"cannot use the lock {lock.lock_file}", error) from error
+        raise failure(Path(lock.lock_file), f"cannot use the lock {lock.lock_file}", error) from error
     hand_over(Path(lock.lock_file))
     try:
         with suppress(OrienterError):  # it only names the holder, and a stop must work on a full disk

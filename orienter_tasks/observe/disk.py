@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.identity.claims import of_claim
+from orienter_tasks.identity.volumes import home
 from orienter_tasks.machine.signals import deferred
 
 if TYPE_CHECKING:
@@ -65,11 +66,11 @@ class DiskUsage:
 
     def of(self, claim: Claim) -> Disk:
         instance = of_claim(claim)
-        volumes: list[int | None] = []
+        on_engine: list[int | None] = []
         if claim.backend == "docker":
             known = self._volumes
-            volumes = [None] if known is None else [self._sizes.get(place) for place in known.get(claim.token, ())]
-        data = [self._size(instance.data_dir), *volumes]
+            on_engine = [None] if known is None else [self._sizes.get(place) for place in known.get(claim.token, ())]
+        data = [self._size(instance.data_dir), self._size(home(instance)), *on_engine]
         return Disk(None if None in data else sum(size or 0 for size in data), self._size(instance.log_dir))
 
     def _size(self, directory: os.PathLike[str]) -> int | None:
@@ -78,7 +79,8 @@ class DiskUsage:
 
     def _measure(self) -> None:
         instances = [of_claim(claim) for claim in self._claims]
-        self._count(str(path) for instance in instances for path in (instance.data_dir, instance.log_dir))
+        places = ((each.data_dir, each.log_dir, home(each)) for each in instances)
+        self._count(str(path) for each in places for path in each)
         on_docker = [claim for claim in self._claims if claim.backend == "docker"]
         if on_docker:
             with contextlib.suppress(OrienterError):  # the scan for containers says that no engine answers

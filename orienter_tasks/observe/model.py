@@ -22,7 +22,7 @@ class ObservedInstance:
 
     Attributes:
         backend: "" when it never had one.
-        state: running, partial, stopped, orphaned or conflict; unknown where its containers cannot be seen.
+        state: running, partial, stopped, orphaned or conflict; unknown where what runs of it cannot be seen.
         branch: what is checked out there.
         used_at: when it last was started or stopped.
         claimed_at: when its id was claimed.

@@ -8,20 +8,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import OrienterError
+from orienter_tasks.identity import volumes
 from orienter_tasks.identity.checkouts import is_missing
 from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.machine import worktree
 from orienter_tasks.observe.model import Observation, ObservedInstance
 from orienter_tasks.processes import census
 from orienter_tasks.settings import catalog
+from orienter_tasks.stack.component import ComponentStatus
 from orienter_tasks.stack.native import NativeScan, ScanOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence, Set
+    from collections.abc import Iterable, Mapping, Sequence, Set
 
     from orienter_tasks.backends.docker.survey import DockerResource
     from orienter_tasks.identity.claims import Claim
-    from orienter_tasks.stack.component import ComponentStatus
+    from orienter_tasks.instance.model import Instance
 
 
 def scan(claims: Iterable[Claim], *, memory: bool = True, listeners: bool = False) -> Observation:
@@ -68,18 +70,31 @@ def _instance(
     instance = of_claim(claim)
     own = [status_of(each, with_memory=options.memory) for each in containers if is_component_of(each, instance)]
     components = [*own, *native.components()]
+    up = {status.name for status in components if status.up}
+    away = _components_elsewhere(instance, up) if claim.backend != "docker" else {}
+    components = [*away.values(), *(status for status in components if status.name not in away)]
     components.sort(key=lambda status: (status.name not in catalog.names(), status.name))
     foreign = any(not is_of(each, instance) for each in containers)
     return ObservedInstance(
         claim=claim,
         instance=instance,
         backend=claim.backend or ("docker" if own else ""),
-        state=_state(claim, components, foreign=foreign, hidden=hidden),
+        state=_state(claim, components, foreign=foreign, hidden=hidden or bool(away)),
         components=components,
         branch=worktree.branch(instance.root),
         used_at=claim.used_at,
         claimed_at=claim.claimed_at,
     )
+
+
+def _components_elsewhere(instance: Instance, seen: Set[str]) -> Mapping[str, ComponentStatus]:
+    """Describe the native servers that only their locks show: they run in a container, or as another user."""
+    holders = {name: volumes.user_of(instance, name) for name in instance.infra if name not in seen}
+    return {
+        name: ComponentStatus(name, "process", running=False, what=f"cannot be seen from here: {holder}")
+        for name, holder in holders.items()
+        if holder
+    }
 
 
 def _state(claim: Claim, components: Sequence[ComponentStatus], *, foreign: bool, hidden: bool) -> str:

@@ -1,8 +1,8 @@
 """The one census: which of the machine's processes are ours, and of which component of which instance.
 
 A process is ours by the markers in its environment; by a record, as its process or in that one's session; by its
-working directory below a data directory, where its title overwrites its environment as nginx's and PostgreSQL's do; or
-as a descendant of such a process, unless its environment says that it was started for somebody else.
+working directory in a volume or below DATA_DIR, where its title overwrites its environment as nginx's and PostgreSQL's
+do; or as a descendant of such a process, unless its environment says that it was started for somebody else.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, TypeVar
 
+from orienter_tasks.identity import volumes
 from orienter_tasks.processes import table
 from orienter_tasks.processes.record import began, load_all, of_this_boot, start_mark
 from orienter_tasks.processes.table import directory_of, is_of_this_user
@@ -38,7 +39,7 @@ class OwnedProcess:
 
     Attributes:
         component, instance, root: what it is part of.
-        project: likewise; "" where it does not say.
+        project, token: likewise; "" where it does not say.
         ancestor: whether it started this very command.
     """
 
@@ -47,6 +48,7 @@ class OwnedProcess:
     instance: int
     root: str
     project: str = ""
+    token: str = ""
     ancestor: bool = False
 
 
@@ -112,7 +114,9 @@ class Census:
         for instance in instances:
             for component, processes in self.by_component(instance).items():
                 for process in processes:
-                    owned = OwnedProcess(process, component, instance.id, str(instance.root), instance.project)
+                    owned = OwnedProcess(
+                        process, component, instance.id, str(instance.root), instance.project, instance.token
+                    )
                     known.setdefault(process.pid, owned)
         return [
             replace(owned, process=self._processes[pid], ancestor=pid in self.ancestry)
@@ -179,8 +183,15 @@ class Census:
     def _placed(self, process: Process) -> OwnedProcess | None:
         """A server of this user by its working directory alone, which only ours work in."""
         servers = {entry.name: what for entry in catalog.entries() if (what := entry.titles.get(process.name))}
-        place = _PLACE.fullmatch(self._directory(process.pid)) if servers else None
-        if place is None or place[3] not in servers or not is_of_this_user(process.pid):
+        if not servers or not is_of_this_user(process.pid):
+            return None
+        directory = self._directory(process.pid)
+        in_volume = volumes.working_in(directory)
+        if in_volume is not None and in_volume[1] in servers:
+            claim, component = in_volume
+            return OwnedProcess(process, servers[component], claim.id, claim.root, claim.project, claim.token)
+        place = _PLACE.fullmatch(directory)
+        if place is None or place[3] not in servers:
             return None
         return OwnedProcess(process, servers[place[3]], int(place[2]), place[1])
 
@@ -206,16 +217,19 @@ def _homes(instance: Instance) -> Mapping[str, Mapping[str, str]]:
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for entry in catalog.entries():
         for program, process in entry.titles.items():
-            found[program][os.path.realpath(instance.data_dir / entry.name)] = process
+            for directory in {volumes.working_dir(instance, entry.name), volumes.former_dir(instance, entry.name)}:
+                found[program][os.path.realpath(directory)] = process
     return found
 
 
 def _is_of(owner: ProcessOwner, instance: Instance) -> bool:
-    return owner.root in instance.roots and owner.instance == str(instance.id)
+    return instance.is_marked_by(
+        project=owner.project or instance.project, instance=owner.instance, root=owner.root, token=owner.token
+    )
 
 
 def _marked(process: Process) -> OwnedProcess | None:
     owner = process.owner
     if owner is None or not owner.root.startswith("/") or not _ID.fullmatch(owner.instance):
         return None
-    return OwnedProcess(process, owner.component, int(owner.instance), owner.root, owner.project)
+    return OwnedProcess(process, owner.component, int(owner.instance), owner.root, owner.project, owner.token)

@@ -6,11 +6,12 @@ import errno
 import os
 import shutil
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.machine.files import open_regular
+from orienter_tasks.settings.model import Logs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,12 +26,14 @@ class Program:
     Attributes:
         env: its whole environment.
         log: its log file; the previous run's is kept as `.1`.
+        logs: how large it may grow, and how many former ones are kept.
         stop_signal: the signal that ends it gracefully.
         group: whether that signal goes to the whole group or to the leader alone.
         stdout: a subprocess constant where its standard output is not to go into the log.
         needs: the components that it needs.
         port: the port that it is to listen on; 0 where it has none, or checks itself that it was released.
         with_shim: start it under a shim, so that later runs know its exit code, too.
+        lock: the descriptor of a lock that it inherits.
     """
 
     component: str
@@ -44,6 +47,8 @@ class Program:
     needs: Sequence[str] = ()
     port: int = 0
     with_shim: bool = False
+    lock: int | None = None
+    logs: Logs = field(default_factory=Logs)
 
 
 def find_program(name: str, cwd: Path, env: Mapping[str, str]) -> str:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 ENDED = ("Z", "X", "zombie", "dead")  # Linux's words, and psutil's
 COMPONENT_MARKER = "ORIENTER_COMPONENT"
 """Set only for processes that we start; `env.export` never exports it, so a user's shell is never taken for ours."""
+TOKEN_MARKER = "ORIENTER_TOKEN"  # noqa: S105 - a name, not a secret
+"""Likewise, with the claim's token."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +41,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         started_at: seconds since the epoch.
         needs: the components that it needs, so that it is stopped before them.
         port: the port that must be free once it is stopped; 0 for none.
+        token: of the claim; "" where an older version wrote it.
         has_shim: whether this is the shim of the process that was asked for (see `shim`).
     """
 
@@ -56,6 +59,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float
     needs: tuple[str, ...] = ()
     port: int = 0
+    token: str = ""
     has_shim: bool = msgspec.field(default=False, name="kept")
     schema_version: int = SCHEMA_VERSION
 
@@ -154,7 +158,7 @@ def load(instance: Instance, component: str) -> Record | None:
         record = msgspec.json.decode(read_small(path_of(instance, component)), type=Record)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    ours = record.root in instance.roots and record.instance == instance.id and record.project == instance.project
+    ours = instance.is_marked_by(project=record.project, instance=record.instance, root=record.root, token=record.token)
     return record if ours and record.component == component and record.pid > 1 else None
 
 

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 from orienter_tasks.errors import CheckError, NotFoundError, OrienterError
 from orienter_tasks.machine.state import private_dir
 from orienter_tasks.processes import shim
+from orienter_tasks.processes.logfile import open_log
 from orienter_tasks.processes.program import find_program
-from orienter_tasks.processes.record import COMPONENT_MARKER, Record, birth_mark, exit_path, load, save
+from orienter_tasks.processes.record import COMPONENT_MARKER, TOKEN_MARKER, Record, birth_mark, exit_path, load, save
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.processes.program import Program
 
@@ -85,7 +84,7 @@ def spawn(instance: Instance, program: Program) -> Handle:
 
 
 def _start(instance: Instance, program: Program, *, with_shim: bool) -> subprocess.Popen[bytes]:
-    log, stdin, command = _open_log(program.log), subprocess.DEVNULL, list(program.command)
+    log, stdin, command = open_log(program.log, program.logs), subprocess.DEVNULL, list(program.command)
     try:
         if with_shim:
             if program.cwd.is_dir():  # else no shim can be started there
@@ -94,12 +93,13 @@ def _start(instance: Instance, program: Program, *, with_shim: bool) -> subproce
         return subprocess.Popen(
             command,
             cwd=program.cwd,
-            env={**program.env, COMPONENT_MARKER: program.component},
+            env={**program.env, COMPONENT_MARKER: program.component, TOKEN_MARKER: instance.token},
             stdin=stdin,
             stdout=log if program.stdout is None else program.stdout,
             stderr=log,
             start_new_session=True,
             restore_signals=True,
+            pass_fds=() if program.lock is None else (program.lock,),
         )
     except (OSError, ValueError) as error:  # ValueError: a NUL, or a name that no variable can have
         if with_shim:
@@ -139,14 +139,6 @@ def _record(instance: Instance, program: Program, pid: int, *, has_shim: bool) -
         started_at=time.time(),
         needs=tuple(program.needs),
         port=program.port,
+        token=instance.token,
         has_shim=has_shim,
     )
-
-
-def _open_log(path: Path) -> int:
-    try:
-        if path.exists():
-            path.replace(path.with_name(path.name + ".1"))
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise CheckError(f"cannot write the log {path}: {error.strerror}") from error

@@ -16,6 +16,7 @@ from orienter_tasks.instance.variables import masked
 from orienter_tasks.processes.record import (
     COMPONENT_MARKER,
     ENDED,
+    TOKEN_MARKER,
     began,
     linux_mark,
     linux_stat,
@@ -37,12 +38,13 @@ _COMPOSE_PROJECT = re.compile(r"(.+)-instance-(\d+)")
 
 @dataclass(frozen=True)
 class ProcessOwner:
-    """For whom a process was started, as its environment says; `project` is "" where it does not say."""
+    """For whom a process was started, as its environment says; `project` and `token` are "" where it does not say."""
 
     component: str
     root: str
     instance: str
     project: str = ""
+    token: str = ""
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,8 @@ def _owner(environ: Mapping[str, str]) -> ProcessOwner | None:
     number = environ.get("AI_INSTANCE_ID", "")
     compose = _COMPOSE_PROJECT.fullmatch(environ.get("COMPOSE_PROJECT_NAME", ""))
     project = compose[1] if compose is not None and compose[2] == number else ""
-    return ProcessOwner(environ[COMPONENT_MARKER], environ.get("AI_INSTANCE_ROOT", ""), number, project)
+    root, token = environ.get("AI_INSTANCE_ROOT", ""), environ.get(TOKEN_MARKER, "")
+    return ProcessOwner(environ[COMPONENT_MARKER], root, number, project, token)
 
 
 def _read(path: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import io
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.01
 TAIL_LINES = 15
 MOST_BYTES = 2**20
+LONGEST_VARIABLE = 2**17  # MAX_ARG_STRLEN of Linux: no program could be started with it
 
 
 class HookComponent:
@@ -119,10 +121,11 @@ class HookComponent:
                 details=tail(self, TAIL_LINES),
             )
         if output is not None:
+            text = output.text()
             if output.too_long:
                 what = f"hook {self.name} of {instance} prints more than {MOST_BYTES // 2**20} MB"
                 raise CheckError(what, hint="with `exports`, let it print lines NAME=value alone")
-            self._take_exports(output.text())
+            self._take_exports(text)
 
     def _await_end(self, handle: Handle, note: Note) -> int:
         begun = time.monotonic()
@@ -142,6 +145,9 @@ class HookComponent:
         from dotenv import dotenv_values
 
         for key, value in dotenv_values(stream=io.StringIO(text), interpolate=False).items():
+            if len(os.fsencode(f"{key}={value}")) >= LONGEST_VARIABLE:
+                what = f"hook {self.name} of {self._config.instance} exports {key}, which is too long for a variable"
+                raise CheckError(what, hint=f"at most {LONGEST_VARIABLE // 2**10} kB; let it write a file instead")
             if value is not None and key not in self._config.variables.values:
                 self._exported[key] = value
 
@@ -154,6 +160,7 @@ class HookComponent:
             cwd=cwd,
             env=env,
             log=self.log,
+            logs=self._config.settings.logs,
             stdout=subprocess.PIPE if self._hook.exports else None,
         )
 

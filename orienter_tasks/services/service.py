@@ -148,6 +148,7 @@ class ServiceComponent:
             cwd=cwd,
             env=env,
             log=self.log,
+            logs=self._config.settings.logs,
             needs=self.needs,
             port=self.port or 0,
             with_shim=True,

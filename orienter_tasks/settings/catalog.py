@@ -26,8 +26,8 @@ class CatalogEntry(Struct, frozen=True, kw_only=True):
         ports: its ports' names and bases; it serves on the first.
         image: its Docker image, unless the settings name another.
         awaited: whether hooks wait for it; such components are started first.
-        data: whether it keeps data: a volume in Docker, else a directory of its name below DATA_DIR.
-        files: where the embedded server keeps them below that directory.
+        data: whether it keeps data, in a volume.
+        files: where the embedded server keeps them below its working directory.
         further_processes: names of native processes other than the one named like the component.
         titles: programs that write their titles over their environments, and which of its processes that is: those
             are recognized by their working directory.

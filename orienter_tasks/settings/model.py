@@ -86,6 +86,18 @@ class Timeouts(Section, frozen=True):
     lock: float = 120.0
 
 
+class Logs(Section, frozen=True):
+    """How large a native process's log may grow (`50m`, as in Docker), and how many former ones are kept."""
+
+    max_size: str = "50m"
+    keep: int = 1
+
+    @property
+    def max_bytes(self) -> int:
+        number, unit = (self.max_size[:-1], self.max_size[-1]) if self.max_size[-1:].isalpha() else (self.max_size, "")
+        return int(number) << {"": 0, "k": 10, "m": 20, "g": 30}[unit]
+
+
 class Ready(Section, frozen=True):
     """When a service counts as ready: HTTP 2xx or 3xx on a path, or a TCP accept on its port."""
 
@@ -143,5 +155,6 @@ class Settings(Section, frozen=True):
     embedded: Embedded = Embedded()
     nginx: Nginx = Nginx()
     timeouts: Timeouts = Timeouts()
+    logs: Logs = Logs()
     services: dict[str, Service] = {}
     hooks: Hooks = Hooks()

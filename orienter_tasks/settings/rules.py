@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
+MOST_LOGS = 100
 PORT_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _BASE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,50}")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,55}")
+_SIZE = re.compile(r"[1-9][0-9]{0,9}[kmg]?")
 _PATH = re.compile(r"/[!-~]*")
 
 
@@ -83,7 +85,16 @@ def _check_names(settings: Settings) -> None:
     for section, keys in (("database", settings.database), ("storage", settings.storage)):
         if not keys.user or not keys.password:
             raise ConfigError(f"orienter.{section}: neither user nor password may be empty")
+    _check_logs(settings)
     _check_seconds(settings)
+
+
+def _check_logs(settings: Settings) -> None:
+    logs = settings.logs
+    if not _SIZE.fullmatch(logs.max_size):
+        raise ConfigError(f"orienter.logs.max_size: {logs.max_size!r} is not a size", hint="write 500k, 50m or 1g")
+    if not 0 <= logs.keep <= MOST_LOGS:
+        raise ConfigError(f"orienter.logs.keep: {logs.keep} is not within 0 to {MOST_LOGS}")
 
 
 def _check_seconds(settings: Settings) -> None:

@@ -64,7 +64,7 @@ def status(ctx: RunContext, json: bool = False) -> None:
 
 @task(
     iterable=["service"],
-    help={**LOG_HELP, "service": "postgres, minio or nginx; may be given several times."},
+    help={**LOG_HELP, "service": "a server, such as postgres; may be given several times."},
 )
 def logs(
     ctx: RunContext, service: list[str], follow: bool = True, lines: str = "100", since: str = "", grep: str = ""

@@ -98,12 +98,15 @@ class FaultHost(SmallHost):
         found = self.running_of(checkout)
         places = [self.state, checkout.path / ".dev-data", checkout.path / ".dev-pids"]
         found += [str(path) for place in places for path in place.glob("**/.*.tmp")]
-        found += [str(path) for path in checkout.path.glob(".dev-data/*/.postgres.new*")]
+        found += [str(path) for path in self.state.glob("volumes/*/*/*/.data.new*")]
         return [*found, *(str(path) for path in checkout.path.glob(".dev-pids/*/*"))]
 
     def running_of(self, checkout: Checkout) -> list[str]:
         """Name what there should not be of a stopped instance: processes, containers, listeners, locks."""
-        found = [*processes_of(checkout), *working_below(checkout.path), *listening_of(checkout)]
+        tokens = [claim["token"] for claim in self.claims() if claim["root"] == str(checkout.path)]
+        places = [checkout.path, *(path for token in tokens for path in self.state.glob(f"volumes/*/{token}"))]
+        below = [found for place in places for found in working_below(place)]
+        found = [*processes_of(checkout), *below, *listening_of(checkout)]
         if self.backend == "docker":
             found += docker_of(checkout, "container", "network")
         locks = [path.stem for path in self.state.glob("locks/*.lock") if is_locked(path.stem)]
@@ -115,16 +118,18 @@ class FaultHost(SmallHost):
 
     def claims(self) -> list[dict[str, Any]]:
         """Read the claims."""
-        claims: list[dict[str, Any]] = json.loads((self.state / "claims.json").read_text())["claims"]
-        return claims
+        with contextlib.suppress(FileNotFoundError):
+            claims: list[dict[str, Any]] = json.loads((self.state / "claims.json").read_text())["claims"]
+            return claims
+        return []
 
 
 def working_below(directory: Path) -> list[str]:
-    """Return the server processes whose working directory lies below a checkout's data."""
+    """Return the server processes whose working directory lies below a directory."""
     found = []
     for process in psutil.process_iter(["name"]):
         try:
-            if process.info["name"] in BUSY and Path(process.cwd()).is_relative_to(directory / ".dev-data"):
+            if process.info["name"] in BUSY and Path(process.cwd()).is_relative_to(directory):
                 found.append(f"{process.pid} {process.info['name']} below {directory}")
         except psutil.Error:
             continue

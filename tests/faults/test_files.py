@@ -48,14 +48,12 @@ IN_CHECKOUT = (
     ".dev-pids/instance-0/web.exit",
     ".dev-pids/instance-0/postgres.json",
     ".dev-data/instance-0/claim",
-    ".dev-data/instance-0/postgres/postmaster.pid",
-    ".dev-data/instance-0/postgres/PG_VERSION",
-    ".dev-data/instance-0/postgres/orienter-login",
     ".dev-data/instance-0/nginx/nginx.conf",
     ".dev-data/instance-0/nginx/.accepted",
     "logs/instance-0/web-dev.log",
     "logs/instance-0/postgres.log",
 )
+IN_VOLUME = ("labels.json", "data.lock", "data.lock.holder", "data/postmaster.pid", "data/PG_VERSION")
 
 
 def ask(checkout: Checkout, *words: str) -> Answer:
@@ -86,6 +84,9 @@ def test_files_of_a_checkout(host: FaultHost, kind: str) -> None:
     other = host.worktree(host.directory / "other")
     for name in IN_CHECKOUT:
         strange.put(kind, host.main.path / name)
+    volume = host.main.works_in("postgres").parent
+    for path in (volume.parent / "claim.json", *(volume / name for name in IN_VOLUME)):
+        strange.put(kind, path)
     for words in READING if kind == "fifo" else FEW:
         ask(host.main, *words)
     for words in ELSEWHERE:
@@ -132,7 +133,7 @@ def test_a_start_needs_a_readable_dotenv(make_host: MakeFaultHost, kind: str) ->
         return
     answer = host.main.inv("dev", "--detach", code=2)
     assert f"error: cannot read {host.main.path / '.env'}: " in answer.err
-    assert not (host.main.path / ".dev-data/instance-0/postgres").exists()
+    assert not list(host.state.glob("volumes/*/*"))
     assert "cannot read" in host.main.inv("dev.status").err
 
 
@@ -145,7 +146,7 @@ def test_a_running_instance_is_seen_and_stopped(make_host: MakeFaultHost, kind: 
     for name in ("web", "postgres", "minio", "nginx"):
         strange.put(kind, host.main.path / f".dev-pids/instance-0/{name}.json")
     strange.put(kind, host.main.path / ".env")
-    strange.put(kind, host.main.path / ".dev-data/instance-0/postgres/orienter-login")
+    strange.put(kind, host.main.works_in("postgres") / "orienter-login")
     seen = ask(other, "instances", "--json").json["instances"]
     assert [one["state"] for one in seen if one["root"] == str(host.main.path)] == ["running"]
     assert all(states(host.main).values())

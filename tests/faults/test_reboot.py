@@ -37,7 +37,7 @@ def test_after_a_reboot(make_host: MakeFaultHost, first: str) -> None:
     host = make_host(services=lease)
     host.main.inv(*START)
     put(host.main, "before")
-    pid_file = host.main.path / ".dev-data" / "instance-0" / "postgres" / "postmaster.pid"
+    pid_file = host.main.works_in("postgres") / "postmaster.pid"
     reboot(host)
     book = json.loads((host.state / "claims.json").read_text())
     for claim in book["claims"]:

@@ -154,7 +154,7 @@ def test_files_are_private(make_host: MakeFaultHost) -> None:
     os.umask(0o022)
     host.main.inv(*START)
     instance = [host.main.path / name / "instance-0" for name in (".dev-data", ".dev-pids", "logs")]
-    directories = [host.state, host.state / "locks", *instance, instance[0] / "postgres", instance[0] / "minio"]
+    directories = [host.state, host.state / "locks", *instance, *map(host.main.works_in, ("postgres", "minio"))]
     for directory in directories:
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700, directory
     files = [host.main.path / ".env", host.state / "claims.json", *instance[1].glob("*"), *instance[2].glob("*.log")]

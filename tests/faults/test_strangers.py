@@ -59,13 +59,14 @@ def test_pids_that_belong_to_somebody_else_by_now(make_host: MakeFaultHost) -> N
     records = sorted(host.main.path.glob(".dev-pids/instance-0/*.json"))
     pids = [int(json.loads(record.read_text())["pid"]) for record in records]
     data = host.main.path / ".dev-data" / "instance-0"
-    status = (data / "postgres" / "postmaster.pid").read_text().splitlines()
+    lock = host.main.works_in("postgres") / "postmaster.pid"
+    status = lock.read_text().splitlines()
     end(pids)
     wait_for(lambda: not any(host.running_of(host.main)) or not end_rest(host), "the end of all")
     with stranger() as other:
         for record in records:
             altered(record, pid=other.pid)
-        (data / "postgres" / "postmaster.pid").write_text("\n".join([str(other.pid), *status[1:]]) + "\n")
+        lock.write_text("\n".join([str(other.pid), *status[1:]]) + "\n")
         (data / "nginx" / "runtime" / "nginx.pid").write_text(f"{other.pid}\n")
         host.main.inv("dev.stop")
         assert other.poll() is None

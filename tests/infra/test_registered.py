@@ -137,7 +137,7 @@ class TestEmbedded:
         assert (instance["valley"], instance["valleys"]) == ("valley_0", ["valley_0"])
         assert PORTS["echo"] in instance["ports"]
         assert "echo" in {process["component"] for process in instance["processes"]}
-        assert instance["data"][str(main.path / ".dev-data/instance-0/echo")] == "echo"
+        assert instance["data"][str(main.works_in("echo"))] == "echo"
         assert ("valleys", "ok") in {(check["topic"], check["verdict"]) for check in document["checks"]}
 
     def test_a_service_may_not_have_its_name(self, main: Checkout) -> None:
@@ -151,7 +151,7 @@ class TestEmbedded:
             (main.path / "invoke.yaml").write_text(written)
 
     def test_it_is_stopped_and_its_data_goes_last(self, main: Checkout) -> None:
-        data = main.path / ".dev-data" / "instance-0" / "echo"
+        data = main.works_in("echo")
         assert "again" in (data / "lines").read_text()
         main.inv("infra.down")
         nothing_left([main])

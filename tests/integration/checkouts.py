@@ -15,9 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orienter_tasks.identity.claims import Claims, of_claim
 from tests import slot
 from tests.configs import merged
+from tests.integration import warm
 from tests.integration.left import docker_of, processes_of
+from tests.integration.warm import USUAL
 from tests.repositories import IGNORED, git, make_repository
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 INV = Path(sys.executable).with_name("inv")
+SECONDS = 180.0
 IMAGES = os.environ.get("ORIENTER_TEST_IMAGES", "orienter-test")
 TEST_IMAGES = {
     "postgres": f"{IMAGES}/postgres:local",
@@ -65,14 +69,9 @@ class Checkout:
 
     def inv(self, *words: str, code: int | None = 0, cwd: Path | None = None, **env: str) -> Answer:
         """Run `inv` to its end; `code` is the exit code it must have, None for any."""
-        with self.start(*words, cwd=cwd, **env) as process:
-            try:
-                out, err = process.communicate(timeout=180)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
-        answer = Answer(process.returncode, out, err)
-        assert "Traceback" not in err, str(answer)
+        environ = {**self.environ, **env}
+        answer = (self.warm if warm.suits(environ) else self.cold)(words, cwd or self.path, environ)
+        assert "Traceback" not in answer.err, str(answer)
         assert code is None or answer.code == code, str(answer)
         return answer
 
@@ -90,9 +89,31 @@ class Checkout:
         return Answer(process.returncode, out, err)
 
     @staticmethod
+    def warm(words: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> Answer:
+        """Run `inv` in a fork of a process that has imported it."""
+        return Answer(*warm.run([str(INV), *words], cwd, environ, SECONDS))
+
+    def cold(self, words: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> Answer:
+        """Run `inv` in a new process."""
+        with self._start(words, cwd, environ, subprocess.DEVNULL) as process:
+            try:
+                out, err = process.communicate(timeout=SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        return Answer(process.returncode, out, err)
+
+    @staticmethod
     def _start(words: Sequence[str], cwd: Path, environ: Mapping[str, str], stdin: int) -> subprocess.Popen[str]:
         command, pipe = [str(INV), *words], subprocess.PIPE
         return subprocess.Popen(command, cwd=cwd, env=environ, stdin=stdin, stdout=pipe, stderr=pipe, text=True)
+
+    def works_in(self, component: str) -> Path:
+        """The directory in which an embedded server of it works, also before it was first started."""
+        state = Path(self.environ["ORIENTER_STATE_DIR"])
+        (claim,) = [claim for claim in Claims(state).read() if claim.root == str(self.path)]
+        instance = of_claim(claim)
+        return state / "volumes" / claim.project / claim.token / instance.volume(component) / "data"
 
     @property
     def variables(self) -> dict[str, str]:
@@ -148,8 +169,7 @@ class Host:
         self.environ = {
             **os.environ,
             "PATH": f"{INV.parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(REPOSITORY),
-            "LC_ALL": "C.UTF-8",
+            **USUAL,
             **({"ORIENTER_BACKEND": backend} if backend else {}),
             **(environ or {}),
         }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import slot
-from tests.integration.checkouts import demo_host
+from tests.integration.checkouts import demo_host, demo_settings
 from tests.integration.small import SmallHost, making
 
 if TYPE_CHECKING:
@@ -24,9 +24,16 @@ BACKENDS = [
 
 
 @pytest.fixture(params=BACKENDS)
-def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
-    """A host on each backend; whatever a test starts is stopped and removed."""
-    with demo_host(tmp_path / "home", request.param, slot.project(f"e2e-{request.param}")) as made:
+def host(request: pytest.FixtureRequest, tmp_path: Path, shared_cluster: None) -> Iterator[Host]:
+    """A host on each backend; whatever a test starts is stopped and removed.
+
+    Services are native processes everywhere: on Docker, the one that keeps notes will do.
+    """
+    project, fewer = slot.project(f"e2e-{request.param}"), {}
+    if request.param == "docker":
+        services = demo_settings(project)["services"]
+        fewer = {"services": {name: services[name] if name == "dashboard" else None for name in services}}
+    with demo_host(tmp_path / "home", request.param, project, **fewer) as made:
         yield made
 
 

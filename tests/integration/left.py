@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
-import subprocess
+import os
 from typing import TYPE_CHECKING
 
 import psutil
@@ -12,6 +14,8 @@ from orienter_tasks.machine import ports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from docker.api import APIClient
 
     from tests.integration.checkouts import Checkout
 
@@ -28,19 +32,29 @@ def processes_of(checkout: Checkout) -> list[str]:
     return found
 
 
+@functools.cache
+def engine(host: str) -> APIClient:
+    """Return a client of the engine at DOCKER_HOST: a question costs a tenth of what docker's command takes."""
+    import docker
+
+    client = docker.from_env()
+    atexit.register(client.close)
+    return client.api
+
+
 def docker_of(checkout: Checkout, *kinds: str) -> list[str]:
     """Return the Docker resources of the given kinds that are labelled with a checkout."""
-    label = f"label=io.orienter.root={checkout.path}"
-    commands = {
-        "container": ["docker", "ps", "-aq", "--filter", label],
-        "network": ["docker", "network", "ls", "-q", "--filter", label],
-        "volume": ["docker", "volume", "ls", "-q", "--filter", label],
-    }
-    return [
-        f"{kind} {name}"
-        for kind in kinds
-        for name in subprocess.run(commands[kind], capture_output=True, text=True, check=True).stdout.split()
-    ]
+    api = engine(os.environ.get("DOCKER_HOST", ""))
+    label = {"label": f"io.orienter.root={checkout.path}"}
+    found = []
+    for kind in kinds:
+        if kind == "container":
+            found += [f"{kind} {one['Id'][:12]}" for one in api.containers(all=True, filters=label)]
+        elif kind == "network":
+            found += [f"{kind} {one['Id'][:12]}" for one in api.networks(filters=label)]
+        else:
+            found += [f"{kind} {one['Name']}" for one in api.volumes(filters=label)["Volumes"] or ()]
+    return found
 
 
 def nothing_left(checkouts: Sequence[Checkout]) -> None:

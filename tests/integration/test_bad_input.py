@@ -64,7 +64,7 @@ def refused(checkout: Checkout, code: int, *words: str) -> str:
 def nothing_begun(host: SmallHost) -> None:
     """Require that no checkout has anything that runs, or data."""
     assert host.left() == []
-    assert not list(host.main.path.glob(".dev-data/*/postgres")), "data was made"
+    assert not list(Path(host.main.environ["ORIENTER_STATE_DIR"]).glob("volumes/*/*")), "data was made"
 
 
 # which instance
@@ -500,7 +500,7 @@ def test_data_of_another_major(make_host: MakeHost) -> None:
     host.main.inv("infra.up", "--quiet")
     remember(host.main, "kept")
     host.main.inv("dev.stop")
-    version = next(host.main.path.glob(".dev-data/*/postgres/PG_VERSION"))
+    version = host.main.works_in("postgres") / "PG_VERSION"
     right = version.read_text()
 
     version.write_text("13\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from pg8000.exceptions import DatabaseError, InterfaceError
 from tests.integration.checkouts import INV, Answer, Checkout
 from tests.integration.left import nothing_left
 from tests.integration.small import (
+    Running,
     SmallHost,
     complaint,
     kill,
@@ -52,7 +54,7 @@ def run(words: list[str], checkout: Checkout) -> Answer:
 @pytest.mark.root
 def test_a_full_disk(make_host: MakeHost) -> None:
     host = make_host()
-    data = host.main.path / ".dev-data"
+    data = Path(host.main.environ["ORIENTER_STATE_DIR"]) / "volumes"
     data.mkdir(mode=0o700)
     mount = 'mount -t tmpfs -o size=8m tmpfs "$0" && exec "$@"'
     inside = ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount, str(data)]
@@ -63,7 +65,7 @@ def test_a_full_disk(make_host: MakeHost) -> None:
     assert answer.code == 1, str(answer)
     line = complaint(answer)
     assert "no space is left" in line
-    assert "instance 0 (orienter)" in line or "instance-0" in line
+    assert "instance 0 (orienter)" in line or "-data-0" in line
     assert host.left() == []
     host.main.inv(*DETACHED)
 
@@ -184,7 +186,7 @@ def test_what_crashes_leave_in_the_data_directory(make_host: MakeHost) -> None:
     assert remembered(main) == ["kept"]
 
     main.inv("dev.stop")
-    lock = next(main.path.glob(".dev-data/*/postgres")) / "postmaster.pid"
+    lock = main.works_in("postgres") / "postmaster.pid"
     lock.write_text(f"{os.getpid()}\n{lock.parent}\n1\n5432\n\n127.0.0.1\n\nready\n")  # as after a reboot
     main.inv(*DETACHED)
     assert remembered(main) == ["kept"]
@@ -248,3 +250,34 @@ def open_directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     yield directory
     shutil.rmtree(directory)
+
+
+def test_a_service_that_writes_without_end(make_host: MakeHost, tmp_path: Path) -> None:
+    loud = "while :; do head -c 100000 /dev/zero | tr '\\0' x | fold -w 99; sleep 0.2; done"
+    host = make_host(services={"web": None, "loud": {"command": ["sh", "-c", loud]}}, logs={"max_size": "200k"})
+    log = host.main.path / "logs/instance-0/loud-dev.log"
+    former = log.with_name(f"{log.name}.1")
+
+    def long() -> bool:
+        return log.stat().st_size > 250_000
+
+    host.main.inv(*DETACHED)
+    wait_for(long, "a long log")
+    assert "logs.max_size is 200k" in host.main.inv("doctor", code=None).out
+    host.main.inv("--dry", "dev.status")
+    assert long()
+    for words in (("dev.status",), ("dev.logs", "--no-follow", "-s", "loud", "--lines", "1")):
+        wait_for(long, "a long log")
+        before = log.stat().st_size
+        answer = host.main.inv(*words)
+        assert log.stat().st_size < before, str(answer)
+        assert 190_000 < former.stat().st_size < 410_000
+    host.main.inv("dev.stop")
+
+    with Running(host.main, tmp_path, "dev", "--quiet") as run:
+        wait_for(lambda: log.exists() and log.stat().st_size < 200_000, "its own log")
+        first = former.stat().st_ino
+        wait_for(lambda: former.stat().st_ino != first, "a cut")
+        assert log.stat().st_size < 1_000_000
+        run.send(signal.SIGINT)
+        run.end(130)

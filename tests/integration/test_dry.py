@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
 from typing import TYPE_CHECKING
@@ -13,11 +14,11 @@ from orienter_tasks.machine.state import state_dir
 from tests import programs, slot
 from tests.integration.checkouts import INV, Host
 from tests.integration.conftest import BACKENDS
-from tests.integration.left import docker_of, processes_of
+from tests.integration.left import docker_of, engine, processes_of
 from tests.integration.small import remember, remembered, within
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from tests.integration.checkouts import Answer, Checkout
@@ -45,12 +46,18 @@ def commands() -> list[tuple[str, ...]]:
     return [(name, *words) for name in sorted(ns.task_names) for words in WORDS.get(name, [()])]
 
 
+def below(directory: Path) -> Iterator[Path]:
+    """Everything below a directory, and itself, without what PostgreSQL and Python keep there."""
+    yield directory
+    for path in directory.iterdir() if directory.name != "postgres" else ():
+        if path.name != "__pycache__":
+            yield from below(path) if path.is_dir() and not path.is_symlink() else (path,)
+
+
 def files(directory: Path) -> dict[str, object]:
     """Everything below a directory: kind and mode, and time and content of what no server writes to."""
     found: dict[str, object] = {}
-    for path in sorted([directory, *directory.rglob("*")]) if directory.exists() else []:
-        if "postgres" in path.parts[:-1] or "__pycache__" in path.parts:
-            continue
+    for path in below(directory) if directory.exists() else ():
         status = path.lstat()
         content = b""
         if stat.S_ISREG(status.st_mode) and not set(SERVERS) & set(path.parts):
@@ -65,16 +72,11 @@ def everything(checkout: Checkout) -> dict[str, object]:
     found = {**files(checkout.path), **files(state_dir()), "processes": sorted(processes_of(checkout))}
     if checkout.environ["ORIENTER_BACKEND"] == "docker":
         found["engine"] = sorted(docker_of(checkout, "container", "network", "volume"))
-        containers = docker_of(checkout, "container")
-        found["containers"] = [_state(line.split()[1]) for line in containers]
+        api = engine(os.environ.get("DOCKER_HOST", ""))
+        for line in docker_of(checkout, "container"):
+            state = api.inspect_container(line.split()[1])["State"]
+            found[line] = [state[key] for key in ("Status", "Pid", "StartedAt")]
     return found
-
-
-def _state(container: str) -> str:
-    form = "{{.Name}} {{.State.Status}} {{.State.Pid}} {{.State.StartedAt}}"
-    return subprocess.run(
-        ["docker", "inspect", "-f", form, container], capture_output=True, text=True, check=True
-    ).stdout
 
 
 def try_all(checkout: Checkout) -> dict[str, Answer]:

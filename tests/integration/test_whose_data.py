@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import slot
 from tests.integration.checkouts import Checkout
 from tests.integration.engine_proxy import MuteEngine
 from tests.integration.left import nothing_left
-from tests.integration.small import forget_address, remember, remembered, states, within
+from tests.integration.small import complaint, forget_address, remember, remembered, states, within
 from tests.repositories import git
 
 if TYPE_CHECKING:
@@ -81,10 +82,9 @@ def test_a_new_worktree_at_an_old_path(scene: Scene, backend: str) -> None:
     (second.path / ".env").write_text(dotenv)
     answer = up(second)
     assert remembered(second) == []
-    if backend == "embedded":  # its data was in the checkout
-        assert second.variables["AI_INSTANCE_ID"] == scene.number
-        return
-    assert f"id {scene.number} has the data of a checkout that is gone" in answer.err
+    same_id = second.variables["AI_INSTANCE_ID"] == scene.number
+    assert same_id is (backend == "embedded")  # volumes of Docker are named by id, the others by token
+    assert "a checkout that is gone" in answer.err
     assert f"inv data.adopt {scene.number}" in answer.err
 
     refused = second.inv("data.adopt", scene.number, code=4)
@@ -122,8 +122,6 @@ def test_a_copy(scene: Scene) -> None:
 @both
 @pytest.mark.parametrize("cleaned", [False, True])
 def test_lost_claims(scene: Scene, backend: str, *, cleaned: bool) -> None:
-    if cleaned and backend == "embedded":
-        pytest.skip("its data is in the checkout, and git clean deletes it")
     other = scene.host.worktree(scene.host.directory / "elsewhere" / "other")
     (other.path / ".env").write_text(f"AI_INSTANCE_ID={scene.number}\n")
     claims_file().unlink()
@@ -185,9 +183,63 @@ def test_lost_claims_and_an_engine_that_hangs(make_host: MakeHost, tmp_path: Pat
 
 
 @both
-def test_labels_say_whose_it_is(scene: Scene, backend: str) -> None:
-    if backend == "embedded":
-        pytest.skip("directories have no labels yet")
+@pytest.mark.parametrize("lost", [False, True])
+def test_two_projects_in_one_repository(make_host: MakeHost, backend: str, *, lost: bool) -> None:
+    host = make_host(backend)
+    first, second = (Checkout(host.main.path / name, host.main.environ) for name in ("a", "b"))
+    for checkout, thousand in ((first, 13), (second, 23)):
+        checkout.path.mkdir()
+        shutil.copy(host.main.path / "tasks.py", checkout.path)
+        changes = {"project": f"{host.project}-{checkout.path.name}", "ports": slot.bases(thousand=thousand)}
+        host.rewrite(checkout, json.dumps({"orienter": {**host.settings, **changes}}))
+    try:
+        second.inv("env.show")  # that it was looked at does not matter
+        first.inv("dev", "--detach")
+        remember(first, "kept")
+        if lost:
+            claims_file().unlink()
+        commands = [("dev", "--detach"), ("dev.stop", "--volumes", "--yes"), ("dev.status",), ("nginx.render",)]
+        for words in commands:
+            refusal = complaint(second.inv(*words, code=4))
+            assert f"instance 0 of {host.project}-a, another project" in refusal
+        assert set(states(first).values()) == {True}
+        assert remembered(first) == ["kept"]
+        other = within(second, {"AI_INSTANCE_ID": "1"})
+        other.inv("dev", "--detach")
+        assert remembered(other) == []
+        other.inv("dev.stop", "--volumes", "--yes")
+        assert set(states(first).values()) == {True}
+        assert remembered(first) == ["kept"]
+    finally:
+        first.inv("dev.stop", "--volumes", "--yes")
+        shutil.rmtree(host.main.path / ".dev-data")
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("backend", ["docker"])
+def test_another_engine_is_not_taken_silently(scene: Scene) -> None:
+    """It has none of the volumes, so a start there would begin without data."""
+    (mark,) = claims_file().parent.glob("volumes/*/*/engine.json")
+    written = json.loads(mark.read_text())
+    mark.write_text(json.dumps({**written, "id": "that one"}))
+    up(scene.first)  # its volumes are here, whatever the file says
+    assert remembered(scene.first) == ["kept"]
+    assert json.loads(mark.read_text()) == written
+    scene.first.inv("infra.down")
+    volumes = [f"{scene.host.project}-{name}-data-{scene.number}" for name in ("postgres", "minio")]
+    subprocess.run(["docker", "volume", "rm", *volumes], capture_output=True, check=True)
+    mark.write_text(json.dumps({**written, "id": "that one"}))
+    for words in (("infra.up",), ("dev.stop",)):
+        assert "has its data on another Docker engine" in complaint(scene.first.inv(*words, code=4))
+    scene.first.inv("cleanup.instance", scene.number, "--yes")
+    assert not mark.exists()
+    up(scene.first)
+    assert remembered(scene.first) == []
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("backend", ["docker"])
+def test_labels_say_whose_it_is(scene: Scene) -> None:
     claims = json.loads(claims_file().read_text())["claims"]
     (token,) = [claim["token"] for claim in claims if claim["root"] == str(scene.first.path)]
     name = f"{scene.host.project}-postgres-data-{scene.number}"

@@ -61,7 +61,7 @@ def test_three_checkouts_side_by_side(host: Host) -> None:
 
 
 @pytest.mark.embedded
-def test_five_worktrees_started_at_once(tmp_path: Path) -> None:
+def test_five_worktrees_started_at_once(tmp_path: Path, shared_cluster: None) -> None:
     host = demo_host(tmp_path / "home", "embedded", slot.project("e2e-five"))
     trees = [host.worktree(host.directory / "trees" / f"agent-{number}") for number in range(1, 6)]
     try:

@@ -109,7 +109,7 @@ def test_a_container_that_ended_has_no_sample(gone: dict[str, Any]) -> None:
         pytest.param("embedded", marks=pytest.mark.embedded),
     ]
 )
-def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
+def host(request: pytest.FixtureRequest, tmp_path: Path, shared_cluster: None) -> Iterator[Host]:
     with make_own(tmp_path / "home", request.param) as made:
         yield made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,6 +75,32 @@ def test_every_process_is_of_one_component(instance: Instance) -> None:
     machine.add(42, parent=40, owner=marked(instance, "web", root="/elsewhere"))
     assert machine.of(instance) == {"opencode": [20, 21], "web": [30, 31]}
     assert [process.pid for process in machine.census.of(instance)] == [20, 21, 30, 31]
+
+
+def test_a_token_decides_and_without_one_the_path(instance: Instance) -> None:
+    machine, own = Machine(), replace(instance, token="own")
+    for pid, fields in {
+        20: {"token": "own"},
+        21: {"token": "own", "root": "/where/it/was/before"},
+        22: {},  # an older version started it
+        30: {"token": "another"},
+        31: {"root": "/elsewhere"},
+        32: {"token": "own", "instance": "4"},
+        33: {"token": "own", "project": "another"},
+    }.items():
+        machine.add(pid, owner=marked(instance, "web", **fields))
+    assert machine.of(own) == {"web": [20, 21, 22]}
+    assert machine.of(instance) == {"web": [20, 22, 30]}
+
+
+def test_a_record_s_token_decides_too(instance: Instance) -> None:
+    machine, own = Machine(), replace(instance, token="own")
+    for pid, (component, fields) in enumerate(
+        {"web": {"token": "own"}, "old": {}, "other": {"token": "another"}}.items(), 20
+    ):
+        machine.add(pid)
+        record(instance, component, pid, **fields)
+    assert machine.of(own) == {"web": [20], "old": [21]}
 
 
 def test_a_record_tells_of_its_process_and_that_one_s_session(instance: Instance) -> None:

@@ -8,6 +8,7 @@ import signal
 import stat
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,12 +81,13 @@ def test_it_is_found_again_while_it_runs(lab: Lab) -> None:
     assert running(lab.instance, "dashboard") is None
 
 
-def test_its_environment_is_what_was_said_and_the_marker(lab: Lab) -> None:
-    env = {"A": "é $x\n", "ORIENTER_COMPONENT": "inherited", "PATH": os.environ["PATH"]}
+def test_its_environment_is_what_was_said_and_the_markers(lab: Lab) -> None:
+    lab.instance = replace(lab.instance, token="own")
+    env = {"A": "é $x\n", "ORIENTER_COMPONENT": "inherited", "ORIENTER_TOKEN": "inherited", "PATH": os.environ["PATH"]}
     ended(lab.spawn("dashboard", PRINT_ENVIRON, env=env))
     seen = json.loads((lab.instance.log_dir / "dashboard-dev.log").read_text(encoding="utf-8"))
     seen.pop("LC_CTYPE", None)  # Python's own
-    assert seen == {**env, "ORIENTER_COMPONENT": "dashboard"}
+    assert seen == {**env, "ORIENTER_COMPONENT": "dashboard", "ORIENTER_TOKEN": "own"}
 
 
 def test_no_value_of_the_environment_is_in_a_record_or_an_error(lab: Lab) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orienter_tasks.errors import ConfigError
+from orienter_tasks.errors import CheckError, ConfigError
 from orienter_tasks.services.hook import HookComponent
 from tests.configs import make_config
 
@@ -54,3 +54,30 @@ def test_what_is_no_pattern(tmp_path: Path, sources: str) -> None:
         return
     with pytest.raises(ConfigError, match="hook build, sources"):
         outcome(tmp_path, sources)
+
+
+def exported(root: Path, program: str) -> dict[str, str]:
+    """Run a hook that is a Python program; return what it exports."""
+    hook = {"name": "secrets", "command": [sys.executable, "-c", program], "exports": True}
+    config, values = make_config(root, hooks={"before_services": [hook]}), dict[str, str]()
+    HookComponent(config, config.settings.hooks.before_services[0], needs=(), exported=values).start(lambda _: None)
+    return values
+
+
+def test_exports_up_to_a_megabyte(tmp_path: Path) -> None:
+    found = exported(tmp_path, "for name in 'ABCDEFGHIJ': print(name + '=' + 'x' * 100_000)")
+    assert {name: len(value) for name, value in found.items()} == dict.fromkeys("ABCDEFGHIJ", 100_000)
+
+
+@pytest.mark.parametrize(
+    ("program", "complaint"),
+    [
+        ("for number in range(11): print(f'A{number}=' + 'x' * 100_000)", "prints more than 1 MB"),
+        ("print('A=1\\n' * 10**7)", "prints more than 1 MB"),
+        ("print('KEY=' + 'x' * 2**17)", "exports KEY, which is too long for a variable"),
+    ],
+)
+def test_more_exports_are_refused(tmp_path: Path, program: str, complaint: str) -> None:
+    with pytest.raises(CheckError, match=f"hook secrets of instance .* {complaint}") as caught:
+        exported(tmp_path, program)
+    assert caught.value.hint

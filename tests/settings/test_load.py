@@ -87,6 +87,11 @@ def test_saying_nothing_gives_the_defaults(raw: object) -> None:
         ({"timeouts": {"stop": 0}}, "orienter.timeouts.stop:"),
         ({"timeouts": {"infra": float("nan")}}, "orienter.timeouts.infra:"),
         ({"timeouts": {"lock": float("inf")}}, "orienter.timeouts.lock:"),
+        *(
+            ({"logs": {"max_size": size}}, "orienter.logs.max_size:")
+            for size in ("", "0", "50x", "1.5m", "-1m", "m", 5)
+        ),
+        *(({"logs": {"keep": keep}}, "orienter.logs.keep:") for keep in (-1, 101, "1")),
         ({"services": ["dashboard"]}, "orienter.services:"),
         ({"services": {"dashboard": "pnpm dev"}}, "orienter.services.dashboard:"),
         ({"services": {"Upper": {}}}, "orienter.services.Upper:"),
@@ -347,3 +352,8 @@ def test_whatever_is_written_nothing_but_a_configuration_error_is_raised(raw: ob
 def test_whatever_a_service_says_nothing_but_a_configuration_error_is_raised(changes: object) -> None:
     line = refused({"services": changes})
     assert line is None or line.startswith("orienter.services")
+
+
+@pytest.mark.parametrize(("text", "size"), [("7", 7), ("500k", 512_000), ("50m", 52_428_800), ("2g", 2_147_483_648)])
+def test_a_size_is_written_as_for_docker(text: str, size: int) -> None:
+    assert load_settings({"logs": {"max_size": text}}).logs.max_bytes == size

@@ -37,13 +37,14 @@ class EngineFacts:
     """What kind of engine it is.
 
     `operating_system` is the engine's own description, such as `Docker Desktop`; `native` means that its containers run
-    on this kernel, not in a virtual machine; `rootless` engines have a network of their own.
+    on this kernel, not in a virtual machine; `rootless` engines have a network of their own; `id` tells engines apart.
     """
 
     version: str
     operating_system: str
     native: bool
     rootless: bool
+    id: str = ""
 
 
 class Engine:
@@ -210,6 +211,7 @@ def facts_of(info: Mapping[str, Any], system: str, kernel: str) -> EngineFacts:
         operating_system=described,
         native=native,
         rootless="name=rootless" in options,
+        id=str(info.get("ID", "")),
     )
 
 

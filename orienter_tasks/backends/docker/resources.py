@@ -16,6 +16,7 @@ from orienter_tasks.backends.docker.spec import (
     volume_key,
 )
 from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFoundError, OrienterError
+from orienter_tasks.identity import volumes
 from orienter_tasks.machine.signals import raise_unheard
 from orienter_tasks.settings import catalog
 
@@ -76,6 +77,7 @@ class Resources:
                 },
             )
         require_ours("volume", name, found["Labels"], self._config)
+        volumes.mark_engine(instance, volumes.EngineMark(self._engine.facts.id, str(self._engine.endpoint)))
 
     def volumes(self) -> list[str]:
         """Return the names of this instance's own volumes."""

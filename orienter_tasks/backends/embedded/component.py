@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.embedded.server import LEFTOVER_SECONDS, Server
+from orienter_tasks.errors import ConflictError, OrienterError
+from orienter_tasks.identity import volumes
+from orienter_tasks.machine import flock
+from orienter_tasks.machine.directories import move
+from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import listening_ports
 from orienter_tasks.settings import catalog
 from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from orienter_tasks.backends.embedded.server import Launch
     from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.instance.model import Instance
     from orienter_tasks.stack.component import LogRequest, Note
 
 
 class NativeComponent(ABC):
-    """A server of the infrastructure, in its own directory below DATA_DIR."""
+    """A server of the infrastructure, in its own directory: in its volume, or below DATA_DIR."""
 
     needs: Sequence[str] = ()
 
@@ -28,9 +36,9 @@ class NativeComponent(ABC):
         self.name = name
         self.timeout = config.settings.timeouts.infra
         self.config = config
-        self.directory = config.instance.data_dir / name
+        self.directory = volumes.working_dir(config.instance, name)
         self.port = config.instance.ports[catalog.entry_of(name).port]
-        self.server = Server(config.instance, name, self.directory)
+        self.server = Server(config.instance, name, self.directory, config.settings.logs)
 
     @abstractmethod
     def launch(self, server: Server, note: Note) -> Launch:
@@ -51,22 +59,37 @@ class NativeComponent(ABC):
         return self.servers
 
     def start(self, note: Note) -> bool:
+        self._move_into_volume(note)
         missing = [server for server in self.serving if server.pid is None]
-        launches = [(server, self.launch(server, note)) for server in missing]
         for server in missing:
-            self.clear(server)
+            server.stop(LEFTOVER_SECONDS)  # what a crash left of it
         try:
-            for server, launch in launches:
-                server.launch(launch)
+            with self.held(self.server in missing) as lock:
+                launches = [(server, self.launch(server, note)) for server in missing]
+                for server, launch in launches:
+                    self.run(server, launch, lock)
         except BaseException:
             for server in missing:
                 server.stop(LEFTOVER_SECONDS)
             raise
         return bool(missing)
 
-    def clear(self, server: Server) -> None:
-        """End what a crash left of a process."""
-        server.stop(LEFTOVER_SECONDS)
+    @property
+    def lock(self) -> Path:
+        """The lock of its directory, which its main process holds."""
+        return volumes.lock_of(self.directory)
+
+    @property
+    def unseen_user(self) -> str:
+        """Describe what uses its directory and cannot be seen from here, such as in a container; "" for nothing."""
+        instance = self.config.instance
+        return "" if census.take().of(instance, self.name) else volumes.user_of(instance, self.name)
+
+    @property
+    def volume(self) -> Path | None:
+        """The place of its volume, if it keeps data."""
+        keeps_data = catalog.entry_of(self.name).data
+        return volumes.place(self.config.instance, self.name) if keeps_data else None
 
     def probe(self) -> None:
         """Require that our own process listens on the port, and answers."""
@@ -90,3 +113,44 @@ class NativeComponent(ABC):
 
     def logs(self, request: LogRequest) -> Iterator[str]:
         return self.server.lines(request)
+
+    def run(self, server: Server, launch: Launch, lock: int | None) -> None:
+        """Start one of its processes; the main one inherits the lock."""
+        if server is not self.server or lock is None:
+            server.launch(launch)
+            return
+        server.launch(launch, lock)
+        with suppress(OrienterError):  # it only names the holder
+            flock.name_holder(self.lock, server.pid or 0)
+
+    @contextmanager
+    def held(self, wanted: bool = True) -> Iterator[int | None]:
+        """Hold the lock of the directory while its server is prepared and started, and label a new volume."""
+        if not wanted:
+            yield None
+            return
+        instance, volume = self.config.instance, self.volume
+        try:
+            with flock.hold(self.lock, within=LEFTOVER_SECONDS) as lock:
+                if volume is not None and not self.directory.exists():
+                    volumes.label(instance, self.name)
+                yield lock
+        except flock.HeldError as error:
+            raise in_use(instance, self.name, str(error)) from None
+
+    def _move_into_volume(self, note: Note) -> None:
+        """Move data that a version before this one left in the checkout into its volume; its server ends first."""
+        former = volumes.former_dir(self.config.instance, self.name)
+        if self.volume is None or not os.path.lexists(former) or os.path.lexists(self.directory):
+            return
+        self.stop(self.config.settings.timeouts.stop)
+        with self.held():
+            note("moving its data")
+            move(former, self.directory)
+
+
+def in_use(instance: Instance, name: str, holder: str) -> ConflictError:
+    return ConflictError(
+        f"{name} of {instance} runs already, where it cannot be seen from here: {holder}",
+        hint="stop it where it was started (inv dev.stop), then run this again",
+    )

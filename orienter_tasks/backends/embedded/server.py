@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from orienter_tasks.errors import OrienterError
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.processes.spawn import Handle
+    from orienter_tasks.settings.model import Logs
 
 TAIL_LINES = 15
 LEFTOVER_SECONDS = 2.0
@@ -52,11 +53,12 @@ class Launch:
 class Server:
     """One process of an instance; its record and its log have its name."""
 
-    def __init__(self, instance: Instance, name: str, directory: Path) -> None:
+    def __init__(self, instance: Instance, name: str, directory: Path, logs: Logs) -> None:
         self.name = name
         self.directory = directory
         self.log = instance.log_dir / f"{name}.log"
         self._instance = instance
+        self._logs = logs
         self._handle: Handle | None = None
         self._launch: Launch | None = None
 
@@ -66,8 +68,8 @@ class Server:
         handle = self._current()
         return handle.record.pid if handle is not None and _exit_code(handle) is None else None
 
-    def launch(self, launch: Launch) -> None:
-        """Start it; what a crashed run left must be gone."""
+    def launch(self, launch: Launch, lock: int | None = None) -> None:
+        """Start it, with a lock that it is to hold; what a crashed run left must be gone."""
         self._launch = launch
         program = Program(
             component=self.name,
@@ -75,8 +77,10 @@ class Server:
             cwd=self.directory,
             env={**_environment(self._instance), **launch.env},
             log=self.log,
+            logs=self._logs,
             stop_signal=catalog.entry_of(catalog.component_of(self.name)).stop_signal,
             group=False,
+            lock=lock,
         )
         try:
             self._handle = spawn(self._instance, program)
@@ -84,10 +88,10 @@ class Server:
             version_of(launch.binary, *launch.version)
             raise CheckError(str(error)) from error
 
-    def relaunch(self) -> None:
+    def relaunch(self, lock: int | None = None) -> None:
         """Start it again as it was launched by this object."""
         if self._launch is not None:
-            self.launch(self._launch)
+            self.launch(self._launch, lock)
 
     def require_alive(self) -> None:
         """Require that it runs; else the error has its exit and the last lines of its log."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.cleanup.snapshot import judge
 from orienter_tasks.errors import ConflictError, OrienterError
+from orienter_tasks.identity import volumes
 from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.instance.model import lock_name
 from orienter_tasks.lifecycle.holders import require_removable
@@ -73,7 +74,8 @@ class Removal:
             raise_unheard()
             self._require_rest_gone(resources)
             for resource in resources:
-                if resource.kind.is_data and (holder := self.snapshot.holder_of(resource)) is not None:
+                holder = self.snapshot.holder_of(resource)
+                if resource.kind.is_data and holder is not None and not holder.parked:
                     require_removable(of_claim(holder.claim))
             act()
         except ChangedError as reason:
@@ -147,6 +149,8 @@ def _unchanged(removal: Removal, resources: Sequence[Resource]) -> list[Resource
 
 def _change(removal: Removal, holder: Holder) -> str:
     claims = removal.view.claims.read()
+    if holder.parked:
+        claims += volumes.parked(removal.plan.project, claims)
     claim = next((claim for claim in claims if claim.token == holder.claim.token), None)
     if claim is None or (claim.id, claim.roots) != (holder.claim.id, holder.claim.roots):
         return "its claim has changed"

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.cleanup.engine import CONTAINER, NETWORK, VOLUME
 from orienter_tasks.commands.cleanup.execute import one_by_one
-from orienter_tasks.commands.cleanup.files import DIRECTORY, LOG, RECORD
+from orienter_tasks.commands.cleanup.files import DIRECTORY, LOG, NATIVE_VOLUME, RECORD
 from orienter_tasks.commands.cleanup.model import THOROUGH, Kind, Resource
 from orienter_tasks.commands.cleanup.processes import PROCESS
+from orienter_tasks.identity import volumes
+from orienter_tasks.identity.claims import of_claim
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,13 +20,16 @@ if TYPE_CHECKING:
 
 
 def _find_claims(reading: Reading) -> Iterator[Resource]:
-    for claim in (holder.claim for holder in reading.holders):
+    for claim in (holder.claim for holder in reading.holders if not holder.parked):
         yield Resource(CLAIM, f"id {claim.id}", claim.token, claim.project, claim.id, claim.root)
 
 
 def _release(removal: Removal, resource: Resource) -> None:
     with removal.view.claims.changing() as book:
-        book[:] = [claim for claim in book if (claim.token, claim.root) != (resource.key, resource.root)]
+        released = [claim for claim in book if (claim.token, claim.root) == (resource.key, resource.root)]
+        book[:] = [claim for claim in book if claim not in released]
+    for claim in released:
+        volumes.forget_engine(of_claim(claim))
 
 
 CLAIM = Kind(
@@ -37,4 +42,4 @@ CLAIM = Kind(
     last=True,
     verbs=("releases", "released"),
 )
-KINDS = (PROCESS, CONTAINER, NETWORK, VOLUME, RECORD, LOG, DIRECTORY, CLAIM)
+KINDS = (PROCESS, CONTAINER, NETWORK, VOLUME, RECORD, LOG, DIRECTORY, NATIVE_VOLUME, CLAIM)

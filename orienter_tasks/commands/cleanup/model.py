@@ -109,10 +109,11 @@ class Kind:
 
 @dataclass(frozen=True)
 class Holder:
-    """A claim, and what became of its checkout."""
+    """A claim, and what became of its checkout; `parked` if nobody holds it any more and only volumes name it."""
 
     claim: Claim
     checkout: Checkout
+    parked: bool = False
 
     @property
     def place(self) -> str:

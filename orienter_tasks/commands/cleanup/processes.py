@@ -52,6 +52,7 @@ def _described(project: str, found: Iterable[OwnedProcess], holders: Sequence[Ho
             instance=owned.instance,
             root=owned.root if holder is None else holder.claim.root,
             component=owned.component,
+            token=owned.token,
             running=True,
             blocker=blocker,
         )
@@ -59,8 +60,10 @@ def _described(project: str, found: Iterable[OwnedProcess], holders: Sequence[Ho
 
 def _is_of(owned: OwnedProcess, holder: Holder) -> bool:
     claim, place = holder.claim, holder.checkout.place
-    known = owned.root in claim.roots or (place is not None and owned.root == str(place))
-    return known and owned.instance == claim.id and owned.project in ("", claim.project)
+    root = claim.root if place is not None and owned.root == str(place) else owned.root
+    return of_claim(claim).is_marked_by(
+        project=owned.project or claim.project, instance=owned.instance, root=root, token=owned.token
+    )
 
 
 def project_of(found: OwnedProcess) -> str:

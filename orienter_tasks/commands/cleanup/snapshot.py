@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.cleanup.model import Holder, Root, Snapshot
 from orienter_tasks.errors import OrienterError
-from orienter_tasks.identity import checkouts
+from orienter_tasks.identity import checkouts, volumes
 from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.processes import census
 from orienter_tasks.processes.table import directory_of
@@ -83,6 +83,8 @@ def read(view: Viewpoint, scope: Scope) -> Snapshot:
     claims = [claim for claim in view.claims.read() if claim.project == view.project]
     processes = census.take().owned(map(of_claim, claims)) if scope.name != "logs" else []
     holders = [Holder(claim, judge(view, claim, claims, processes)) for claim in claims]
+    parked = volumes.parked(view.project, claims)
+    holders += [Holder(claim, judge(view, claim, claims), parked=True) for claim in parked]
     reading = Reading(view, scope, holders, processes)
     wanted = [kind for kind in view.kinds if scope.name in (*kind.scopes, *kind.mentioned)]
     resources = [resource for kind in wanted for resource in kind.find(reading)]

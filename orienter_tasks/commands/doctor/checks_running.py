@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.docker.engine import shared
@@ -16,7 +17,9 @@ from orienter_tasks.commands.selftest.sandbox import left
 from orienter_tasks.infra import choice
 from orienter_tasks.infra.all import component
 from orienter_tasks.output.checks import Check, Fix, collect
+from orienter_tasks.output.units import megabytes
 from orienter_tasks.processes import census
+from orienter_tasks.processes.logfile import too_large
 from orienter_tasks.processes.record import forget, load, load_all
 from orienter_tasks.processes.spawn import UNKNOWN_EXIT, describe_exit, ended_with
 from orienter_tasks.settings import catalog
@@ -60,6 +63,15 @@ def _login(config: InstanceConfig, name: str) -> Iterator[Check]:
     answer = component(name).login(config)
     if answer:
         yield Check("servers", "ok", answer)
+
+
+def long_logs(ctx: RunContext) -> Iterator[Check]:
+    """Name the logs that have exceeded their size: only while a command of ours runs are they cut."""
+    limits = ctx.settings.logs
+    for record in load_all(ctx.current.instance):
+        if size := too_large(Path(record.log), limits):
+            words = f"{record.log} has {megabytes(size)}, and orienter.logs.max_size is {limits.max_size}"
+            yield Check("logs", "warning", words, "inv dev.status")
 
 
 def stale_records(ctx: RunContext) -> Iterator[Check]:

@@ -51,6 +51,7 @@ CHECKS: tuple[tuple[str, Look], ...] = (
     ("exposed", ports.exposed),
     ("servers", running.servers),
     ("records", running.stale_records),
+    ("logs", running.long_logs),
     ("orphans", running.throwaways),
     ("programs", services.found),
     ("programs", services.node),

@@ -40,7 +40,7 @@ FACTS: Mapping[str, Callable[[RunContext], object]] = {
     "settings": lambda ctx: ctx.settings,
     ".env": lambda ctx: ctx.dotenv,
     "claims": lambda ctx: ctx.claims.read(),
-    "instance": lambda ctx: ctx.current.claim,
+    "instance": lambda ctx: ctx.require_startable(),
     "variables": lambda ctx: ctx.current.config,
     "backend": asked_for,
 }
@@ -60,7 +60,8 @@ def read(ctx: RunContext) -> tuple[RunContext, list[Check]]:
         for check in collect(topic, partial(_try, fact, about)):
             wrong.setdefault(check.text, check)
         if topic != ".env":  # a check names its lines
-            warnings += [Check(topic, "warning", text) for text in report.warnings]
+            told = [text for text in report.warnings if not any(check.text in text for check in wrong.values())]
+            warnings += [Check(topic, "warning", text) for text in told]
         report.warnings.clear()
     return about, [*wrong.values(), *warnings]
 

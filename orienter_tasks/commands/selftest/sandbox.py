@@ -39,6 +39,7 @@ LONGEST_BASE = 28
 LOCK_SECONDS = 600.0
 GIT_SECONDS = 30.0
 STATE = "ORIENTER_STATE_DIR"
+VOLUMES = "ORIENTER_VOLUME_DIR"
 UNSET = ("AI_INSTANCE_ID", "AI_INSTANCE_ROOT", "WHATSAPP_ENABLED")
 GIT_ENV = {
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -175,7 +176,7 @@ def _remove(claim: Claim, settings: Settings) -> None:
 @contextmanager
 def _own_state(directory: Path) -> Iterator[None]:
     """Use a separate state directory in this process, without the variables that name an instance."""
-    former = {name: os.environ.pop(name) for name in (STATE, *UNSET) if name in os.environ}
+    former = {name: os.environ.pop(name) for name in (STATE, VOLUMES, *UNSET) if name in os.environ}
     os.environ[STATE] = str(directory)
     try:
         yield

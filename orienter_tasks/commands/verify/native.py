@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.verify.snapshot import DataLocation, Workload
+from orienter_tasks.identity.volumes import home
 from orienter_tasks.processes.record import COMPONENT_MARKER
 from orienter_tasks.processes.table import describe
 from orienter_tasks.settings import catalog
@@ -75,19 +76,20 @@ def locations(instance: Instance, processes: Mapping[str, Sequence[Process]]) ->
 
 
 def location(component: str, source: str, instance: Instance, *, data: bool = True) -> DataLocation:
-    """Describe a directory of this machine; it is the instance's own when it lies below its DATA_DIR.
+    """Describe a directory of this machine; it is the instance's own in its volumes and below its DATA_DIR.
 
     A mount keeps the path at which the checkout lay when it was made.
     """
     real = os.path.realpath(source)
-    homes = [os.path.realpath(replace(instance, root=Path(root)).data_dir) for root in instance.roots]
+    own = [home(instance), *(replace(instance, root=Path(root)).data_dir for root in instance.roots)]
+    homes = [os.path.realpath(each) for each in own]
     try:
         status = os.stat(real)  # noqa: PTH116 - a path of the system's
         key = f"{status.st_dev}:{status.st_ino}"
     except OSError:
         key = real
     return DataLocation(
-        component, source, key, own=any(os.path.commonpath([real, home]) == home for home in homes), data=data
+        component, source, key, own=any(os.path.commonpath([real, each]) == each for each in homes), data=data
     )
 
 

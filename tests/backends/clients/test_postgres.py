@@ -13,6 +13,7 @@ import pytest
 from orienter_tasks.backends.clients import postgres
 from orienter_tasks.backends.clients.postgres import ensure_database, require_accepting
 from orienter_tasks.errors import CheckError
+from orienter_tasks.identity.volumes import working_dir
 from orienter_tasks.stack.component import NotReadyError
 from tests.backends.contract import sql, up
 
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.embedded
 
 def require(config: InstanceConfig, method: str) -> None:
     """Let the server want another login of everybody."""
-    (config.instance.data_dir / "postgres" / "pg_hba.conf").write_text(f"host all all 127.0.0.1/32 {method}\n")
+    (working_dir(config.instance, "postgres") / "pg_hba.conf").write_text(f"host all all 127.0.0.1/32 {method}\n")
     sql(config, "SELECT pg_reload_conf()")
     for _ in range(500):
         if sql(config, "SELECT auth_method FROM pg_hba_file_rules") == [[method]]:

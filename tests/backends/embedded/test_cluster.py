@@ -14,6 +14,7 @@ from orienter_tasks.backends.embedded import cluster
 from orienter_tasks.backends.embedded.cluster import Installation
 from orienter_tasks.backends.embedded.programs import postgres_bin
 from orienter_tasks.errors import CheckError, ConfigError, InterruptError
+from orienter_tasks.identity.volumes import home, place, working_dir
 from tests.backends.contract import down, login, sql, up
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.embedded
 
 
 def prepare(config: InstanceConfig, notes: list[str] | None = None) -> Path:
-    data = config.instance.data_dir / "postgres"
+    data = working_dir(config.instance, "postgres")
     postgres = Installation.of(postgres_bin(config.settings), data)
     cluster.prepare(config, data, postgres, (notes if notes is not None else []).append)
     return data
@@ -106,7 +107,7 @@ def test_a_name_that_cannot_be_is_refused(lab: EmbeddedLab, user: str) -> None:
     config = lab.config(dotenv={"POSTGRES_USER": user})
     with pytest.raises(ConfigError, match="POSTGRES_USER"):
         prepare(config)
-    assert not (config.instance.data_dir / "postgres").exists()
+    assert not (working_dir(config.instance, "postgres")).exists()
 
 
 def test_text_sorts_and_stores_as_utf8(lab: EmbeddedLab) -> None:
@@ -140,7 +141,7 @@ def test_another_major_version_is_refused_and_nothing_touched(lab: EmbeddedLab) 
 
 def test_a_directory_with_something_else_is_left_alone(lab: EmbeddedLab) -> None:
     config = lab.config()
-    data = config.instance.data_dir / "postgres"
+    data = working_dir(config.instance, "postgres")
     data.mkdir(parents=True)
     (data / "thesis.txt").write_text("mine")
     with pytest.raises(CheckError, match="not PostgreSQL data"):
@@ -150,13 +151,13 @@ def test_a_directory_with_something_else_is_left_alone(lab: EmbeddedLab) -> None
 
 def test_an_empty_directory_and_a_broken_off_copy_are_no_hindrance(lab: EmbeddedLab) -> None:
     config = lab.config()
-    data = config.instance.data_dir / "postgres"
+    data = working_dir(config.instance, "postgres")
     data.mkdir(parents=True)
-    partial = data.with_name(".postgres.new")
+    partial = data.with_name(".data.new")
     partial.mkdir()
     (partial / "PG_VERSION").write_text("16\n")
     prepare(config)
-    assert files_of(config.instance.data_dir) == ["postgres"]
+    assert files_of(data.parent) == ["data"]
     up(lab.backend(config), config, ["postgres"])
 
 
@@ -182,19 +183,20 @@ def test_giving_up_leaves_nothing(lab: EmbeddedLab, own_cache: Path) -> None:
         raise InterruptError(f"given up at {text}")
 
     config = lab.config()
-    data = config.instance.data_dir / "postgres"
+    data = working_dir(config.instance, "postgres")
     postgres = Installation.of(postgres_bin(config.settings), data)
     with pytest.raises(InterruptError):
         cluster.prepare(config, data, postgres, interrupt)
-    assert files_of(config.instance.data_dir) == []
+    assert files_of(data.parent) == []
     assert files_of(own_cache) == []
 
 
 def test_a_file_in_the_way_is_told(lab: EmbeddedLab) -> None:
     config = lab.config()
-    config.instance.data_dir.parent.mkdir()
-    config.instance.data_dir.write_text("a file")
-    with pytest.raises((CheckError, ConfigError), match="instance-0"):
+    volume = place(config.instance, "postgres")
+    volume.parent.mkdir(parents=True)
+    volume.write_text("a file")
+    with pytest.raises((CheckError, ConfigError), match="postgres-data-0"):
         prepare(config)
 
 
@@ -202,7 +204,7 @@ def test_a_file_in_the_way_is_told(lab: EmbeddedLab) -> None:
 def small_disk(lab: EmbeddedLab) -> Path:
     """A file system of 8 MB for the instance's data; needs the right to mount."""
     config = lab.config()
-    mount_point = config.instance.data_dir
+    mount_point = home(config.instance)
     mount_point.mkdir(parents=True)
     command = ["mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", str(mount_point)]
     if subprocess.run(command, capture_output=True, check=False).returncode != 0:
@@ -214,10 +216,10 @@ def small_disk(lab: EmbeddedLab) -> Path:
 def test_a_full_disk_is_told_in_one_line(lab: EmbeddedLab, small_disk: Path) -> None:
     config = lab.config()
     try:
-        with pytest.raises(CheckError, match=r"no space is left for .*postgres of instance 0") as caught:
+        with pytest.raises(CheckError, match=r"no space is left for .*postgres-data-0/data of instance 0") as caught:
             up(lab.backend(config), config, ["postgres"])
         assert "free some space" in caught.value.hint
-        assert files_of(small_disk) == []
+        assert not working_dir(config.instance, "postgres").exists()
     finally:
         lab.clean()
         subprocess.run(["umount", str(small_disk)], check=True)
@@ -240,13 +242,13 @@ def test_a_read_only_disk_is_told_in_one_line(lab: EmbeddedLab, small_disk: Path
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
 def test_a_closed_directory_is_told_in_one_line(lab: EmbeddedLab) -> None:
     config = lab.config()
-    config.instance.data_dir.mkdir(parents=True)
-    config.instance.data_dir.chmod(0o500)
+    home(config.instance).mkdir(parents=True)
+    home(config.instance).chmod(0o500)
     try:
         with pytest.raises((CheckError, ConfigError), match="Permission denied"):
             up(lab.backend(config), config, ["postgres"])
     finally:
-        config.instance.data_dir.chmod(0o700)
+        home(config.instance).chmod(0o700)
 
 
 def test_what_was_made_once_is_kept(lab: EmbeddedLab) -> None:
@@ -264,8 +266,8 @@ def test_a_link_to_another_disk_is_followed(lab: EmbeddedLab) -> None:
     config = lab.config()
     elsewhere = lab.directory / "large disk" / "pg"
     elsewhere.mkdir(parents=True)
-    config.instance.data_dir.mkdir(parents=True)
-    (config.instance.data_dir / "postgres").symlink_to(elsewhere)
+    working_dir(config.instance, "postgres").parent.mkdir(parents=True)
+    working_dir(config.instance, "postgres").symlink_to(elsewhere)
     up(lab.backend(config), config, ["postgres"])
     assert (elsewhere / "PG_VERSION").is_file()
     assert files_of(elsewhere.parent) == ["pg"]

@@ -15,6 +15,7 @@ from orienter_tasks.backends.embedded import user
 from orienter_tasks.backends.nginx.configuration import apply
 from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError, OrienterError
+from orienter_tasks.identity.volumes import home, working_dir
 from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import listening_addresses
 from orienter_tasks.processes.record import load, path_of
@@ -185,7 +186,11 @@ def test_the_users_own_settings_of_the_programs_do_not_leak_in(
 def test_the_data_directories_are_closed_to_others(lab: EmbeddedLab) -> None:
     config = lab.config()
     up(lab.backend(config), config)
-    for path in (config.instance.data_dir, config.instance.data_dir / "postgres", config.instance.data_dir / "minio"):
+    for path in (
+        config.instance.data_dir,
+        working_dir(config.instance, "postgres"),
+        working_dir(config.instance, "minio"),
+    ):
         assert path.stat().st_mode & 0o077 == 0, path
 
 
@@ -201,22 +206,26 @@ def test_removing_data_needs_a_stopped_instance(lab: EmbeddedLab) -> None:
 def test_removing_data_stays_within_its_own_directories(lab: EmbeddedLab) -> None:
     config = lab.config()
     backend = lab.backend(config)
-    data = config.instance.data_dir
+    data, volumes = config.instance.data_dir, home(config.instance)
     elsewhere = lab.directory / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "precious").write_text("kept")
     data.mkdir(parents=True)
-    (data / "postgres").symlink_to(elsewhere)
-    (data / "minio").mkdir()
-    (data / "minio" / "link").symlink_to(elsewhere)
+    (data / "postgres").symlink_to(elsewhere)  # as a version before this one may have left it
+    working_dir(config.instance, "postgres").parent.mkdir(parents=True)
+    working_dir(config.instance, "postgres").symlink_to(elsewhere)
+    working_dir(config.instance, "minio").mkdir(parents=True)
+    (working_dir(config.instance, "minio") / "link").symlink_to(elsewhere)
     (data / "nginx").mkdir()
     (data / "services-own").write_text("kept")
 
     assert {volume.name: volume.size for volume in backend.data_volumes()}[str(data / "postgres")] is None
-    assert backend.remove_data() == [str(data / "postgres"), str(data / "minio")]
+    names = [config.instance.volume(name) for name in ("postgres", "minio")]
+    assert backend.remove_data() == [*names, str(data / "postgres")]
 
     assert (elsewhere / "precious").read_text() == "kept"
-    assert sorted(path.name for path in data.iterdir()) == ["nginx", "services-own"]
+    assert sorted(path.name for path in data.iterdir()) == ["nginx", "nginx.lock", "services-own"]
+    assert not volumes.exists() or list(volumes.iterdir()) == []
     assert backend.data_volumes() == []
 
 
@@ -226,7 +235,7 @@ def test_data_volumes_tell_sizes(lab: EmbeddedLab) -> None:
     up(backend, config, ["minio"])
     put(config, "large", bytes(5_000_000))
     (volume,) = backend.data_volumes()
-    assert volume.name == str(config.instance.data_dir / "minio")
+    assert volume.name == "minio-data-0"
     assert volume.size is not None
     assert 5_000_000 <= volume.size < 5_100_000
 

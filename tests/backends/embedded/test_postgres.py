@@ -18,6 +18,7 @@ from orienter_tasks.backends.embedded import postmaster
 from orienter_tasks.backends.embedded.cluster import Installation
 from orienter_tasks.backends.embedded.programs import postgres_bin
 from orienter_tasks.errors import CheckError, ConflictError
+from orienter_tasks.identity.volumes import working_dir
 from orienter_tasks.infra import postgres
 from orienter_tasks.infra.postgres import PROOF
 from orienter_tasks.processes import census
@@ -36,7 +37,7 @@ pytestmark = pytest.mark.embedded
 
 
 def data_of(config: InstanceConfig) -> Path:
-    return config.instance.data_dir / "postgres"
+    return working_dir(config.instance, "postgres")
 
 
 @pytest.fixture

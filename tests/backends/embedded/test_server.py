@@ -8,6 +8,7 @@ import pytest
 
 from orienter_tasks.backends.embedded.server import Launch, Server
 from orienter_tasks.errors import BackendError
+from orienter_tasks.settings.model import Logs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +24,6 @@ def test_a_program_of_another_system_is_named(make_instance: MakeInstance, tmp_p
     program = tmp_path / "program"
     program.write_bytes(content)
     program.chmod(0o755)
-    server = Server(make_instance(), "postgres", tmp_path)
+    server = Server(make_instance(), "postgres", tmp_path, Logs())
     with pytest.raises(BackendError, match=f"{program} cannot run here"):
         server.launch(Launch(program, ("--version",), [str(program)], env={}))

@@ -17,6 +17,7 @@ import pytest
 
 from orienter_tasks.backends.embedded.programs import store
 from orienter_tasks.errors import BackendError, CheckError, ConfigError
+from orienter_tasks.identity.volumes import working_dir
 from orienter_tasks.infra import all as infra
 from orienter_tasks.processes import census
 from orienter_tasks.processes.record import load
@@ -115,7 +116,7 @@ def test_what_is_stored_comes_back_as_it_was(served: InstanceConfig, boto: Any) 
     assert (head["ContentType"], head["ContentLength"]) == ("application/x-note", len(content))
     assert {key.lower(): value for key, value in head["Metadata"].items()} == {"who_is": "me"}
     assert boto.get_object(Bucket=bucket, Key="note.bin")["Body"].read() == content
-    stored = served.instance.data_dir / "minio" / "data" / bucket / "note.bin"
+    stored = working_dir(served.instance, "minio") / "data" / bucket / "note.bin"
     assert stored.read_bytes() == content, "plain files that anybody can look at"
 
 
@@ -214,12 +215,13 @@ def _memory(config: InstanceConfig) -> int:
     return sum(psutil.Process(pid).memory_info().rss for pid in census.take().pids(config.instance))
 
 
-def test_a_very_long_path_is_no_hindrance(lab: EmbeddedLab) -> None:
+def test_a_very_long_path_is_no_hindrance(lab: EmbeddedLab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A socket's path may have 107 bytes; this one's directory alone has four times that."""
     root = lab.directory / ("d" * 200) / ("e" * 200)
+    monkeypatch.setenv("ORIENTER_VOLUME_DIR", str(root / "volumes"))
     config = lab.config(root=root)
     up(lab.backend(config), config, ["minio"])
-    assert len(str(config.instance.data_dir / "minio" / "s3.sock")) > 400
+    assert len(str(working_dir(config.instance, "minio") / "s3.sock")) > 400
     put(config, "key", b"value")
     assert get(config, "key") == b"value"
 
@@ -227,7 +229,8 @@ def test_a_very_long_path_is_no_hindrance(lab: EmbeddedLab) -> None:
 @pytest.mark.parametrize(
     "name", ["blank in it", "quo'te", 'double"quote', "dollar$HOME", "semi;colon", "ümläut", "{b}"]
 )
-def test_any_path_will_do(lab: EmbeddedLab, name: str) -> None:
+def test_any_path_will_do(lab: EmbeddedLab, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("ORIENTER_VOLUME_DIR", str(lab.directory / name / "volumes"))
     config = lab.config(root=lab.directory / name)
     up(lab.backend(config), config)
     put(config, "key", b"value")
@@ -323,7 +326,7 @@ def test_a_minio_server_gets_what_it_needs(lab: EmbeddedLab) -> None:
     up(backend, config, ["minio"])
     put(config, "key", b"value")
     ports = config.instance.ports
-    data = config.instance.data_dir / "minio" / "data"
+    data = working_dir(config.instance, "minio") / "data"
     asked = json.loads((data.parent / "asked.json").read_text())
     assert asked == [
         str(data),
@@ -370,8 +373,8 @@ def test_the_public_port_is_the_fronts(served: InstanceConfig) -> None:
     record = load(served.instance, "minio")
     assert record is not None
     assert psutil.Process(record.pid).net_connections("tcp") == [], "rclone itself has no TCP port"
-    assert (served.instance.data_dir / "minio" / "s3.sock").is_socket()
-    assert Path(record.cwd) == served.instance.data_dir / "minio"
+    assert (working_dir(served.instance, "minio") / "s3.sock").is_socket()
+    assert Path(record.cwd) == working_dir(served.instance, "minio")
 
 
 def test_a_wrong_secret_is_told_at_once(lab: EmbeddedLab, served: InstanceConfig) -> None:

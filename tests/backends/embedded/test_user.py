@@ -18,6 +18,7 @@ from orienter_tasks.backends.embedded import user
 from orienter_tasks.backends.embedded.cluster import FIRST_USER
 from orienter_tasks.backends.embedded.user import prefix_for_postgres
 from orienter_tasks.errors import BackendError
+from orienter_tasks.identity.volumes import working_dir
 from orienter_tasks.processes.record import load
 from tests import programs, slot
 from tests.backends.contract import down, sql, up
@@ -71,7 +72,7 @@ def test_root_without_namespaces_is_told_what_to_do(lab: EmbeddedLab) -> None:
         up(lab.backend(config), config, ["postgres"])
     assert caught.value.exit_code == 5
     assert "run inv as an ordinary user" in caught.value.hint
-    assert not (config.instance.data_dir / "postgres").exists()
+    assert not (working_dir(config.instance, "postgres")).exists()
     assert up(lab.backend(config), config, ["minio"]) == ["minio"], "the others do not mind root"
 
 
@@ -82,7 +83,7 @@ def test_data_of_another_user_is_not_touched_by_root(lab: EmbeddedLab) -> None:
     config = lab.config()
     up(lab.backend(config), config, ["postgres"])
     down(lab.backend(config))
-    data = config.instance.data_dir / "postgres"
+    data = working_dir(config.instance, "postgres")
     files = [data, *data.rglob("*")]
     nobody = pwd.getpwnam("nobody").pw_uid
     for owner, name in ((nobody, "nobody"), (NAMELESS, str(NAMELESS))):

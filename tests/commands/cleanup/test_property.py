@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from orienter_tasks.commands.cleanup.execute import ExecutionOptions, carry_out
 from orienter_tasks.commands.cleanup.model import Scope
@@ -18,6 +18,7 @@ from orienter_tasks.identity.claims import Claims
 from tests.commands.cleanup.conftest import PROJECT
 from tests.commands.cleanup.engines import MemoryLab, labels
 from tests.commands.cleanup.worlds import FATES, GONE, HERE, World, snapshot, view_of
+from tests.faults.lab import FULL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,7 +96,12 @@ def touched(scope: Scope, number: int, case: Case) -> tuple[list[str], list[str]
     return (records if not any(case.containers) else []), logs
 
 
-@settings(max_examples=40)
+@settings(max_examples=100 if FULL else 15)
+@example(
+    cases=[Case(fate, "", [], 0, network=False) for fate in FATES],
+    scope=Scope("all"),
+    former=False,
+)
 @given(cases=st.lists(CASES, min_size=1, max_size=5), scope=SCOPES, former=st.booleans())
 def test_only_what_is_permitted_goes(cases: list[Case], scope: Scope, *, former: bool) -> None:
     with tempfile.TemporaryDirectory(dir=IN_MEMORY) as directory:

@@ -267,10 +267,10 @@ class TestEmbedded:
 
     def test_two_stores_in_one_directory(self, pair: Pair) -> None:
         pair.other.inv("infra.down")
-        own = pair.other.path / ".dev-data" / "instance-5" / "minio" / "data"
+        own = pair.other.works_in("minio") / "data"
         aside = own.with_name("aside")
         own.rename(aside)
-        own.symlink_to(pair.main.path / ".dev-data" / "instance-0" / "minio" / "data", target_is_directory=True)
+        own.symlink_to(pair.main.works_in("minio") / "data", target_is_directory=True)
         pair.other.inv("infra.up")
         try:
             assert {"buckets", "data"} <= set(pair.shared())
@@ -278,7 +278,7 @@ class TestEmbedded:
             pair.other.inv("infra.down")
             own.unlink()
             aside.rename(own)
-            taken = pair.main.path / ".dev-data" / "instance-0" / "minio" / "data" / "orienter-data-5"
+            taken = pair.main.works_in("minio") / "data" / "orienter-data-5"
             if taken.is_dir():
                 taken.rmdir()
             pair.other.inv("infra.up")

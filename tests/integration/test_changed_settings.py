@@ -1,0 +1,80 @@
+"""Settings that no longer fit what runs: it is seen and stopped all the same, and only starts are refused."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.left import nothing_left
+from tests.integration.small import BASES, complaint, remember, remembered, states
+
+if TYPE_CHECKING:
+    from tests.integration.checkouts import Checkout
+    from tests.integration.small import MakeHost
+
+BACKENDS = [
+    pytest.param("docker", marks=pytest.mark.docker),
+    pytest.param("embedded", marks=pytest.mark.embedded),
+]
+CLAIMS = (("instances",), ("infra.verify",))  # of all checkouts, by their claims alone
+LOOKS = (
+    *CLAIMS,
+    ("dev.status",),
+    ("dev.logs", "--lines", "1"),
+    ("infra.status",),
+    ("infra.logs", "--lines", "1"),
+    ("infra.stats",),
+    ("services.status",),
+    ("env.show",),
+    ("--dry", "dev.stop"),
+)
+
+
+def states_of(checkout: Checkout) -> dict[str, bool]:
+    """Return which components there are, and which of them run; also where nothing does."""
+    parts = checkout.inv("dev.status", "--json", code=None).json["components"]
+    return {part["name"]: part["running"] for part in parts}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("change", ["ports", "instances.max", "instances.max and .env"])
+def test_what_runs_is_seen_and_stopped(make_host: MakeHost, backend: str, change: str) -> None:
+    host = make_host(backend)
+    tree = host.worktree(host.directory / "elsewhere" / "tree")
+    tree.inv("dev", "--detach", "--quiet")
+    remember(tree, "kept")
+    ports = tree.inv("dev.status", "--json").json["ports"]
+    if change == "ports":
+        host.main.inv("env.show")  # instance 0 has the bases
+        number = int(tree.variables["AI_INSTANCE_ID"])
+        host.configure(tree, ports={name: base - 1000 * number for name, base in BASES.items()})
+        code, said = 4, f"the ports of instance {number}"
+    else:
+        host.configure(tree, instances={"max": 0})
+        code, said = 2, "instances.max is 0"
+        if change != "instances.max":
+            dotenv = tree.path / ".env"
+            dotenv.write_text(f"{dotenv.read_text()}\nAI_INSTANCE_ID={tree.variables['AI_INSTANCE_ID']}\n")
+            said = "is not an instance id"
+
+    for words in LOOKS:
+        answer = tree.inv(*words)
+        assert words in CLAIMS or said in answer.err, str(answer)
+    assert states(tree) == {"postgres": True, "minio": True, "nginx": True, "web": True}
+    assert tree.inv("dev.status", "--json").json["ports"] == ports
+    doctor = tree.inv("doctor", code=1)
+    assert said in doctor.out
+    assert doctor.out.count(said) == 1, doctor.out
+    for words in (("dev", "--detach"), ("services.restart",), ("--dry", "infra.up")):
+        assert said in complaint(tree.inv(*words, code=code))
+    assert states(tree) == {"postgres": True, "minio": True, "nginx": True, "web": True}
+
+    tree.inv("services.stop")
+    tree.inv("infra.down")
+    assert True not in states_of(tree).values()
+    host.rewrite(tree, json.dumps({"orienter": host.settings}))
+    nothing_left([tree])
+    tree.inv("infra.up")
+    assert remembered(tree) == ["kept"]
