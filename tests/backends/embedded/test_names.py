@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 import pytest
 
 from orienter_tasks.backends.clients.s3 import sign
+from orienter_tasks.identity.volumes import working_dir
 from tests.backends.contract import s3, up
 from tests.backends.embedded.test_storage import MIB, boto_client
 
@@ -62,7 +63,7 @@ def ask(config: InstanceConfig, method: str, path: str, body: bytes = b"") -> tu
 
 
 def files(config: InstanceConfig) -> dict[str, bytes]:
-    bucket = config.instance.data_dir / "minio" / "data" / config.variables["S3_BUCKET"]
+    bucket = working_dir(config.instance, "minio") / "data" / config.variables["S3_BUCKET"]
     return {str(path.relative_to(bucket)): path.read_bytes() for path in bucket.rglob("*") if path.is_file()}
 
 
@@ -249,7 +250,7 @@ class Writer:
 
 def test_what_was_acknowledged_is_kept_and_found(served: InstanceConfig, boto: Any) -> None:
     bucket = served.variables["S3_BUCKET"]
-    directory = served.instance.data_dir / "minio" / "data" / bucket
+    directory = working_dir(served.instance, "minio") / "data" / bucket
     boto.put_object(Bucket=bucket, Key="source", Body=b"source")
     writers = [Writer(boto, bucket, directory, number) for number in range(WRITERS)]
     with ThreadPoolExecutor(WRITERS) as pool:
