@@ -34,8 +34,8 @@ class LoginProof:
     def of(cls, path: Path, variables: Mapping[str, str], modified: Callable[[str], object]) -> LoginProof:
         """Collect the present facts; `modified` returns when one of LOGIN_FILES was modified.
 
-        A server that has started has written all earlier changes to its files. While it runs, it writes the removal of a
-        database at once, and other changes at its next checkpoint.
+        A server that has started has written all earlier changes to its files. While it runs, it writes the removal of
+        a database at once, and other changes at its next checkpoint.
         """
         try:
             written = [modified(name) for name in LOGIN_FILES]
