@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -154,7 +155,8 @@ def test_what_ran_before_the_checkout_was_moved_is_its_own(lab: Lab, tmp_path: P
     _, family = lab.family("dashboard", "daemon")
     here = tmp_path / "moved"
     lab.instance.root.rename(here)
-    instance = configs.make_instance(here, 3, former_roots=(str(lab.instance.root),))
+    moved = configs.make_instance(here, 3, former_roots=(str(lab.instance.root),))
+    instance = replace(moved, token=lab.instance.token)
     assert pids_of(instance) == set(family.values())
     stop_component(instance, "dashboard", GRACE)
     assert not [pid for pid in family.values() if lives(pid)]

@@ -88,7 +88,7 @@ def test_a_process_with_its_parent_session_and_owner(lab: Lab, read: Callable[[]
     eventually(lambda: read()[handle.record.pid].owner is not None, "exec")  # its environment is empty for a moment
     entry = read()[handle.record.pid]
     assert (entry.parent, entry.session) == (os.getpid(), handle.record.pid)
-    assert entry.owner == ProcessOwner("web", str(lab.instance.root), str(lab.instance.id))
+    assert entry.owner == ProcessOwner("web", str(lab.instance.root), str(lab.instance.id), token=lab.instance.token)
 
 
 def test_this_process_is_nobodys(read: Callable[[], dict[int, Process]]) -> None:

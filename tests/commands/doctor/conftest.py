@@ -67,8 +67,7 @@ class Patient:
 
     def start(self, component: str, *command: str) -> Handle:
         """Start a program as a component of its instance."""
-        about = self.situation()
-        config = about.current.config
+        config = self.context().current.config  # which claims its id
         env = {**os.environ, **config.variables.values}
         program = Program(component, command, self.root, env, config.instance.log_dir / f"{component}.log")
         handle = spawn(config.instance, program)

@@ -14,6 +14,7 @@ import pytest
 
 from orienter_tasks.commands.doctor.checks_running import checkouts_and_orphans, servers, stale_records
 from orienter_tasks.commands.doctor.command import examine
+from orienter_tasks.identity.claims import Claims
 from orienter_tasks.processes.record import load_all
 from tests.commands.doctor.conftest import Patient, only
 from tests.configurations import settled
@@ -73,6 +74,7 @@ def test_processes_of_a_checkout_that_is_gone(patient: Patient, make_worktree: M
 def test_processes_that_nobody_has_claimed(patient: Patient, make_worktree: MakeWorktree) -> None:
     stray = patient.beside(make_worktree(patient.root, "stray"))
     handle = stray.start("web", *SLEEP)
+    Claims().release(stray.context().current.claim.token)
     found = only(orphans(patient), "warning")
     assert f"of {stray.root}, which nobody has claimed: process pid {handle.record.pid}" in found.text
     assert found.remedy == f"cd {stray.root} && inv dev.status"
