@@ -62,8 +62,12 @@ def ask(config: InstanceConfig, method: str, path: str, body: bytes = b"") -> tu
         return answer.status, answer.read()
 
 
+def directory(config: InstanceConfig) -> Path:
+    return working_dir(config.instance, "minio") / "data" / config.variables["S3_BUCKET"]
+
+
 def files(config: InstanceConfig) -> dict[str, bytes]:
-    bucket = working_dir(config.instance, "minio") / "data" / config.variables["S3_BUCKET"]
+    bucket = directory(config)
     return {str(path.relative_to(bucket)): path.read_bytes() for path in bucket.rglob("*") if path.is_file()}
 
 
@@ -97,6 +101,9 @@ def test_a_name_with_objects_below_it_is_refused(served: InstanceConfig, boto: A
         assert code_of(boto.get_object, **at) == "NoSuchKey"
         for key in before:
             boto.delete_object(Bucket=bucket, Key=key)
+        if (directory(served) / name).exists():  # rclone may overlook it while it looks at the directory above anew
+            boto.put_object(Bucket=bucket, Key=f"{name}/2", Body=b"2")
+            boto.delete_object(Bucket=bucket, Key=f"{name}/2")
         boto.put_object(**at, Body=b"new")
         assert objects(served, boto) == {name: b"new"}
         boto.delete_object(**at)
@@ -250,9 +257,8 @@ class Writer:
 
 def test_what_was_acknowledged_is_kept_and_found(served: InstanceConfig, boto: Any) -> None:
     bucket = served.variables["S3_BUCKET"]
-    directory = working_dir(served.instance, "minio") / "data" / bucket
     boto.put_object(Bucket=bucket, Key="source", Body=b"source")
-    writers = [Writer(boto, bucket, directory, number) for number in range(WRITERS)]
+    writers = [Writer(boto, bucket, directory(served), number) for number in range(WRITERS)]
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(Writer.work, writers))
     kept = {"source": b"source"}
