@@ -13,6 +13,7 @@ import re
 import shlex
 import stat
 import sys
+import threading
 import time
 from contextlib import contextmanager, suppress
 from itertools import takewhile
@@ -80,7 +81,7 @@ def write_private(path: Path, content: str | bytes, mode: int = 0o600, *, durabl
     """
     private_dir(path.parent)
     data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{threading.get_ident()}.{os.getpid()}.tmp")
     sweep(path)
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)

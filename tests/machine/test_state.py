@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -125,7 +126,7 @@ def test_a_file_that_cannot_be_replaced_stays(tmp_path: Path) -> None:
 def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("mine", encoding="utf-8")
-    (tmp_path / f".file.{os.getpid()}.tmp").symlink_to(victim)
+    (tmp_path / f".file.{threading.get_ident()}.{os.getpid()}.tmp").symlink_to(victim)
     with pytest.raises(ConfigError, match="cannot write"):
         write_private(tmp_path / "file", "x")
     assert victim.read_text(encoding="utf-8") == "mine"
@@ -230,3 +231,11 @@ def test_a_command_line_that_is_no_text_does_no_harm(monkeypatch: pytest.MonkeyP
     with locked("one", timeout=0):
         lines = (isolated / "locks" / "one.holder").read_text(encoding="utf-8").splitlines()
     assert lines[2] == "inv env.exec ? x"
+
+
+def test_threads_that_write_one_file_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "engine.json"
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        list(pool.map(lambda number: write_private(path, f"{number}\n"), range(200)))
+    assert path.read_text().strip().isdecimal()
+    assert list(tmp_path.iterdir()) == [path]
