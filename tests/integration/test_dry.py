@@ -38,7 +38,7 @@ WORDS: dict[str, Sequence[tuple[str, ...]]] = {
 }
 """What each task gets on the command line; nothing where it is not named."""
 
-SERVERS = ("postgres", "minio", "logs", "run")
+SERVERS = ("volumes", "minio", "logs", "run")
 """Directories in which running servers write: only what is there counts, and nothing of PostgreSQL's own."""
 
 
@@ -49,7 +49,7 @@ def commands() -> list[tuple[str, ...]]:
 def below(directory: Path) -> Iterator[Path]:
     """Everything below a directory, and itself, without what PostgreSQL and Python keep there."""
     yield directory
-    for path in directory.iterdir() if directory.name != "postgres" else ():
+    for path in directory.iterdir() if not (directory / "PG_VERSION").exists() else ():
         if path.name != "__pycache__":
             yield from below(path) if path.is_dir() and not path.is_symlink() else (path,)
 

@@ -1,4 +1,4 @@
-"""Containers, networks and volumes: found by label, removed by their id after their labels were read again."""
+"""Containers and networks: found by label, removed by their id after their labels were read again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.backends.docker import survey
 from orienter_tasks.backends.docker.engine import WORK_SECONDS
-from orienter_tasks.backends.docker.resources import remove_volume, volume_sizes
 from orienter_tasks.commands.cleanup.execute import ChangedError, at_once, one_by_one
 from orienter_tasks.commands.cleanup.model import EXISTS, THOROUGH, Kind, Resource, Verdict
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError
@@ -28,11 +27,12 @@ REMOVAL_SECONDS = 10.0
 POLL_SECONDS = 0.05
 
 
-def _find(name: str, reading: Reading) -> Iterator[Resource]:
+def find(kind: Kind, reading: Reading) -> Iterator[Resource]:
+    """Find what an engine has of a kind."""
     for found in reading.on_engine:
-        if found.kind == name:
+        if found.kind == kind.name:
             yield Resource(
-                kind=KINDS[name],
+                kind=kind,
                 name=f"{found.name} ({found.state})" if found.state else found.name,
                 key=found.id,
                 project=found.project,
@@ -44,7 +44,7 @@ def _find(name: str, reading: Reading) -> Iterator[Resource]:
             )
 
 
-def _remove(
+def remove(
     inspect: Callable[[Engine, str], dict[str, Any] | None],
     act: Callable[[Removal, Resource, Mapping[str, Any]], None],
     removal: Removal,
@@ -91,10 +91,6 @@ def _remove_network(removal: Removal, resource: Resource, found: Mapping[str, An
         removal.view.engine.api.remove_network(resource.key)
 
 
-def _remove_volume(removal: Removal, resource: Resource, _: Mapping[str, Any]) -> None:
-    remove_volume(removal.view.engine, resource.key, remedy="remove that container first")
-
-
 def _unused(scope: Scope, snapshot: Snapshot, resource: Resource) -> Verdict:
     others = (each for each in snapshot.resources if each.instance == resource.instance)
     if not scope.takes_data or resource.running or any(each.kind is CONTAINER for each in others):
@@ -102,29 +98,18 @@ def _unused(scope: Scope, snapshot: Snapshot, resource: Resource) -> Verdict:
     return Verdict(goes=True, reason="nothing uses it; the next start makes it anew")
 
 
-CONTAINER = Kind(
+CONTAINER: Kind = Kind(
     name="container",
     order=20,
     scopes=("orphans", "daily", *THOROUGH),
-    find=partial(_find, "container"),
-    remove=at_once(partial(_remove, survey.container, _remove_container)),
+    find=lambda reading: find(CONTAINER, reading),
+    remove=at_once(partial(remove, survey.container, _remove_container)),
 )
-NETWORK = Kind(
+NETWORK: Kind = Kind(
     name="network",
     order=30,
     scopes=("orphans", "daily", *THOROUGH),
-    find=partial(_find, "network"),
-    remove=one_by_one(partial(_remove, survey.network, _remove_network)),
+    find=lambda reading: find(NETWORK, reading),
+    remove=one_by_one(partial(remove, survey.network, _remove_network)),
     unneeded=_unused,
 )
-VOLUME = Kind(
-    name="volume",
-    order=40,
-    scopes=THOROUGH,
-    mentioned=("orphans", "daily"),
-    find=partial(_find, "volume"),
-    remove=one_by_one(partial(_remove, survey.volume, _remove_volume)),
-    sizes=lambda view, _: volume_sizes(view.engine),
-    is_data=True,
-)
-KINDS = {kind.name: kind for kind in (CONTAINER, NETWORK, VOLUME)}

@@ -15,11 +15,9 @@ import msgspec
 
 from orienter_tasks.commands.cleanup.execute import ChangedError, one_by_one
 from orienter_tasks.commands.cleanup.model import EXISTS, THOROUGH, Kind, Resource, Verdict
-from orienter_tasks.errors import CheckError, ConflictError
-from orienter_tasks.identity import volumes
+from orienter_tasks.errors import CheckError
 from orienter_tasks.identity.checkouts import CheckoutState
 from orienter_tasks.identity.claims import of_claim
-from orienter_tasks.machine import flock
 from orienter_tasks.machine.directories import LINKED, is_direct, remove, size_of
 from orienter_tasks.machine.state import SCHEMA_VERSION
 from orienter_tasks.processes.record import Record
@@ -133,36 +131,6 @@ def remove_directory(resource: Resource) -> None:
     remove(path)
 
 
-def _find_volumes(reading: Reading) -> Iterator[Resource]:
-    for claim in (holder.claim for holder in reading.holders if reading.scope.covers(holder.claim.id)):
-        for component, path in volumes.of(claim):
-            blocker = "" if is_direct(path) else LINKED
-            yield Resource(
-                NATIVE_VOLUME,
-                path.name,
-                str(path),
-                claim.project,
-                claim.id,
-                claim.root,
-                component=component,
-                token=claim.token,
-                blocker=blocker,
-            )
-
-
-def remove_volume(resource: Resource) -> None:
-    """Remove a volume of the embedded backend, unless a server uses it, wherever that runs."""
-    path = Path(resource.key)
-    if not path.is_dir():
-        return
-    try:
-        with flock.hold(volumes.lock_of(path / volumes.FILES)):
-            remove(path)
-    except flock.HeldError as error:
-        raise ConflictError(f"{resource} is in use by {error}", hint="stop it first: inv dev.stop") from None
-    volumes.forget(path.parent)
-
-
 def _find_directories(reading: Reading) -> Iterator[Resource]:
     for holder in reading.holders:
         if reading.scope.covers(holder.claim.id) and holder.place:
@@ -251,16 +219,6 @@ def _read(name: str, directory: int) -> bytes:
         return file.read(RECORD_BYTES)
 
 
-NATIVE_VOLUME = Kind(
-    name="volume",
-    order=40,
-    scopes=THOROUGH,
-    mentioned=("orphans", "daily"),
-    find=_find_volumes,
-    remove=one_by_one(lambda _, resource: remove_volume(resource)),
-    sizes=lambda _, going: {resource.key: size_of(Path(resource.key)) for resource in going},
-    is_data=True,
-)
 RECORD = Kind(
     name="record",
     order=50,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orienter_tasks.commands.cleanup.engine import CONTAINER, NETWORK, VOLUME
+from orienter_tasks.commands.cleanup.engine import CONTAINER, NETWORK
 from orienter_tasks.commands.cleanup.execute import one_by_one
-from orienter_tasks.commands.cleanup.files import DIRECTORY, LOG, NATIVE_VOLUME, RECORD
+from orienter_tasks.commands.cleanup.files import DIRECTORY, LOG, RECORD
 from orienter_tasks.commands.cleanup.model import THOROUGH, Kind, Resource
 from orienter_tasks.commands.cleanup.processes import PROCESS
+from orienter_tasks.commands.cleanup.volumes import VOLUME
 from orienter_tasks.identity import volumes
 from orienter_tasks.identity.claims import of_claim
 
@@ -42,4 +43,4 @@ CLAIM = Kind(
     last=True,
     verbs=("releases", "released"),
 )
-KINDS = (PROCESS, CONTAINER, NETWORK, VOLUME, RECORD, LOG, DIRECTORY, NATIVE_VOLUME, CLAIM)
+KINDS = (PROCESS, CONTAINER, NETWORK, VOLUME, RECORD, LOG, DIRECTORY, CLAIM)
