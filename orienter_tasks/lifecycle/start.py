@@ -55,6 +55,7 @@ class Start:
         self._progress = Progress(report)
         self._shown = False
         self.runner = Runner(self.show, timeout=timeout, whose=str(config.instance))
+        self._owner: Claim | None = None  # of volumes that are yet to be made
         self.locked = False
         self.foreground = False  # everything runs, and the run only follows it: the end of the run stops it
 
@@ -73,7 +74,7 @@ class Start:
         if token_in(self._instance.data_dir) != claim.token:
             write_private(self._instance.data_dir / MARKER, claim.token + "\n")
         if claim.backend == "embedded":
-            volumes.mark(claim)
+            self._owner = claim
             for line in volumes.left_in_checkout(self._instance):
                 self._report.note(line)
         root = str(self._instance.root)
@@ -128,6 +129,8 @@ class Start:
             if service is not None and service.lease:
                 lease.check(service.lease, self._instance)
         self._check_ports(components)
+        if self._owner is not None:
+            volumes.mark(self._owner)
 
     def require_removable(self) -> None:
         """Require that the instance's data may go once it is stopped; see `holders`."""

@@ -302,7 +302,7 @@ def test_removing_data(make_host: MakeHost) -> None:
     remember(main, "kept")
 
     line = complaint(main.inv("dev.stop", "--volumes", code=2))
-    assert "postgres (" in line
+    assert "postgres-data-0 (" in line
     assert "add --yes" in line
     assert states(main) == ALL
     assert "every checkout" in complaint(main.inv("dev.stop", "--all", "--volumes", "--yes", code=2))
