@@ -40,15 +40,26 @@ def remove(api: Any, kind: str, name: str) -> None:
 
 @functools.cache
 def end_processes() -> None:
-    """End what runs with this process's slot in its environment and was started by another."""
+    """End what was started by another run with this process's slot: by its environment, or a server by its port."""
     from tests import slot
 
     mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     children = {child.pid for child in psutil.Process().children(recursive=True)}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.pid not in mine | children and process.environ().get(slot.MARK) == str(slot.NUMBER):
+            marked = process.environ().get(slot.MARK) == str(slot.NUMBER)
+            if process.pid not in mine | children and (marked or _serves_slot(process)):
                 process.kill()
+
+
+def _serves_slot(process: psutil.Process) -> bool:
+    """Whether it listens on a port of this slot and works below a directory of pytest's."""
+    from tests import slot
+
+    if "/pytest-of-" not in process.cwd():
+        return False
+    listening = (found.laddr.port for found in process.net_connections("tcp") if found.status == psutil.CONN_LISTEN)
+    return any(port % 1000 in slot.DIGITS for port in listening)
 
 
 @functools.cache

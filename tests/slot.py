@@ -49,6 +49,8 @@ def _take() -> int:
 MARK = "ORIENTER_TEST_SLOT"
 NUMBER = _take()
 os.environ[MARK] = str(NUMBER)
+DIGITS = range(FIRST + NUMBER * SHARE, FIRST + (NUMBER + 1) * SHARE)
+"""The last three digits of this slot's ports."""
 
 
 def bases(names: Sequence[str] = NAMES, *, thousand: int = THOUSANDS[0], skip: int = 0) -> dict[str, int]:

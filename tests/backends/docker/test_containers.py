@@ -150,7 +150,9 @@ def test_a_checkout_that_was_moved_keeps_its_own(lab: DockerLab) -> None:
 
     with pytest.raises(ConflictError, match=str(before.instance.root)):
         start(lab.backend(moved), "minio")
-    known = replace(moved, instance=replace(moved.instance, former_roots=(str(before.instance.root),)))
+    known = replace(
+        moved, instance=replace(moved.instance, former_roots=(str(before.instance.root),), token=before.instance.token)
+    )
     backend = lab.backend(known)
     assert backend.name_conflicts() == []
     assert set(backend.bound_ports().values()) == {"minio"}
