@@ -146,13 +146,12 @@ def test_a_changed_configuration_is_taken_over_and_data_kept(api: Any, lab: Dock
 def test_a_checkout_that_was_moved_keeps_its_own(lab: DockerLab) -> None:
     before = lab.config(0, root=lab.directory / "before")
     up(lab.backend(before), before, ["minio"])
-    moved = lab.config(0, root=lab.directory / "after")
+    copied = lab.config(0, root=lab.directory / "after")
 
     with pytest.raises(ConflictError, match=str(before.instance.root)):
-        start(lab.backend(moved), "minio")
-    known = replace(
-        moved, instance=replace(moved.instance, former_roots=(str(before.instance.root),), token=before.instance.token)
-    )
+        start(lab.backend(copied), "minio")
+    moved = replace(copied, instance=replace(copied.instance, token=before.instance.token))
+    known = replace(moved, instance=replace(moved.instance, former_roots=(str(before.instance.root),)))
     backend = lab.backend(known)
     assert backend.name_conflicts() == []
     assert set(backend.bound_ports().values()) == {"minio"}
