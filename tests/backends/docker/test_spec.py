@@ -89,9 +89,12 @@ def test_what_is_ours(config: InstanceConfig) -> None:
     assert is_ours(config.instance.labels, config)
     assert not is_ours(None, config)
     assert not is_ours({}, config)
-    for key, value in [("project", "orienter2"), ("instance", "10"), ("root", "/elsewhere")]:
+    for key, value in [("project", "orienter2"), ("instance", "10"), ("token", "another")]:
         assert not is_ours({**own, f"io.orienter.{key}": value}, config)
-    elsewhere = {**own, "io.orienter.root": "/before"}
+    assert is_ours({**own, "io.orienter.root": "/elsewhere"}, config)  # the token says whose it is
+    of_older_version = {name: text for name, text in own.items() if name != "io.orienter.token"}
+    elsewhere = {**of_older_version, "io.orienter.root": "/before"}
+    assert not is_ours(elsewhere, config)
     assert is_ours(elsewhere, replace(config, instance=replace(config.instance, former_roots=("/before",))))
     assert owner(elsewhere) == "instance 1 of /before"
     assert owner({"com.docker.compose.project": "shop"}) == "compose project shop"
