@@ -77,7 +77,7 @@ class DockerBackend:
         }
         return [
             f"{kind} {name} ({owner(found)})"
-            for kind, name, found in survey.taken_names(self._engine)
+            for kind, name, found in self._taken
             if (kind, name) in names and not is_ours(found, self._config)
         ]
 
@@ -104,7 +104,7 @@ class DockerBackend:
         """Require that no other engine has the data: on this one, a start would begin without it."""
         instance, engine = self._config.instance, self._engine
         known = volumes.engine_of(instance)
-        if known is None or survey.containers_of(engine, instance) or self._resources.volumes():
+        if known is None or any(kind == "volume" and is_ours(found, self._config) for kind, _, found in self._taken):
             return
         if known.id and engine.facts.id not in ("", known.id):
             raise ConflictError(
@@ -121,6 +121,11 @@ class DockerBackend:
 
     def remove_network(self) -> bool:
         return self._resources.remove_network()
+
+    @cached_property
+    def _taken(self) -> Sequence[tuple[str, str, Mapping[str, str]]]:
+        """Kind, name and labels of everything that was on the engine when this was first asked."""
+        return list(survey.taken_names(self._engine))
 
     @cached_property
     def _placement(self) -> Placement:

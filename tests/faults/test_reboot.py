@@ -73,7 +73,7 @@ def test_records_from_disk_are_validated(make_host: MakeFaultHost) -> None:
         {"pid": 1},
         {"pid": 0},
         {"pid": -1},
-        {"root": "/"},
+        {"root": "/", "token": "another"},
         {"instance": 5},
         {"component": "../x"},
     )

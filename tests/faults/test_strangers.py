@@ -169,7 +169,7 @@ def test_another_users_instance(make_host: MakeFaultHost) -> None:
     host.main.inv(*START)
     environ = psutil.Process(pid_of(host.main, "web")).environ()
     host.main.inv("dev.stop")
-    theirs = {**environ, "AI_INSTANCE_ROOT": "/home/other/code/orienter"}
+    theirs = {**environ, "AI_INSTANCE_ROOT": "/home/other/code/orienter", "ORIENTER_TOKEN": "theirs"}
     words = [sys.executable, "-I", "-S", "-c", SERVE_AS_NOBODY, str(BASES["dashboard"])]
     with stranger(*words, env=theirs, cwd="/") as other:
         wait_for(lambda: not ports.is_free(BASES["dashboard"]), "their listener")

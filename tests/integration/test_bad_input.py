@@ -194,17 +194,18 @@ def test_an_engine_that_does_not_come_to_an_end(make_host: MakeHost, tmp_path: P
     host.main.inv("infra.up", "--quiet")
     with SlowEngine(tmp_path / "slow", hangs=hangs) as engine:
         behind = within(host.main, engine.environ)
-        for words, code in (
+        commands = (
             (("doctor",), 1),
+            (("dev.stop",), 5),
+            (("cleanup.instance", "0", "--yes"), 5),
             (("dev.status",), 0),
             (("instances",), 0),
             (("infra.verify",), 1),
-            (("dev.stop",), 5),
             (("infra.down", "--volumes", "--yes"), 5),
             (("cleanup.weekly", "--yes"), 0),
-            (("cleanup.instance", "0", "--yes"), 5),
             (("dev", "--detach"), 5),
-        ):
+        )
+        for words, code in commands[:3] if hangs else commands:
             begun = time.monotonic()
             answer = behind.inv(*words, code=code)
             assert time.monotonic() - begun < 20, words  # ten seconds, and what the command takes anyway

@@ -124,7 +124,7 @@ def test_what_a_container_says_of_its_host(host: SmallHost) -> None:
 def test_a_container_alone(host: SmallHost) -> None:
     """Once the host has stopped, a container may use the data, and the host again after it."""
     host.main.inv("dev.stop")
-    answer = apart(host.main, "infra.up")
+    answer = apart(host.main, "infra.up", "--timeout", "5")  # its loopback interface is down
     assert "cannot be seen" not in answer.err, str(answer)
     assert again(host.main) == ["kept"]
 

@@ -189,10 +189,10 @@ def thursday(moved: Checkout, export: Checkout) -> None:
 
 
 def friday(week: Week, checkouts: dict[str, Checkout]) -> None:
-    """Weekly gives back the id of the deleted one; all others stay."""
+    """Weekly removes the data of the deleted one, and gives back its id; all others stay."""
     done = week.main.inv("cleanup.weekly", "--yes", "--json").json
     assert done["left"] == []
-    assert [entry["kind"] for entry in done["gone"]] == ["claim"]
+    assert [entry["kind"] for entry in done["gone"]] == ["volume", "volume", "claim"]
     assert week.states() == {"billing": "running", "search moved": "running", "export": "running"}
     assert isolated(week)
     assert "cleanup.weekly" not in week.findings(week.main)
