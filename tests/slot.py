@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 SLOTS, FIRST, SHARE = 20, 440, 28
 NAMES = ("nginx", "whatsapp", "dashboard", "opencode", "vite", "postgres", "minio_api", "minio_console")
-SINGLE = 2 * len(
-    NAMES
-)  # a test has two hosts at most; from here on a slot's digits are for ports that are no instance's
-THOUSANDS = range(11, 32)  # below those that the system gives to clients
+# a test has two hosts at most; from here on, a slot's digits are for ports that are no instance's
+SINGLE = 2 * len(NAMES)
+# below those that the system gives to clients
+THOUSANDS = range(11, 32)
 # not $TMPDIR, and not by user: every run on the machine must look at the same place
 LOCKS = Path("/tmp")
 

@@ -27,7 +27,7 @@ BACKENDS = [
 def host(request: pytest.FixtureRequest, tmp_path: Path, shared_cluster: None) -> Iterator[Host]:
     """A host on each backend; whatever a test starts is stopped and removed.
 
-    Services are native processes everywhere: on Docker, the one that keeps notes will do.
+    Services are native processes everywhere: on Docker, the service that keeps notes is enough.
     """
     project, fewer = slot.project(f"e2e-{request.param}"), {}
     if request.param == "docker":

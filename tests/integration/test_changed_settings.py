@@ -1,4 +1,4 @@
-"""Settings that no longer fit what runs: it is seen and stopped all the same, and only starts are refused."""
+"""Settings that no longer fit what runs: it is still seen and stopped; only starts are refused."""
 
 from __future__ import annotations
 

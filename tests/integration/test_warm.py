@@ -1,4 +1,4 @@
-"""An `inv` that is forked from one that has imported everything does what a new one does."""
+"""A forked `inv`, which has imported everything already, does what a new process does."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_a_start_settles_first_and_derives_once_from_then_on(
     assert ctx.current.config.variables["ORIENTER_BACKEND"] == "embedded"
     assert ctx.current.backend.name == "embedded"
     start.finish()
-    assert derived == ["", "embedded"]  # to look what it has on either, then for the one that it gets
+    assert derived == ["", "embedded"]  # first without a backend, to look at both; then for its own
     run().begin().finish()
     assert derived[2:] == ["embedded"]
     assert [claim.backend for claim in Claims().read()] == ["embedded"]

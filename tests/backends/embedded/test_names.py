@@ -272,7 +272,7 @@ def test_what_was_acknowledged_is_kept_and_found(served: InstanceConfig, boto: A
 
 
 def settled(config: InstanceConfig, boto: Any) -> dict[str, bytes]:
-    """Return the objects, or nothing while one that is listed cannot be read."""
+    """Return the objects; nothing while a listed object cannot be read."""
     with suppress(boto.exceptions.NoSuchKey):
         return finished(objects(config, boto))
     return {}
