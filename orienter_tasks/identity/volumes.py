@@ -22,7 +22,7 @@ from orienter_tasks.identity.claims import Claim, new_token, of_claim
 from orienter_tasks.instance.model import LABEL_COMPONENT
 from orienter_tasks.machine import flock
 from orienter_tasks.machine.files import read_small
-from orienter_tasks.machine.state import SCHEMA_VERSION, volume_dir, write_private
+from orienter_tasks.machine.state import SCHEMA_VERSION, sweep, volume_dir, write_private
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
@@ -136,6 +136,13 @@ def forget_engine(instance: Instance) -> None:
 def user_of(instance: Instance, component: str) -> str:
     """Describe what uses the directory in which a component's server works, wherever it runs; "" for nothing."""
     return flock.holder(lock_of(working_dir(instance, component)))
+
+
+def sweep_unfinished(instance: Instance) -> None:
+    """Remove what killed runs left half-written beside a checkout's volumes."""
+    labels = (place(instance, name) / LABELS for name in catalog.with_data())
+    for path in (home(instance) / CLAIM, home(instance) / ENGINE, *labels):
+        sweep(path)
 
 
 def forget(checkout: Path) -> None:

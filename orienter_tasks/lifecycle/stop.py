@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import BackendError, CheckError, ConfigError, OrienterError
+from orienter_tasks.identity import volumes
 from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.infra import choice
 from orienter_tasks.lifecycle.config import config_of
@@ -86,6 +87,7 @@ def stop_instance(
 
     _raise_first(stop_all([*services, *infra], grace, report))
     forget_unrecorded(instance)
+    volumes.sweep_unfinished(instance)
     _verify(instance, backend)
     return [*(component.name for component in services), *ran]
 

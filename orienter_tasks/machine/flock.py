@@ -1,7 +1,7 @@
 """Locks that a server inherits: the kernel holds them as long as one of its processes lives.
 
-They are seen from every container and namespace that shares the file. The kernel does not tell what holds one: a file
-beside it does.
+They are seen from every container and namespace that shares the file. The kernel does not tell what holds one: the file
+does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import msgspec
 
 from orienter_tasks.machine.directories import remove
 from orienter_tasks.machine.files import read_small
-from orienter_tasks.machine.state import failure, private_dir, write_private
+from orienter_tasks.machine.state import failure, private_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,10 +70,12 @@ def hold(path: Path, *, within: float = 0.0) -> Iterator[int]:
         os.close(descriptor)
 
 
-def name_holder(path: Path, pid: int) -> None:
-    """Write down which process has inherited a lock."""
-    holder = LockHolder(pid, platform.node(), _boot(), _pid_namespace())
-    write_private(_holder_file(path), msgspec.json.encode(holder), durable=False)
+def name_holder(descriptor: int, pid: int) -> None:
+    """Write into a lock's file which process has inherited it; in place, since another file would not be locked."""
+    text = msgspec.json.encode(LockHolder(pid, platform.node(), _boot(), _pid_namespace()))
+    with contextlib.suppress(OSError):  # it only names the holder
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text, 0)
 
 
 def holder(path: Path) -> str:
@@ -99,7 +101,7 @@ def _acquire(descriptor: int, kind: int) -> bool:
 
 def _described(path: Path) -> str:
     try:
-        found = msgspec.json.decode(read_small(_holder_file(path)), type=LockHolder)
+        found = msgspec.json.decode(read_small(path), type=LockHolder)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return "another process"
     if found.boot != _boot():
@@ -107,10 +109,6 @@ def _described(path: Path) -> str:
     if found.pid_namespace != _pid_namespace():
         return f"pid {found.pid} of another container or sandbox ({found.host}, pid namespace {found.pid_namespace})"
     return f"pid {found.pid}"
-
-
-def _holder_file(path: Path) -> Path:
-    return path.with_name(f"{path.name}.holder")
 
 
 def _boot() -> str:

@@ -53,7 +53,7 @@ IN_CHECKOUT = (
     "logs/instance-0/web-dev.log",
     "logs/instance-0/postgres.log",
 )
-IN_VOLUME = ("labels.json", "data.lock", "data.lock.holder", "data/postmaster.pid", "data/PG_VERSION")
+IN_VOLUME = ("labels.json", "data.lock", "data/postmaster.pid", "data/PG_VERSION")
 
 
 def ask(checkout: Checkout, *words: str) -> Answer:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.embedded.server import LEFTOVER_SECONDS, Server
-from orienter_tasks.errors import ConflictError, OrienterError
+from orienter_tasks.errors import ConflictError
 from orienter_tasks.identity import volumes
 from orienter_tasks.machine import flock
 from orienter_tasks.machine.directories import move
@@ -120,8 +120,7 @@ class NativeComponent(ABC):
             server.launch(launch)
             return
         server.launch(launch, lock)
-        with suppress(OrienterError):  # it only names the holder
-            flock.name_holder(self.lock, server.pid or 0)
+        flock.name_holder(lock, server.pid or 0)
 
     @contextmanager
     def held(self, wanted: bool = True) -> Iterator[int | None]:
