@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SLOTS, FIRST, SHARE = 20, 440, 28
 NAMES = ("nginx", "whatsapp", "dashboard", "opencode", "vite", "postgres", "minio_api", "minio_console")
-# a test has two hosts at most; from here on, a slot's digits are for ports that are no instance's
+# enough for the two hosts that a test may have; a slot's remaining digits are for other listeners
 SINGLE = 2 * len(NAMES)
 # below those that the system gives to clients
 THOUSANDS = range(11, 32)

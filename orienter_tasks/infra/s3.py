@@ -3,9 +3,9 @@
 Of the S3 servers on PyPI, rclone was chosen because it checks signatures, keeps plain files, starts and stops in 0.1 s,
 and needs one socket and about 45 MB. SeaweedFS (`weed mini`) is closer to S3 (it keeps metadata and supports policies)
 but takes 1.2 s to start, 2.2 s to stop, 115 to 177 MB, and a dozen ports. JuiceFS's gateway is MinIO's code and keeps
-metadata, but takes 120 to 135 MB and refuses the batch deletes of today's AWS SDKs. rclone's limits: Content-Type and
-metadata of objects are lost when its process ends, a range request gets status 200, there are no bucket policies and no
-SigV2 links, and an object cannot have others below its name.
+metadata, but takes 120 to 135 MB and refuses the batch deletes of today's AWS SDKs. rclone's limits: objects lose
+their Content-Type and metadata when its process ends, range requests get status 200, bucket policies and SigV2 links
+are not supported, and an object cannot have others below its name.
 """
 
 from __future__ import annotations

@@ -11,8 +11,20 @@ from typing import TYPE_CHECKING
 from orienter_tasks.backends.docker import endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+
+def serve_each(listener: socket.socket, serve: Callable[[socket.socket], None]) -> None:
+    """Serve each client of a listener in a thread of its own, until the listener is closed."""
+
+    def accept() -> None:
+        with contextlib.suppress(OSError), listener:
+            while True:
+                client, _ = listener.accept()
+                threading.Thread(target=serve, args=(client,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
 
 
 class Door:
@@ -32,7 +44,7 @@ class Door:
         self._listener.bind(str(path))
         self._listener.listen(64)
         self.is_shut = False
-        threading.Thread(target=self._accept, daemon=True).start()
+        serve_each(self._listener, self._serve)
 
     @property
     def environ(self) -> dict[str, str]:
@@ -48,12 +60,6 @@ class Door:
         with self._lock:
             for each in self._open:
                 _end(each)
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError), self._listener:
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
         with client, _connect() as engine:
@@ -99,18 +105,12 @@ class SlowEngine:
         self.environ = {"DOCKER_HOST": f"unix://{path}"}
 
     def __enter__(self) -> SlowEngine:
-        threading.Thread(target=self._accept, daemon=True).start()
+        serve_each(self._listener, self._serve)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         _end(self._listener)
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError), self._listener:
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
         with client, _connect() as engine, contextlib.suppress(OSError):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orienter_tasks.backends.embedded import cluster
+from tests.backends.contract import up
 from tests.backends.embedded.lab import EmbeddedLab
 
 if TYPE_CHECKING:
@@ -25,6 +26,14 @@ def lab(tmp_path: Path, clusters: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         yield lab
     finally:
         lab.clean()
+
+
+@pytest.fixture
+def served(lab: EmbeddedLab) -> InstanceConfig:
+    """An instance whose S3 store runs."""
+    config = lab.config()
+    up(lab.backend(config), config, ["minio"])
+    return config
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 
 from orienter_tasks.backends.clients.s3 import sign
 from orienter_tasks.identity.volumes import working_dir
-from tests.backends.contract import s3, up
+from tests.backends.contract import s3
 from tests.backends.embedded.test_storage import MIB, boto_client
 
 if TYPE_CHECKING:
@@ -26,19 +26,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
-    from tests.backends.embedded.lab import EmbeddedLab
 
 pytestmark = pytest.mark.embedded
 
 WRITERS, CHANGES = 8, 40
 SECONDS = 20.0  # rclone looks again after two, and without being told so after 300
-
-
-@pytest.fixture
-def served(lab: EmbeddedLab) -> InstanceConfig:
-    config = lab.config()
-    up(lab.backend(config), config, ["minio"])
-    return config
 
 
 @pytest.fixture

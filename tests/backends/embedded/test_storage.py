@@ -45,13 +45,6 @@ ODD_KEYS = (
 
 
 @pytest.fixture
-def served(lab: EmbeddedLab) -> InstanceConfig:
-    config = lab.config()
-    up(lab.backend(config), config, ["minio"])
-    return config
-
-
-@pytest.fixture
 def boto(served: InstanceConfig) -> Iterator[Any]:
     with closing(boto_client(served)) as client:
         yield client
