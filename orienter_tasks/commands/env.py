@@ -45,7 +45,8 @@ def export(ctx: RunContext, shell: str) -> None:
     known = next((known for known in FORMATS if known == shell), None)
     if known is None:
         raise ConfigError(f"--format: unknown format {shell!r}", hint=nearest(shell, FORMATS))
-    ctx.report.document(render(ctx.current.config.variables.values, known))
+    variables = ctx.current.config.variables
+    ctx.report.document(render(variables.values, known, unset=sorted(variables.withheld & os.environ.keys())))
 
 
 def command_line() -> list[str]:
@@ -102,4 +103,4 @@ def _print(ctx: RunContext, source: str, shown: Mapping[str, str]) -> None:
     )
     ctx.report.table(columns, list(shown))
     for name in sorted(variables.ignored):
-        ctx.report.warn(f".env sets {name}, but it is derived from the instance's id: that line is ignored")
+        ctx.report.warn(f".env sets {name}, but {variables.why_ignored(name)}: that line is ignored")

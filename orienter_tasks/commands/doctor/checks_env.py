@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import subprocess
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.doctor.context import started_on
@@ -14,6 +15,7 @@ from orienter_tasks.instance.dotenv import create, needs_secret, read_dotenv
 from orienter_tasks.instance.variables import masked
 from orienter_tasks.machine import worktree
 from orienter_tasks.output.checks import Check, Fix
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,9 +51,25 @@ def lines(ctx: RunContext) -> Iterator[Check]:
         yield Check(".env", "warning", f"no NAME=value in line {numbers}", f"sed -n '{broken[0]}p' .env")
     variables = ctx.current.config.variables
     for name, written in sorted(variables.ignored.items()):
-        shown, real = masked(name, written), masked(name, variables[name])
-        words = f"{name}={shown} is ignored: it follows from the instance's id and is {real}"
+        real = f" and is {masked(name, variables[name])}" if name in variables.values else ""
+        words = f"{name}={masked(name, written)} is ignored: {variables.why_ignored(name)}{real}"
         yield Check(".env", "warning", words, drop_line(name))
+
+
+def inherited(ctx: RunContext) -> Iterator[Check]:
+    """Say which of the variables that services inherit on request win over derived ones."""
+    variables = ctx.current.config.variables
+    for entry in map(catalog.entry_of, ctx.current.instance.infra):
+        if not entry.inherit or not attrgetter(entry.inherit)(ctx.settings):
+            continue
+        set_here = {**dict.fromkeys(ctx.dotenv, ".env"), **dict.fromkeys(os.environ, "the environment")}
+        won = [name for name in entry.wins if name in set_here and name not in variables.withheld]
+        for name in won:
+            words = f"{name} of {set_here[name]} wins over derived variables ({entry.wins[name]})"
+            yield Check("variables", "warning", words, f"unset it, or take out orienter.{entry.inherit}")
+        if not won:
+            words = f"services inherit the user's own ({entry.inherit}), and derived variables win"
+            yield Check("variables", "ok", words)
 
 
 def keys(ctx: RunContext) -> Iterator[Check]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import stat
 from typing import TYPE_CHECKING
 
-from orienter_tasks.commands.doctor.checks_env import ignored_by_git, keys, lines, present, secrets
+from orienter_tasks.commands.doctor.checks_env import ignored_by_git, inherited, keys, lines, present, secrets
 from orienter_tasks.commands.doctor.context import read
 from tests.commands.doctor.conftest import Patient, levels, only
 from tests.repositories import git
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 def write(patient: Patient, text: str, mode: int = 0o600) -> Path:
@@ -109,3 +111,22 @@ def test_one_that_git_sees(patient: Patient) -> None:
     assert only(patient.ask(ignored_by_git), "warning").remedy == "echo .env >> .gitignore"
     git(patient.root, "add", ".env")
     assert only(patient.ask(ignored_by_git), "problem").remedy == "git rm --cached .env"
+
+
+def test_what_services_do_not_get_is_named(patient: Patient) -> None:
+    write(patient, "AWS_PROFILE=work\n")
+    found = only(patient.ask(lines), "warning")
+    assert found.text == "AWS_PROFILE=work is ignored: it could lead clients of this instance's servers elsewhere"
+
+
+def test_inherited_variables_that_win_over_derived_ones(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
+    assert patient.ask(inherited) == []
+    patient.configure(storage={"inherit_aws": True})
+    found = only(patient.ask(inherited), "warning")
+    assert "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS of the environment wins" in found.text
+    monkeypatch.delenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+    write(patient, "AWS_ROLE_ARN=arn:aws:iam::1:role/mine\n")
+    assert "derived variables win" in only(patient.ask(inherited), "ok").text
+    write(patient, "AWS_PROFILE=work\n")
+    assert "AWS_PROFILE of .env wins" in only(patient.ask(inherited), "warning").text
