@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.01, 0.1
 PAUSE_SHARE = 0.05  # of the time that a component has taken so far: so little is it noticed too late
+WORTH_SAYING = 1.0  # seconds after which it is shown why a component is not ready
 TAIL_LINES = 15
 
 
@@ -195,6 +196,8 @@ class Runner:
                 took = self._clock() - begun
                 if took > limit:
                     raise self._timed_out(component, limit, seen) from seen
+                if took > WORTH_SAYING:
+                    self._set(component.name, State.STARTING, str(seen))
                 self._cancelled.wait(min(max(SHORTEST_PAUSE, took * PAUSE_SHARE), LONGEST_PAUSE))
             else:
                 found: str = getattr(component, "outcome", "already running")  # a hook says what it found instead

@@ -106,7 +106,7 @@ def test_a_login_page_that_nginx_would_take_for_a_variable_is_refused(tmp_path: 
 
 def test_an_unconfigured_service_has_its_ports_name(tmp_path: Path) -> None:
     config = on_free_ports(tmp_path / "checkout", services={"whatsapp": None})
-    assert '"whatsapp of instance 3 does not' in plan(config, FACTS, Path("/c"))[1].content
+    assert '"whatsapp of instance 3 is not' in plan(config, FACTS, Path("/c"))[1].content
 
 
 def test_a_template_that_is_not_there_is_not_found(tmp_path: Path) -> None:
