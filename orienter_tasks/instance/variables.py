@@ -53,6 +53,10 @@ class Variables:
     def __getitem__(self, name: str) -> str:
         return self.values[name]
 
+    def is_fixed(self, name: str) -> bool:
+        """Whether nothing outranks its value: it follows from the instance, or the servers were given it."""
+        return self.origins.get(name) == "derived" or name in catalog.inputs()
+
     def over(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return a whole process environment: these variables over the given one."""
         return {**environ, **self.values}
