@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from typing import TYPE_CHECKING
 
 from orienter_tasks.observe.scan import scan
@@ -14,11 +15,15 @@ if TYPE_CHECKING:
     from orienter_tasks.lifecycle.context import RunContext
 
 
-def init(ctx: RunContext) -> None:
+def init(ctx: RunContext, *, complete: bool = True) -> None:
+    from orienter_tasks.commands import env
     from orienter_tasks.instance import dotenv
     from orienter_tasks.machine import worktree
 
-    new = dotenv.plan(worktree.read(ctx.root))
+    tree, ports = worktree.read(ctx.root), partial(env.own_ports, ctx)
+    new = dotenv.plan(tree, ports)
+    if new is None and complete:
+        new = dotenv.completion(tree, ports, partial(env.settled_names, ctx))
     if new is not None:
         ctx.report.note(f"would write .env: {new}")
 

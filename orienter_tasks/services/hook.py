@@ -176,7 +176,7 @@ class HookComponent:
                 raise CheckError(what, hint=f"at most {LONGEST_VARIABLE // 2**10} kB; let it write a file instead")
         fixed = sorted(filter(self._config.variables.is_fixed, printed))
         if fixed:
-            self.outcome = f"done; the instance's own {', '.join(fixed)} stays"
+            self.outcome = f"done; ignored: {', '.join(fixed)}"
         self.printed.update((key, value) for key, value in printed.items() if key not in fixed)
 
     def _program(self) -> Program:

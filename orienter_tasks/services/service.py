@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError
 from orienter_tasks.instance.variables import expand, expand_all, truth
+from orienter_tasks.machine import worktree
 from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import listening_ports
 from orienter_tasks.processes.program import Program, find_program
@@ -188,7 +189,7 @@ def invocation(
 
 def environment(config: InstanceConfig, exported: Mapping[str, str]) -> dict[str, str]:
     """Return all variables of a service or hook but its own `env`: what hooks exported outranks the user's."""
-    return {**config.variables.over(os.environ), **exported}
+    return {**config.variables.over(worktree.outside_hook(os.environ)), **exported}
 
 
 def commands(

@@ -177,3 +177,10 @@ def test_what_sets_no_variable(text: str, where: str) -> None:
 @example(values=HOSTILE)
 def test_what_is_rendered_for_a_shell_is_read_back(values: dict[str, str]) -> None:
     assert dict(parse(render(values, "sh"))) == values
+
+
+def test_a_shell_forgets_what_could_lead_elsewhere() -> None:
+    script = "export AWS_PROFILE=work PGSERVICE=far\n" + render({"A": "1"}, "sh", unset=["AWS_PROFILE", "PGSERVICE"])
+    assert not {"AWS_PROFILE", "PGSERVICE"} & through_sh(script).keys()
+    assert render({"A": "1"}, "fish", unset=["X", "Y"]) == "set -e X Y\nset -gx A '1'"
+    assert render({"A": "1"}, "dotenv", unset=["X"]) == "A=1"

@@ -128,7 +128,15 @@ def test_more_exports_are_refused(tmp_path: Path, program: str, complaint: str) 
 
 
 def test_exports_are_read_as_a_shell_reads_them(tmp_path: Path) -> None:
-    lines = ["# of the bots", "export K='it'\\''s'", "", 'PLAIN="a b"', "DATABASE_URL=elsewhere", "POSTGRES_USER=other"]
+    lines = [
+        "# of the bots",
+        "export K='it'\\''s'",
+        "",
+        'PLAIN="a b"',
+        "DATABASE_URL=elsewhere",
+        "POSTGRES_USER=other",
+        "AWS_PROFILE=x",
+    ]
     assert exported(tmp_path, f"print({chr(10).join(lines)!r})") == {"K": "it's", "PLAIN": "a b"}
 
 

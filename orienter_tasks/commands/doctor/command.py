@@ -41,6 +41,8 @@ CHECKS: tuple[tuple[str, Look], ...] = (
     ("orphans", running.checkouts_and_orphans),
     (".env", env.present),
     (".env", env.lines),
+    (".env", env.other_ports),
+    ("variables", env.inherited),
     (".env", env.keys),
     (".env", env.secrets),
     (".env", env.ignored_by_git),
