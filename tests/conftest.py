@@ -78,8 +78,12 @@ class _Guard:
             raise Forbidden(f"{what} in a test that is marked neither docker nor embedded")
 
 
+_GUARDED = {"docker.api.client": "APIClient.__init__", "orienter_tasks.backends.docker.endpoint": "ask"}
+"""What talks to an engine: the module, and what in it."""
+
+
 class _DockerLoader(Loader):
-    """Guards docker's client when something imports it: no test pays for importing it here."""
+    """Guards what talks to an engine when something imports it: no test pays for importing it here."""
 
     def __init__(self, inner: Loader) -> None:
         self._inner = inner
@@ -89,15 +93,16 @@ class _DockerLoader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         self._inner.exec_module(module)
-        client = module.APIClient
-        original = client.__init__
+        *path, name = _GUARDED[module.__name__].split(".")
+        owner = functools.reduce(getattr, path, module)
+        original = getattr(owner, name)
 
         @functools.wraps(original)
-        def guarded(self: object, *args: object, **kwargs: object) -> None:
+        def guarded(*args: object, **kwargs: object) -> object:
             _Guard.refuse("a Docker client")
-            original(self, *args, **kwargs)
+            return original(*args, **kwargs)
 
-        client.__init__ = guarded
+        setattr(owner, name, guarded)
 
 
 class _DockerFinder(MetaPathFinder):
@@ -106,7 +111,7 @@ class _DockerFinder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != "docker.api.client" or self._busy:
+        if fullname not in _GUARDED or self._busy:
             return None
         self._busy = True
         try:
