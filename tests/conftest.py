@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import hypothesis
 import pytest
 
+from orienter_tasks.backends.docker import endpoint
 from orienter_tasks.settings.load import load_settings
 from tests import configs, leftovers
 from tests.repositories import GIT_ENV, IGNORED, git, make_repository
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
@@ -78,12 +79,17 @@ class _Guard:
             raise Forbidden(f"{what} in a test that is marked neither docker nor embedded")
 
 
-_GUARDED = {"docker.api.client": "APIClient.__init__", "orienter_tasks.backends.docker.endpoint": "ask"}
-"""What talks to an engine: the module, and what in it."""
+def _guarded(what: Callable[..., object]) -> Callable[..., object]:
+    @functools.wraps(what)
+    def guarded(*args: object, **kwargs: object) -> object:
+        _Guard.refuse("a Docker client")
+        return what(*args, **kwargs)
+
+    return guarded
 
 
 class _DockerLoader(Loader):
-    """Guards what talks to an engine when something imports it: no test pays for importing it here."""
+    """Guards docker's client when something imports it: no test pays for importing it here."""
 
     def __init__(self, inner: Loader) -> None:
         self._inner = inner
@@ -93,16 +99,7 @@ class _DockerLoader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         self._inner.exec_module(module)
-        *path, name = _GUARDED[module.__name__].split(".")
-        owner = functools.reduce(getattr, path, module)
-        original = getattr(owner, name)
-
-        @functools.wraps(original)
-        def guarded(*args: object, **kwargs: object) -> object:
-            _Guard.refuse("a Docker client")
-            return original(*args, **kwargs)
-
-        setattr(owner, name, guarded)
+        module.APIClient.__init__ = _guarded(module.APIClient.__init__)
 
 
 class _DockerFinder(MetaPathFinder):
@@ -111,7 +108,7 @@ class _DockerFinder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname not in _GUARDED or self._busy:
+        if fullname != "docker.api.client" or self._busy:
             return None
         self._busy = True
         try:
@@ -124,6 +121,7 @@ class _DockerFinder(MetaPathFinder):
 
 
 sys.meta_path.insert(0, _DockerFinder())
+endpoint.ask = _guarded(endpoint.ask)  # type: ignore[assignment]
 
 
 def _server_in(command: object) -> str | None:

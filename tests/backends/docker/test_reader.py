@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from docker.errors import APIError
 
+from orienter_tasks.backends.docker import engine, survey
 from orienter_tasks.backends.docker.endpoint import Endpoint
 from orienter_tasks.backends.docker.reader import RefusalError
 from orienter_tasks.errors import BackendError, CheckError
@@ -87,15 +88,15 @@ def test_broken_answers_are_told(
     lab: DockerLab, tmp_path: Path, answer: bytes, error: type[Exception], text: str
 ) -> None:
     with answering(tmp_path / "s", b"HTTP/1.1 " + answer, ping=b"HTTP/1.1 200 OK\r\n\r\n") as endpoint:
-        engine = lab.engine_at(Endpoint(endpoint.url, "a test"))
-        with pytest.raises(error, match=text), engine.talking("look"):
-            engine.reader.info()
+        broken = lab.engine_at(Endpoint(endpoint.url, "a test"))
+        with pytest.raises(error, match=text), broken.talking("look"):
+            broken.reader.info()
 
 
 def test_looking_does_not_import_the_sdk() -> None:
     script = (
-        "import sys; from orienter_tasks.backends.docker import engine, survey; e = engine.Engine();"
-        "survey.read(e); list(survey.taken_names(e)); e.facts; survey.container(e, 'none');"
+        f"import sys, {engine.__name__} as engine, {survey.__name__} as survey; e = engine.Engine();"
+        "survey.read(e); list(survey.taken_names(e)); e.facts; survey.container(e, 'nothing');"
         "sys.exit('docker' in sys.modules or 'requests' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
