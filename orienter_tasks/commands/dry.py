@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from typing import TYPE_CHECKING
 
 from orienter_tasks.observe.scan import scan
@@ -14,11 +15,15 @@ if TYPE_CHECKING:
     from orienter_tasks.lifecycle.context import RunContext
 
 
-def init(ctx: RunContext) -> None:
+def init(ctx: RunContext, *, complete: bool = True) -> None:
+    from orienter_tasks.commands import env
     from orienter_tasks.instance import dotenv
     from orienter_tasks.machine import worktree
 
-    new = dotenv.plan(worktree.read(ctx.root))
+    tree, ports = worktree.read(ctx.root), partial(env.own_ports, ctx)
+    new = dotenv.plan(tree, ports)
+    if new is None and complete:
+        new = dotenv.completion(tree, ports, partial(env.settled_names, ctx))
     if new is not None:
         ctx.report.note(f"would write .env: {new}")
 
@@ -71,7 +76,7 @@ def stop(ctx: RunContext, *, volumes: bool = False, **given: object) -> None:
     if not given.get("all"):
         _stop(ctx, volumes=volumes, services=True)
         return
-    found = scan(claims_to_stop(ctx, volumes=volumes), memory=False).instances
+    found = scan(claims_to_stop(ctx, volumes=volumes), details=False).instances
     _would(ctx, _named("stop", [str(each.instance) for each in found if any(part.running for part in each.components)]))
 
 
@@ -122,7 +127,7 @@ def _would_start(ctx: RunContext, names: Sequence[str]) -> None:
 
 
 def _running(ctx: RunContext) -> list[str]:
-    found = scan([ctx.current.claim], memory=False).instances[0]
+    found = scan([ctx.current.claim], details=False).instances[0]
     names = {part.name for part in found.components if part.running}
     return [*(name for name in catalog.names() if name in names), *sorted(names.difference(catalog.names()))]
 

@@ -4,26 +4,76 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
-from orienter_tasks.errors import ConfigError, NotFoundError
+import msgspec
+
+from orienter_tasks.errors import ConfigError, NotFoundError, OrienterError
+from orienter_tasks.identity.ownership import held_by
+from orienter_tasks.instance.model import port_plan
 from orienter_tasks.instance.variables import masked
+from orienter_tasks.lifecycle.config import instance_of
 from orienter_tasks.machine import worktree
 from orienter_tasks.output.tables import Column
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from orienter_tasks.instance.port_references import ForeignPort
     from orienter_tasks.lifecycle.context import CurrentInstance, RunContext
 
 
-def init(ctx: RunContext) -> None:
-    """Make `.env` if there is none."""
-    from orienter_tasks.instance.dotenv import create
+def init(ctx: RunContext, *, complete: bool = True) -> None:
+    """Make `.env` if there is none, else add what it lacks if `complete`; name other instances' ports in it."""
+    from orienter_tasks.instance import dotenv
 
-    new = create(worktree.read(ctx.root))
+    tree, ports = worktree.read(ctx.root), partial(own_ports, ctx)
+    new = dotenv.create(tree, ports)
+    if new is None and complete:
+        new = dotenv.complete(tree, ports, partial(settled_names, ctx))
     if new is not None:
         ctx.report.note(f".env: {new}")
+    for found in foreign_ports_of(ctx):
+        ctx.report.warn(f".env: {found}")
+
+
+def own_ports(ctx: RunContext) -> dict[int, int]:
+    """Map the ports of the main checkout's instance to this instance's; claims an id if there is none yet."""
+    tree, own = worktree.read(ctx.root), _look(ctx).instance
+    main = held_by(worktree.read(tree.main_root), ctx.claims.read(), ctx.settings.project)
+    plans = [port_plan(ctx.settings, 0), instance_of(main, ctx.settings).ports if main is not None else {}]
+    return {plan[name]: port for plan in plans for name, port in own.ports.items() if name in plan}
+
+
+def settled_names(ctx: RunContext) -> list[str]:
+    """Name the variables with which the instance's data has been made."""
+    try:
+        has_data = _look(ctx).settled_backend is not None
+    except OrienterError:  # an engine does not answer: it may have some
+        has_data = True
+    return [*catalog.inputs(), *catalog.numbered()] if has_data else []
+
+
+def foreign_ports_of(ctx: RunContext) -> list[ForeignPort]:
+    """Return where `.env` names ports of other instances; nothing where this one's id cannot be determined."""
+    from orienter_tasks.instance.port_references import foreign_ports, references
+
+    if not any(True for name, value in ctx.dotenv.items() for _ in references(name, value)):
+        return []
+    try:
+        current = _look(ctx)
+        return foreign_ports(current.dotenv, current.config.variables, current.instance, ctx.settings)
+    except OrienterError:  # whatever needs it reports that
+        return []
+
+
+def _look(ctx: RunContext) -> CurrentInstance:
+    """Return the instance as it is with the present `.env`, which later tasks of the run may find changed."""
+    about = ctx.fresh_copy()
+    about.claims = ctx.claims
+    return about.current
 
 
 def show(ctx: RunContext, *, as_json: bool, reveal: bool) -> None:
@@ -32,7 +82,7 @@ def show(ctx: RunContext, *, as_json: bool, reveal: bool) -> None:
     values = sorted(current.config.variables.values.items())
     shown = {name: value if reveal else masked(name, value) for name, value in values}
     if as_json:
-        ctx.report.json(_document(current, source, shown))
+        ctx.report.json(_document(current, source, shown, foreign_ports_of(ctx)))
     else:
         _print(ctx, source, shown)
 
@@ -45,7 +95,8 @@ def export(ctx: RunContext, shell: str) -> None:
     known = next((known for known in FORMATS if known == shell), None)
     if known is None:
         raise ConfigError(f"--format: unknown format {shell!r}", hint=nearest(shell, FORMATS))
-    ctx.report.document(render(ctx.current.config.variables.values, known))
+    variables = ctx.current.config.variables
+    ctx.report.document(render(variables.values, known, unset=sorted(variables.withheld & os.environ.keys())))
 
 
 def command_line() -> list[str]:
@@ -66,7 +117,9 @@ def execute(ctx: RunContext) -> None:
         raise NotFoundError(f"{command[0]!r} cannot be run: {error.strerror}") from error
 
 
-def _document(current: CurrentInstance, source: str, shown: Mapping[str, str]) -> dict[str, object]:
+def _document(
+    current: CurrentInstance, source: str, shown: Mapping[str, str], foreign: Sequence[ForeignPort]
+) -> dict[str, object]:
     instance, variables = current.instance, current.config.variables
     return {
         "id": instance.id,
@@ -80,6 +133,7 @@ def _document(current: CurrentInstance, source: str, shown: Mapping[str, str]) -
         "variables": shown,
         "origins": dict(variables.origins),
         "ignored": sorted(variables.ignored),
+        "foreign_ports": [msgspec.structs.asdict(found) for found in foreign],
     }
 
 
@@ -102,4 +156,6 @@ def _print(ctx: RunContext, source: str, shown: Mapping[str, str]) -> None:
     )
     ctx.report.table(columns, list(shown))
     for name in sorted(variables.ignored):
-        ctx.report.warn(f".env sets {name}, but it is derived from the instance's id: that line is ignored")
+        ctx.report.warn(f".env sets {name}, but {variables.why_ignored(name)}: that line is ignored")
+    for found in foreign_ports_of(ctx):
+        ctx.report.warn(f".env: {found}")

@@ -8,17 +8,22 @@ import shlex
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 Format = Literal["sh", "fish", "dotenv", "json"]
 FORMATS: tuple[Format, ...] = ("sh", "fish", "dotenv", "json")
 
 
-def render(values: Mapping[str, str], format_: Format) -> str:
-    """Format variables for a shell (`sh`, `fish`), as a `.env` file, or as JSON; no trailing newline."""
+def render(values: Mapping[str, str], format_: Format, *, unset: Sequence[str] = ()) -> str:
+    """Format variables for a shell (`sh`, `fish`), as a `.env` file, or as JSON; no trailing newline.
+
+    A shell unsets those in `unset` first.
+    """
     if format_ == "json":
         return json.dumps(dict(values), indent=2, ensure_ascii=False)
-    return "\n".join(_line(name, value, format_) for name, value in values.items())
+    forget = {"sh": "unset", "fish": "set -e"}.get(format_)
+    lines = [f"{forget} {' '.join(unset)}"] if forget and unset else []
+    return "\n".join([*lines, *(_line(name, value, format_) for name, value in values.items())])
 
 
 def _line(name: str, value: str, format_: Format) -> str:

@@ -44,18 +44,26 @@ class Variables:
         values: those of `.env` and the derived ones.
         origins: where each of them came from.
         ignored: what `.env` says, where that differs from the derived value.
+        withheld: those of `.env` and the environment that services do not get.
     """
 
     values: Mapping[str, str]
     origins: Mapping[str, Origin]
     ignored: Mapping[str, str]
+    withheld: frozenset[str] = frozenset()
 
     def __getitem__(self, name: str) -> str:
         return self.values[name]
 
     def over(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """Return a whole process environment: these variables over the given one."""
-        return {**environ, **self.values}
+        """Return a whole process environment: these variables over the given one, without what is withheld."""
+        return {name: value for name, value in environ.items() if name not in self.withheld} | dict(self.values)
+
+    def why_ignored(self, name: str) -> str:
+        """Say why what `.env` says of a variable has no effect."""
+        if name in self.withheld:
+            return "it could lead clients of this instance's servers elsewhere"
+        return "it follows from the instance's id"
 
 
 def derive(
@@ -73,6 +81,10 @@ def derive(
     `whatsapp` is what the command line says about WhatsApp, None when it says nothing; `service_host` the address on
     which services are to listen; `backend` is "" until it is known.
     """
+    shields = _shields(instance, settings)
+    withheld = frozenset(name for name, value in shields.items() if not value)
+    dropped = {name: value for name, value in dotenv.items() if name in withheld}
+    dotenv = {name: value for name, value in dotenv.items() if name not in withheld}
     given: dict[str, str] = {**dotenv, **{key: environ[key] for key in dotenv if key in environ}}
     credentials = _credentials(settings, dotenv, environ)
     values = {name: value for name, (value, _) in credentials.items()}
@@ -88,6 +100,7 @@ def derive(
         "SERVICE_HOST": service_host,
         "NODE_ENV": environ.get("NODE_ENV") or dotenv.get("NODE_ENV") or "development",
         **_cross_links(instance, service_host),
+        **{name: value for name, value in shields.items() if value},
     }
     origins: dict[str, Origin] = {key: "environment" if key in environ else ".env" for key in dotenv}
     origins |= dict.fromkeys(derived, "derived")
@@ -97,7 +110,8 @@ def derive(
     return Variables(
         values={**given, **values, **derived},
         origins=origins,
-        ignored={key: value for key, value in ignored.items() if key != "AI_INSTANCE_ID"},
+        ignored={**{key: value for key, value in ignored.items() if key != "AI_INSTANCE_ID"}, **dropped},
+        withheld=withheld,
     )
 
 
@@ -177,6 +191,13 @@ def _infra(
         for name, value in entry.variables.items():
             derived[name] = _filled(value, {**known, **derived}, settings)
     return derived
+
+
+def _shields(instance: Instance, settings: Settings) -> dict[str, str]:
+    """Return what services get in place of variables that could lead clients elsewhere; "": they do not get it."""
+    entries = [catalog.entry_of(name) for name in instance.infra]
+    inherited = {entry.name for entry in entries if entry.inherit and attrgetter(entry.inherit)(settings)}
+    return {name: it for entry in entries if entry.name not in inherited for name, it in entry.shields.items()}
 
 
 def _filled(template: str, known: Mapping[str, str], settings: Settings) -> str:

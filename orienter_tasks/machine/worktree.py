@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from orienter_tasks.machine.files import read_small
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LOCAL_VARIABLES = frozenset(
+    f"GIT_{name}"
+    for name in (
+        *("ALTERNATE_OBJECT_DIRECTORIES", "CONFIG", "CONFIG_PARAMETERS", "CONFIG_COUNT", "OBJECT_DIRECTORY", "DIR"),
+        *("WORK_TREE", "IMPLICIT_WORK_TREE", "GRAFT_FILE", "INDEX_FILE", "NO_REPLACE_OBJECTS", "REPLACE_REF_BASE"),
+        *("PREFIX", "INTERNAL_SUPER_PREFIX", "SHALLOW_FILE", "COMMON_DIR"),
+    )
+)
+"""What git sets for a hook, for its repository alone: `git rev-parse --local-env-vars`."""
 
 
 class Worktree(Struct, frozen=True):
@@ -21,6 +35,11 @@ class Worktree(Struct, frozen=True):
     linked: bool
     git_dir: Path | None
     main_root: Path
+
+
+def outside_hook(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without what git sets for a hook: there, it would be any program's repository."""
+    return {name: value for name, value in environ.items() if name not in LOCAL_VARIABLES}
 
 
 def find_root(start: Path) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError, NotFoundError
 from orienter_tasks.instance.variables import expand, expand_all, truth
+from orienter_tasks.machine import worktree
 from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import listening_ports
 from orienter_tasks.processes.program import Program, find_program
@@ -16,7 +17,7 @@ from orienter_tasks.processes.stop import stop_component
 from orienter_tasks.services import lease
 from orienter_tasks.stack.component import LogRequest, NotReadyError, tail
 from orienter_tasks.stack.logfiles import has_room, read
-from orienter_tasks.stack.probes import http_ready, tcp_ready
+from orienter_tasks.stack.probes import PROBE_SECONDS, http_ready, tcp_ready
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -81,12 +82,22 @@ class ServiceComponent:
             if time.time() - handle.record.started_at < SILENT_SECONDS:
                 raise NotReadyError(f"{self.name} has just been started")
             return
+        self.ask(PROBE_SECONDS)
+        self._prove_ours()
+
+    def ask(self, timeout: float) -> None:
+        """Ask whether it is ready, as its settings say.
+
+        Raises:
+            NotReadyError: it does not answer in this time, or answers that it is not.
+        """
+        if self.port is None:
+            return
         host = self._config.variables["SERVICE_HOST"]
         if self._service.ready.http:
-            http_ready(host, self.port, self._service.ready.http)
+            http_ready(host, self.port, self._service.ready.http, timeout=timeout)
         else:
-            tcp_ready(host, self.port)
-        self._prove_ours()
+            tcp_ready(host, self.port, timeout=timeout)
 
     def require_alive(self, when: str) -> Handle:
         """Require that it runs; `when` ends the sentence otherwise.
@@ -173,7 +184,7 @@ def invocation(
     """
     values = {**exported, **config.variables.values}
     own = {name: expand(value, values, f"{key}env.{name}") for name, value in entry.env.items()}
-    env = {**os.environ, **values, **own}
+    env = {**config.variables.over({**worktree.outside_hook(os.environ), **exported}), **own}
     program, *words = expand_all(entry.command, {**values, **own}, f"{key}command")
     cwd = config.instance.root / expand(entry.cwd, values, f"{key}cwd")
     return [resolve_program(program, cwd, env, f"{named}command"), *words], cwd, env

@@ -6,6 +6,7 @@ a task runs, never at import.
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,10 @@ class CatalogEntry(Struct, frozen=True, kw_only=True):
         defaults: variables that `.env` and the environment may set, and their values where neither does.
         numbered: variables that end in the instance's id: the base before it, which `.env` may set, and the separator.
         variables: variables that follow from the others.
+        shields: variables that could lead its clients elsewhere: services get this value instead, or none where it is
+            "".
+        inherit: the setting under which services get the user's own values of these.
+        wins: those of `shields` that then win over derived variables, and how.
         holds: what its server holds, in the plural; the first of `numbered` names the instance's own, and
             `infra.verify` looks for other instances' among them.
     """
@@ -53,6 +58,9 @@ class CatalogEntry(Struct, frozen=True, kw_only=True):
     defaults: Mapping[str, str] = {}
     numbered: Mapping[str, tuple[str, str]] = {}
     variables: Mapping[str, str] = {}
+    shields: Mapping[str, str] = {}
+    inherit: str = ""
+    wins: Mapping[str, str] = {}
     holds: str = ""
 
     @property
@@ -78,7 +86,20 @@ POSTGRES = CatalogEntry(
     numbered={"POSTGRES_DB": ("${database.name}", "_")},
     variables={
         "DATABASE_URL": "postgresql://${POSTGRES_USER}:${POSTGRES_PASSWORD}@127.0.0.1:${POSTGRES_PORT}/${POSTGRES_DB}",
+        "PGHOST": "127.0.0.1",
+        "PGPORT": "${POSTGRES_PORT}",
+        "PGUSER": "${POSTGRES_USER}",
+        "PGPASSWORD": "${POSTGRES_PASSWORD}",
+        "PGDATABASE": "${POSTGRES_DB}",
     },
+    shields=dict.fromkeys(
+        (
+            *("PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE", "PGSYSCONFDIR", "PGPASSFILE", "PGTARGETSESSIONATTRS"),
+            *("PGREQUIREAUTH", "PGCHANNELBINDING", "PGREQUIREPEER", "PGGSSENCMODE", "PGREQUIRESSL", "PGSSLMODE"),
+            *("PGSSLNEGOTIATION", "PGMINPROTOCOLVERSION", "PGMAXPROTOCOLVERSION"),
+        ),
+        "",
+    ),
     holds="databases",
 )
 MINIO = CatalogEntry(
@@ -94,12 +115,37 @@ MINIO = CatalogEntry(
     numbered={"S3_BUCKET": ("${storage.bucket}", "-")},
     variables={
         "AWS_ENDPOINT_URL": "http://127.0.0.1:${MINIO_API_PORT}",
+        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:${MINIO_API_PORT}",
         "AWS_ACCESS_KEY_ID": "${MINIO_ROOT_USER}",
         "AWS_SECRET_ACCESS_KEY": "${MINIO_ROOT_PASSWORD}",
         "AWS_REGION": "${storage.region}",
+        "AWS_DEFAULT_REGION": "${storage.region}",  # botocore reads no other
         # newer SDKs send and expect checksums that other S3 servers than AWS's do not all know
         "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
         "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+    },
+    shields={
+        **dict.fromkeys(
+            (
+                *("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"),
+                *("AWS_CREDENTIAL_EXPIRATION", "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", "AWS_WEB_IDENTITY_TOKEN_FILE"),
+                *("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
+                *("AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
+                *("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"),
+            ),
+            "",
+        ),
+        # files that are there but empty: an unset variable would mean those in ~/.aws
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    },
+    inherit="storage.inherit_aws",
+    wins={
+        "AWS_PROFILE": "the SDK for JavaScript takes its keys",
+        "AWS_SESSION_TOKEN": "it is sent with the derived keys",
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "SDKs talk to AWS",
+        "AWS_USE_FIPS_ENDPOINT": "SDKs refuse any other endpoint",
+        "AWS_USE_DUALSTACK_ENDPOINT": "SDKs refuse any other endpoint",
     },
     holds="buckets",
 )

@@ -39,12 +39,16 @@ class Database(Section, frozen=True):
 
 
 class Storage(Section, frozen=True):
-    """The S3 store; `bucket` is the base to which the instance's id is added. `.env` outranks these."""
+    """The S3 store; `bucket` is the base to which the instance's id is added. `.env` outranks these.
+
+    With `inherit_aws`, services get the user's AWS_PROFILE, session token and files of ~/.aws too.
+    """
 
     bucket: str = "orienter-data"
     user: str = "minioadmin"
     password: str = "minioadmin"  # noqa: S105 - as above
     region: str = "us-east-1"
+    inherit_aws: bool = False
 
 
 class Docker(Section, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orienter_tasks.tasks import infra
-from orienter_tasks.tasks.env import JSON_HELP, init
+from orienter_tasks.tasks.env import JSON_HELP, create
 from orienter_tasks.tasks.task import call, task
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def attach(ctx: RunContext) -> None:
 
 @task(
     default=True,
-    pre=[init, call(infra.up, wait=False)],
+    pre=[create, call(infra.up, wait=False)],
     post=[announce, attach],
     help={
         "enable-whatsapp": "Connect to WhatsApp from here; only one instance on the machine may.",
@@ -89,7 +89,7 @@ def logs(
     infra.show_logs(ctx, service, follow, lines, since, grep)
 
 
-@task(pre=[init], iterable=["service"], help={"service": "A component's name; without: all services."}, dry="restart")
+@task(pre=[create], iterable=["service"], help={"service": "A component's name; without: all services."}, dry="restart")
 def restart(ctx: RunContext, service: list[str]) -> None:
     """Stop components of this instance and start them again; without names: all services."""
     from orienter_tasks.commands import start

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orienter_tasks.tasks.task import task
+from orienter_tasks.tasks.task import call, task
 
 if TYPE_CHECKING:
     from orienter_tasks.lifecycle.context import RunContext
@@ -12,12 +12,16 @@ if TYPE_CHECKING:
 JSON_HELP = "Print one JSON document instead."
 
 
-@task(dry="init")
-def init(ctx: RunContext) -> None:
-    """Make .env if there is none: a copy of the main checkout's, or of .env.example with generated secrets."""
+@task(help={"complete": "Add what an existing .env lacks (--no-complete: leave it as it is)."}, dry="init")
+def init(ctx: RunContext, complete: bool = True) -> None:
+    """Make .env if there is none, from the main checkout's or .env.example; else add the keys that it lacks."""
     from orienter_tasks.commands import env
 
-    env.init(ctx)
+    env.init(ctx, complete=complete)
+
+
+create = call(init, complete=False)
+"""What starts do first."""
 
 
 @task(help={"json": JSON_HELP, "reveal": "Show secrets unmasked."})
@@ -28,7 +32,7 @@ def show(ctx: RunContext, json: bool = False, reveal: bool = False) -> None:
     env.show(ctx, as_json=json, reveal=reveal)
 
 
-@task(pre=[init], help={"format": "One of sh, fish, dotenv, json."})
+@task(pre=[create], help={"format": "One of sh, fish, dotenv, json."})
 def export(ctx: RunContext, format: str = "sh") -> None:
     """Print the variables for a shell: eval "$(inv env.export)"."""
     from orienter_tasks.commands import env
@@ -36,7 +40,7 @@ def export(ctx: RunContext, format: str = "sh") -> None:
     env.export(ctx, format)
 
 
-@task(pre=[init], name="exec", dry="execute")
+@task(pre=[create], name="exec", dry="execute")
 def exec_(ctx: RunContext) -> None:
     """Run a command with this instance's variables: inv env.exec -- CMD…."""
     from orienter_tasks.commands import env

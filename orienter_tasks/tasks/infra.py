@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import ConfigError
-from orienter_tasks.tasks.env import JSON_HELP, init
+from orienter_tasks.tasks.env import JSON_HELP, create
 from orienter_tasks.tasks.task import count, given, seconds, task
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ LOG_HELP = {
 
 
 @task(
-    pre=[init],
+    pre=[create],
     help={
         "wait": "Return only once all answer (--no-wait: once all are started).",
         "backend": "auto, docker or embedded.",

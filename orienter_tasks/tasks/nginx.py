@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orienter_tasks.tasks.env import init
+from orienter_tasks.tasks.env import create
 from orienter_tasks.tasks.task import task
 
 if TYPE_CHECKING:
     from orienter_tasks.lifecycle.context import RunContext
 
 
-@task(pre=[init], dry="nginx_render")
+@task(pre=[create], dry="nginx_render")
 def render(ctx: RunContext) -> None:
     """Bring nginx's configuration up to date: render, check with the real nginx, swap, reload if it runs."""
     from orienter_tasks.commands import nginx
@@ -19,7 +19,7 @@ def render(ctx: RunContext) -> None:
     nginx.render(ctx)
 
 
-@task(pre=[init], dry="nginx_check")
+@task(pre=[create], dry="nginx_check")
 def check(ctx: RunContext) -> None:
     """Render the configuration aside and let the real nginx test it; what runs stays as it is."""
     from orienter_tasks.commands import nginx
@@ -27,7 +27,7 @@ def check(ctx: RunContext) -> None:
     nginx.check(ctx)
 
 
-@task(pre=[init], dry="nginx_reload")
+@task(pre=[create], dry="nginx_reload")
 def reload(ctx: RunContext) -> None:
     """Check the configuration again and make the running nginx take it over."""
     from orienter_tasks.commands import nginx

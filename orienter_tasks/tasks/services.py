@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orienter_tasks.tasks.env import JSON_HELP, init
+from orienter_tasks.tasks.env import JSON_HELP, create
 from orienter_tasks.tasks.task import task
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SERVICE_HELP = {"service": "Its name; may be given several times. Without: all."}
 
 
-@task(pre=[init], iterable=["service"], help=SERVICE_HELP, dry="start_services")
+@task(pre=[create], iterable=["service"], help=SERVICE_HELP, dry="start_services")
 def start(ctx: RunContext, service: list[str]) -> None:
     """Start services; the infrastructure must run already."""
     from orienter_tasks.commands.start import start_services
@@ -29,7 +29,7 @@ def stop(ctx: RunContext, service: list[str]) -> None:
     stop_services(ctx, service)
 
 
-@task(pre=[init], iterable=["service"], help=SERVICE_HELP, dry="restart")
+@task(pre=[create], iterable=["service"], help=SERVICE_HELP, dry="restart")
 def restart(ctx: RunContext, service: list[str]) -> None:
     """Stop services and start them again."""
     from orienter_tasks.commands import start

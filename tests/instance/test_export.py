@@ -125,3 +125,10 @@ def test_an_instance_below_a_weird_directory_is_printed_right(format_: Format, t
     }
     assert readers[format_]() == values
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_shell_forgets_what_could_lead_elsewhere() -> None:
+    script = "export AWS_PROFILE=work PGSERVICE=far\n" + render({"A": "1"}, "sh", unset=["AWS_PROFILE", "PGSERVICE"])
+    assert not {"AWS_PROFILE", "PGSERVICE"} & through_sh(script).keys()
+    assert render({"A": "1"}, "fish", unset=["X", "Y"]) == "set -e X Y\nset -gx A '1'"
+    assert render({"A": "1"}, "dotenv", unset=["X"]) == "A=1"

@@ -53,13 +53,22 @@ def test_the_variables_of_the_main_checkout() -> None:
         "POSTGRES_PASSWORD": "aibot",
         "POSTGRES_DB": "whatsapp_bot_0",
         "DATABASE_URL": "postgresql://aibot:aibot@127.0.0.1:5432/whatsapp_bot_0",
+        "PGHOST": "127.0.0.1",
+        "PGPORT": "5432",
+        "PGUSER": "aibot",
+        "PGPASSWORD": "aibot",
+        "PGDATABASE": "whatsapp_bot_0",
         "MINIO_ROOT_USER": "minioadmin",
         "MINIO_ROOT_PASSWORD": "minioadmin",
         "S3_BUCKET": "orienter-data-0",
         "AWS_ENDPOINT_URL": "http://127.0.0.1:9000",
+        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9000",
         "AWS_ACCESS_KEY_ID": "minioadmin",
         "AWS_SECRET_ACCESS_KEY": "minioadmin",
         "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
         "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
         "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
         "DATA_DIR": "/home/me/repo/.dev-data/instance-0",
@@ -171,6 +180,39 @@ def test_the_environment_alone_names_no_database() -> None:
     it = variables(2, {}, {"POSTGRES_DB": "other_9", "S3_BUCKET": "other-9", "DATABASE_URL": "postgresql://x"})
     assert (it["POSTGRES_DB"], it["S3_BUCKET"]) == ("whatsapp_bot_2", "orienter-data-2")
     assert it["DATABASE_URL"].endswith("/whatsapp_bot_2")
+
+
+ELSEWHERE = {
+    "AWS_PROFILE": "work",
+    "AWS_SESSION_TOKEN": "t",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
+    "PGHOSTADDR": "10.0.0.1",
+    "PGSERVICE": "production",
+    "PGSSLMODE": "verify-full",
+}
+
+
+def test_what_would_lead_a_client_elsewhere_is_withheld_from_services() -> None:
+    here = {**ELSEWHERE, "AWS_CONFIG_FILE": "/mine", "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1", "PGAPPNAME": "me"}
+    it = variables(2, {"AWS_PROFILE": "work", "PGSERVICE": "production"}, here)
+    assert it.over({**here, "PATH": "/bin"}) == {"PATH": "/bin", "PGAPPNAME": "me", **it.values}
+    assert not ELSEWHERE.keys() & it.values.keys()
+    assert it["AWS_ENDPOINT_URL_S3"] == it["AWS_ENDPOINT_URL"]
+    assert it.ignored == {"AWS_PROFILE": "work", "PGSERVICE": "production"}
+    assert "elsewhere" in it.why_ignored("AWS_PROFILE")
+
+
+def test_inherit_aws_lets_the_users_own_through_where_nothing_is_derived() -> None:
+    here = {**ELSEWHERE, "AWS_CONFIG_FILE": "/mine", "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1"}
+    it = variables(2, {"AWS_PROFILE": "work"}, here, settings=load_settings({"storage": {"inherit_aws": True}}))
+    services = it.over(here)
+    assert {name: services[name] for name in ELSEWHERE if name.startswith("AWS_")} == {
+        name: value for name, value in ELSEWHERE.items() if name.startswith("AWS_")
+    }
+    assert services["AWS_CONFIG_FILE"] == "/mine"
+    assert services["AWS_ENDPOINT_URL_S3"] == it["AWS_ENDPOINT_URL"]
+    assert it.ignored == {}
+    assert not {"PGHOSTADDR", "PGSERVICE"} & services.keys()
 
 
 # computing twice

@@ -371,6 +371,38 @@ def test_no_env_file(make_host: MakeHost) -> None:
     assert f"POSTGRES_PASSWORD={shown['POSTGRES_PASSWORD']}\n" in path.read_text(encoding="utf-8")
 
 
+def test_ports_of_main_in_a_worktrees_env_file(make_host: MakeHost) -> None:
+    host = make_host()
+    postgres, dashboard = BASES["postgres"], BASES["dashboard"]
+    text = "A=1\nDIRECT_URL=postgresql://127.0.0.1:{}/x\nPGPORT={}\nBASE_URL='http://localhost:{}' # page\n"
+    rest = f"ADDRESS=127.0.0.1:{dashboard}\n"
+    written = f"AI_INSTANCE_ID=0\n{text.format(postgres, postgres, dashboard)}{rest}"
+    (host.main.path / ".env").write_text(written, encoding="utf-8")
+    host.main.inv("env.init")
+    assert (host.main.path / ".env").read_text(encoding="utf-8") == written
+
+    tree = host.worktree(host.directory / "tree")
+    said = tree.inv("env.init").err
+    number = int(tree.variables["AI_INSTANCE_ID"])
+    own = {base: base + 1000 * number for base in (postgres, dashboard)}
+    corrected = text.format(own[postgres], own[postgres], own[dashboard])
+    assert (tree.path / ".env").read_text(encoding="utf-8") == f"{corrected}{rest}"
+    assert f"DIRECT_URL ({postgres} is now {own[postgres]})" in said
+    assert f"BASE_URL ({dashboard} is now {own[dashboard]})" in said
+
+    found = f"ADDRESS names port {dashboard} of instance 0; this instance's is {own[dashboard]}"
+    for words in (("env.init",), ("env.show",), ("doctor",), ("test.env",)):
+        answer = tree.inv(*words, code=None)
+        assert found in " ".join(answer.out.split()) + answer.err, str(answer)
+    assert tree.inv("env.show", "--json").json["foreign_ports"][0]["variable"] == "ADDRESS"
+
+    (tree.path / ".env.example").write_text("NEW=1\n", encoding="utf-8")
+    tree.inv("env.export")  # leaves it as it is
+    assert (tree.path / ".env").read_text(encoding="utf-8") == f"{corrected}{rest}"
+    assert "added NEW of .env.example" in tree.inv("env.init").err
+    assert (tree.path / ".env").read_text(encoding="utf-8") == f"{corrected}{rest}NEW=1\n"
+
+
 SETTINGS = [
     ("orienter: {projct: x}", "orienter.projct: unknown key → did you mean 'project'?"),
     ("orienter: [1]", "orienter: expected a mapping"),

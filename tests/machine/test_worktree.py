@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from orienter_tasks.machine import worktree
+from orienter_tasks.machine.worktree import LOCAL_VARIABLES, outside_hook
 from tests.repositories import git, make_repository
 
 if TYPE_CHECKING:
@@ -131,3 +133,10 @@ def test_the_device_of_what_is_gone_is_its_parents(make_repo: MakeRepo) -> None:
     device = worktree.device_of(repo)
     shutil.rmtree(repo)
     assert worktree.device_of(repo / "deeper") == device
+
+
+def test_what_git_sets_for_its_hooks() -> None:
+    known = subprocess.run(["git", "rev-parse", "--local-env-vars"], capture_output=True, text=True, check=True).stdout
+    assert "GIT_INDEX_FILE" in known
+    assert set(known.split()) <= LOCAL_VARIABLES
+    assert outside_hook({"GIT_INDEX_FILE": "i", "GIT_AUTHOR_NAME": "me"}) == {"GIT_AUTHOR_NAME": "me"}

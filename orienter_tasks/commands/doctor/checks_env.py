@@ -6,17 +6,20 @@ import os
 import shutil
 import stat
 import subprocess
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.doctor.context import started_on
-from orienter_tasks.commands.doctor.remedies import drop_line
-from orienter_tasks.instance.dotenv import create, needs_secret, read_dotenv
+from orienter_tasks.commands.doctor.remedies import comment_out
+from orienter_tasks.commands.env import foreign_ports_of, init
+from orienter_tasks.instance.dotenv import placeholders, read_dotenv
 from orienter_tasks.instance.variables import masked
 from orienter_tasks.machine import worktree
 from orienter_tasks.output.checks import Check, Fix
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from orienter_tasks.lifecycle.context import RunContext
 
@@ -28,7 +31,7 @@ def present(ctx: RunContext) -> Iterator[Check]:
     """Require that it exists as a file and is private."""
     path = ctx.root / ".env"
     if path.is_dir() or not path.exists():
-        fix = Fix("make .env, as inv env.init does", lambda: create(worktree.read(ctx.root)))
+        fix = Fix("make .env, as inv env.init does", lambda: init(ctx))
         yield Check(".env", "warning", "there is none: the defaults' known passwords are used", "inv env.init", fix)
         return
     if not path.is_file():
@@ -49,9 +52,25 @@ def lines(ctx: RunContext) -> Iterator[Check]:
         yield Check(".env", "warning", f"no NAME=value in line {numbers}", f"sed -n '{broken[0]}p' .env")
     variables = ctx.current.config.variables
     for name, written in sorted(variables.ignored.items()):
-        shown, real = masked(name, written), masked(name, variables[name])
-        words = f"{name}={shown} is ignored: it follows from the instance's id and is {real}"
-        yield Check(".env", "warning", words, drop_line(name))
+        real = f" and is {masked(name, variables[name])}" if name in variables.values else ""
+        words = f"{name}={masked(name, written)} is ignored: {variables.why_ignored(name)}{real}"
+        yield Check(".env", "warning", words, comment_out(name))
+
+
+def inherited(ctx: RunContext) -> Iterator[Check]:
+    """Say which of the variables that services inherit on request win over derived ones."""
+    variables = ctx.current.config.variables
+    for entry in map(catalog.entry_of, ctx.current.instance.infra):
+        if not entry.inherit or not attrgetter(entry.inherit)(ctx.settings):
+            continue
+        set_here = {**dict.fromkeys(ctx.dotenv, ".env"), **dict.fromkeys(os.environ, "the environment")}
+        won = [name for name in entry.wins if name in set_here and name not in variables.withheld]
+        for name in won:
+            words = f"{name} of {set_here[name]} wins over derived variables ({entry.wins[name]})"
+            yield Check("variables", "warning", words, f"unset it, or take out orienter.{entry.inherit}")
+        if not won:
+            words = f"services inherit the user's own ({entry.inherit}), and derived variables win"
+            yield Check("variables", "ok", words)
 
 
 def keys(ctx: RunContext) -> Iterator[Check]:
@@ -62,19 +81,22 @@ def keys(ctx: RunContext) -> Iterator[Check]:
     wanted, _ = read_dotenv(example)
     missing = [name for name in wanted if name not in ctx.dotenv and name not in os.environ]
     if missing:
-        remedy = f"grep -E '^({'|'.join(missing)})=' .env.example >> .env"
-        yield Check(".env", "warning", f"{', '.join(missing)} of .env.example is missing", remedy)
+        yield Check(".env", "warning", f"{', '.join(missing)} of .env.example is missing", _completing(ctx, missing))
+
+
+def other_ports(ctx: RunContext) -> Iterator[Check]:
+    """Name values with a port of another instance."""
+    for found in foreign_ports_of(ctx):
+        yield Check(".env", "warning", str(found), f"write {found.own} there, unless it is meant")
 
 
 def secrets(ctx: RunContext) -> Iterator[Check]:
     """Find secrets that still have the value of the example."""
-    left = [name for name, value in ctx.dotenv.items() if value and needs_secret(name, value)]
-    if not left:
-        return
-    remedy = "rm .env && inv env.init"
-    if started_on(ctx):
-        remedy = "choose new values in .env, then: inv infra.down --volumes (the data was made with the present ones)"
-    yield Check(".env", "warning", f"{', '.join(left)} still has the example's placeholder", remedy)
+    example = ctx.root / ".env.example"
+    left = placeholders(ctx.dotenv, read_dotenv(example)[0] if example.is_file() else {})
+    if left:
+        words = f"{', '.join(left)} still has the example's placeholder"
+        yield Check(".env", "warning", words, _completing(ctx, left))
 
 
 def ignored_by_git(ctx: RunContext) -> Iterator[Check]:
@@ -85,6 +107,13 @@ def ignored_by_git(ctx: RunContext) -> Iterator[Check]:
         yield Check(".env", "problem", "git tracks it, secrets and all", "git rm --cached .env")
     elif not _git(ctx, "check-ignore", "--quiet", ".env"):
         yield Check(".env", "warning", "git does not ignore it", "echo .env >> .gitignore")
+
+
+def _completing(ctx: RunContext, names: Sequence[str]) -> str:
+    """Return how to give variables a value: `env.init` leaves those alone with which data has been made."""
+    if started_on(ctx) and {*names} & {*catalog.inputs(), *catalog.numbered()}:
+        return "choose values in .env, then: inv infra.down --volumes (the data was made with the present ones)"
+    return "inv env.init"
 
 
 def _git(ctx: RunContext, *words: str) -> bool:

@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from orienter_tasks.commands.doctor.remedies import drop_line
+from orienter_tasks.commands.doctor.remedies import comment_out
 from orienter_tasks.identity.allocation import preferred_id, worktree_name
 from orienter_tasks.identity.checkouts import CheckoutState, remedy
 from orienter_tasks.machine import worktree
@@ -55,7 +55,7 @@ def _zero(ctx: RunContext, tree: Worktree, words: str) -> Check:
         words = f"{words}, although this is a linked worktree: orienter.instances.max is 0"
         return Check("instance", "warning", words, "raise it in invoke.yaml")
     words = f"{words}, although this is the linked worktree {worktree_name(tree)}, which would be {likes}"
-    cures = {"environment": FRESH_SHELL, ".env": drop_line("AI_INSTANCE_ID")}
+    cures = {"environment": FRESH_SHELL, ".env": comment_out("AI_INSTANCE_ID")}
     cure = cures.get(ctx.source_of_id, f"echo AI_INSTANCE_ID={likes} >> .env")
     return Check("instance", "warning", words, cure)
 

@@ -8,9 +8,9 @@ import shutil
 MANAGERS = (("apt-get", "sudo apt-get install"), ("dnf", "sudo dnf install"), ("apk", "sudo apk add"))
 
 
-def drop_line(name: str) -> str:
-    """Return the command that takes a variable out of `.env`, with GNU's sed and with BSD's."""
-    return f"sed -i.bak '/^{name}=/d' .env && rm .env.bak"
+def comment_out(name: str) -> str:
+    """Return the command that comments out a variable in `.env`, with GNU's sed and with BSD's."""
+    return f"sed -i.orienter 's/^{name}=/# &/' .env && rm .env.orienter"
 
 
 def install(package: str, brew: str = "") -> str:

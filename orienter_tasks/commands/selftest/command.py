@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.commands.selftest.host import HostConfig
@@ -53,7 +54,7 @@ def _checks(ctx: RunContext, group: str, parse: Callable[[str], Any]) -> Iterato
     if group == "env":
         from orienter_tasks.commands.selftest import names
 
-        return names.checks(host)
+        return chain(names.checks(host), [names.ports_of_dotenv(ctx)])
     if group == "templates":
         from orienter_tasks.commands.selftest import templates
 
@@ -77,7 +78,7 @@ def backend_of(ctx: RunContext) -> BackendName:
 
 
 def _is_ok(check: Check) -> bool:
-    return check.verdict == "ok"
+    return check.verdict in ("ok", "warning")
 
 
 def _documents(found: Mapping[str, Sequence[Check]]) -> list[dict[str, object]]:

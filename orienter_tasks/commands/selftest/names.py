@@ -7,12 +7,14 @@ from functools import partial
 from io import StringIO
 from typing import TYPE_CHECKING
 
+from orienter_tasks.commands.env import foreign_ports_of
 from orienter_tasks.errors import CheckError, ConfigError
+from orienter_tasks.identity.claims import ReadOnlyClaims
 from orienter_tasks.infra.all import component
 from orienter_tasks.instance.export import render
 from orienter_tasks.instance.model import port_plan
 from orienter_tasks.instance.variables import expand, expand_all, masked
-from orienter_tasks.output.checks import prove
+from orienter_tasks.output.checks import Check, prove
 from orienter_tasks.services.service import commands
 from orienter_tasks.settings import catalog
 from orienter_tasks.settings.rules import check_ports
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.commands.selftest.host import HostConfig
     from orienter_tasks.instance.model import Instance
-    from orienter_tasks.output.checks import Check
+    from orienter_tasks.lifecycle.context import RunContext
 
 _DOCKER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")  # Docker's rule for names
 SHELL_MAY_SET = ("WHATSAPP_ENABLED", "NODE_ENV")
@@ -126,6 +128,16 @@ def commands_are_known(host: HostConfig) -> str:
                     raise CheckError(f"{error} in instance {number}", hint=hint) from error
     known = f"; what else they need {', '.join(late)} must export" if late else ""
     return f"{words} words of {len(host.settings.services)} services and {len(hooks)} hooks{known}"
+
+
+def ports_of_dotenv(ctx: RunContext) -> Check:
+    """Name values of this checkout's `.env` with a port of another instance."""
+    about = ctx.fresh_copy()
+    about.claims = ReadOnlyClaims()
+    topic, found = "ports in .env", foreign_ports_of(about)
+    if found:
+        return Check(topic, "warning", "; ".join(map(str, found)), "correct them in .env, unless they are meant")
+    return Check(topic, "ok", "none of another instance")
 
 
 def _names(config: InstanceConfig) -> list[str]:

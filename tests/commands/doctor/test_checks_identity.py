@@ -78,7 +78,7 @@ def test_a_worktree_that_is_told_to_be_zero(patient: Patient, make_worktree: Mak
     (linked.root / ".env").write_text("AI_INSTANCE_ID=0\n")
     found = only(linked.ask(identities.provenance), "warning")
     assert "although this is the linked worktree feature-a-1, which would be 5" in found.text
-    assert found.remedy == "sed -i.bak '/^AI_INSTANCE_ID=/d' .env && rm .env.bak"
+    assert found.remedy == "sed -i.orienter 's/^AI_INSTANCE_ID=/# &/' .env && rm .env.orienter"
 
 
 def test_a_worktree_that_can_only_be_zero(patient: Patient, make_worktree: MakeWorktree) -> None:
