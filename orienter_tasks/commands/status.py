@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from orienter_tasks.commands.logs import limit_logs
 from orienter_tasks.infra.all import component
 from orienter_tasks.observe.model import as_document, component_document, last_words
+from orienter_tasks.observe.probing import probed
 from orienter_tasks.observe.scan import scan
 from orienter_tasks.output.tables import Column
 from orienter_tasks.output.units import ago, megabytes
@@ -44,9 +45,9 @@ COLUMNS: tuple[Column[Row], ...] = (
 
 
 def status(ctx: RunContext, names: Sequence[str], *, as_json: bool) -> bool:
-    """Show the components of this instance; say whether all that should run does."""
-    taken = scan([ctx.current.claim], listeners=True)
-    found = taken.instances[0]
+    """Show the components of this instance, which are asked whether they answer; say whether all is well."""
+    taken = scan([ctx.current.claim])
+    found = probed(taken.instances[0], ctx.current.plan.services if ctx.current.claim.backend else ())
     for unseen in taken.unseen:
         ctx.report.warn(f"not seen: {unseen}")
     limit_logs(ctx)

@@ -18,7 +18,7 @@ from orienter_tasks.services import lease
 from orienter_tasks.settings import graph
 from orienter_tasks.stack.component import LogRequest, NotReadyError, SkippedError, tail
 from orienter_tasks.stack.logfiles import has_room, read
-from orienter_tasks.stack.probes import http_ready, tcp_ready
+from orienter_tasks.stack.probes import PROBE_SECONDS, http_ready, tcp_ready
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -90,12 +90,22 @@ class ServiceComponent:
             if time.time() - handle.record.started_at < SILENT_SECONDS:
                 raise NotReadyError(f"{self.name} has just been started")
             return
+        self.ask(PROBE_SECONDS)
+        self._prove_ours()
+
+    def ask(self, timeout: float) -> None:
+        """Ask whether it is ready, as its settings say.
+
+        Raises:
+            NotReadyError: it does not answer in this time, or answers that it is not.
+        """
+        if self.port is None:
+            return
         host = self._config.variables["SERVICE_HOST"]
         if self._service.ready.http:
-            http_ready(host, self.port, self._service.ready.http)
+            http_ready(host, self.port, self._service.ready.http, timeout=timeout)
         else:
-            tcp_ready(host, self.port)
-        self._prove_ours()
+            tcp_ready(host, self.port, timeout=timeout)
 
     def require_alive(self, when: str) -> Handle:
         """Require that it runs; `when` ends the sentence otherwise.

@@ -124,7 +124,7 @@ def remove_volume(engine: Engine, name: str, *, remedy: str) -> None:
         return
     except ConflictError as error:
         with engine.talking("list containers"):
-            found = engine.api.containers(all=True, filters={"volume": name})
+            found = engine.reader.containers(all=True, filters={"volume": [name]})
         users = ", ".join(container["Names"][0].lstrip("/") for container in found if container["Names"])
         raise ConflictError(f"volume {name} is in use by {users or 'a container'}", hint=remedy) from error
     if survey.volume(engine, name) is not None:
@@ -133,13 +133,11 @@ def remove_volume(engine: Engine, name: str, *, remedy: str) -> None:
 
 def volume_sizes(engine: Engine) -> Mapping[str, int]:
     """Return the size in bytes of every volume of an engine; nothing if the engine takes too long."""
-    api = engine.api
-    version = tuple(int(part) for part in api.api_version.split("."))
-    only = {"type": "volume"} if version >= TYPED_DISK_USAGE else {}
     try:
         with engine.talking("measure volumes", work=DISK_USAGE_SECONDS):
-            answer = api.get(f"{api.base_url}/v{api.api_version}/system/df", params=only, timeout=DISK_USAGE_SECONDS)
-            found = answer.json().get("Volumes") or ()
+            version = tuple(int(part) for part in engine.api_version.split("."))
+            only = {"type": "volume"} if version >= TYPED_DISK_USAGE else {}
+            found = engine.reader.df(timeout=DISK_USAGE_SECONDS, **only).get("Volumes") or ()
     except OrienterError:
         return {}
     sizes = {volume["Name"]: int((volume.get("UsageData") or {}).get("Size", -1)) for volume in found}
