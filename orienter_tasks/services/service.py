@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError, NotFoundError
+from orienter_tasks.infra.all import search_path
 from orienter_tasks.instance.variables import expand, expand_all, truth
 from orienter_tasks.machine import worktree
 from orienter_tasks.processes import census
@@ -175,6 +176,7 @@ def invocation(
     values = {**exported, **config.variables.values}
     own = {name: expand(value, values, f"{key}env.{name}") for name, value in entry.env.items()}
     env = {**config.variables.over({**worktree.outside_hook(os.environ), **exported}), **own}
+    env["PATH"] = search_path(config, env.get("PATH", os.defpath))
     program, *words = expand_all(entry.command, {**values, **own}, f"{key}command")
     cwd = config.instance.root / expand(entry.cwd, values, f"{key}cwd")
     return [resolve_program(program, cwd, env, f"{named}command"), *words], cwd, env
