@@ -91,7 +91,7 @@ def stop(ctx: RunContext, *, volumes: bool = False, **given: object) -> None:
     if not given.get("all"):
         _stop(ctx, volumes=volumes, services=True)
         return
-    found = scan(claims_to_stop(ctx, volumes=volumes), memory=False).instances
+    found = scan(claims_to_stop(ctx, volumes=volumes), details=False).instances
     _would(ctx, _named("stop", [str(each.instance) for each in found if any(part.running for part in each.components)]))
 
 
@@ -142,7 +142,7 @@ def _would_start(ctx: RunContext, names: Sequence[str]) -> None:
 
 
 def _running(ctx: RunContext) -> list[str]:
-    found = scan([ctx.current.claim], memory=False).instances[0]
+    found = scan([ctx.current.claim], details=False).instances[0]
     names = {part.name for part in found.components if part.running}
     return [*(name for name in catalog.names() if name in names), *sorted(names.difference(catalog.names()))]
 

@@ -77,7 +77,7 @@ class Overview:
 
     @property
     def last_words(self) -> list[str]:
-        """The ends of the logs of what died in instances that else run."""
+        """The ends of the logs of what died or does not answer in instances that else run."""
         partial = [entry.found for entry in self.entries if entry.state == "partial"]
         return [line for found in partial for line in last_words(found)]
 
@@ -184,8 +184,8 @@ def _name(entry: ListedInstance, *, several: bool) -> str:
 
 
 def _state(entry: ListedInstance) -> str:
-    failed = [f"{each.name} {each.end}" for each in entry.found.components if each.end]
-    return ", ".join([entry.state, *(failed if entry.state == "partial" else ())])
+    faults = [f"{each.name} {each.fault}" for each in entry.found.components if each.fault]
+    return ", ".join([entry.state, *(faults if entry.state == "partial" else ())])
 
 
 def _services(entry: ListedInstance) -> str:

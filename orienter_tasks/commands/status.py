@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from orienter_tasks.commands.logs import limit_logs
 from orienter_tasks.infra.all import component
 from orienter_tasks.observe.model import as_document, component_document, last_words
+from orienter_tasks.observe.probing import probed
 from orienter_tasks.observe.scan import scan
 from orienter_tasks.output.tables import Column
 from orienter_tasks.output.units import ago, megabytes
+from orienter_tasks.services import last_start
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
@@ -43,9 +45,9 @@ COLUMNS: tuple[Column[Row], ...] = (
 
 
 def status(ctx: RunContext, names: Sequence[str], *, as_json: bool) -> bool:
-    """Show the components of this instance; say whether all that should run does."""
-    taken = scan([ctx.current.claim], listeners=True)
-    found = taken.instances[0]
+    """Show the components of this instance, which are asked whether they answer; say whether all is well."""
+    taken = scan([ctx.current.claim])
+    found = probed(taken.instances[0], ctx.current.plan.services if ctx.current.claim.backend else ())
     for unseen in taken.unseen:
         ctx.report.warn(f"not seen: {unseen}")
     limit_logs(ctx)
@@ -67,8 +69,9 @@ def announce(ctx: RunContext) -> None:
     """Print where everything is."""
     instance = ctx.current.instance
     facts = [("page", instance.url)]
+    skipped = skipped_services(ctx)
     for name, service in ctx.settings.services.items():
-        if service.port and any(name == running.name for running in ctx.current.plan.services):
+        if service.port and name not in skipped:
             facts.append((name, f"http://localhost:{instance.ports[service.port]}"))
     addresses = (component(name).address(ctx.current.config) for name in catalog.names())
     facts += [address for address in addresses if address is not None]
@@ -76,9 +79,16 @@ def announce(ctx: RunContext) -> None:
     ctx.report.box(f"instance {instance.id} · {instance.worktree}", facts)
 
 
+def skipped_services(ctx: RunContext) -> dict[str, str]:
+    """Return the services that are not to run, and why: by their variables, or as the last start found."""
+    known = ctx.settings.services.keys()
+    found = {name: why for name, why in last_start.load(ctx.current.instance).skipped.items() if name in known}
+    return {**found, **dict(ctx.current.plan.skipped)}
+
+
 def _rows(ctx: RunContext, found: ObservedInstance, names: Sequence[str]) -> list[Row]:
     known = {each.name: each for each in found.components}
-    skipped = dict(ctx.current.plan.skipped) if ctx.current.claim.backend else {}
+    skipped = skipped_services(ctx) if ctx.current.claim.backend else {}
     rows = []
     for name in dict.fromkeys([*catalog.names(), *ctx.settings.services, *known]):
         if names and name not in names:

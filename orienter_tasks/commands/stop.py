@@ -117,7 +117,7 @@ def _ask(ctx: RunContext, doomed: Sequence[DataVolume]) -> None:
 def _services_up(ctx: RunContext) -> list[ComponentStatus]:
     from orienter_tasks.observe.scan import scan
 
-    found = scan([ctx.current.claim], memory=False).instances[0]
+    found = scan([ctx.current.claim], details=False).instances[0]
     return [part for part in found.services if part.running]
 
 

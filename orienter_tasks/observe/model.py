@@ -45,8 +45,8 @@ class ObservedInstance:
 
     @property
     def services_up(self) -> tuple[int, int]:
-        """How many services run, and of how many: those that the last start was to run, and what else is there."""
-        up = [service.name for service in self.services if service.running]
+        """How many services are well, and of how many: those that the last start was to run, and what else is there."""
+        up = [service.name for service in self.services if service.well]
         return len(up), len({*(service.name for service in self.services), *self.claim.services})
 
     @property
@@ -108,9 +108,9 @@ def component_document(status: ComponentStatus) -> dict[str, object]:
 
 
 def last_words(found: ObservedInstance) -> list[str]:
-    """Give the last lines of what died, for people."""
+    """Give the last lines of what died or does not answer, for people."""
     lines = []
     for each in found.components:
-        if not each.running and each.last_lines:
+        if not each.well and each.last_lines:
             lines += [f"the last lines of {each.name} of {found.instance}:", *(f"  {line}" for line in each.last_lines)]
     return lines

@@ -16,7 +16,7 @@ from orienter_tasks.observe.model import Observation, ObservedInstance
 from orienter_tasks.processes import census
 from orienter_tasks.settings import catalog
 from orienter_tasks.stack.component import ComponentStatus
-from orienter_tasks.stack.native import NativeScan, ScanOptions
+from orienter_tasks.stack.native import NativeScan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Set
@@ -26,23 +26,21 @@ if TYPE_CHECKING:
     from orienter_tasks.instance.model import Instance
 
 
-def scan(claims: Iterable[Claim], *, memory: bool = True, listeners: bool = False) -> Observation:
+def scan(claims: Iterable[Claim], *, details: bool = True) -> Observation:
     """Read what there is of the given claims.
 
     Args:
         claims: whose.
-        memory: what their components take, too.
-        listeners: also which of their processes listen beyond loopback.
+        details: also what their components take of memory, and where processes listen: so which do not answer.
     """
     wanted = sorted(claims, key=lambda claim: (claim.project, claim.id, claim.root))
     unseen: list[str] = []
     containers, hidden = _containers({claim.backend for claim in wanted}, unseen)
-    seen, options = census.take(), ScanOptions(memory, listeners)
-    found = []
+    seen, found = census.take(), []
     for claim in wanted:
         mine = [each for each in containers if (each.project, each.instance) == (claim.project, claim.id)]
-        native = NativeScan(of_claim(claim), options, seen=seen)
-        found.append(_instance(claim, mine, native, options, hidden=claim.backend in hidden))
+        native = NativeScan(of_claim(claim), details=details, seen=seen)
+        found.append(_instance(claim, mine, native, details=details, hidden=claim.backend in hidden))
     return Observation(found, unseen)
 
 
@@ -63,12 +61,12 @@ def _containers(backends: Set[str], unseen: list[str]) -> tuple[Sequence[DockerR
 
 
 def _instance(
-    claim: Claim, containers: Sequence[DockerResource], native: NativeScan, options: ScanOptions, *, hidden: bool
+    claim: Claim, containers: Sequence[DockerResource], native: NativeScan, *, details: bool, hidden: bool
 ) -> ObservedInstance:
     from orienter_tasks.backends.docker.survey import is_component_of, is_of, status_of
 
     instance = of_claim(claim)
-    own = [status_of(each, with_memory=options.memory) for each in containers if is_component_of(each, instance)]
+    own = [status_of(each, with_memory=details) for each in containers if is_component_of(each, instance)]
     components = [*own, *native.components()]
     up = {status.name for status in components if status.up}
     away = _components_elsewhere(instance, up) if claim.backend != "docker" else {}
@@ -107,5 +105,5 @@ def _state(claim: Claim, components: Sequence[ComponentStatus], *, foreign: bool
     running = {status.name for status in components if status.running}
     if not running:
         return "stopped"
-    complete = running >= set(of_claim(claim).infra) and all(status.running for status in components)
+    complete = running >= set(of_claim(claim).infra) and all(status.well for status in components)
     return "running" if complete else "partial"

@@ -15,8 +15,15 @@ if TYPE_CHECKING:
     Note: TypeAlias = Callable[[str], None]  # tells people in a few words what is going on («pulling 40 %»)
 
 
+NOT_ANSWERING = "not answering"
+
+
 class NotReadyError(Exception):
     """The probe's answer as long as a component may still become ready; its text says what was seen."""
+
+
+class SkippedError(Exception):
+    """Raised by `start` where a component is not to run this time; its text says why."""
 
 
 class State(Enum):
@@ -78,6 +85,9 @@ class Component(Stoppable, Protocol):
 
         Returns:
             True when this call started it, so that a run that fails stops it again.
+
+        Raises:
+            SkippedError: it is not to run; whatever needs it does not wait for it.
         """
 
     def probe(self) -> None:
@@ -99,12 +109,14 @@ class ComponentStatus:
     Attributes:
         name: the component.
         kind: `container` or `process`.
-        running: whether it runs, with all of its processes.
+        running: whether it runs, with all of its processes; whether it answers is another question.
         what: the container's name, or the process's pid, and what is wrong with it, for people.
         started_at: seconds since the epoch; None when it does not run.
         memory: bytes (PSS of its processes, or what its container is charged for); None where unknown.
         exposed: the addresses beyond loopback that it listens on, with their ports.
-        last_lines: the end of its log, when it died.
+        silence: why it does not answer although it runs, such as that nothing listens on its port; "" where it does,
+            and where nobody asked.
+        last_lines: the end of its log, when it died or does not answer.
         exit_code: what its process ended with, 128 + N for signal N; None while it runs, and where it is unknown.
         partly: whether some of its processes run, though not all.
     """
@@ -119,20 +131,25 @@ class ComponentStatus:
     last_lines: Sequence[str] = ()
     exit_code: int | None = None
     partly: bool = False
+    silence: str = ""
 
     @property
     def up(self) -> bool:
         return self.running or self.partly
 
     @property
-    def state(self) -> str:
-        return "running" if self.running else "failed"
+    def well(self) -> bool:
+        return self.running and not self.silence
 
     @property
-    def end(self) -> str:
-        """How it ended, in words; "" while it runs."""
+    def state(self) -> str:
+        return "failed" if not self.running else NOT_ANSWERING if self.silence else "running"
+
+    @property
+    def fault(self) -> str:
+        """How it ended, or that it does not answer, in a few words; "" while all is well."""
         if self.running:
-            return ""
+            return NOT_ANSWERING if self.silence else ""
         from orienter_tasks.processes.shim import as_child
         from orienter_tasks.processes.spawn import describe_exit
 

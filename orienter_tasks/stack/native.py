@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.processes import census
+from orienter_tasks.processes import census, sockets
+from orienter_tasks.processes.listeners import is_loopback
 from orienter_tasks.processes.record import load
 from orienter_tasks.processes.shim import as_child, exit_code, service_of, service_pid
 from orienter_tasks.processes.spawn import describe_exit, ended_with
@@ -15,33 +16,31 @@ from orienter_tasks.processes.table import memory, started_at
 from orienter_tasks.settings import catalog
 from orienter_tasks.stack.component import ComponentStatus, LogRequest, last
 from orienter_tasks.stack.logfiles import read
+from orienter_tasks.stack.reasons import LINES, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.processes.census import Census
     from orienter_tasks.processes.record import Record
+    from orienter_tasks.processes.sockets import Listening
     from orienter_tasks.processes.table import Process
 
 LAST_LINES = 5
-LONGEST_WORDS = 200
-
-
-@dataclass(frozen=True)
-class ScanOptions:
-    """What is to be read of running processes."""
-
-    memory: bool = False
-    listeners: bool = False
 
 
 class NativeScan:
-    """Reads what runs of one instance; the census is only taken where records alone are not enough."""
+    """Reads what runs of one instance; the census is only taken where records alone are not enough.
 
-    def __init__(self, instance: Instance, options: ScanOptions | None = None, *, seen: Census | None = None) -> None:
+    Args:
+        details: also read what processes take of memory and what they listen on, and so whether a component answers.
+        seen: a census that was taken already.
+    """
+
+    def __init__(self, instance: Instance, *, details: bool = False, seen: Census | None = None) -> None:
         self._instance = instance
-        self._options = options or ScanOptions()
+        self._details = details
         self._seen = seen
 
     def components(self) -> list[ComponentStatus]:
@@ -54,9 +53,10 @@ class NativeScan:
         """Describe a component with all of its processes; None when there is nothing of it."""
         processes = catalog.entry_of(name).processes if name in catalog.names() else (name,)
         found = {process: status for process in processes if (status := self._process(process)) is not None}
-        if len(found) == 1 and name in found:
-            return found[name]
-        return _together(name, found) if found else None
+        if not found:
+            return None
+        status = found[name] if len(found) == 1 and name in found else _together(name, found)
+        return self._listening(status, processes) if self._details and status.running else status
 
     @cached_property
     def _census(self) -> Census:
@@ -80,17 +80,35 @@ class NativeScan:
         return _dead(record, exit_code(self._instance, record))
 
     def _running(self, name: str, what: str, since: float | None) -> ComponentStatus:
-        pids = self._pids(name) if self._options.memory or self._options.listeners else []
-        exposed = _exposed(pids) if self._options.listeners else []
+        pids = self._pids(name) if self._details else []
+        exposed = _exposed(self._sockets.get(pid, ()) for pid in pids)
         return ComponentStatus(
             name=name,
             kind="process",
             running=True,
             what=f"{what}; listens on {', '.join(exposed)}" if exposed else what,
             started_at=since,
-            memory=sum(filter(None, map(memory, pids))) or None if self._options.memory else None,
+            memory=sum(filter(None, map(memory, pids))) or None,
             exposed=exposed,
         )
+
+    def _listening(self, status: ComponentStatus, processes: Sequence[str]) -> ComponentStatus:
+        """Add that nothing of a component listens on its port, if that is so."""
+        record = load(self._instance, status.name)
+        port = record.port if record is not None else 0
+        if status.name in catalog.names():
+            port = self._instance.ports.get(catalog.entry_of(status.name).port, 0)
+        pids = [pid for process in processes for pid in self._pids(process)]
+        if not port or any(each.port == port for pid in pids for each in self._sockets.get(pid, ())):
+            return status
+        return silent(status, f"nothing listens on port {port}", record.log if record is not None else "")
+
+    @cached_property
+    def _sockets(self) -> Mapping[int, Sequence[Listening]]:
+        found: dict[int, list[Listening]] = {}
+        for each in sockets.of(process.pid for members in self._members.values() for process in members):
+            found.setdefault(each.pid, []).append(each)
+        return found
 
     def _pids(self, name: str) -> list[int]:
         return [process.pid for process in sorted(self._members.get(name, ()), key=lambda process: process.age)]
@@ -127,18 +145,29 @@ def _together(name: str, found: Mapping[str, ComponentStatus]) -> ComponentStatu
     )
 
 
+def silent(status: ComponentStatus, why: str, log: str) -> ComponentStatus:
+    """Say of a component that runs that it does not answer: why, and what its log says."""
+    lines, words = _ending(log)
+    silence = f"{why}: {words}" if words else why
+    return replace(status, silence=silence, what=f"{status.what}; {silence}", last_lines=lines)
+
+
 def _dead(record: Record, code: int | None) -> ComponentStatus:
     """A process that ended without being stopped: its shim tells with what, its log the rest."""
-    lines = last(read(Path(record.log), LogRequest(lines=LAST_LINES)))
-    words = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    lines, words = _ending(record.log)
     ended = "died" if code is None else describe_exit(as_child(code))
-    what = f"{ended}: {words[:LONGEST_WORDS]}" if words else ended
+    what = f"{ended}: {words}" if words else ended
     return ComponentStatus(record.component, "process", running=False, what=what, last_lines=lines, exit_code=code)
 
 
-def _exposed(pids: Sequence[int]) -> list[str]:
-    """Name the addresses beyond loopback that processes listen on: everybody on the network reaches those."""
-    from orienter_tasks.processes.listeners import is_loopback, listening_addresses
+def _ending(log: str) -> tuple[list[str], str]:
+    """Return the last lines of a log, and the line that says why."""
+    lines = last(read(Path(log), LogRequest(lines=LINES))) if log else []
+    return lines[-LAST_LINES:], reason(lines)
 
-    wide = [(address, port) for address, port in sorted(listening_addresses(pids)) if not is_loopback(address)]
+
+def _exposed(found: Iterable[Iterable[Listening]]) -> list[str]:
+    """Name the addresses beyond loopback that processes listen on: everybody on the network reaches those."""
+    places = {(each.address, each.port) for listening in found for each in listening}
+    wide = [(address, port) for address, port in sorted(places) if not is_loopback(address)]
     return [f"[{address}]:{port}" if ":" in address else f"{address}:{port}" for address, port in wide]

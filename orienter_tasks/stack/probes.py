@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,14 @@ from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
     from typing import Any
 
     from _typeshed import WriteableBuffer
 
 PROBE_SECONDS = 2.0
+STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})\s")
+LONGEST_LINE = 65536
 
 
 class _Hurried(io.RawIOBase):
@@ -74,18 +78,35 @@ def http_answer(host: str, port: int, path: str, *, timeout: float = PROBE_SECON
         connection.close()
 
 
-def http_ready(host: str, port: int, path: str) -> bytes:
-    """Require a 2xx or 3xx on a path; return the body."""
-    status, body = http_answer(host, port, path)
+def http_ready(host: str, port: int, path: str, *, timeout: float = PROBE_SECONDS) -> None:
+    """Require a 2xx or 3xx on a path. The status line is enough: an event stream's answer has no end."""
+    try:
+        with ports.connect(host, port, timeout) as connection:
+            headers = f"Host: localhost:{port}\r\nUser-Agent: orienter-probe\r\nConnection: close\r\n"
+            connection.sendall(f"GET {path} HTTP/1.1\r\n{headers}\r\n".encode("ascii"))
+            with io.BufferedReader(_Hurried(connection)) as answer:
+                status = _status(answer.readline)
+    except OSError as error:
+        raise NotReadyError(f"http://{host}:{port}{path}: {error.strerror or error}") from error
     if not 200 <= status < 400:  # noqa: PLR2004 - the classes of HTTP status codes
         raise NotReadyError(f"http://{host}:{port}{path} answers {status}")
-    return body
 
 
-def tcp_ready(host: str, port: int) -> None:
+def _status(read_line: Callable[[int], bytes]) -> int:
+    """Read the status of an answer, behind those that only announce it (1xx); OSError where it is not HTTP."""
+    while match := STATUS_LINE.match(read_line(LONGEST_LINE)):
+        status = int(match[1])
+        if status >= 200:  # noqa: PLR2004
+            return status
+        while read_line(LONGEST_LINE).strip():
+            pass
+    raise OSError("no answer in HTTP")
+
+
+def tcp_ready(host: str, port: int, *, timeout: float = PROBE_SECONDS) -> None:
     """Require that a port accepts a connection."""
     try:
-        with ports.connect(host, port, PROBE_SECONDS):
+        with ports.connect(host, port, timeout):
             return
     except OSError as error:
         raise NotReadyError(f"{host}:{port}: {error.strerror or error}") from error

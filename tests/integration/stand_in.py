@@ -1,6 +1,10 @@
 """A service for tests: starts in no time and does what it is told. Runs alone, without this repository.
 
-serve PORT [stubborn]   answers every path with its environment; /exit/N ends it with N; `stubborn` ignores TERM
+serve PORT [stubborn]   answers every path with its environment; /exit/N ends it with N, and after /status/N it
+                        answers N; `stubborn` ignores TERM
+watch WORDS…            runs the stand-in with these words, and outlives it, as file watchers do: it runs it again once
+                        there is a file `changed`, which it removes
+crash TEXT              fails with an error
 hold PORT               listens and never answers
 sleep [SECONDS]         does nothing, for long
 fail N [SECONDS]        says so and ends with N, after a while
@@ -14,6 +18,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 
@@ -21,12 +26,16 @@ LONG = 600.0
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
+    status = 200
+
     def do_GET(self) -> None:
+        if self.path.startswith("/status/"):
+            Answers.status = int(self.path.rpartition("/")[2])
         if self.path.startswith("/exit/"):
             say("told to end")
             os._exit(int(self.path.rpartition("/")[2]))
         body = json.dumps(dict(os.environ)).encode()
-        self.send_response(200)
+        self.send_response(self.status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -48,6 +57,14 @@ def hold(port: int) -> None:
     with socket.create_server(("127.0.0.1", port)):
         say("deaf")
         time.sleep(LONG)
+
+
+def watch(words: tuple[str, ...]) -> None:
+    while True:
+        subprocess.run([sys.executable, "-I", "-S", __file__, *words], check=False)
+        while not os.path.exists("changed"):  # noqa: PTH110 - pathlib takes longer to import
+            time.sleep(0.05)
+        os.unlink("changed")  # noqa: PTH108
 
 
 def reach(port: int) -> None:
@@ -72,6 +89,10 @@ def main(what: str, *words: str) -> int:
         serve(int(words[0]))
     elif what == "hold":
         hold(int(words[0]))
+    elif what == "watch":
+        watch(words)
+    elif what == "crash":
+        raise RuntimeError(words[0])
     elif what == "reach":
         reach(int(words[0]))
     elif what == "sleep":

@@ -160,10 +160,39 @@ def test_status_and_body_are_returned() -> None:
         assert b"GET /?a=b HTTP/1.1\r\n" in server.asked[0]
         assert f"Host: localhost:{server.port}\r\n".encode() in server.asked[0]
     with serving(says(b"HTTP/1.0 200 OK\r\n\r\nuntil it closes")) as server:
-        assert http_ready(HOST, server.port, "/") == b"until it closes"
+        assert http_answer(HOST, server.port, "/") == (200, b"until it closes")
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
     with serving(says(chunked)) as server:
-        assert http_ready(HOST, server.port, "/") == b"abc"
+        assert http_answer(HOST, server.port, "/") == (200, b"abc")
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n",
+        b"HTTP/1.1 204 No Content\r\nContent-Length: 5000\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </x.css>\r\n\r\nHTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 302 Found\r\n",
+    ],
+    ids=["events", "slow body", "early hints", "several"],
+)
+def test_the_status_line_is_enough(first: bytes) -> None:
+    with serving(drips(first)) as server:
+        begun = time.monotonic()
+        http_ready(HOST, server.port, "/")
+        assert time.monotonic() - begun < SLACK
+    failing = first.replace(b"200", b"503").replace(b"204", b"503").replace(b"302", b"503")
+    with serving(drips(failing)) as server, pytest.raises(NotReadyError, match="answers 503"):
+        http_ready(HOST, server.port, "/")
+
+
+@pytest.mark.parametrize("first", [b"HTTP/1.1 2", b"HTTP/1.1 103 Early Hints\r\n\r\n"], ids=["half", "only hints"])
+def test_readiness_without_a_status_costs_the_limit(first: bytes) -> None:
+    with serving(drips(first)) as server:
+        begun = time.monotonic()
+        with pytest.raises(NotReadyError, match="timed out"):
+            http_ready(HOST, server.port, "/", timeout=LIMIT)
+        assert LIMIT * 0.9 < time.monotonic() - begun < LIMIT + SLACK
 
 
 def test_a_large_body_is_not_read_to_its_end() -> None:
@@ -187,7 +216,7 @@ def test_what_is_no_http_is_not_ready(answer: bytes) -> None:
 def test_an_answer_that_breaks_off_is_not_ready() -> None:
     broken = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nabc"
     with serving(says(broken)) as server, pytest.raises(NotReadyError):
-        http_ready(HOST, server.port, "/")
+        http_answer(HOST, server.port, "/")
 
 
 def test_nobody_there_is_not_ready() -> None:

@@ -16,6 +16,8 @@ from orienter_tasks.commands.doctor.context import started_on
 from orienter_tasks.commands.selftest.sandbox import left
 from orienter_tasks.infra import choice
 from orienter_tasks.infra.all import component
+from orienter_tasks.observe.probing import probed
+from orienter_tasks.observe.scan import scan
 from orienter_tasks.output.checks import Check, Fix, collect
 from orienter_tasks.output.units import megabytes
 from orienter_tasks.processes import census
@@ -57,6 +59,17 @@ def servers(ctx: RunContext) -> Iterator[Check]:
     for name in catalog.names():
         if name in up:
             yield from collect("servers", partial(_login, config, name))
+
+
+def answering(ctx: RunContext) -> Iterator[Check]:
+    """Ask the running services whether they answer: a crash below a file watcher leaves a process that does not."""
+    if not started_on(ctx):
+        return
+    current = ctx.current
+    for each in probed(scan([current.claim]).instances[0], current.plan.services).components:
+        if each.silence:
+            words = f"{each.name} of {current.instance} is not answering: {each.silence}"
+            yield Check("services", "problem", words, f"inv dev.logs -s {each.name} --no-follow")
 
 
 def _login(config: InstanceConfig, name: str) -> Iterator[Check]:

@@ -52,6 +52,7 @@ CHECKS: tuple[tuple[str, Look], ...] = (
     ("ports", ports.held),
     ("exposed", ports.exposed),
     ("servers", running.servers),
+    ("services", running.answering),
     ("records", running.stale_records),
     ("logs", running.long_logs),
     ("orphans", running.throwaways),

@@ -42,7 +42,7 @@ def verify(ctx: RunContext, raw_settings_of: Callable[[Path], object], *, as_jso
         CheckError: something is shared, or could not be seen.
     """
     project = ctx.settings.project
-    seen = scan([claim for claim in ctx.claims.read() if claim.project == project and claim.backend], memory=False)
+    seen = scan([claim for claim in ctx.claims.read() if claim.project == project and claim.backend], details=False)
     running = [each.claim for each in seen.instances if any(part.running for part in each.components)]
     for unseen in seen.unseen:
         ctx.report.warn(f"not seen: {unseen}")

@@ -30,7 +30,7 @@ def test_a_missing_service_is_named_at_once(deserted: RouteLab) -> None:
         status, headers, body = deserted.get(target)
         assert time.monotonic() - began < 1
         assert (status, headers["content-type"]) == (502, "text/plain")
-        assert body == f"{service} of instance 3 does not answer on port {port}; see: inv dev.status\n".encode()
+        assert body == f"{service} of instance 3 is not answering on port {port}; why: inv dev.status\n".encode()
 
 
 def test_a_missing_opencode_is_named_to_whoever_is_signed_in(deserted: RouteLab) -> None:
@@ -39,7 +39,7 @@ def test_a_missing_opencode_is_named_to_whoever_is_signed_in(deserted: RouteLab)
         assert deserted.get("/opencode/x")[0] == 302
         status, _, body = deserted.get("/opencode/x", SIGNED_IN)
     assert status == 502
-    assert body.startswith(f"opencode of instance 3 does not answer on port {ports['opencode']}".encode())
+    assert body.startswith(f"opencode of instance 3 is not answering on port {ports['opencode']}".encode())
 
 
 def test_a_big_body_for_a_missing_service_is_answered_too(deserted: RouteLab) -> None:
@@ -62,4 +62,4 @@ def test_a_service_that_accepts_nothing_is_given_up_soon(deserted: RouteLab) -> 
         status, _, body = deserted.get("/")
     assert time.monotonic() - began < 2.9
     assert status == 504
-    assert body.startswith(b"frontend of instance 3 does not answer")
+    assert body.startswith(b"frontend of instance 3 is not answering")

@@ -1,0 +1,60 @@
+"""The line of a log that says why: the last line that looks like an error, not the end of a stack trace.
+
+Programs print more behind it: frames, properties of the error, their version, what npm or a watcher says of the end.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LINES = 60  # so far from its end is a log searched: a stack trace fits in
+LONGEST = 200
+
+_CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|.)|[\x00-\x08\x0b-\x1f\x7f]")
+_PREFIX = re.compile(r"\[[a-z0-9@:./-]+\] |[@\w./-]+:[a-z][\w-]*: |[\w-]+ \| ")  # of turbo, concurrently and the like
+_NPM = re.compile(r"npm (?:error|ERR!) ")
+_TRACEBACK = "Traceback (most recent call last):"
+_DETAIL = re.compile(
+    r"\s{4,}|\t|\s+at |\s+File \"|goroutine \d+ \[|Require stack:|- /"  # frames, source
+    r"|\s*(?:throw|raise|return)\b|\s*[\d ]*[|│╵╭╰─]|[\s^~})\]]*$"
+    r"|\s+\[?'?\w+'?\]?: (?!\w*(?:Error|Exception)\b)"  # properties of the error
+    r"|Node\.js v\d|Emitted 'error' event|exit status \d|note: run with `RUST_BACKTRACE"
+    r"|During handling of the above exception|The above exception was the direct cause"
+    r"|\[nodemon\]|Failed running '|Waiting for (?:file )?changes|\s*ELIFECYCLE|ERR_PNPM_RECURSIVE"
+    r"|(?:error )?[Cc]ommand failed|\s*ERROR +run failed"
+    r"|npm (?:error|ERR!)(?:$| (?:code|path|errno|syscall|signal|workspace|location|command|A complete log|To see) "
+    r"| Lifecycle script)"
+)
+_ERROR = re.compile(
+    r"(?i:\b(?:errors?|fatal|panic|panicked|uncaught|unhandled|exception|failed|failure|cannot|can't|could not|couldn't"
+    r"|unable|refused|denied|critical|missing|invalid|not found|no such|in use|segmentation fault|out of memory)\b)"
+    r"|(?:Error|Exception|_ERROR)\b|\"level\": ?(?:50|60)\b"
+)
+_CALM = re.compile(r"(?i)\b(?:0|no) (?:errors?|failures?|problems?)\b|\berror-free\b")
+
+
+def reason(lines: Iterable[str]) -> str:
+    """Return the line that says why, without colours; the last line with words where none looks like an error."""
+    found = last = ""
+    in_traceback = False
+    for line in map(_plain, lines):
+        if in_traceback and not line[:1].isspace():
+            found, in_traceback = line, False  # the name of an exception need not look like an error
+        elif _TRACEBACK in line:
+            in_traceback = True
+        elif not _DETAIL.match(line):
+            last = line
+            if _ERROR.search(_NPM.sub("", line)) and not _CALM.search(line):
+                found = line
+    return (found or last).strip()[:LONGEST]
+
+
+def _plain(line: str) -> str:
+    """Return a line without control codes and without the name that a runner puts before it."""
+    text = _CONTROL.sub("", line).rstrip()
+    prefix = _PREFIX.match(text)
+    return text[prefix.end() :] if prefix else text
