@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import hypothesis
 import pytest
 
+from orienter_tasks.backends.docker import endpoint
 from orienter_tasks.settings.load import load_settings
 from tests import configs, leftovers
 from tests.repositories import GIT_ENV, IGNORED, git, make_repository
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
@@ -78,6 +79,15 @@ class _Guard:
             raise Forbidden(f"{what} in a test that is marked neither docker nor embedded")
 
 
+def _guarded(what: Callable[..., object]) -> Callable[..., object]:
+    @functools.wraps(what)
+    def guarded(*args: object, **kwargs: object) -> object:
+        _Guard.refuse("a Docker client")
+        return what(*args, **kwargs)
+
+    return guarded
+
+
 class _DockerLoader(Loader):
     """Guards docker's client when something imports it: no test pays for importing it here."""
 
@@ -89,15 +99,7 @@ class _DockerLoader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         self._inner.exec_module(module)
-        client = module.APIClient
-        original = client.__init__
-
-        @functools.wraps(original)
-        def guarded(self: object, *args: object, **kwargs: object) -> None:
-            _Guard.refuse("a Docker client")
-            original(self, *args, **kwargs)
-
-        client.__init__ = guarded
+        module.APIClient.__init__ = _guarded(module.APIClient.__init__)
 
 
 class _DockerFinder(MetaPathFinder):
@@ -119,6 +121,7 @@ class _DockerFinder(MetaPathFinder):
 
 
 sys.meta_path.insert(0, _DockerFinder())
+endpoint.ask = _guarded(endpoint.ask)  # type: ignore[assignment]
 
 
 def _server_in(command: object) -> str | None:

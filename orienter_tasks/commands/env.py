@@ -11,16 +11,19 @@ import msgspec
 
 from orienter_tasks.errors import ConfigError, NotFoundError, OrienterError
 from orienter_tasks.identity.ownership import held_by
+from orienter_tasks.infra.all import search_path
 from orienter_tasks.instance.model import port_plan
 from orienter_tasks.instance.variables import masked
 from orienter_tasks.lifecycle.config import instance_of
 from orienter_tasks.machine import worktree
 from orienter_tasks.output.tables import Column
-from orienter_tasks.settings import catalog
+from orienter_tasks.services import last_start
+from orienter_tasks.settings import catalog, graph
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.instance.port_references import ForeignPort
     from orienter_tasks.lifecycle.context import CurrentInstance, RunContext
 
@@ -99,20 +102,30 @@ def export(ctx: RunContext, shell: str) -> None:
     ctx.report.document(render(variables.values, known, unset=sorted(variables.withheld & os.environ.keys())))
 
 
+def behind_dashes() -> list[str]:
+    """Return the words of the command line that stand behind two dashes."""
+    return sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+
+
 def command_line() -> list[str]:
     """Return the command that stands behind two dashes."""
-    command = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+    command = behind_dashes()
     if not command:
-        raise ConfigError("there is no command", hint="write it behind two dashes: inv env.exec -- psql")
+        raise ConfigError("there is no command", hint="write it behind two dashes: inv env.exec -- npm test")
     return command
 
 
 def execute(ctx: RunContext) -> None:
     """Become the command line's command, with this instance's variables."""
-    command = command_line()
-    environ = ctx.current.config.variables.over(os.environ)
+    replace_process(command_line(), ctx.current.config)
+
+
+def replace_process(command: Sequence[str], config: InstanceConfig) -> None:
+    """Become another program, with the instance's variables and its servers' programs on PATH."""
+    environ = config.variables.over(os.environ)
+    environ["PATH"] = search_path(config, environ.get("PATH", os.defpath))
     try:
-        os.execvpe(command[0], command, environ)  # noqa: S606 - the user's own command, without a shell
+        os.execvpe(command[0], [*command], environ)  # noqa: S606 - the user's own command, without a shell
     except OSError as error:
         raise NotFoundError(f"{command[0]!r} cannot be run: {error.strerror}") from error
 
@@ -132,8 +145,20 @@ def _document(
         "backend": current.claim.backend,
         "variables": shown,
         "origins": dict(variables.origins),
+        "exported": {name: {"hook": hook, "to": to} for name, (hook, to) in _exported(current).items()},
         "ignored": sorted(variables.ignored),
         "foreign_ports": [msgspec.structs.asdict(found) for found in foreign],
+    }
+
+
+def _exported(current: CurrentInstance) -> dict[str, tuple[str, list[str]]]:
+    """Return the variables that hooks exported at the last start: the hook, and the services that got its value."""
+    exporters = graph.exporters(current.settings)
+    return {
+        name: (hook, [service for service in current.settings.services if hook in exporters[service]])
+        for hook, names in last_start.load(current.instance).exported.items()
+        if any(hook in each for each in exporters.values())
+        for name in names
     }
 
 
@@ -149,12 +174,16 @@ def _print(ctx: RunContext, source: str, shown: Mapping[str, str]) -> None:
             ("backend", ctx.current.claim.backend or "not started yet"),
         ],
     )
+    by_hooks = {
+        name: f"hook {hook}, for {', '.join(to) or 'other hooks'}"
+        for name, (hook, to) in _exported(ctx.current).items()
+    }
     columns: tuple[Column[str], ...] = (
         Column("variable", str),
-        Column("value", shown.__getitem__),
-        Column("from", lambda name: variables.origins.get(name, "")),
+        Column("value", lambda name: shown.get(name, "")),
+        Column("from", lambda name: "; ".join(filter(None, (by_hooks.get(name), variables.origins.get(name))))),
     )
-    ctx.report.table(columns, list(shown))
+    ctx.report.table(columns, sorted({*shown, *by_hooks}))
     for name in sorted(variables.ignored):
         ctx.report.warn(f".env sets {name}, but {variables.why_ignored(name)}: that line is ignored")
     for found in foreign_ports_of(ctx):

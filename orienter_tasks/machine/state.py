@@ -62,12 +62,12 @@ def private_dir(path: Path) -> Path:
         made = list(takewhile(lambda each: not each.exists(), (path, *path.parents)))
         for each in (*reversed(made), path):
             each.mkdir(mode=0o700, exist_ok=True)  # one by one: `parents` leaves their modes to the umask
-        for each in reversed(made):
-            hand_over(each)
-        if made and _OWN.search(str(made[-1])):
-            with suppress(OSError):
-                (made[-1] / ".gitignore").write_text("*\n", encoding="ascii")
-                hand_over(made[-1] / ".gitignore")
+            if each in made:
+                hand_over(each)
+            if made and each == made[-1] and _OWN.search(str(each)):
+                with suppress(OSError):
+                    (each / ".gitignore").write_text("*\n", encoding="ascii")
+                    hand_over(each / ".gitignore")
     except OSError as error:
         raise failure(path, f"cannot make the directory {path}", error) from error
     return path

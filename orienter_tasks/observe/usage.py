@@ -75,10 +75,9 @@ def container_sample(component: str, container: str) -> Sample | None:
     from orienter_tasks.backends.docker.engine import shared
 
     engine = shared()
-    api: Any = engine.api  # its stubs do not know one_shot
     try:
         with engine.talking(f"tell what {component} uses", work=STATS_SECONDS):
-            stats = api.stats(container, stream=False, one_shot=True)
+            stats = engine.reader.stats(container)
     except NotFoundError:
         return None
     return read_stats(component, stats)

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError, InterruptError, OrienterError, TimedOutError
 from orienter_tasks.machine.signals import deferred
-from orienter_tasks.stack.component import Component, Event, NotReadyError, State, Stoppable, tail
+from orienter_tasks.stack.component import (
+    Component,
+    Event,
+    NotReadyError,
+    SkippedError,
+    State,
+    Stoppable,
+    tail,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -51,6 +59,7 @@ class Runner:
         self._changed = threading.Condition()
         self._components: dict[str, Component] = {}
         self._states: dict[str, State] = {}
+        self._skipped: dict[str, str] = {}
         self._failures: list[BaseException] = []
         self._started: list[Component] = []
         self._running: set[str] = set()
@@ -67,6 +76,12 @@ class Runner:
     def states(self) -> Mapping[str, State]:
         with self._changed:
             return dict(self._states)
+
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        """What is not part of this run, and why."""
+        with self._changed:
+            return dict(self._skipped)
 
     def add(self, components: Iterable[Component]) -> None:
         """Take components into the graph; those that need nothing start at once."""
@@ -87,6 +102,8 @@ class Runner:
 
     def skip(self, name: str, reason: str) -> None:
         """Note that a component is not part of this run; whatever needs it does not wait for it."""
+        with self._changed:
+            self._skipped[name] = reason
         self._set(name, State.SKIPPED, reason)
 
     def wait(self, names: Iterable[str] | None = None, *, ready: bool = True, timeout: float | None = None) -> None:
@@ -173,7 +190,6 @@ class Runner:
 
     def _start(self, component: Component) -> None:
         self._set(component.name, State.STARTING)
-        limit = self._timeout if self._timeout is not None else component.timeout
 
         def note(text: str) -> None:
             if self._cancelled.is_set():
@@ -182,12 +198,25 @@ class Runner:
                 self._set(component.name, State.STARTING, text)
 
         note("")
-        started = component.start(note)
+        try:
+            started = component.start(note)
+        except SkippedError as reason:
+            self.skip(component.name, str(reason))
+            return
         if started and not self._keep(component):
             return
         with self._changed:
             self._running.add(component.name)
             self._changed.notify_all()
+        if self._await_ready(component):
+            found: str = getattr(component, "outcome", "already running")  # a hook says what it found instead
+            self._set(component.name, State.READY, "" if started else found)
+        else:
+            self._set(component.name, State.STOPPING if started else State.STOPPED, "given up")
+
+    def _await_ready(self, component: Component) -> bool:
+        """Ask a component until it is ready; False when the run was given up."""
+        limit = self._timeout if self._timeout is not None else component.timeout
         begun = self._clock()  # a pull or a first build takes what it takes, and can be given up through `note`
         while not self._cancelled.is_set():
             try:
@@ -200,10 +229,8 @@ class Runner:
                     self._set(component.name, State.STARTING, str(seen))
                 self._cancelled.wait(min(max(SHORTEST_PAUSE, took * PAUSE_SHARE), LONGEST_PAUSE))
             else:
-                found: str = getattr(component, "outcome", "already running")  # a hook says what it found instead
-                self._set(component.name, State.READY, "" if started else found)
-                return
-        self._set(component.name, State.STOPPING if started else State.STOPPED, "given up")
+                return True
+        return False
 
     def _keep(self, component: Component) -> bool:
         """Note that this run started a component; when abort no longer knew of it, stop it here."""

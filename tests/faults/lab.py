@@ -99,7 +99,8 @@ class FaultHost(SmallHost):
         places = [self.state, checkout.path / ".dev-data", checkout.path / ".dev-pids"]
         found += [str(path) for place in places for path in place.glob("**/.*.tmp")]
         found += [str(path) for path in self.state.glob("volumes/*/*/*/.data.new*")]
-        return [*found, *(str(path) for path in checkout.path.glob(".dev-pids/*/*"))]
+        # a `.gitignore` is there if the start was killed between making `.dev-pids` and writing one into that
+        return [*found, *(str(path) for path in checkout.path.glob(".dev-pids/*/*") if path.name != ".gitignore")]
 
     def running_of(self, checkout: Checkout) -> list[str]:
         """Name what there should not be of a stopped instance: processes, containers, listeners, locks."""

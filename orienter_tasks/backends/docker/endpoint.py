@@ -10,7 +10,7 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from orienter_tasks.machine.files import read_small
@@ -23,7 +23,8 @@ DEFAULT_CONTEXT = "default"
 HERE = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - compared with, never listened on
 
 STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
-LONGEST_LINE = 200
+API_VERSION = re.compile(rb"(?im)^api-version: *([0-9]+\.[0-9]+)\r?$")
+LONGEST_HEAD = 4000
 TIMED_OUT = "timed out"
 
 
@@ -62,37 +63,73 @@ def current(environ: Mapping[str, str] = os.environ) -> Endpoint:
     return Endpoint(DEFAULT_URL, "the default socket")
 
 
-def why_silent(endpoint: Endpoint, timeout: float) -> str | None:
-    """Ping a local engine without TLS; None if it answers, else what was observed."""
+class Pong(NamedTuple):
+    """What came of a ping: what was observed instead of an answer, or None; the API version, "" if it was not said."""
+
+    silence: str | None
+    api_version: str = ""
+
+
+class Reply(NamedTuple):
+    """An engine's answer to a request; the names of headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def ping(endpoint: Endpoint, timeout: float) -> Pong:
+    """Ping a local engine without TLS."""
     if not endpoint.url:
-        return "there is no such context"
+        return Pong("there is no such context")
     if not endpoint.is_here:
-        return "it is on another machine, whose loopback ports and directories are not this one's"
+        return Pong("it is on another machine, whose loopback ports and directories are not this one's")
     try:
-        line = _ping(endpoint, timeout)
+        head = _ping(endpoint, timeout)
     except TimeoutError:
-        return TIMED_OUT
+        return Pong(TIMED_OUT)
     except OSError as error:
-        return error.strerror or str(error) or type(error).__name__
-    status = STATUS.match(line)
+        return Pong(error.strerror or str(error) or type(error).__name__)
+    return _pong(head)
+
+
+def _pong(head: bytes) -> Pong:
+    status, version = STATUS.match(head), API_VERSION.search(head)
     if status is None:
-        return "it does not answer as an engine does"
-    return None if status[1] == b"200" else f"it answers {status[1].decode()}"
+        return Pong("it does not answer as an engine does")
+    if status[1] != b"200":
+        return Pong(f"it answers {status[1].decode()}")
+    return Pong(None, version[1].decode() if version else "")
+
+
+def ask(endpoint: Endpoint, method: str, target: str, timeout: float) -> Reply:
+    """Send a request to a local engine without TLS; raises OSError and http.client.HTTPException."""
+    from http.client import HTTPConnection
+
+    connection = HTTPConnection("localhost")
+    connection.sock = _connected(endpoint, timeout)
+    try:
+        connection.request(method, target)
+        response = connection.getresponse()
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Reply(response.status, headers, response.read())
+    finally:
+        connection.close()
 
 
 def _ping(endpoint: Endpoint, timeout: float) -> bytes:
-    """Return the first line of the answer; the timeout is for all of it, however many parts it comes in."""
+    """Return the head of the answer; the timeout is for all of it, however many parts it comes in."""
     deadline = time.monotonic() + timeout
     with _connected(endpoint, timeout) as connection:
         connection.sendall(b"GET /_ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        line = b""
-        while b"\n" not in line and len(line) < LONGEST_LINE:
+        head = b""
+        while b"\r\n\r\n" not in head and len(head) < LONGEST_HEAD:
             connection.settimeout(max(deadline - time.monotonic(), 0.001))
-            part = connection.recv(LONGEST_LINE)
+            part = connection.recv(LONGEST_HEAD)
             if not part:
                 break
-            line += part
-    return line
+            head += part
+    return head
 
 
 def _connected(endpoint: Endpoint, timeout: float) -> socket.socket:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 import threading
@@ -14,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.backends.docker import endpoint as endpoints
 from orienter_tasks.backends.docker.patience import SILENT, Patience
+from orienter_tasks.backends.docker.reader import Reader, RefusalError
 from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFoundError, OrienterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from docker.api.client import APIClient
-    from docker.errors import APIError
 
-    from orienter_tasks.backends.docker.endpoint import Endpoint
+    from orienter_tasks.backends.docker.endpoint import Endpoint, Reply
 
 REQUEST_SECONDS = 60  # how long a stream may be idle
 WORK_SECONDS = 50.0  # what an engine may need to create, start or remove something, while it answers pings
@@ -52,22 +51,33 @@ class Engine:
 
     def __init__(self, endpoint: Endpoint | None = None) -> None:
         self.endpoint = endpoint or endpoints.current()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._client: APIClient | None = None
+        self._reached = False
+        self._ping_version = ""
+        self._reader = Reader(self._ask)
         self._patience = Patience(self._answers_pings)
         self._work = threading.local()  # seconds that the present call may take
 
     @property
     def api(self) -> APIClient:
-        """The low-level client; use it within `talking`, which translates its errors."""
+        """The SDK's low-level client, for what changes something; use it within `talking`."""
         with self._lock:
             if self._client is None:
-                seen = self.why_silent()
-                if seen is not None:
-                    raise self._absent(seen)
+                self._reach()
                 with self.talking("be reached"):
                     self._client = self._connect(REQUEST_SECONDS)
             return self._client
+
+    @property
+    def reader(self) -> Reader:
+        """For what only looks; use it within `talking`."""
+        return self._reader
+
+    @property
+    def api_version(self) -> str:
+        self._reach()
+        return self._ping_version or self.api.api_version
 
     def why_silent(self) -> str | None:
         """Return None if the engine answers in time, else what was observed."""
@@ -92,12 +102,12 @@ class Engine:
     @cached_property
     def facts(self) -> EngineFacts:
         with self.talking("describe itself"):
-            info = self.api.info()
+            info = self.reader.info()
         return facts_of(info, platform.system(), platform.release())
 
     @contextmanager
     def talking(self, doing: str, *, work: float = 0.0) -> Iterator[None]:
-        """Translate what the SDK raises; `doing` completes the sentence "Docker cannot …".
+        """Translate what the SDK and the reader raise; `doing` completes the sentence "Docker cannot …".
 
         Each call may take the engine `work` seconds more than an answer takes, as long as it answers pings.
 
@@ -107,24 +117,26 @@ class Engine:
             CheckError: the engine refuses for another reason.
             BackendError: the engine does not answer, or the connection broke.
         """
-        import docker.errors
-        import urllib3.exceptions
-
         outer, self._work.seconds = self._work_seconds, work
         try:
             yield
         except OrienterError:
             raise
-        except docker.errors.APIError as error:
-            raise _refused(doing, error) from error
-        # requests raises OSErrors; a truncated answer is not valid JSON
-        except (
-            docker.errors.DockerException,
-            urllib3.exceptions.HTTPError,
-            OSError,
-            json.JSONDecodeError,
-        ) as error:
-            raise self._away(doing, error) from error
+        except RefusalError as error:
+            raise _refused(doing, error.status, error) from error
+        except Exception as error:
+            from http.client import HTTPException
+            from json import JSONDecodeError
+
+            from docker.errors import APIError, DockerException
+            from urllib3.exceptions import HTTPError
+
+            if isinstance(error, APIError):
+                raise _refused(doing, error.status_code, error.explanation or error) from error
+            # requests raises OSErrors; a truncated answer is not valid JSON
+            if isinstance(error, (DockerException, HTTPError, HTTPException, OSError, JSONDecodeError)):
+                raise self._away(doing, error) from error
+            raise
         finally:
             self._work.seconds = outer
 
@@ -133,7 +145,27 @@ class Engine:
         with self._lock:
             if self._client is not None:
                 self._client.close()
-                self._client = None
+            self._client, self._reached = None, False
+
+    def _reach(self) -> None:
+        """Make sure, once, that the engine answers."""
+        with self._lock:
+            if not self._reached:
+                seen = self.why_silent()
+                if seen is not None:
+                    raise self._absent(seen)
+                self._reached = True
+
+    def _ask(self, method: str, target: str, timeout: float | None) -> Reply:
+        seconds = timeout or REQUEST_SECONDS
+        self._reach()
+        if self.endpoint.tls:
+            api = self.api
+            found = api.request(method, f"{api.base_url}/v{api.api_version}{target}", timeout=seconds)
+            return endpoints.Reply(found.status_code, dict(found.headers.lower_items()), found.content)
+        version = f"/v{self._ping_version}" if self._ping_version else ""
+        request = partial(endpoints.ask, self.endpoint, method, version + target, seconds)
+        return self._patience.call(request, self._work_seconds)
 
     def _connect(self, timeout: float) -> APIClient:
         from docker.api.client import APIClient
@@ -156,7 +188,8 @@ class Engine:
             from docker.utils import kwargs_from_env
 
             options = dict(kwargs_from_env())
-        return Client(**options, timeout=math.ceil(timeout), max_pool_size=CONNECTIONS)
+        version = self._ping_version or "auto"
+        return Client(**options, version=version, timeout=math.ceil(timeout), max_pool_size=CONNECTIONS)
 
     @property
     def _work_seconds(self) -> float:
@@ -167,7 +200,9 @@ class Engine:
 
     def _why_no_ping(self) -> str | None:
         if not (self.endpoint.tls and self.endpoint.is_here):
-            return endpoints.why_silent(self.endpoint, PING_SECONDS)
+            pong = endpoints.ping(self.endpoint, PING_SECONDS)
+            self._ping_version = pong.api_version or self._ping_version
+            return pong.silence
         try:
             self._connect(PING_SECONDS).close()
         except Exception as error:  # noqa: BLE001 - whatever it is, the engine does not answer
@@ -215,12 +250,11 @@ def facts_of(info: Mapping[str, Any], system: str, kernel: str) -> EngineFacts:
     )
 
 
-def _refused(doing: str, error: APIError) -> OrienterError:
-    reason = " ".join(str(error.explanation or error).split())
-    text = f"Docker cannot {doing}: {reason}"
-    if error.status_code == 404:  # noqa: PLR2004 - HTTP's Not Found
+def _refused(doing: str, status: int | None, reason: object) -> OrienterError:
+    text = f"Docker cannot {doing}: {' '.join(str(reason).split())}"
+    if status == 404:  # noqa: PLR2004 - HTTP's Not Found
         return NotFoundError(text)
-    return ConflictError(text) if error.status_code == 409 else CheckError(text)  # noqa: PLR2004 - HTTP's Conflict
+    return ConflictError(text) if status == 409 else CheckError(text)  # noqa: PLR2004 - HTTP's Conflict
 
 
 def _innermost(error: BaseException) -> str:

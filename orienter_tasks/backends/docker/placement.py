@@ -74,7 +74,7 @@ def of(engine: Engine, choice: Choice) -> Placement:
 
     def bridge_address() -> str:
         with engine.talking("describe its default bridge"):
-            return address_of(engine.api.inspect_network("bridge"))
+            return address_of(engine.reader.inspect_network("bridge"))
 
     return decide(choice, engine.facts, bridge_address)
 

@@ -9,6 +9,7 @@ from orienter_tasks.backends.docker import survey
 from orienter_tasks.backends.docker.engine import WORK_SECONDS
 from orienter_tasks.backends.docker.spec import (
     COMPOSE_NETWORK,
+    LABEL_GENERATION,
     component_labels,
     compose_labels,
     is_ours,
@@ -17,6 +18,7 @@ from orienter_tasks.backends.docker.spec import (
 )
 from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFoundError, OrienterError
 from orienter_tasks.identity import volumes
+from orienter_tasks.identity.claims import new_token
 from orienter_tasks.machine.signals import raise_unheard
 from orienter_tasks.settings import catalog
 
@@ -72,6 +74,7 @@ class Resources:
             found = self._engine.api.create_volume(
                 name,
                 labels={
+                    LABEL_GENERATION: new_token(),
                     **component_labels(instance, component),
                     **compose_labels(instance, volume=volume_key(component)),
                 },
@@ -84,6 +87,11 @@ class Resources:
         names = [self._config.instance.volume(component) for component in catalog.with_data()]
         found = {name: survey.volume(self._engine, name) for name in names}
         return [name for name, volume in found.items() if volume and is_ours(volume["Labels"], self._config)]
+
+    def generation(self, component: str) -> str:
+        """Return the generation of a component's volume: its label, or when it was created if it has none."""
+        found = survey.volume(self._engine, self._config.instance.volume(component)) or {}
+        return str((found.get("Labels") or {}).get(LABEL_GENERATION) or found.get("CreatedAt", ""))
 
     def _create_network(self, name: str) -> Mapping[str, str]:
         """Create the network and return its labels, or those of a network that was created at the same moment."""
@@ -116,7 +124,7 @@ def remove_volume(engine: Engine, name: str, *, remedy: str) -> None:
         return
     except ConflictError as error:
         with engine.talking("list containers"):
-            found = engine.api.containers(all=True, filters={"volume": name})
+            found = engine.reader.containers(all=True, filters={"volume": [name]})
         users = ", ".join(container["Names"][0].lstrip("/") for container in found if container["Names"])
         raise ConflictError(f"volume {name} is in use by {users or 'a container'}", hint=remedy) from error
     if survey.volume(engine, name) is not None:
@@ -125,13 +133,11 @@ def remove_volume(engine: Engine, name: str, *, remedy: str) -> None:
 
 def volume_sizes(engine: Engine) -> Mapping[str, int]:
     """Return the size in bytes of every volume of an engine; nothing if the engine takes too long."""
-    api = engine.api
-    version = tuple(int(part) for part in api.api_version.split("."))
-    only = {"type": "volume"} if version >= TYPED_DISK_USAGE else {}
     try:
         with engine.talking("measure volumes", work=DISK_USAGE_SECONDS):
-            answer = api.get(f"{api.base_url}/v{api.api_version}/system/df", params=only, timeout=DISK_USAGE_SECONDS)
-            found = answer.json().get("Volumes") or ()
+            version = tuple(int(part) for part in engine.api_version.split("."))
+            only = {"type": "volume"} if version >= TYPED_DISK_USAGE else {}
+            found = engine.reader.df(timeout=DISK_USAGE_SECONDS, **only).get("Volumes") or ()
     except OrienterError:
         return {}
     sizes = {volume["Name"]: int((volume.get("UsageData") or {}).get("Size", -1)) for volume in found}

@@ -81,7 +81,7 @@ def read(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
 def containers(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
     with engine.talking("list containers"):
         # the high-level list inspects every container
-        found = engine.api.containers(all=True, filters=_filters(wanted))
+        found = engine.reader.containers(all=True, filters=_filters(wanted))
     now = time.time()
     return tuple(_container(entry, whose, now) for entry, whose in _owned(found))
 
@@ -115,7 +115,7 @@ def status_of(found: DockerResource, *, with_memory: bool = False) -> ComponentS
 
 def volumes(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
     with engine.talking("list volumes"):
-        found = engine.api.volumes(filters=_filters(wanted))["Volumes"] or ()
+        found = engine.reader.volumes(filters=_filters(wanted))["Volumes"] or ()
     return tuple(
         DockerResource(
             kind="volume",
@@ -130,7 +130,7 @@ def volumes(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
 
 def networks(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
     with engine.talking("list networks"):
-        found = engine.api.networks(filters=_filters(wanted))
+        found = engine.reader.networks(filters=_filters(wanted))
     return tuple(
         DockerResource(kind="network", id=entry["Id"], name=entry["Name"], **whose) for entry, whose in _owned(found)
     )
@@ -139,9 +139,9 @@ def networks(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
 def taken_names(engine: Engine) -> Iterator[tuple[Kind, str, Mapping[str, str]]]:
     """Return kind, name and labels of everything on the engine, ours or not."""
     with engine.talking("list containers, volumes and networks"):
-        found_containers = engine.api.containers(all=True)
-        found_volumes = engine.api.volumes()["Volumes"] or ()
-        found_networks = engine.api.networks()
+        found_containers = engine.reader.containers(all=True)
+        found_volumes = engine.reader.volumes()["Volumes"] or ()
+        found_networks = engine.reader.networks()
     for entry in found_containers:
         for name in entry["Names"] or ():
             yield "container", name.lstrip("/"), entry["Labels"] or {}
@@ -173,7 +173,7 @@ def own_container(engine: Engine, config: InstanceConfig, component: str) -> dic
 def _inspected(engine: Engine, kind: Kind, name: str) -> dict[str, Any] | None:
     try:
         with engine.talking(f"inspect {kind} {name}"):
-            found: dict[str, Any] = getattr(engine.api, f"inspect_{kind}")(name)
+            found: dict[str, Any] = getattr(engine.reader, f"inspect_{kind}")(name)
     except NotFoundError:
         return None
     return found
@@ -199,7 +199,7 @@ def memory(container_id: str) -> int | None:
 def publisher(engine: Engine, port: int) -> str:
     """Describe the running container that publishes a port of this machine; "" if none does."""
     with engine.talking("list containers"):
-        found = engine.api.containers()
+        found = engine.reader.containers()
     for entry in found:
         if port in _published(entry):
             return f"container {entry['Names'][0].lstrip('/')} ({owner(entry['Labels'])})"

@@ -101,8 +101,8 @@ def _images(shared: Engine, ctx: RunContext) -> Iterator[Check]:
 
 def _networks(shared: Engine, ctx: RunContext) -> Iterator[Check]:
     with shared.talking("list networks"):
-        found = shared.api.networks()
-        info: Mapping[str, Any] = shared.api.info()
+        found = shared.reader.networks()
+        info: Mapping[str, Any] = shared.reader.info()
     used = sum(network["Driver"] == "bridge" for network in found)
     room = capacity(info.get("DefaultAddressPools") or ()) - used
     config = known(lambda: ctx.current.config)

@@ -57,10 +57,16 @@ class DockerLab:
         return DockerBackend(config, self.engine)
 
     def count_calls(self) -> Callable[[], int]:
-        """Count the engine's answers from now on."""
-        calls: list[str] = []
-        api: Any = self.engine.api
-        api.hooks["response"].append(lambda response, **kwargs: calls.append(response.url))
+        """Count what the engine is asked from now on."""
+        calls: list[object] = []
+        patience: Any = self.engine._patience
+        call = patience.call
+
+        def counted(ask: object, work: float) -> object:
+            calls.append(ask)
+            return call(ask, work)
+
+        patience.call = counted
         return lambda: len(calls)
 
     def clean(self) -> None:

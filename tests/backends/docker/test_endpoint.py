@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orienter_tasks.backends.docker import engine
-from orienter_tasks.backends.docker.endpoint import DEFAULT_URL, Endpoint, current, why_silent
+from orienter_tasks.backends.docker.endpoint import DEFAULT_URL, Endpoint, current, ping
 from orienter_tasks.errors import BackendError
 from tests import programs
 
@@ -66,7 +66,7 @@ def test_the_sdk_reads_contexts_alike(config: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_context_that_is_not_there_is_named(config: Path) -> None:
     found = current({"DOCKER_CONFIG": str(config), "DOCKER_CONTEXT": "lost"})
-    assert why_silent(found, 1.0) == "there is no such context"
+    assert ping(found, 1.0).silence == "there is no such context"
     with pytest.raises(BackendError, match="docker context 'lost'"):
         _ = engine.Engine(found).api
 
@@ -89,7 +89,7 @@ def test_an_engine_elsewhere_is_no_use(url: str, here: bool) -> None:
     endpoint = Endpoint(url, "DOCKER_HOST")
     assert endpoint.is_here is here
     if not here:
-        assert why_silent(endpoint, 1.0) is not None
+        assert ping(endpoint, 1.0).silence is not None
 
 
 def test_an_engine_elsewhere_is_never_contacted() -> None:
@@ -101,8 +101,8 @@ def test_an_engine_elsewhere_is_never_contacted() -> None:
 
 
 @contextmanager
-def answering(path: Path, answer: bytes | None) -> Iterator[Endpoint]:
-    """Listen on a unix socket; None: take connections and say nothing."""
+def answering(path: Path, answer: bytes | None, *, ping: bytes | None = None) -> Iterator[Endpoint]:
+    """Listen on a unix socket; None: take connections and say nothing. `ping`: what pings get instead."""
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as server:
         server.bind(str(path))
         server.listen()
@@ -115,9 +115,10 @@ def answering(path: Path, answer: bytes | None) -> Iterator[Endpoint]:
                 except OSError:
                     return
                 held.append(connection)
-                connection.recv(4096)
-                if answer is not None:
-                    connection.sendall(answer)
+                asked = connection.recv(4096)
+                said = ping if ping is not None and b"/_ping" in asked else answer
+                if said is not None:
+                    connection.sendall(said)
                     connection.close()
 
         threading.Thread(target=serve, daemon=True).start()
@@ -149,25 +150,27 @@ def dripping(path: Path) -> Iterator[Endpoint]:
 
 
 def test_what_is_seen_of_a_silent_engine(tmp_path: Path) -> None:
-    assert why_silent(Endpoint(f"unix://{tmp_path}/none", ""), 1.0) == "No such file or directory"
+    assert ping(Endpoint(f"unix://{tmp_path}/none", ""), 1.0).silence == "No such file or directory"
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         free = taken.getsockname()[1]
-    assert why_silent(Endpoint(f"tcp://127.0.0.1:{free}", ""), 1.0) == "Connection refused"
+    assert ping(Endpoint(f"tcp://127.0.0.1:{free}", ""), 1.0).silence == "Connection refused"
     with answering(tmp_path / "mute", None) as endpoint:
         begun = time.monotonic()
-        assert why_silent(endpoint, 0.2) == "timed out"
+        assert ping(endpoint, 0.2).silence == "timed out"
         assert time.monotonic() - begun < 0.5
     with dripping(tmp_path / "slow") as endpoint:
         begun = time.monotonic()
-        assert why_silent(endpoint, 0.3) == "timed out"
+        assert ping(endpoint, 0.3).silence == "timed out"
         assert time.monotonic() - begun < 0.8
     with answering(tmp_path / "ok", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK") as endpoint:
-        assert why_silent(endpoint, 1.0) is None
+        assert ping(endpoint, 1.0) == (None, "")
+    with answering(tmp_path / "new", b"HTTP/1.1 200 OK\r\nApi-Version: 1.53\r\nContent-Length: 2\r\n\r\n") as endpoint:
+        assert ping(endpoint, 1.0) == (None, "1.53")
     with answering(tmp_path / "ill", b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n") as endpoint:
-        assert why_silent(endpoint, 1.0) == "it answers 503"
+        assert ping(endpoint, 1.0).silence == "it answers 503"
     with answering(tmp_path / "odd", b"hello\r\n\r\n") as endpoint:
-        assert why_silent(endpoint, 1.0) is not None
+        assert ping(endpoint, 1.0).silence is not None
 
 
 @pytest.mark.docker

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from docker.api.client import APIClient
 
+    from orienter_tasks.backends.docker.reader import Reader
+
 IMAGE = f"{os.environ.get('ORIENTER_TEST_IMAGES', 'orienter-test')}/nginx:local"
 
 
@@ -58,17 +60,15 @@ class Entry:
 
 @dataclass
 class MemoryApi:
-    """The calls of the low-level client that clean-up makes, with a real engine's answers."""
+    """The calls of the reader and the SDK's client that clean-up makes, with a real engine's answers."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     dies_after: int | None = None
     dead: bool = False
-    api_version: str = "1.41"
-    base_url: str = "http+docker://memory"
 
     def containers(self, *, all: bool = False, filters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:  # noqa: A002 - the SDK's
-        using = (filters or {}).get("volume")
+        using = (filters or {}).get("volume", [None])[0]
         return [
             {
                 "Id": entry.id,
@@ -128,9 +128,9 @@ class MemoryApi:
         self._acting(f"remove network {identifier}")
         del self.entries[self._one("network", identifier).id]
 
-    def get(self, url: str, **_: Any) -> Any:
+    def df(self, **_: Any) -> dict[str, Any]:
         found = [{"Name": e.name, "UsageData": {"Size": 1000}} for e in self.entries.values() if e.kind == "volume"]
-        return SimpleNamespace(json=lambda: {"Volumes": found})
+        return {"Volumes": found}
 
     def close(self) -> None: ...
 
@@ -175,6 +175,14 @@ class MemoryEngine(Engine):
         if self.silent is not None:
             raise BackendError(f"no engine: {self.silent}")
         return self.memory  # type: ignore[return-value]
+
+    @property
+    def reader(self) -> Reader:
+        return self.api  # type: ignore[return-value]
+
+    @property
+    def api_version(self) -> str:
+        return "1.41"
 
     def why_silent(self) -> str | None:
         return self.silent
