@@ -81,6 +81,7 @@ def _look(ctx: RunContext) -> CurrentInstance:
 
 def show(ctx: RunContext, *, as_json: bool, reveal: bool) -> None:
     """Show where this instance's id comes from, its facts and its variables."""
+    ctx.read_pipe()
     source, current = ctx.source_of_id, ctx.current
     values = sorted(current.config.variables.values.items())
     shown = {name: value if reveal else masked(name, value) for name, value in values}
@@ -98,6 +99,7 @@ def export(ctx: RunContext, shell: str) -> None:
     known = next((known for known in FORMATS if known == shell), None)
     if known is None:
         raise ConfigError(f"--format: unknown format {shell!r}", hint=nearest(shell, FORMATS))
+    ctx.read_pipe()
     variables = ctx.current.config.variables
     ctx.report.document(render(variables.values, known, unset=sorted(variables.withheld & os.environ.keys())))
 
@@ -117,7 +119,9 @@ def command_line() -> list[str]:
 
 def execute(ctx: RunContext) -> None:
     """Become the command line's command, with this instance's variables."""
-    replace_process(command_line(), ctx.current.config)
+    command = command_line()
+    ctx.read_pipe()
+    replace_process(command, ctx.current.config)
 
 
 def replace_process(command: Sequence[str], config: InstanceConfig) -> None:
