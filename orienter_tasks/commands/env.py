@@ -13,7 +13,7 @@ from orienter_tasks.errors import ConfigError, NotFoundError, OrienterError
 from orienter_tasks.identity.ownership import held_by
 from orienter_tasks.infra.all import search_path
 from orienter_tasks.instance.model import port_plan
-from orienter_tasks.instance.variables import masked
+from orienter_tasks.instance.variables import masked, masked_unless_harmless
 from orienter_tasks.lifecycle.config import instance_of
 from orienter_tasks.machine import worktree
 from orienter_tasks.output.tables import Column
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.instance.port_references import ForeignPort
     from orienter_tasks.lifecycle.context import CurrentInstance, RunContext
+
+
+OURS = ("derived", "settings")
+"""Origins of values that the user has not written."""
 
 
 def init(ctx: RunContext, *, complete: bool = True) -> None:
@@ -83,8 +87,10 @@ def show(ctx: RunContext, *, as_json: bool, reveal: bool) -> None:
     """Show where this instance's id comes from, its facts and its variables."""
     ctx.read_pipe()
     source, current = ctx.source_of_id, ctx.current
-    values = sorted(current.config.variables.values.items())
-    shown = {name: value if reveal else masked(name, value) for name, value in values}
+    variables = current.config.variables
+    hide = {name: masked if variables.origins[name] in OURS else masked_unless_harmless for name in variables.values}
+    values = sorted(variables.values.items())
+    shown = {name: value if reveal else hide[name](name, value) for name, value in values}
     if as_json:
         ctx.report.json(_document(current, source, shown, foreign_ports_of(ctx)))
     else:

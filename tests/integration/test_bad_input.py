@@ -343,6 +343,10 @@ def test_env_files(make_host: MakeHost) -> None:
     assert answer.json["ignored"] == ["DATABASE_URL", "POSTGRES_PORT"]
     assert answer.json["variables"]["GOOD"] == "1"
     assert answer.json["variables"]["POSTGRES_PORT"] == str(BASES["postgres"])
+    path.write_text(f"{text}JWT=hidden\n", encoding="utf-8")
+    assert "hidden" not in host.main.inv("env.show").out + host.main.inv("env.show", "--json").out
+    assert "hidden" in host.main.inv("env.show", "--reveal").out
+    path.write_text(text, encoding="utf-8")
     told = host.main.inv("env.show").err
     assert ".env sets DATABASE_URL" in told
     assert "elsewhere" not in host.main.variables["DATABASE_URL"]
