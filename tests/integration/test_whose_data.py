@@ -231,6 +231,9 @@ def test_another_engine_is_not_taken_silently(scene: Scene) -> None:
     mark.write_text(json.dumps({**written, "id": "that one"}))
     for words in (("infra.up",), ("dev.stop",)):
         assert "has its data on another Docker engine" in complaint(scene.first.inv(*words, code=4))
+    seen = scene.first.inv("dev.status", "--json").json
+    assert seen["state"] == "unknown"
+    assert "it is on another Docker engine" in seen["unseen"][0]
     scene.first.inv("cleanup.instance", scene.number, "--yes")
     assert not mark.exists()
     up(scene.first)
