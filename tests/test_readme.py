@@ -69,7 +69,7 @@ def keys(section: type[Section], prefix: str = "") -> Iterator[tuple[str, object
     [
         ("## Settings", Settings, set[str]()),
         ("Each `services.NAME`", Service, {"log"}),
-        ("Each of `hooks.before_services`", Hook, set[str]()),
+        ("Each of `hooks.start`", Hook, set[str]()),
     ],
 )
 def test_every_setting_is_in_its_table_with_its_default(

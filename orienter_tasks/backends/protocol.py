@@ -84,6 +84,9 @@ class Backend(Protocol):
     def data_volumes(self, *, sizes: bool = False) -> Sequence[DataVolume]:
         """This instance's data on this backend; with `sizes`, also sizes that take a moment to measure."""
 
+    def generations(self, components: Sequence[str]) -> Mapping[str, str]:
+        """The generation of each component's volume: another one when its data is made anew."""
+
     def data_bound_to_id(self) -> Sequence[DataVolume]:
         """Those of `data_volumes` that would become the data of whatever instance gets this one's id next."""
 

@@ -12,7 +12,7 @@ from orienter_tasks.machine.state import is_locked, locked
 from orienter_tasks.output.logstream import LogStream
 from orienter_tasks.processes.logfile import limit, limit_all
 from orienter_tasks.processes.record import load
-from orienter_tasks.stack.component import tail
+from orienter_tasks.stack.component import SkippedError, tail
 from orienter_tasks.stack.native import running_on
 
 if TYPE_CHECKING:
@@ -153,6 +153,9 @@ class Attachment:
                 watch.restart_at = None
                 if load(instance, watch.service.name) is not None:  # it was not stopped meanwhile
                     watch.service.start(lambda _: None)
+        except SkippedError as reason:
+            watch.ignored = True
+            self._tell(f"{watch.service.name} is not started again: {reason}")
         except OrienterError as error:
             if watch.restart_at is None:
                 self._tell(f"{watch.service.name} cannot be started again: {error.line()}")

@@ -16,7 +16,8 @@ from orienter_tasks.instance.variables import masked
 from orienter_tasks.lifecycle.config import instance_of
 from orienter_tasks.machine import worktree
 from orienter_tasks.output.tables import Column
-from orienter_tasks.settings import catalog
+from orienter_tasks.services import last_start
+from orienter_tasks.settings import catalog, graph
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -132,8 +133,20 @@ def _document(
         "backend": current.claim.backend,
         "variables": shown,
         "origins": dict(variables.origins),
+        "exported": {name: {"hook": hook, "to": to} for name, (hook, to) in _exported(current).items()},
         "ignored": sorted(variables.ignored),
         "foreign_ports": [msgspec.structs.asdict(found) for found in foreign],
+    }
+
+
+def _exported(current: CurrentInstance) -> dict[str, tuple[str, list[str]]]:
+    """Return the variables that hooks exported at the last start: the hook, and the services that got its value."""
+    exporters = graph.exporters(current.settings)
+    return {
+        name: (hook, [service for service in current.settings.services if hook in exporters[service]])
+        for hook, names in last_start.load(current.instance).exported.items()
+        if any(hook in each for each in exporters.values())
+        for name in names
     }
 
 
@@ -149,12 +162,16 @@ def _print(ctx: RunContext, source: str, shown: Mapping[str, str]) -> None:
             ("backend", ctx.current.claim.backend or "not started yet"),
         ],
     )
+    by_hooks = {
+        name: f"hook {hook}, for {', '.join(to) or 'other hooks'}"
+        for name, (hook, to) in _exported(ctx.current).items()
+    }
     columns: tuple[Column[str], ...] = (
         Column("variable", str),
-        Column("value", shown.__getitem__),
-        Column("from", lambda name: variables.origins.get(name, "")),
+        Column("value", lambda name: shown.get(name, "")),
+        Column("from", lambda name: "; ".join(filter(None, (by_hooks.get(name), variables.origins.get(name))))),
     )
-    ctx.report.table(columns, list(shown))
+    ctx.report.table(columns, sorted({*shown, *by_hooks}))
     for name in sorted(variables.ignored):
         ctx.report.warn(f".env sets {name}, but {variables.why_ignored(name)}: that line is ignored")
     for found in foreign_ports_of(ctx):

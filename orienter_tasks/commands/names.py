@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def known_components(ctx: RunContext, names: Sequence[str]) -> list[str]:
     """Require that every name is a component of this instance."""
-    known = [*catalog.names(), *(hook.name for hook in ctx.settings.hooks.before_services), *ctx.settings.services]
+    known = [*catalog.names(), *(hook.name for hook in ctx.settings.hooks.all), *ctx.settings.services]
     return _known(names, known)
 
 

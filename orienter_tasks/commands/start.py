@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 from orienter_tasks.commands.names import known_components, known_services
 from orienter_tasks.errors import ConfigError, NotFoundError
 from orienter_tasks.processes import census
-from orienter_tasks.settings import catalog
+from orienter_tasks.services import last_start
+from orienter_tasks.services.last_start import LastStart
+from orienter_tasks.settings import catalog, graph
 from orienter_tasks.settings.model import WHATSAPP_SWITCH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orienter_tasks.lifecycle.context import RunContext
+    from orienter_tasks.services.hook import HookComponent
     from orienter_tasks.services.service import ServiceComponent
     from orienter_tasks.stack.component import Component
 
@@ -62,7 +65,9 @@ def start_all(ctx: RunContext) -> None:
     start.runner.add([*plan.hooks, *plan.services])
     _start_nginx(ctx)
     start.runner.wait()
-    watched = [service for service in plan.services if ctx.settings.services[service.name].on_exit != "ignore"]
+    _remember(ctx, plan.services, plan.hooks)
+    started = [service for service in plan.services if service.name not in start.runner.skipped]
+    watched = [service for service in started if ctx.settings.services[service.name].on_exit != "ignore"]
     alive = census.take().by_component(ctx.current.instance)
     for service in watched:
         if not alive.get(service.name):  # a service that became a daemon has left its first process
@@ -75,11 +80,14 @@ def start_services(ctx: RunContext, names: Sequence[str]) -> None:
     """Start the named services, or all, and wait until they are ready."""
     known_services(ctx, names)
     start, chosen = ctx.begin(), services_to_start(ctx, names)
-    start.check([service.name for service in chosen])
+    start.check([service.name for service in chosen], wanted=names)
     if not names:
         _record_expected(ctx)
     start.show_progress()
     _start_chosen(ctx, chosen)
+    for name in names:
+        if name in start.runner.skipped:
+            raise _not_started(ctx, name, start.runner.skipped[name])
 
 
 def restart(ctx: RunContext, names: Sequence[str]) -> None:
@@ -105,7 +113,7 @@ def services_to_start(ctx: RunContext, names: Sequence[str]) -> list[ServiceComp
     wanted, plan = known_services(ctx, names), ctx.current.plan
     for name, reason in plan.skipped:
         if name in wanted:
-            raise ConfigError(f"{name} of {ctx.current.instance} is not started: {reason}", hint="see: inv env.show")
+            raise _not_started(ctx, name, reason)
     chosen = [service for service in plan.services if not wanted or service.name in wanted]
     _require_needs(ctx, chosen)
     return chosen
@@ -127,9 +135,25 @@ def parts_to_restart(ctx: RunContext, names: Sequence[str]) -> list[Component]:
     return chosen
 
 
+def _not_started(ctx: RunContext, name: str, reason: str) -> ConfigError:
+    return ConfigError(f"{name} of {ctx.current.instance} is not started: {reason}", hint="see: inv env.show")
+
+
 def _record_expected(ctx: RunContext) -> None:
     current = ctx.current
     ctx.claims.record_expected(current.claim, tuple(service.name for service in current.plan.services))
+
+
+def _remember(ctx: RunContext, services: Sequence[Component], hooks: Sequence[HookComponent]) -> None:
+    """Write down what this start found of these services and hooks."""
+    instance, skipped, former = ctx.current.instance, ctx.begin().runner.skipped, last_start.load(ctx.current.instance)
+    names = [service.name for service in services]
+    kept = {name: reason for name, reason in former.skipped.items() if name not in names}
+    left_out = {name: skipped[name] for name in names if name in skipped}
+    exported = {**former.exported, **{hook.name: tuple(hook.printed) for hook in hooks}}
+    last_start.save(instance, LastStart(skipped={**kept, **left_out}, exported=exported))
+    if left_out:
+        ctx.claims.expect_without(ctx.current.claim, left_out)
 
 
 def _stop_unwanted(ctx: RunContext) -> None:
@@ -157,19 +181,20 @@ def _require_needs(ctx: RunContext, chosen: Sequence[Component]) -> None:
 
 
 def _start_chosen(ctx: RunContext, chosen: Sequence[Component]) -> None:
-    """Start components, the services among them with what the hooks export, and wait until they are ready."""
-    start = ctx.begin()
-    runner = start.runner
-    runner.add(part for part in chosen if part.name in catalog.names())
-    runner.wait()
-    runner.add(_exporting(ctx, chosen))
-    runner.wait()
-    runner.add(part for part in chosen if part.name not in catalog.names())
-    runner.wait()
+    """Start components, and before them the hooks that export what they need, and wait until they are ready."""
+    start, plan = ctx.begin(), ctx.current.plan
+    exporting = _exporting(ctx, chosen)
+    left = [hook.name for hook in plan.hooks_before(chosen) if hook not in exporting]
+    start.runner.add([*exporting, *chosen])
+    start.runner.wait()
+    _remember(ctx, [part for part in chosen if part.name not in catalog.names()], exporting)
     start.finish()
+    if left:
+        ctx.report.note(f"not run: {', '.join(left)}; inv dev runs {'this hook' if len(left) == 1 else 'these hooks'}")
 
 
-def _exporting(ctx: RunContext, chosen: Sequence[Component]) -> list[Component]:
-    """Return the hooks that print variables which services among the chosen need."""
-    services = any(part.name not in catalog.names() for part in chosen)
-    return [hook for hook in ctx.current.plan.hooks if hook.exports and services]
+def _exporting(ctx: RunContext, chosen: Sequence[Component]) -> list[HookComponent]:
+    """Return the hooks that export what these need, or what such a hook needs."""
+    hooks, exporters = ctx.current.plan.hooks, graph.exporters(ctx.settings)
+    wanted = graph.reachable(exporters, [part.name for part in chosen])
+    return [hook for hook in hooks if hook.name in wanted]

@@ -12,6 +12,7 @@ from orienter_tasks.observe.probing import probed
 from orienter_tasks.observe.scan import scan
 from orienter_tasks.output.tables import Column
 from orienter_tasks.output.units import ago, megabytes
+from orienter_tasks.services import last_start
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
@@ -68,8 +69,9 @@ def announce(ctx: RunContext) -> None:
     """Print where everything is."""
     instance = ctx.current.instance
     facts = [("page", instance.url)]
+    skipped = skipped_services(ctx)
     for name, service in ctx.settings.services.items():
-        if service.port and any(name == running.name for running in ctx.current.plan.services):
+        if service.port and name not in skipped:
             facts.append((name, f"http://localhost:{instance.ports[service.port]}"))
     addresses = (component(name).address(ctx.current.config) for name in catalog.names())
     facts += [address for address in addresses if address is not None]
@@ -77,9 +79,16 @@ def announce(ctx: RunContext) -> None:
     ctx.report.box(f"instance {instance.id} · {instance.worktree}", facts)
 
 
+def skipped_services(ctx: RunContext) -> dict[str, str]:
+    """Return the services that are not to run, and why: by their variables, or as the last start found."""
+    known = ctx.settings.services.keys()
+    found = {name: why for name, why in last_start.load(ctx.current.instance).skipped.items() if name in known}
+    return {**found, **dict(ctx.current.plan.skipped)}
+
+
 def _rows(ctx: RunContext, found: ObservedInstance, names: Sequence[str]) -> list[Row]:
     known = {each.name: each for each in found.components}
-    skipped = dict(ctx.current.plan.skipped) if ctx.current.claim.backend else {}
+    skipped = skipped_services(ctx) if ctx.current.claim.backend else {}
     rows = []
     for name in dict.fromkeys([*catalog.names(), *ctx.settings.services, *known]):
         if names and name not in names:

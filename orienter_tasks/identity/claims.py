@@ -23,7 +23,7 @@ from orienter_tasks.machine.state import SCHEMA_VERSION, locked, state_dir, writ
 from orienter_tasks.settings.model import HIGHEST_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
 LOCK_SECONDS = 30.0
 
@@ -145,6 +145,14 @@ class Claims:
         """Record which services are to run from now on: tables say how many of them do."""
         if services != claim.services:
             self.update(claim.token, services=services)
+
+    def expect_without(self, claim: Claim, services: Container[str]) -> None:
+        """Record that these services are not to run after all."""
+        with self.changing() as claims:
+            for index, known in enumerate(claims):
+                if known.token == claim.token:
+                    left = tuple(name for name in known.services if name not in services)
+                    claims[index] = msgspec.structs.replace(known, services=left)
 
     def release(self, token: str) -> None:
         with self.changing() as claims:

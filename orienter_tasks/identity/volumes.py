@@ -2,6 +2,7 @@
 
     PROJECT/TOKEN/claim.json             whose they are, also when the claim itself is gone
     PROJECT/TOKEN/engine.json            the Docker engine that has the checkout's volumes, if one has
+    PROJECT/TOKEN/done.json              the hooks that ran once for the data of the volumes, on either backend
     PROJECT/TOKEN/postgres-data-3/       named as in Docker
         labels.json  data/  data.lock    what Docker would keep as labels; the server's files; who uses them
 
@@ -11,6 +12,7 @@ So `git clean` deletes no database, `git worktree remove` does not trip over one
 from __future__ import annotations
 
 import os
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +28,7 @@ from orienter_tasks.machine.state import SCHEMA_VERSION, sweep, volume_dir, writ
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from orienter_tasks.instance.model import Instance
 
@@ -34,7 +36,10 @@ FILES = "data"
 CLAIM = "claim.json"
 LABELS = "labels.json"
 ENGINE = "engine.json"
+DONE = "done.json"
 UNCLAIMED = "unclaimed"
+
+_marking = threading.Lock()
 
 
 class Labels(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +107,33 @@ def label(instance: Instance, component: str) -> None:
     write_private(place(instance, component) / LABELS, msgspec.json.encode(content))
 
 
+def generation(instance: Instance, component: str) -> str:
+    """Return the generation of a volume; "" if it is not known."""
+    try:
+        return msgspec.json.decode(read_small(place(instance, component) / LABELS), type=Labels).generation
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+
+
+def is_done(instance: Instance, hook: str, generations: Mapping[str, str]) -> bool:
+    """Whether a hook has run for the data of these generations, by component; no matter which others it ran for."""
+    known = _done(instance).get(hook)
+    return known is not None and all(known.get(name, one) == one for name, one in generations.items())
+
+
+def mark_done(instance: Instance, hook: str, generations: Mapping[str, str]) -> None:
+    with _marking:
+        content = msgspec.json.encode({**_done(instance), hook: generations})
+        write_private(home(instance) / DONE, content)
+
+
+def _done(instance: Instance) -> dict[str, dict[str, str]]:
+    try:
+        return msgspec.json.decode(read_small(home(instance) / DONE), type=dict[str, dict[str, str]])
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+
+
 def lock_of(directory: Path) -> Path:
     """Return the lock of a directory in which a server works; the server holds it for its whole life."""
     return directory.with_name(f"{directory.name}.lock")
@@ -141,15 +173,16 @@ def user_of(instance: Instance, component: str) -> str:
 def sweep_unfinished(instance: Instance) -> None:
     """Remove what killed runs left half-written beside a checkout's volumes."""
     labels = (place(instance, name) / LABELS for name in catalog.with_data())
-    for path in (home(instance) / CLAIM, home(instance) / ENGINE, *labels):
+    for path in (*(home(instance) / name for name in (CLAIM, ENGINE, DONE)), *labels):
         sweep(path)
 
 
 def forget(checkout: Path) -> None:
     """Remove what says whose the volumes in a checkout's directory are, once the last one is gone."""
     with suppress(OSError):
-        if os.listdir(checkout) == [CLAIM]:  # noqa: PTH208 - names
-            (checkout / CLAIM).unlink()
+        if {*os.listdir(checkout)} <= {CLAIM, DONE}:  # noqa: PTH208 - names
+            for name in (DONE, CLAIM):
+                (checkout / name).unlink(missing_ok=True)
         checkout.rmdir()
         checkout.parent.rmdir()
 

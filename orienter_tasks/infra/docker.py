@@ -97,6 +97,9 @@ class DockerBackend:
         known = volume_sizes(self._engine) if sizes and names else {}
         return [DataVolume(name, known.get(name)) for name in names]
 
+    def generations(self, components: Sequence[str]) -> Mapping[str, str]:
+        return {name: self._resources.generation(name) for name in components}
+
     def data_bound_to_id(self) -> Sequence[DataVolume]:
         return self.data_volumes()
 

@@ -78,6 +78,9 @@ class EmbeddedBackend:
     def data_volumes(self, *, sizes: bool = False) -> Sequence[DataVolume]:  # noqa: ARG002 - always measured
         return self._present([*self._volumes, *self._former])
 
+    def generations(self, components: Sequence[str]) -> Mapping[str, str]:
+        return {name: volumes.generation(self._config.instance, name) for name in components}
+
     def data_bound_to_id(self) -> Sequence[DataVolume]:
         return self._present(self._former)
 

@@ -1,4 +1,4 @@
-"""Variables in the syntax of a shell, a `.env` file or JSON."""
+"""Variables in the syntax of a shell, a `.env` file or JSON, and read as a shell reads them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ import shlex
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 Format = Literal["sh", "fish", "dotenv", "json"]
+_ASSIGNMENT = re.compile(r"(?:(?:export|declare[ \t]+-x)[ \t]+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)=")
+_PIECE = re.compile(
+    r"""'(?P<single>[^']*)'|"(?P<double>(?:[^"\\$`]|\\.)*)"|\\(?P<escaped>.)|(?P<plain>[^\s'"\\$`;&|<>()]+)""",
+    re.DOTALL,
+)
+_END = re.compile(r"[ \t\r]*(?:;|(?:(?<=\s)#[^\n]*)?(?:\n|\Z))")  # of a command
+_BLANK = re.compile(r"(?:\s|#[^\n]*)*")
+
 FORMATS: tuple[Format, ...] = ("sh", "fish", "dotenv", "json")
 
 
@@ -24,6 +32,50 @@ def render(values: Mapping[str, str], format_: Format, *, unset: Sequence[str] =
     forget = {"sh": "unset", "fish": "set -e"}.get(format_)
     lines = [f"{forget} {' '.join(unset)}"] if forget and unset else []
     return "\n".join([*lines, *(_line(name, value, format_) for name, value in values.items())])
+
+
+class NotAssignmentError(Exception):
+    """Text that assigns nothing: `line` is its number, from 1, and `name` the variable's, as far as it has one."""
+
+    def __init__(self, line: int, name: str) -> None:
+        super().__init__(f"line {line}" + (f" ({name}=…)" if name else ""))
+        self.line = line
+        self.name = name
+
+
+def parse(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the variables that lines `NAME=value` or `export NAME=value` set in a shell, where nothing is expanded.
+
+    Raises:
+        NotAssignmentError: a line is something else, or holds what a shell would replace.
+    """
+    at = _after_blank(text, 0)
+    while at < len(text):
+        start, found = at, _ASSIGNMENT.match(text, at)
+        value, at = _word(text, found.end()) if found else ("", at)
+        end = _END.match(text, at)
+        if found is None or end is None or "\0" in value:
+            raise NotAssignmentError(text.count("\n", 0, start) + 1, found["name"] if found else "")
+        yield found["name"], value
+        at = _after_blank(text, end.end())
+
+
+def _after_blank(text: str, at: int) -> int:
+    """Return where the next command begins, after blank lines and comments."""
+    found = _BLANK.match(text, at)
+    return found.end() if found else at
+
+
+def _word(text: str, at: int) -> tuple[str, int]:
+    """Return the word of a shell that begins there, without its quotes, and where it ends."""
+    pieces = []
+    while (found := _PIECE.match(text, at)) is not None:
+        if found["double"] is not None:
+            pieces.append(re.sub(r'\\([$`"\\])|\\\n', r"\1", found["double"]))
+        elif found["escaped"] != "\n":
+            pieces.append(found[found.lastgroup or 0])
+        at = found.end()
+    return "".join(pieces), at
 
 
 def _line(name: str, value: str, format_: Format) -> str:

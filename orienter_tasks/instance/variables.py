@@ -55,6 +55,10 @@ class Variables:
     def __getitem__(self, name: str) -> str:
         return self.values[name]
 
+    def is_fixed(self, name: str) -> bool:
+        """Whether no hook can set it: it is derived, the servers were started with it, or it is withheld."""
+        return self.origins.get(name) == "derived" or name in catalog.inputs() or name in self.withheld
+
     def over(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return a whole process environment: these variables over the given one, without what is withheld."""
         return {name: value for name, value in environ.items() if name not in self.withheld} | dict(self.values)

@@ -97,11 +97,11 @@ class CurrentInstance:
     def plan(self) -> Plan:
         from orienter_tasks.lifecycle.plan import make_plan
 
+        without = self.options.without
         try:
-            infra = self.backend.components()
+            return make_plan(self.config, self.backend, without=without)
         except BackendError:  # neither it nor this machine has one: a start reports that, commands that only read go on
-            infra = ()
-        return make_plan(self.config, infra, without=self.options.without)
+            return make_plan(self.config, None, without=without)
 
     def decide_backend(self) -> BackendName:
         """Return the backend for a start: the wanted one, else its own, else this machine's.

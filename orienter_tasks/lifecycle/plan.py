@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from orienter_tasks.services.hook import HookComponent
-from orienter_tasks.services.service import ServiceComponent, why_skipped
-from orienter_tasks.settings import catalog
+from orienter_tasks.services.service import ServiceComponent, environment, why_skipped
+from orienter_tasks.settings import catalog, graph
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.backends.protocol import Backend, InstanceConfig
+    from orienter_tasks.settings.model import Hook
     from orienter_tasks.stack.component import Component
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The components of an instance; `infra` is empty before it has a backend, `skipped` has names and reasons."""
+    """The components of an instance; `infra` is empty before it has a backend.
+
+    `skipped` has names and reasons, as far as they are known before hooks have run.
+    """
 
     infra: Sequence[Component]
     hooks: Sequence[HookComponent]
@@ -30,21 +36,40 @@ class Plan:
         """All but the hooks, which end."""
         return [*self.infra, *self.services]
 
+    def hooks_before(self, parts: Sequence[Component]) -> list[HookComponent]:
+        """Return the hooks that these wait for in a start, directly or not."""
+        needs = {part.name: part.needs for part in (*self.hooks, *self.lasting)}
+        awaited = graph.reachable(needs, [part.name for part in parts])
+        return [hook for hook in self.hooks if hook.name in awaited]
 
-def make_plan(config: InstanceConfig, infra: Sequence[Component], *, without: Sequence[str] = ()) -> Plan:
-    exported: dict[str, str] = {}
-    waited_for: dict[str, list[str]] = {name: [] for name in config.settings.services}
-    hooks: list[HookComponent] = []
-    for hook in config.settings.hooks.before_services:
-        before = [earlier.name for earlier in hooks[-1:]]
-        hooks.append(HookComponent(config, hook, needs=(*catalog.awaited(), *before), exported=exported))
-        for name in waited_for if hook.services is None else hook.services:
-            waited_for[name] = [hook.name]
-    services, skipped = [], []
-    for name, service in config.settings.services.items():
-        reason = "not wanted" if name in without else why_skipped(service, config.variables.values)
+
+def make_plan(config: InstanceConfig, backend: Backend | None, *, without: Sequence[str] = ()) -> Plan:
+    hooks, settings = config.settings.hooks.all, config.settings
+    needs, exporters = graph.needs(settings), graph.exporters(settings)
+    printed: dict[str, dict[str, str]] = {hook.name: {} for hook in hooks}
+
+    def exported_to(name: str) -> Mapping[str, str]:
+        return ChainMap(*(printed[hook] for hook in reversed(exporters[name])))
+
+    def make_hook(hook: Hook) -> HookComponent:
+        awaited = graph.reachable(needs, [hook.name])
+        data = [name for name in catalog.with_data() if name in awaited]
+        return HookComponent(
+            config,
+            hook,
+            needs=needs[hook.name],
+            exported=exported_to(hook.name),
+            printed=printed[hook.name],
+            generations=partial(backend.generations, data) if backend is not None else dict,
+        )
+
+    services, skipped, now = [], [], environment(config, {})
+    for name, service in settings.services.items():
+        reason = "not wanted" if name in without else "" if exporters[name] else why_skipped(service, now)
         if reason:
             skipped.append((name, reason))
         else:
-            services.append(ServiceComponent(config, name, service, hooks=waited_for[name], exported=exported))
-    return Plan(infra, hooks, services, skipped)
+            made = ServiceComponent(config, name, service, needs=needs[name], exported=exported_to(name))
+            services.append(made)
+    infra = backend.components() if backend is not None else ()
+    return Plan(infra, [make_hook(hook) for hook in hooks], services, skipped)

@@ -110,8 +110,8 @@ class Start:
         finally:
             self.finish()
 
-    def check(self, components: Sequence[str]) -> None:
-        """Preflight checks: each name, port and lease must be free or ours.
+    def check(self, components: Sequence[str], *, wanted: Sequence[str] = ()) -> None:
+        """Preflight checks: each name, port and lease must be free or ours; a lease that yields, only if `wanted`.
 
         Raises:
             ConflictError: names every conflict; nothing was started.
@@ -126,7 +126,7 @@ class Start:
             )
         for name in components:
             service = self._config.settings.services.get(name)
-            if service is not None and service.lease:
+            if service is not None and service.lease and (service.on_conflict == "refuse" or name in wanted):
                 lease.check(service.lease, self._instance)
         self._check_ports(components)
         if self._owner is not None:

@@ -1,9 +1,8 @@
-"""A hook as a component: a command that runs to its end once the infrastructure is ready, before the services."""
+"""A hook as a component: a command that runs to its end."""
 
 from __future__ import annotations
 
 import glob
-import io
 import os
 import subprocess
 import time
@@ -11,17 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError, ConfigError, OrienterError, TimedOutError
+from orienter_tasks.identity import volumes
 from orienter_tasks.instance.variables import expand
 from orienter_tasks.processes.program import Program
 from orienter_tasks.processes.record import forget
 from orienter_tasks.processes.spawn import describe_exit, spawn
 from orienter_tasks.processes.stop import stop_component
-from orienter_tasks.services.service import invocation
+from orienter_tasks.services.service import environment, invocation
 from orienter_tasks.stack.component import LogRequest, tail
 from orienter_tasks.stack.logfiles import read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, MutableMapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.processes.spawn import Handle
@@ -35,10 +35,24 @@ LONGEST_VARIABLE = 2**17  # MAX_ARG_STRLEN of Linux: no program could be started
 
 
 class HookComponent:
-    """One hook; the variables that it prints go into `exported`, for the services that start after it."""
+    """One hook.
+
+    Args:
+        needs: what must be ready before it runs.
+        exported: the variables of the hooks that it waits for; filled while they run.
+        printed: gets those that it exports itself, for what waits for it.
+        generations: returns those of the volumes for whose data `once: data` runs it.
+    """
 
     def __init__(
-        self, config: InstanceConfig, hook: Hook, *, needs: Sequence[str], exported: MutableMapping[str, str]
+        self,
+        config: InstanceConfig,
+        hook: Hook,
+        *,
+        needs: Sequence[str],
+        exported: Mapping[str, str],
+        printed: MutableMapping[str, str],
+        generations: Callable[[], Mapping[str, str]],
     ) -> None:
         self.name = hook.name
         self.needs = needs
@@ -47,10 +61,12 @@ class HookComponent:
         self._config = config
         self._hook = hook
         self._exported = exported
+        self.printed = printed
+        self._generations = generations
 
     @property
     def exports(self) -> bool:
-        """Whether services need what it prints."""
+        """Whether those that wait for it need what it prints."""
         return self._hook.exports
 
     @property
@@ -58,7 +74,7 @@ class HookComponent:
         return self._config.instance.log_dir / f"{self.name}-hook.log"
 
     def start(self, note: Note) -> bool:
-        """Run it to its end, unless its result is there and newer than its sources."""
+        """Run it to its end, unless it has nothing to do."""
         if self._up_to_date():
             self.outcome = "nothing to do"
             return False
@@ -70,6 +86,9 @@ class HookComponent:
                 raise
             self.outcome = f"failed, but is optional: {error}"
             note(self.outcome)
+        else:
+            if self._hook.once == "data":
+                volumes.mark_done(self._config.instance, self.name, self._generations())
         return False
 
     def probe(self) -> None:
@@ -83,29 +102,30 @@ class HookComponent:
         return read(self.log, request)
 
     def _up_to_date(self) -> bool:
-        if not self._hook.creates:
+        if self._hook.once == "data":
+            return volumes.is_done(self._config.instance, self.name, self._generations())
+        made = [self._matches(pattern, "creates") for pattern in _listed(self._hook.creates)]
+        if not made or not all(made):
             return False
-        root = self._config.instance.root
-        values = self._config.variables.values
-        result = root / expand(self._hook.creates, values, f"hook {self.name}, creates")
-        if not result.exists():
-            return False
-        if not self._hook.sources:
-            return True
-        made = _written_at(result)
-        return all(_written_at(path) <= made for path in self._sources())
+        oldest = min(_written_at(path) for paths in made for path in paths)
+        sources = (path for pattern in _listed(self._hook.sources) for path in self._matches(pattern, "sources"))
+        return all(_written_at(path) <= oldest for path in sources)
 
-    def _sources(self) -> list[Path]:
-        key = f"hook {self.name}, sources"
-        values = {name: glob.escape(value) for name, value in self._config.variables.values.items()}
-        pattern, root = expand(self._hook.sources, values, key), self._config.instance.root
-        if pattern.startswith("/"):
-            pattern, root = pattern.lstrip("/"), Path("/")
+    def _matches(self, pattern: str, name: str) -> list[Path]:
+        """Return what a path or a pattern of the settings stands for."""
+        key, values = f"hook {self.name}, {name}", environment(self._config, self._exported)
+        root = self._config.instance.root
+        path = root / expand(pattern, values, key)
+        if path.exists():
+            return [path]
+        escaped = expand(pattern, {name: glob.escape(value) for name, value in values.items()}, key)
+        if escaped.startswith("/"):
+            escaped, root = escaped.lstrip("/"), Path("/")
         try:
-            return list(root.glob(pattern))
+            return list(root.glob(escaped))
         except ValueError as error:
             hint = "** stands alone between two slashes, as in src/**/*.ts"
-            raise ConfigError(f"{key}: {self._hook.sources!r} is not a pattern: {error}", hint=hint) from error
+            raise ConfigError(f"{key}: {pattern!r} is not a pattern: {error}", hint=hint) from error
 
     def _run(self, note: Note) -> None:
         instance = self._config.instance
@@ -142,14 +162,22 @@ class HookComponent:
         return code
 
     def _take_exports(self, text: str) -> None:
-        from dotenv import dotenv_values
+        from orienter_tasks.instance.export import NotAssignmentError, parse
 
-        for key, value in dotenv_values(stream=io.StringIO(text), interpolate=False).items():
+        who = f"hook {self.name} of {self._config.instance}"
+        try:
+            printed = dict(parse(text))
+        except NotAssignmentError as error:
+            hint = "print lines NAME=value, quoted as for a shell: export NAME='two words'"
+            raise CheckError(f"{who}: {error} of what it prints does not set a variable", hint=hint) from error
+        for key, value in printed.items():
             if len(os.fsencode(f"{key}={value}")) >= LONGEST_VARIABLE:
-                what = f"hook {self.name} of {self._config.instance} exports {key}, which is too long for a variable"
+                what = f"{who} exports {key}, which is too long for a variable"
                 raise CheckError(what, hint=f"at most {LONGEST_VARIABLE // 2**10} kB; let it write a file instead")
-            if value is not None and key not in self._config.variables.values:
-                self._exported[key] = value
+        fixed = sorted(filter(self._config.variables.is_fixed, printed))
+        if fixed:
+            self.outcome = f"done; ignored: {', '.join(fixed)}"
+        self.printed.update((key, value) for key, value in printed.items() if key not in fixed)
 
     def _program(self) -> Program:
         key, named = f"hook {self.name}, ", f"hook {self.name} of {self._config.instance}, "
@@ -163,6 +191,10 @@ class HookComponent:
             logs=self._config.settings.logs,
             stdout=subprocess.PIPE if self._hook.exports else None,
         )
+
+
+def _listed(patterns: str | Sequence[str]) -> Sequence[str]:
+    return [patterns] if isinstance(patterns, str) else patterns
 
 
 def _written_at(path: Path) -> float:

@@ -18,6 +18,7 @@ from orienter_tasks.machine.state import locked, state_dir, write_private
 from orienter_tasks.processes.record import start_mark
 
 LOCK_SECONDS = 10.0
+SWITCHES = ("whatsapp", "slack")  # `inv dev --no-NAME` leaves the service out
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +69,8 @@ def check(name: str, instance: Instance) -> None:
     if lease is not None and lease.root not in instance.roots:
         raise ConflictError(
             f"{name} runs in one instance at a time: instance {lease.instance} ({lease.root}, pid {lease.pid}) has it",
-            hint=f"stop it there with: inv dev.stop, or start {instance} with --no-whatsapp",
+            hint="stop it there with: inv dev.stop"
+            + (f", or start {instance} with --no-{name}" if name in SWITCHES else ""),
         )
 
 

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from orienter_tasks.errors import CheckError, NotFoundError
+from orienter_tasks.errors import CheckError, ConflictError, NotFoundError
 from orienter_tasks.instance.variables import expand, expand_all, truth
 from orienter_tasks.machine import worktree
 from orienter_tasks.processes import census
@@ -15,7 +15,8 @@ from orienter_tasks.processes.program import Program, find_program
 from orienter_tasks.processes.spawn import Handle, describe_exit, ended_with, running, spawn
 from orienter_tasks.processes.stop import stop_component
 from orienter_tasks.services import lease
-from orienter_tasks.stack.component import LogRequest, NotReadyError, tail
+from orienter_tasks.settings import graph
+from orienter_tasks.stack.component import LogRequest, NotReadyError, SkippedError, tail
 from orienter_tasks.stack.logfiles import has_room, read
 from orienter_tasks.stack.probes import PROBE_SECONDS, http_ready, tcp_ready
 
@@ -36,15 +37,15 @@ class ServiceComponent:
     """One of the host's services.
 
     Args:
-        hooks: names of the hooks that must be done before it starts.
-        exported: variables that hooks printed; filled while they run.
+        needs: what must be ready before it starts.
+        exported: the variables of the hooks that it waits for; filled while they run.
     """
 
     def __init__(
-        self, config: InstanceConfig, name: str, service: Service, *, hooks: Sequence[str], exported: Mapping[str, str]
+        self, config: InstanceConfig, name: str, service: Service, *, needs: Sequence[str], exported: Mapping[str, str]
     ) -> None:
         self.name = name
-        self.needs: Sequence[str] = (*service.needs, *hooks)
+        self.needs = needs
         self.timeout = service.ready.timeout
         self._config = config
         self._service = service
@@ -61,16 +62,23 @@ class ServiceComponent:
         return self._config.instance.log_dir / (self._service.log or f"{self.name}-dev.log")
 
     def start(self, note: Note) -> bool:
-        """Start the service, unless its recorded process runs."""
+        """Start the service, unless its recorded process runs or its variables say that it is not to run."""
         instance = self._config.instance
         self._handle = running(instance, self.name)
         if self._handle is not None:
             self._take_lease(self._handle)
             return False
+        if reason := why_skipped(self._service, environment(self._config, self._exported)):
+            raise SkippedError(reason)
         if census.take().of(instance, self.name):
             note("ending what a crash left")
             stop_component(instance, self.name, self._config.settings.timeouts.stop)
-        self._take_lease(None)
+        try:
+            self._take_lease(None)
+        except ConflictError as conflict:
+            if self._service.on_conflict == "skip":
+                raise SkippedError(str(conflict)) from conflict
+            raise
         self._handle = spawn(instance, self._program())
         self._take_lease(self._handle)
         return True
@@ -182,23 +190,31 @@ def invocation(
         ConfigError: a variable is not set.
         NotFoundError: there is no such program.
     """
-    values = {**exported, **config.variables.values}
-    own = {name: expand(value, values, f"{key}env.{name}") for name, value in entry.env.items()}
-    env = {**config.variables.over({**worktree.outside_hook(os.environ), **exported}), **own}
-    program, *words = expand_all(entry.command, {**values, **own}, f"{key}command")
+    values = environment(config, exported)
+    env = {**values, **{name: expand(value, values, f"{key}env.{name}") for name, value in entry.env.items()}}
+    program, *words = expand_all(entry.command, env, f"{key}command")
     cwd = config.instance.root / expand(entry.cwd, values, f"{key}cwd")
     return [resolve_program(program, cwd, env, f"{named}command"), *words], cwd, env
 
 
+def environment(config: InstanceConfig, exported: Mapping[str, str]) -> dict[str, str]:
+    """Return all variables of a service or hook but its own `env`: what hooks exported outranks the user's."""
+    return {**config.variables.over(worktree.outside_hook(os.environ)), **exported}
+
+
 def commands(
     settings: Settings, values: Mapping[str, str]
-) -> Iterator[tuple[str, Sequence[str], str, Mapping[str, str]]]:
-    """Give what a start would run: of each service and hook its key, command, directory and further variables."""
+) -> Iterator[tuple[str, Sequence[str], str, Mapping[str, str], Sequence[str]]]:
+    """Give what a start would run: of each service and hook its key, command, directory and further variables.
+
+    The last are the hooks that export to it: without what they export, it may be skipped, or variables may be missing.
+    """
+    exporters = graph.exporters(settings)
     for name, service in settings.services.items():
-        if not why_skipped(service, values):
-            yield f"orienter.services.{name}", service.command, service.cwd, service.env
-    for hook in settings.hooks.before_services:
-        yield f"hook {hook.name}", hook.command, hook.cwd, hook.env
+        if exporters[name] or not why_skipped(service, values):
+            yield f"orienter.services.{name}", service.command, service.cwd, service.env, exporters[name]
+    for hook in settings.hooks.all:
+        yield f"hook {hook.name}", hook.command, hook.cwd, hook.env, exporters[hook.name]
 
 
 def resolve_program(name: str, cwd: Path, env: Mapping[str, str], where: str) -> str:

@@ -41,6 +41,8 @@ SERVICES: dict[str, dict[str, Any]] = {
         "command": ["npx", "tsx", "watch", "--clear-screen=false", "packages/bot-slack/src/main.ts"],
         "needs": ["postgres", "minio"],
         "requires_env": ["SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_APP_TOKEN"],
+        "lease": "slack",  # a workspace sends each message to one of the sockets that it has
+        "on_conflict": "skip",
     },
 }
 

@@ -13,7 +13,7 @@ import msgspec
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.settings import catalog
 from orienter_tasks.settings.defaults import SERVICES, ports as default_ports
-from orienter_tasks.settings.model import BackendChoice, Hook, Section, Service, Settings
+from orienter_tasks.settings.model import BackendChoice, FormerHook, Hook, Section, Service, Settings
 from orienter_tasks.settings.rules import NAME, PORT_NAME, check_settings, nearest
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _AT = " - at `$"  # msgspec's: what is wrong, then where
 _NOT_ALLOWED = re.compile(r"Invalid enum value ['\"](.*)['\"] - at `\$\.(\w+)`$", re.DOTALL)
 
 T = TypeVar("T", bound=Section)
-Program = TypeVar("Program", Service, Hook)
+Program = TypeVar("Program", Service, Hook, FormerHook)
 
 
 def load_settings(raw: object) -> Settings:
@@ -145,11 +145,15 @@ def _over(base: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _hooks(raw: object) -> dict[str, Any]:
-    given, where = _mapping(raw, "orienter.hooks"), "orienter.hooks.before_services"
-    listed = given.get("before_services", [])
-    if not isinstance(listed, (list, tuple)):
-        raise ConfigError(f"{where}: expected a list, got {_kind(listed)}")
-    return {**given, "before_services": [_program(hook, Hook, f"{where}[{at}]") for at, hook in enumerate(listed)]}
+    given = _mapping(raw, "orienter.hooks")
+    former = _listed(given.get("before_services"), FormerHook, "orienter.hooks.before_services")
+    return {**given, "start": _listed(given.get("start"), Hook, "orienter.hooks.start"), "before_services": former}
+
+
+def _listed(raw: object, section: type[Program], where: str) -> list[Program]:
+    if not isinstance(raw, (list, tuple, type(None))):
+        raise ConfigError(f"{where}: expected a list, got {_kind(raw)}")
+    return [_program(hook, section, f"{where}[{at}]") for at, hook in enumerate(raw or ())]
 
 
 def _program(raw: object, section: type[Program], where: str) -> Program:

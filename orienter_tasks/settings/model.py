@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from orienter_tasks.settings.catalog import MINIO, NGINX, POSTGRES, entry_of
+from orienter_tasks.settings.catalog import MINIO, NGINX, POSTGRES, awaited, entry_of
 
 PORT_STEP = 1000
 HIGHEST_PORT = 65535
@@ -121,29 +121,58 @@ class Service(Section, frozen=True):
     requires_env: tuple[str, ...] = ()
     enabled_by: str = ""
     lease: str = ""
+    on_conflict: Literal["refuse", "skip"] = "refuse"
     log: str = ""
     on_exit: Literal["stop", "restart", "ignore"] = "stop"
 
 
-class Hook(Section, frozen=True):
-    """A command that runs once the infrastructure is ready, before the services that it names, or before all."""
+class FormerHook(Section, frozen=True):
+    """An entry of `before_services`: a hook that needs the servers and the hooks before it."""
 
     name: str
     command: tuple[str, ...]
     cwd: str = "."
     env: dict[str, str] = {}
-    creates: str = ""
-    sources: str = ""
+    creates: str | tuple[str, ...] = ()
+    sources: str | tuple[str, ...] = ()
     services: tuple[str, ...] | None = None
     exports: bool = False
     optional: bool = False
     timeout: float = 600.0
 
 
-class Hooks(Section, frozen=True):
-    """Commands at fixed points of the start."""
+class Hook(Section, frozen=True):
+    """A command that runs to its end during a start; see README for each key."""
 
-    before_services: tuple[Hook, ...] = ()
+    name: str
+    command: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    before: tuple[str, ...] | None = None
+    cwd: str = "."
+    env: dict[str, str] = {}
+    once: Literal["start", "data"] = "start"
+    creates: str | tuple[str, ...] = ()
+    sources: str | tuple[str, ...] = ()
+    exports: bool = False
+    optional: bool = False
+    timeout: float = 600.0
+
+
+class Hooks(Section, frozen=True):
+    """Commands that a start runs; `before_services` is the former list, one entry after the other."""
+
+    start: tuple[Hook, ...] = ()
+    before_services: tuple[FormerHook, ...] = ()
+
+    @property
+    def all(self) -> list[Hook]:
+        """All hooks, those of the former list first."""
+        hooks: list[Hook] = []
+        for entry in self.before_services:
+            given = msgspec.structs.asdict(entry)
+            before, earlier = given.pop("services"), [hook.name for hook in hooks]
+            hooks.append(Hook(**given, needs=(*awaited(), *earlier), before=before))
+        return [*hooks, *self.start]
 
 
 class Settings(Section, frozen=True):

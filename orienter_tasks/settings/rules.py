@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orienter_tasks.errors import ConfigError
-from orienter_tasks.settings import catalog
+from orienter_tasks.settings import catalog, graph
 from orienter_tasks.settings.model import (
     HIGHEST_ID,
     HIGHEST_PORT,
@@ -36,8 +36,9 @@ _PATH = re.compile(r"/[!-~]*")
 def check_settings(settings: Settings) -> None:
     _check_names(settings)
     check_ports(settings.ports, settings.instances.max)
-    _check_services(settings)
     _check_hooks(settings)
+    _check_services(settings)
+    _check_circles(settings)
 
 
 def check_ports(ports: Mapping[str, int], highest_id: int) -> None:
@@ -100,14 +101,14 @@ def _check_logs(settings: Settings) -> None:
 def _check_seconds(settings: Settings) -> None:
     limits = {f"timeouts.{name}": value for name, value in msgspec.structs.asdict(settings.timeouts).items()}
     limits |= {f"services.{name}.ready.timeout": it.ready.timeout for name, it in settings.services.items()}
-    limits |= {f"hooks.before_services ({hook.name}).timeout": hook.timeout for hook in settings.hooks.before_services}
+    limits |= {f"hooks ({hook.name}).timeout": hook.timeout for hook in settings.hooks.all}
     for key, seconds in limits.items():
         if not 0 < seconds < math.inf:
             raise ConfigError(f"orienter.{key}: {seconds} is not above 0 seconds and finite")
 
 
 def _check_services(settings: Settings) -> None:
-    names = [*catalog.names(), *settings.services]
+    names = [*catalog.names(), *settings.services, *(hook.name for hook in settings.hooks.all)]
     for name, service in settings.services.items():
         where = f"orienter.services.{name}"
         if catalog.component_of(name):
@@ -116,37 +117,36 @@ def _check_services(settings: Settings) -> None:
         for need in service.needs:
             if need not in names:
                 raise ConfigError(f"{where}.needs: no component is named {need!r}", hint=nearest(need, names))
-    if circle := _circle(settings.services):
-        raise ConfigError(f"orienter.services: needs go in a circle: {' → '.join(circle)}")
 
 
 def _check_hooks(settings: Settings) -> None:
-    taken = {*catalog.names(), *settings.services}
-    for hook in settings.hooks.before_services:
-        _check_hook(hook, settings.services)
+    hooks, taken = settings.hooks.all, {*catalog.names(), *settings.services}
+    for hook in hooks:
         if not NAME.fullmatch(hook.name) or hook.name in taken:
             raise ConfigError(
-                f"orienter.hooks.before_services: {hook.name!r} is taken, "
-                "or is not lower-case letters, digits, '-' and '_'"
+                f"orienter.hooks: {hook.name!r} is taken, or is not lower-case letters, digits, '-' and '_'"
             )
         taken.add(hook.name)
+    waiting = [*settings.services, *(hook.name for hook in hooks)]
+    for hook in hooks:
+        _check_hook(hook, [*catalog.names(), *waiting], waiting)
 
 
-def _check_hook(hook: Hook, services: Mapping[str, Service]) -> None:
-    where = f"orienter.hooks.before_services ({hook.name})"
-    if hook.exports and hook.creates:
+def _check_hook(hook: Hook, names: Sequence[str], waiting: Sequence[str]) -> None:
+    where = f"orienter.hooks ({hook.name})"
+    for name in hook.needs:
+        if name not in names:
+            raise ConfigError(f"{where}: no component is named {name!r}", hint=nearest(name, names))
+    for name in hook.before or ():
+        if name not in waiting:
+            raise ConfigError(f"{where}: no service or hook is named {name!r}", hint=nearest(name, waiting))
+    if hook.exports and (hook.creates or hook.once == "data"):
         raise ConfigError(
             f"{where}: a hook that exports has to run at every start",
-            hint="take its `creates` out, or split it in two",
+            hint="take its `creates` or `once` out, or split it in two",
         )
-    for name in hook.services or ():
-        if name not in services:
-            raise ConfigError(f"{where}.services: no service is named {name!r}", hint=nearest(name, list(services)))
-    if hook.exports and hook.services is not None:
-        raise ConfigError(
-            f"{where}: what a hook exports goes to all services, so all of them wait for it",
-            hint="take its `services` out, or split it in two",
-        )
+    if hook.creates and hook.once == "data":
+        raise ConfigError(f"{where}: `creates` and `once: data` both say when it has nothing to do", hint="choose one")
 
 
 def _check_port(service: Service, ports: Mapping[str, int], where: str) -> None:
@@ -161,14 +161,14 @@ def _check_port(service: Service, ports: Mapping[str, int], where: str) -> None:
         raise ConfigError(f"{where}.ready.http: invalid path {path!r}", hint="write it like /health")
 
 
-def _circle(services: Mapping[str, Service]) -> list[str]:
-    """Return services that need each other, the first one again at the end; empty if there are none."""
-    order = TopologicalSorter(dict.fromkeys(services, ()))
-    for name, service in services.items():
-        for need in service.needs:
+def _check_circles(settings: Settings) -> None:
+    needs = graph.needs(settings)
+    order = TopologicalSorter(dict.fromkeys(needs, ()))
+    for name, needed in needs.items():
+        for need in needed:
             order.add(need, name)  # in this direction a cycle is reported as people read it: each needs the next
     try:
         order.prepare()
     except CycleError as error:
-        return list(error.args[1])
-    return []
+        where = "services" if settings.services.keys() >= {*error.args[1]} else "hooks"
+        raise ConfigError(f"orienter.{where}: needs go in a circle: {' → '.join(error.args[1])}") from None

@@ -22,6 +22,10 @@ class NotReadyError(Exception):
     """The probe's answer as long as a component may still become ready; its text says what was seen."""
 
 
+class SkippedError(Exception):
+    """Raised by `start` where a component is not to run this time; its text says why."""
+
+
 class State(Enum):
     """What a component is doing."""
 
@@ -81,6 +85,9 @@ class Component(Stoppable, Protocol):
 
         Returns:
             True when this call started it, so that a run that fails stops it again.
+
+        Raises:
+            SkippedError: it is not to run; whatever needs it does not wait for it.
         """
 
     def probe(self) -> None:

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError, InterruptError, OrienterError, TimedOutError
 from orienter_tasks.machine.signals import deferred
-from orienter_tasks.stack.component import Component, Event, NotReadyError, State, Stoppable, tail
+from orienter_tasks.stack.component import (
+    Component,
+    Event,
+    NotReadyError,
+    SkippedError,
+    State,
+    Stoppable,
+    tail,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -50,6 +58,7 @@ class Runner:
         self._changed = threading.Condition()
         self._components: dict[str, Component] = {}
         self._states: dict[str, State] = {}
+        self._skipped: dict[str, str] = {}
         self._failures: list[BaseException] = []
         self._started: list[Component] = []
         self._running: set[str] = set()
@@ -66,6 +75,12 @@ class Runner:
     def states(self) -> Mapping[str, State]:
         with self._changed:
             return dict(self._states)
+
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        """What is not part of this run, and why."""
+        with self._changed:
+            return dict(self._skipped)
 
     def add(self, components: Iterable[Component]) -> None:
         """Take components into the graph; those that need nothing start at once."""
@@ -86,6 +101,8 @@ class Runner:
 
     def skip(self, name: str, reason: str) -> None:
         """Note that a component is not part of this run; whatever needs it does not wait for it."""
+        with self._changed:
+            self._skipped[name] = reason
         self._set(name, State.SKIPPED, reason)
 
     def wait(self, names: Iterable[str] | None = None, *, ready: bool = True, timeout: float | None = None) -> None:
@@ -181,7 +198,11 @@ class Runner:
                 self._set(component.name, State.STARTING, text)
 
         note("")
-        started = component.start(note)
+        try:
+            started = component.start(note)
+        except SkippedError as reason:
+            self.skip(component.name, str(reason))
+            return
         if started and not self._keep(component):
             return
         with self._changed:

@@ -192,12 +192,15 @@ class Contract(ABC):
         up(backend, config)
         sql(config, "CREATE TABLE kept AS SELECT 42 AS answer")
         put(config, "kept", b"bytes")
+        generations = dict(backend.generations(["postgres", "minio"]))
+        assert all(generations.values())
         down(backend)
 
         again = new_backend(config)
         up(again, config)
         assert sql(config, "SELECT answer FROM kept") == [[42]]
         assert get(config, "kept") == b"bytes"
+        assert again.generations(["postgres", "minio"]) == generations
         held = list(again.data_volumes())
         assert len(held) == 2
         down(again)
@@ -208,6 +211,8 @@ class Contract(ABC):
 
         up(again, config)
         assert sql(config, "SELECT to_regclass('kept')") == [[None]]
+        renewed = again.generations(["postgres", "minio"])
+        assert all(renewed[name] not in ("", before) for name, before in generations.items())
         with s3(config) as client:
             assert list(client.list_objects(config.variables["S3_BUCKET"], recursive=True)) == []
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings as limits, strategies as st
 
 from orienter_tasks.instance.dotenv import read_dotenv
-from orienter_tasks.instance.export import FORMATS, Format, render
+from orienter_tasks.instance.export import FORMATS, Format, NotAssignmentError, parse, render
 from orienter_tasks.instance.variables import derive
 from orienter_tasks.settings.load import load_settings
 from tests.configs import make_instance
@@ -125,6 +125,58 @@ def test_an_instance_below_a_weird_directory_is_printed_right(format_: Format, t
     }
     assert readers[format_]() == values
     assert list(tmp_path.iterdir()) == [path]
+
+
+SHELL_LINES = [
+    "K='it'\\''s'",
+    'export K="x y\\"z\\n\\$HOME"   # a comment',
+    "declare -x K=a\\ b#c",
+    "K=\n",
+    "K= # nothing",
+    "K='two\nlines';",
+    'K={"a":1}',
+    "K=a=b~c",
+    "K='a'\"b\"c\\\nd",
+    "K=1;K=2",
+    "\n# first\n\n  K=1\r\nK=3",
+]
+
+
+@pytest.mark.parametrize("text", SHELL_LINES)
+def test_what_a_shell_would_set(text: str) -> None:
+    script = text.replace("\r", "") + '\nprintf %s "$K"'
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert dict(parse(text)) == {"K": done.stdout}
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("echo hi", "line 1"),
+        ("\nA=1\nK=a b\n", "line 3 (K=…)"),
+        ("A=1\n\nexport K='open\n", "line 3 (K=…)"),
+        ('K="$HOME"', "line 1 (K=…)"),
+        ("K=`id`", "line 1 (K=…)"),
+        ("K=a&&b", "line 1 (K=…)"),
+        ("K='\0'", "line 1 (K=…)"),
+        ("export K", "line 1"),
+        ("1K=2", "line 1"),
+    ],
+)
+def test_what_sets_no_variable(text: str, where: str) -> None:
+    with pytest.raises(NotAssignmentError) as caught:
+        dict(parse(text))
+    assert str(caught.value) == where
+
+
+@given(
+    values=st.dictionaries(
+        st.from_regex(r"[A-Z_][A-Z0-9_]*", fullmatch=True), st.text().filter(lambda text: "\0" not in text)
+    )
+)
+@example(values=HOSTILE)
+def test_what_is_rendered_for_a_shell_is_read_back(values: dict[str, str]) -> None:
+    assert dict(parse(render(values, "sh"))) == values
 
 
 def test_a_shell_forgets_what_could_lead_elsewhere() -> None:

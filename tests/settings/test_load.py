@@ -34,13 +34,17 @@ def hook(**keys: object) -> dict[str, Any]:
     return {"hooks": {"before_services": [{"name": "migrate", "command": ["true"], **keys}]}}
 
 
+def start(**keys: object) -> dict[str, Any]:
+    return {"hooks": {"start": [{"name": "seed", "command": ["true"], **keys}]}}
+
+
 @pytest.mark.parametrize("raw", [None, {}, {"services": None}, {"ports": {}, "hooks": None}])
 def test_saying_nothing_gives_the_defaults(raw: object) -> None:
     settings = load_settings(raw)
     assert settings.project == "orienter"
     assert settings.ports == ports()
     assert list(settings.services) == list(SERVICES)
-    assert settings.hooks.before_services == ()
+    assert settings.hooks.all == []
     assert settings.instances.max == 9
 
 
@@ -123,14 +127,25 @@ def test_saying_nothing_gives_the_defaults(raw: object) -> None:
         ({"hooks": {"before_services": [{"command": ["x"]}]}}, "orienter.hooks.before_services[0]:"),
         (hook(command="make"), "orienter.hooks.before_services[0].command:"),
         (hook(timeout="5"), "orienter.hooks.before_services[0].timeout:"),
-        (hook(timeout=0), "orienter.hooks.before_services (migrate).timeout:"),
+        (hook(timeout=0), "orienter.hooks (migrate).timeout:"),
         (hook(env={"A": None}), "orienter.hooks.before_services[0].env.A:"),
         (hook(exports="yes"), "orienter.hooks.before_services[0].exports:"),
         (hook(services="dashboard"), "orienter.hooks.before_services[0].services:"),
-        (hook(services=["nobody"]), "orienter.hooks.before_services (migrate).services:"),
-        (hook(services=[], exports=True), "orienter.hooks.before_services (migrate):"),
-        (hook(name="dashboard"), "orienter.hooks.before_services: 'dashboard'"),
-        (hook(name="a b"), "orienter.hooks.before_services: 'a b'"),
+        (hook(services=["nobody"]), "orienter.hooks (migrate): no service or hook is named 'nobody'"),
+        (hook(exports=True, creates="x"), "orienter.hooks (migrate): a hook that exports has to run at every start"),
+        (hook(name="dashboard"), "orienter.hooks: 'dashboard'"),
+        (hook(name="a b"), "orienter.hooks: 'a b'"),
+        ({"hooks": {"start": {"name": "x"}}}, "orienter.hooks.start:"),
+        (start(command="make"), "orienter.hooks.start[0].command:"),
+        (start(once="day"), "orienter.hooks.start[0].once:"),
+        (start(needs=["nobody"]), "orienter.hooks (seed): no component is named 'nobody'"),
+        (start(before=["nobody"]), "orienter.hooks (seed): no service or hook is named 'nobody'"),
+        (start(before=["postgres"]), "orienter.hooks (seed): no service or hook is named 'postgres'"),
+        (start(services=[]), "orienter.hooks.start[0].services:"),
+        (start(sources=[5]), "orienter.hooks.start[0].sources[0]:"),
+        (start(exports=True, once="data"), "orienter.hooks (seed): a hook that exports has to run at every start"),
+        (start(creates="x", once="data"), "orienter.hooks (seed): `creates` and `once: data`"),
+        (service(on_conflict="wait"), "orienter.services.dashboard.on_conflict:"),
     ],
 )
 def test_what_is_wrong_is_named(raw: object, key: str) -> None:
@@ -157,6 +172,9 @@ def test_what_is_wrong_is_named(raw: object, key: str) -> None:
         ({"services": {"new": {"comand": ["x"]}}}, "orienter.services.new.comand:", "'command'"),
         ({"hooks": {"before_service": []}}, "orienter.hooks.before_service:", "'before_services'"),
         (hook(optionl=True), "orienter.hooks.before_services[0].optionl:", "'optional'"),
+        (start(need=["postgres"]), "orienter.hooks.start[0].need:", "'needs'"),
+        (start(needs=["dashbord"]), "orienter.hooks (seed):", "'dashboard'"),
+        (service(needs=["migrat"]) | hook(), "orienter.services.dashboard.needs:", "'migrate'"),
     ],
 )
 def test_a_misspelling_is_told_the_right_word(raw: object, wrong: str, right: str) -> None:
@@ -177,6 +195,7 @@ def test_a_hostile_word_stays_within_its_message() -> None:
 def test_two_hooks_of_one_name() -> None:
     twice = {"name": "migrate", "command": ["true"]}
     assert "'migrate' is taken" in refusal({"hooks": {"before_services": [twice, twice]}})
+    assert "'migrate' is taken" in refusal({"hooks": {"before_services": [twice], "start": [twice]}})
 
 
 @pytest.mark.parametrize(("base", "meets"), [(4099, 0), (3099, 1), (13099, 9), (5099, 1)])
@@ -294,6 +313,7 @@ def test_a_whole_service_of_the_hosts_own() -> None:
         "requires_env": ["TOKEN"],
         "enabled_by": "GATEWAY_ENABLED",
         "lease": "gateway",
+        "on_conflict": "skip",
         "log": "gateway.log",
         "on_exit": "restart",
     }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from orienter_tasks.errors import CheckError, ConflictError, InterruptError, TimedOutError
-from orienter_tasks.stack.component import Event, NotReadyError, State, tail
+from orienter_tasks.stack.component import Event, NotReadyError, SkippedError, State, tail
 from orienter_tasks.stack.runner import TAIL_LINES, Runner, stop_all
 from tests.stack.fakes import Diary, Fake, as_component, eventually
 
@@ -66,6 +66,15 @@ def test_what_needs_nothing_starts_at_once(diary: Diary) -> None:
     assert sorted(diary.starting_with("start")) == list("abcd")
     assert set(runner.states.values()) == {State.READY}
     assert {component.name for component in runner.started} == set("abcd")
+
+
+def test_a_component_that_is_not_to_run_keeps_nobody_waiting(diary: Diary) -> None:
+    runner = Runner(diary.show)
+    runner.add([Fake("b", diary, needs=["a"]), Fake("a", diary, on_start=failing(SkippedError("no token")))])
+    runner.wait()
+    assert runner.states == {"a": State.SKIPPED, "b": State.READY}
+    assert runner.skipped == {"a": "no token"}
+    assert [component.name for component in runner.started] == ["b"]
 
 
 def void(_: object) -> None:

@@ -9,6 +9,7 @@ from orienter_tasks.backends.docker import survey
 from orienter_tasks.backends.docker.engine import WORK_SECONDS
 from orienter_tasks.backends.docker.spec import (
     COMPOSE_NETWORK,
+    LABEL_GENERATION,
     component_labels,
     compose_labels,
     is_ours,
@@ -17,6 +18,7 @@ from orienter_tasks.backends.docker.spec import (
 )
 from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFoundError, OrienterError
 from orienter_tasks.identity import volumes
+from orienter_tasks.identity.claims import new_token
 from orienter_tasks.machine.signals import raise_unheard
 from orienter_tasks.settings import catalog
 
@@ -72,6 +74,7 @@ class Resources:
             found = self._engine.api.create_volume(
                 name,
                 labels={
+                    LABEL_GENERATION: new_token(),
                     **component_labels(instance, component),
                     **compose_labels(instance, volume=volume_key(component)),
                 },
@@ -84,6 +87,11 @@ class Resources:
         names = [self._config.instance.volume(component) for component in catalog.with_data()]
         found = {name: survey.volume(self._engine, name) for name in names}
         return [name for name, volume in found.items() if volume and is_ours(volume["Labels"], self._config)]
+
+    def generation(self, component: str) -> str:
+        """Return the generation of a component's volume: its label, or when it was created if it has none."""
+        found = survey.volume(self._engine, self._config.instance.volume(component)) or {}
+        return str((found.get("Labels") or {}).get(LABEL_GENERATION) or found.get("CreatedAt", ""))
 
     def _create_network(self, name: str) -> Mapping[str, str]:
         """Create the network and return its labels, or those of a network that was created at the same moment."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.instance.model import Instance
 
+LABEL_GENERATION = "io.orienter.generation"
 LABEL_CONFIG = "io.orienter.config"
 """A digest of a container's configuration: a container with another digest is replaced."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections import defaultdict
 from pathlib import Path
@@ -13,7 +12,7 @@ from orienter_tasks.errors import NotFoundError
 from orienter_tasks.instance.variables import expand
 from orienter_tasks.output.checks import Check, caught, failed
 from orienter_tasks.services import lease
-from orienter_tasks.services.service import commands, resolve_program, why_skipped
+from orienter_tasks.services.service import commands, environment, resolve_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,19 +34,23 @@ def found(ctx: RunContext) -> Iterator[Check]:
     """Require the programs and directories of the services that would start, and of the hooks."""
     missing: dict[str, list[str]] = defaultdict(list)
     there: set[str] = set()
-    config, wrong = ctx.current.config, list[Check]()
-    for key, command, cwd, env in commands(config.settings, config.variables.values):
-        with caught(lambda error: wrong.append(failed("services", error))):
-            values = {**config.variables.values, **env}
+    config, wrong, unset = ctx.current.config, list[Check](), list[Check]()
+    known = environment(config, {})
+    for key, command, cwd, env, exporters in commands(config.settings, known):
+        with caught(lambda error: unset.append(failed("services", error))):
+            values = {**known, **{name: expand(value, known, f"{key}.env.{name}") for name, value in env.items()}}
             program = expand(command[0], values, f"{key}.command")
             place = config.instance.root / expand(cwd, values, f"{key}.cwd")
             if not place.is_dir():
                 words = f"{key}: its directory {place} is not there"
                 wrong.append(Check("services", "problem", words, f"mkdir -p {place}"))
             try:
-                there.add(Path(resolve_program(program, place, {**os.environ, **values}, key)).name)
+                there.add(Path(resolve_program(program, place, values, key)).name)
             except NotFoundError:
                 missing[program].append(key)
+        if not exporters:
+            wrong += unset
+        unset.clear()
     yield from wrong
     for program, users in missing.items():
         words = f"{program} is not there, and {', '.join(users)} {'needs' if len(users) == 1 else 'need'} it"
@@ -68,7 +71,7 @@ def _packages(root: Path, programs: Sequence[str]) -> Iterator[Check]:
 def node(ctx: RunContext) -> Iterator[Check]:
     """Require Node where one of its programs is used: pnpm and npx are scripts."""
     config = ctx.current.config
-    programs = {Path(command[0]).name for _, command, _, _ in commands(config.settings, config.variables.values)}
+    programs = {Path(command[0]).name for _, command, *_ in commands(config.settings, environment(config, {}))}
     used = ", ".join(sorted(programs & {*NODE}))
     if used and shutil.which("node") is None:
         yield Check("programs", "problem", f"node is not on PATH, and {used} needs it", remedy("node"))
@@ -76,10 +79,8 @@ def node(ctx: RunContext) -> Iterator[Check]:
 
 def skipped(ctx: RunContext) -> Iterator[Check]:
     """Name the services that would not start, and why."""
-    for name, service in ctx.settings.services.items():
-        reason = why_skipped(service, ctx.current.config.variables.values)
-        if reason:
-            yield Check("services", "ok", f"{name} is not started: {reason}")
+    for name, reason in ctx.current.plan.skipped:
+        yield Check("services", "ok", f"{name} is not started: {reason}")
 
 
 def leases(ctx: RunContext) -> Iterator[Check]:
@@ -90,7 +91,9 @@ def leases(ctx: RunContext) -> Iterator[Check]:
         if holder is None or holder.root in config.instance.roots:
             continue
         words = f"{service.lease} runs in instance {holder.instance} ({holder.root}, pid {holder.pid})"
-        if why_skipped(service, config.variables.values):
+        if service.on_conflict == "skip":
+            yield Check("services", "ok", f"{words}: {name} of {config.instance} is not started")
+        elif name in dict(ctx.current.plan.skipped):
             yield Check("services", "ok", words)
         else:
             words = f"{words}, and {name} of {config.instance} would start too: one at a time"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from functools import partial
 from io import StringIO
@@ -113,21 +114,20 @@ def same_when_read(host: HostConfig) -> str:
 
 def commands_are_known(host: HostConfig) -> str:
     """Require a value for every `${NAME}` in services and hooks."""
-    hooks = host.settings.hooks.before_services
-    late = [hook.name for hook in hooks if hook.exports]
-    words = 0
+    words, late = 0, dict[str, None]()
     for number in host.ids:
-        values = host.instance(number).variables.values
-        for where, command, cwd, env in commands(host.settings, values):
+        values = host.instance(number).variables.over(os.environ)
+        for where, command, cwd, env, exporters in commands(host.settings, values):
             try:
                 own = {**values, **{key: expand(value, values, f"{where}.env.{key}") for key, value in env.items()}}
                 words += len(expand_all([*command, cwd], own, where))
             except ConfigError as error:
-                if not late:
+                late |= dict.fromkeys(exporters)
+                if not exporters:
                     hint = "set it in .env or in that entry's env"
                     raise CheckError(f"{error} in instance {number}", hint=hint) from error
     known = f"; what else they need {', '.join(late)} must export" if late else ""
-    return f"{words} words of {len(host.settings.services)} services and {len(hooks)} hooks{known}"
+    return f"{words} words of {len(host.settings.services)} services and {len(host.settings.hooks.all)} hooks{known}"
 
 
 def ports_of_dotenv(ctx: RunContext) -> Check:
