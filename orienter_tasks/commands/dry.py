@@ -34,6 +34,21 @@ def execute(ctx: RunContext) -> None:
     _would(ctx, f"run: {shlex.join(command_line())}")
 
 
+def psql(ctx: RunContext) -> None:
+    from orienter_tasks.commands.env import behind_dashes
+
+    _would(ctx, f"run: {shlex.join(['psql', *behind_dashes()])}")
+
+
+def s3(ctx: RunContext, verb: str, json: bool) -> None:
+    from orienter_tasks.commands import clients, env
+
+    if verb == "ls":
+        clients.s3(ctx, verb, as_json=json)
+    else:
+        _would(ctx, shlex.join([verb, *env.behind_dashes()]))
+
+
 def up(ctx: RunContext, **_: object) -> None:
     if ctx.options.fresh:
         _would(ctx, _named("stop", _running(ctx)))
@@ -93,9 +108,9 @@ def nginx_check(ctx: RunContext) -> None:
 
 
 def nginx_reload(ctx: RunContext) -> None:
-    from orienter_tasks.commands.nginx import require_running
+    from orienter_tasks.commands.names import require_running
 
-    require_running(ctx)
+    require_running(ctx, "nginx")
     _would(ctx, f"write nginx's configuration to {_nginx_directory(ctx)}, and reload nginx")
 
 

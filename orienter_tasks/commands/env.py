@@ -11,6 +11,7 @@ import msgspec
 
 from orienter_tasks.errors import ConfigError, NotFoundError, OrienterError
 from orienter_tasks.identity.ownership import held_by
+from orienter_tasks.infra.all import search_path
 from orienter_tasks.instance.model import port_plan
 from orienter_tasks.instance.variables import masked
 from orienter_tasks.lifecycle.config import instance_of
@@ -22,6 +23,7 @@ from orienter_tasks.settings import catalog, graph
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.instance.port_references import ForeignPort
     from orienter_tasks.lifecycle.context import CurrentInstance, RunContext
 
@@ -100,20 +102,30 @@ def export(ctx: RunContext, shell: str) -> None:
     ctx.report.document(render(variables.values, known, unset=sorted(variables.withheld & os.environ.keys())))
 
 
+def behind_dashes() -> list[str]:
+    """Return the words of the command line that stand behind two dashes."""
+    return sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+
+
 def command_line() -> list[str]:
     """Return the command that stands behind two dashes."""
-    command = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+    command = behind_dashes()
     if not command:
-        raise ConfigError("there is no command", hint="write it behind two dashes: inv env.exec -- psql")
+        raise ConfigError("there is no command", hint="write it behind two dashes: inv env.exec -- npm test")
     return command
 
 
 def execute(ctx: RunContext) -> None:
     """Become the command line's command, with this instance's variables."""
-    command = command_line()
-    environ = ctx.current.config.variables.over(os.environ)
+    replace_process(command_line(), ctx.current.config)
+
+
+def replace_process(command: Sequence[str], config: InstanceConfig) -> None:
+    """Become another program, with the instance's variables and its servers' programs on PATH."""
+    environ = config.variables.over(os.environ)
+    environ["PATH"] = search_path(config, environ.get("PATH", os.defpath))
     try:
-        os.execvpe(command[0], command, environ)  # noqa: S606 - the user's own command, without a shell
+        os.execvpe(command[0], [*command], environ)  # noqa: S606 - the user's own command, without a shell
     except OSError as error:
         raise NotFoundError(f"{command[0]!r} cannot be run: {error.strerror}") from error
 

@@ -1,16 +1,17 @@
-"""Which components the user means by the names on the command line."""
+"""Which components the user means by the names on the command line, and whether they run."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orienter_tasks.errors import ConfigError
+from orienter_tasks.errors import ConfigError, NotFoundError
 from orienter_tasks.settings import catalog
 from orienter_tasks.settings.rules import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.lifecycle.context import RunContext
 
 
@@ -23,6 +24,16 @@ def known_components(ctx: RunContext, names: Sequence[str]) -> list[str]:
 def known_services(ctx: RunContext, names: Sequence[str]) -> list[str]:
     """Require that every name is a service of the settings."""
     return _known(names, list(ctx.settings.services))
+
+
+def require_running(ctx: RunContext, name: str) -> InstanceConfig:
+    """Return the instance's configuration; NotFoundError where a server of it does not run."""
+    current = ctx.current
+    if name not in current.instance.infra:
+        raise NotFoundError(f"{current.instance} has no {name}", hint=f"the settings drop it: orienter.infra.{name}")
+    if not any(status.up for status in current.backend.status() if status.name == name):
+        raise NotFoundError(f"{name} of {current.instance} does not run", hint="start it with: inv infra.up")
+    return current.config
 
 
 def _known(names: Sequence[str], known: Sequence[str]) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.nginx.configuration import apply, check as check_configuration, config_dir
-from orienter_tasks.errors import NotFoundError
+from orienter_tasks.commands.names import require_running
+from orienter_tasks.settings.catalog import NGINX
 
 if TYPE_CHECKING:
     from orienter_tasks.lifecycle.context import RunContext
@@ -40,13 +41,7 @@ def reload(ctx: RunContext) -> None:
         NotFoundError: it does not run.
     """
     start, current = ctx.begin(), ctx.current
-    require_running(ctx)
+    require_running(ctx, NGINX.name)
     apply(current.config, current.backend, force=True)
     start.finish()
     ctx.report.answer(f"nginx of {current.instance} runs with {config_dir(current.instance)}")
-
-
-def require_running(ctx: RunContext) -> None:
-    current = ctx.current
-    if not any(status.up for status in current.backend.status() if status.name == "nginx"):
-        raise NotFoundError(f"nginx of {current.instance} does not run", hint="start it with: inv infra.up")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from orienter_tasks.settings.catalog import MINIO, NGINX, POSTGRES, CatalogEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from orienter_tasks.backends.docker.placement import Placement
     from orienter_tasks.backends.docker.spec import ContainerSpec
@@ -36,6 +38,20 @@ def component(name: str) -> InfraComponent:
 
 def containers(config: InstanceConfig, placed: Callable[[], Placement]) -> list[ContainerSpec]:
     return [component(name).container(config, placed) for name in config.instance.infra]
+
+
+def program_directories(config: InstanceConfig) -> list[Path]:
+    """Return where the client programs of the instance's native servers are."""
+    if config.variables.values.get("ORIENTER_BACKEND") != "embedded":
+        return []
+    found = (component(name).programs(config.settings) for name in config.instance.infra)
+    return [directory for directory in found if directory is not None]
+
+
+def search_path(config: InstanceConfig, path: str) -> str:
+    """Put the client programs of the instance's servers at the beginning of a PATH, unless they are on it."""
+    known = path.split(os.pathsep)
+    return os.pathsep.join([*(str(it) for it in program_directories(config) if str(it) not in known), path])
 
 
 def _postgres() -> InfraComponent:

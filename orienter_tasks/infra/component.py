@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from orienter_tasks.backends.docker.placement import Placement
     from orienter_tasks.backends.docker.spec import ContainerSpec
@@ -38,7 +39,7 @@ class ServerContents:
 class InfraComponent(Protocol):
     """What a kind of server adds to its entry in the catalog; one object for all instances.
 
-    Subclass it; the methods from `require_startable` on have defaults.
+    Subclass it; the methods from `programs` on have defaults.
     """
 
     facts: Sequence[str] = ()
@@ -63,6 +64,11 @@ class InfraComponent(Protocol):
 
     def version(self, settings: Settings) -> str:
         """Return the version of its native program; OrienterError if it is missing or cannot run on this machine."""
+
+    def programs(self, settings: Settings) -> Path | None:
+        """Return the directory with the native server's client programs, such as psql; None if it has none."""
+        del settings
+        return None
 
     def require_startable(self, config: InstanceConfig) -> None:
         """Require what a start needs, such as a configuration."""

@@ -103,6 +103,9 @@ class PostgresComponent(InfraComponent):
     def version(self, settings: Settings) -> str:
         return programs.version_of(programs.postgres_bin(settings) / "postgres", "--version")
 
+    def programs(self, settings: Settings) -> Path | None:
+        return programs.find_postgres(settings)
+
     def require_runnable(self, config: InstanceConfig) -> None:
         prefix_for_postgres(volumes.working_dir(config.instance, NAME))
 
@@ -130,7 +133,7 @@ class PostgresComponent(InfraComponent):
             identifier, started, directory, names = session.rows(CONTENTS)[0]
         return ServerContents(
             names=tuple(names),
-            remedy="cd {root} && inv env.exec -- psql -c 'DROP DATABASE \"{name}\"'",
+            remedy="cd {root} && inv infra.psql -- -c 'DROP DATABASE \"{name}\"'",
             built_in=frozenset({"postgres", "template0", "template1"}),
             # directories copied from one template have the same identifier
             key=f"PostgreSQL server, {identifier} started {started}",

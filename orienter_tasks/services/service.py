@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError
+from orienter_tasks.infra.all import search_path
 from orienter_tasks.instance.variables import expand, expand_all, truth
 from orienter_tasks.machine import worktree
 from orienter_tasks.processes import census
@@ -199,7 +200,8 @@ def invocation(
 
 def environment(config: InstanceConfig, exported: Mapping[str, str]) -> dict[str, str]:
     """Return all variables of a service or hook but its own `env`: what hooks exported outranks the user's."""
-    return {**config.variables.over(worktree.outside_hook(os.environ)), **exported}
+    values = config.variables.over(worktree.outside_hook(os.environ))
+    return {**values, "PATH": search_path(config, values.get("PATH", os.defpath)), **exported}
 
 
 def commands(

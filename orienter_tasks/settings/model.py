@@ -75,11 +75,12 @@ class Embedded(Section, frozen=True):
 
 
 class Nginx(Section, frozen=True):
-    """The reverse proxy: its template, its network in Docker, and the page that asks for a login."""
+    """The reverse proxy: its template, its network in Docker, the page that asks for a login, and further names."""
 
     template: str = "nginx-local.conf.j2"
     network: Literal["auto", "bridge", "host"] = "auto"
     login: str = "/dashboard/"
+    hosts: tuple[str, ...] = ()
 
 
 class Timeouts(Section, frozen=True):

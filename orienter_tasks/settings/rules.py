@@ -30,6 +30,7 @@ PORT_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _BASE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,50}")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,55}")
 _SIZE = re.compile(r"[1-9][0-9]{0,9}[kmg]?")
+_HOST = re.compile(r"(\*?\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _PATH = re.compile(r"/[!-~]*")
 
 
@@ -86,6 +87,10 @@ def _check_names(settings: Settings) -> None:
     for section, keys in (("database", settings.database), ("storage", settings.storage)):
         if not keys.user or not keys.password:
             raise ConfigError(f"orienter.{section}: neither user nor password may be empty")
+    for host in settings.nginx.hosts:
+        if not _HOST.fullmatch(host):
+            hint = "write dev.example.test, or *.example.test"
+            raise ConfigError(f"orienter.nginx.hosts: {host!r} is not a host name", hint=hint)
     _check_logs(settings)
     _check_seconds(settings)
 

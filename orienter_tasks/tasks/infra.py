@@ -103,6 +103,22 @@ def compose(ctx: RunContext, output: str = "") -> None:
     ctx.report.note(f"written to {output}")
 
 
+@task(dry="psql")
+def psql(ctx: RunContext) -> None:
+    """Run psql, connected to this instance's database: inv infra.psql -- -c 'SELECT 1'."""
+    from orienter_tasks.commands import clients
+
+    clients.psql(ctx)
+
+
+@task(positional=["verb"], help={"verb": "ls, cp or rm.", "json": f"{JSON_HELP[:-1]} (ls)."}, dry="s3")
+def s3(ctx: RunContext, verb: str, json: bool = False) -> None:
+    """List, copy or remove objects of this instance's bucket: inv infra.s3 cp -- logo.png s3:images/."""
+    from orienter_tasks.commands import clients
+
+    clients.s3(ctx, verb, as_json=json)
+
+
 @task(help={"json": JSON_HELP})
 def verify(ctx: RunContext, json: bool = False) -> None:
     """Prove that the running instances of this project share no data, network, port or process."""

@@ -31,6 +31,8 @@ WORDS: dict[str, Sequence[tuple[str, ...]]] = {
     "infra.down": [(), ("--volumes", "--yes")],
     "infra.compose": [("--output", "compose.yaml")],
     "env.exec": [("--", "touch", "made")],
+    "infra.psql": [("--", "-c", "CREATE TABLE made ()")],
+    "infra.s3": [("ls",), ("cp", "--", "tasks.py", "s3:made"), ("rm", "--", "made")],
     "doctor": [("--fix", "--yes")],
     "cleanup.instance": [("0", "--yes")],
     "data.adopt": [("0",), ("3",)],
@@ -113,6 +115,9 @@ def test_nothing_changes_beside_a_running_instance(make_host: MakeHost, backend:
     assert answers["dev.restart"].out == "would restart: web\n"
     assert answers["services.stop"].out == "would stop: web\n"
     assert answers["env.exec -- touch made"].out == "would run: touch made\n"
+    assert answers["infra.s3 cp -- tasks.py s3:made"].out == "would cp tasks.py s3:made\n"
+    assert answers["infra.s3 ls"].out == "KEY  SIZE  MODIFIED\n"
+    assert answers["infra.psql -- -c CREATE TABLE made ()"].out == "would run: psql -c 'CREATE TABLE made ()'\n"
     assert "instance 0 was named" in answers["cleanup.instance 0 --yes"].out
     assert answers["dev.status"].code == answers["infra.verify"].code == answers["dev.logs"].code == 0
 

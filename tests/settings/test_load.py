@@ -87,6 +87,10 @@ def test_saying_nothing_gives_the_defaults(raw: object) -> None:
         ({"docker": {"log_max_file": "3"}}, "orienter.docker.log_max_file:"),
         ({"embedded": {"nginx": ["nginx"]}}, "orienter.embedded.nginx:"),
         ({"nginx": {"network": 5}}, "orienter.nginx.network:"),
+        *(
+            ({"nginx": {"hosts": [host]}}, "orienter.nginx.hosts:")
+            for host in ("", "a b", "a;", "*", "http://a", "a:80")
+        ),
         ({"timeouts": {"stop": "10"}}, "orienter.timeouts.stop:"),
         ({"timeouts": {"stop": 0}}, "orienter.timeouts.stop:"),
         ({"timeouts": {"infra": float("nan")}}, "orienter.timeouts.infra:"),
@@ -184,7 +188,7 @@ def test_a_misspelling_is_told_the_right_word(raw: object, wrong: str, right: st
 
 
 def test_a_word_that_is_near_to_nothing_gets_the_list() -> None:
-    assert refusal({"nginx": {"zzz": 1}}).endswith("known: template, network, login")
+    assert refusal({"nginx": {"zzz": 1}}).endswith("known: template, network, login, hosts")
 
 
 def test_a_hostile_word_stays_within_its_message() -> None:

@@ -72,7 +72,9 @@ def test_short_flags_are_chosen_not_given_out(name: str) -> None:
     assert short <= {"s"}
 
 
-@pytest.mark.parametrize("name", ["dev.status", "env.show", "infra.verify", "infra.stats", "instances", "doctor"])
+@pytest.mark.parametrize(
+    "name", ["dev.status", "env.show", "infra.verify", "infra.stats", "instances", "doctor", "infra.s3"]
+)
 def test_what_only_reads_has_json(name: str) -> None:
     assert "json" in {argument.name for argument in ns[name].get_arguments()}
 

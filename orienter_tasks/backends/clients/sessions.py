@@ -6,12 +6,15 @@ import io
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
 from orienter_tasks.backends.clients.postgres import logged_in
-from orienter_tasks.errors import CheckError
+from orienter_tasks.errors import CheckError, NotFoundError
 from orienter_tasks.machine.ports import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
 
@@ -50,6 +53,14 @@ def database(config: InstanceConfig) -> Iterator[DatabaseSession]:
         yield DatabaseSession(config, connection)
 
 
+class StoredObject(Struct, frozen=True):
+    """An object of the bucket; `modified` is a time in UTC."""
+
+    key: str
+    size: int
+    modified: str
+
+
 class StoreSession:
     """Signed requests to the instance's S3 store."""
 
@@ -65,6 +76,33 @@ class StoreSession:
         found = self._asked(lambda: list(self._client.list_objects(self._bucket, recursive=True)))
         return sorted(entry.object_name for entry in found)
 
+    def listing(self, prefix: str) -> list[StoredObject]:
+        """Return the objects whose keys begin with a prefix, in order."""
+        found = self._asked(lambda: list(self._client.list_objects(self._bucket, prefix, recursive=True)))
+        objects = (StoredObject(it.object_name, it.size or 0, f"{it.last_modified:%Y-%m-%d %H:%M:%S}") for it in found)
+        return sorted(objects, key=lambda it: it.key)
+
+    def require(self, key: str) -> None:
+        """Require that there is such an object; else NotFoundError."""
+        self._of(key, lambda: self._client.stat_object(self._bucket, key))
+
+    def upload(self, path: Path, key: str) -> None:
+        from mimetypes import guess_type
+
+        kind = guess_type(path.name)[0] or "application/octet-stream"
+        self._asked(lambda: self._client.fput_object(self._bucket, key, str(path), kind))
+
+    def download(self, key: str, path: Path) -> None:
+        self._of(key, lambda: self._client.fget_object(self._bucket, key, str(path)))
+
+    def copy(self, key: str, target: str) -> None:
+        from minio.commonconfig import CopySource
+
+        self._of(key, lambda: self._client.copy_object(self._bucket, target, CopySource(self._bucket, key)))
+
+    def remove(self, key: str) -> None:
+        self._asked(lambda: self._client.remove_object(self._bucket, key))
+
     def put(self, name: str, content: bytes) -> None:
         self._asked(lambda: self._client.put_object(self._bucket, name, io.BytesIO(content), len(content)))
 
@@ -74,6 +112,19 @@ class StoreSession:
                 return bytes(answer.read())
 
         return bytes(self._asked(read))
+
+    def _of(self, key: str, request: Callable[[], Any]) -> None:
+        from minio.error import S3Error
+
+        def asked() -> None:
+            try:
+                request()
+            except S3Error as error:
+                if error.code not in ("NoSuchKey", "NoSuchObject"):
+                    raise
+                raise NotFoundError(f"{self._bucket} has no object {key}", hint="inv infra.s3 ls") from error
+
+        self._asked(asked)
 
     def _asked(self, request: Callable[[], Any]) -> Any:
         import urllib3

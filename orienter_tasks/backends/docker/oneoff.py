@@ -27,7 +27,7 @@ def run_inside(
     engine: Engine, config: InstanceConfig, component: str, command: Sequence[str]
 ) -> tuple[int, str] | None:
     """Run a command in a component's container; return its exit code and output, or None if that does not run."""
-    container = _running_id(engine, config, component)
+    container = running_id(engine, config, component)
     if container is None:
         return None
     try:
@@ -60,7 +60,7 @@ def run_beside(engine: Engine, config: InstanceConfig, resources: Resources, spe
 
 def hang_up(engine: Engine, config: InstanceConfig, component: str) -> bool:
     """Send HUP to a component's container; False if it does not run."""
-    container = _running_id(engine, config, component)
+    container = running_id(engine, config, component)
     if container is None:
         return False
     try:
@@ -71,6 +71,6 @@ def hang_up(engine: Engine, config: InstanceConfig, component: str) -> bool:
     return True
 
 
-def _running_id(engine: Engine, config: InstanceConfig, component: str) -> str | None:
+def running_id(engine: Engine, config: InstanceConfig, component: str) -> str | None:
     found = survey.own_container(engine, config, component)
     return str(found["Id"]) if found is not None and found["State"]["Status"] == survey.RUNNING else None

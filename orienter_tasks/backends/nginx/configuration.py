@@ -72,6 +72,7 @@ def values(config: InstanceConfig, facts: NginxFacts) -> dict[str, object]:
         "mime_types": facts.mime_types,
         "user": facts.user,
         "login": settings.nginx.login,
+        "hosts": settings.nginx.hosts,
         "ports": dict(instance.ports),
         "services": {name: component_of_port(settings, name) or name for name in instance.ports},
         **{f"{name}_port": port for name, port in instance.ports.items()},

@@ -44,7 +44,7 @@ def running(server: Nginx) -> Iterator[Nginx]:
 @pytest.fixture(scope="module", params=binaries())
 def running_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RouteLab]:
     directory = tmp_path_factory.mktemp("routes")
-    config = on_free_ports(directory / "checkout")
+    config = on_free_ports(directory / "checkout", nginx={"hosts": ["dev.test", "*.known.example"]})
     server = Nginx(config, binaries()[request.param], directory / "run")
     live = config_dir(config.instance)
     live.mkdir(parents=True)
@@ -66,13 +66,13 @@ def lab(running_lab: RouteLab) -> RouteLab:
 
 @pytest.fixture
 def deserted(running_lab: RouteLab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RouteLab]:
-    """An nginx none of whose upstreams runs."""
+    """An nginx none of whose upstreams runs; it waits a second for an answer, not an hour."""
     directory = tmp_path_factory.mktemp("deserted")
     config = on_free_ports(directory / "checkout")
     server = Nginx(config, running_lab.server.binary, directory / "run")
     live = config_dir(config.instance)
     live.mkdir(parents=True)
     for file in plan(config, server.nginx_facts(), live):
-        file.path.write_text(file.content, encoding="utf-8")
+        file.path.write_text(file.content.replace("proxy_read_timeout 1h;", "proxy_read_timeout 1s;"), encoding="utf-8")
     with server.running():
         yield RouteLab(config, server, {})

@@ -103,7 +103,7 @@ def test_an_open_websocket_does_not_hold_a_reload_up(running: Nginx) -> None:
         Upstream("vite", ports["vite"]).running(),
         closing(socket.create_connection(("127.0.0.1", ports["nginx"]), timeout=10)) as connection,
     ):
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
         assert connection.recv(12) == b"HTTP/1.1 101"
         write_template(running.config, SMALL % "    location = /new { return 200 new; }")
         nginx.apply(running.config, running)

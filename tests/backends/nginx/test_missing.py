@@ -5,11 +5,13 @@ from __future__ import annotations
 import http.client
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 import pytest
 
+from orienter_tasks.backends.nginx.configuration import LOCAL, config_dir, plan
 from tests.backends.nginx.upstream import SIGNED_IN, Upstream
 
 if TYPE_CHECKING:
@@ -63,3 +65,27 @@ def test_a_service_that_accepts_nothing_is_given_up_soon(deserted: RouteLab) -> 
     assert time.monotonic() - began < 2.9
     assert status == 504
     assert body.startswith(b"frontend of instance 3 is not answering")
+
+
+@pytest.mark.parametrize(("slow", "expected"), [(True, 504), (False, 502)])
+def test_a_service_that_was_reached_is_not_called_dead(deserted: RouteLab, slow: bool, expected: int) -> None:
+    assert "proxy_read_timeout 1s;" in (config_dir(deserted.config.instance) / LOCAL).read_text()
+    with (
+        socket.create_server(("127.0.0.1", deserted.config.instance.ports["vite"])) as listener,
+        ThreadPoolExecutor() as pool,
+    ):
+        answer = pool.submit(deserted.get, "/")
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            if slow:
+                answer.exception()  # while the connection is open
+        status, _, body = answer.result()
+    assert status == expected
+    assert body.startswith(b"frontend of instance 3 gave no complete answer on port")
+
+
+def test_a_slow_answer_is_awaited_for_an_hour(deserted: RouteLab) -> None:
+    server, directory = deserted.server, config_dir(deserted.config.instance)
+    (local,) = [file for file in plan(deserted.config, server.nginx_facts(), directory) if file.path.name == LOCAL]
+    assert "proxy_read_timeout 1h;" in local.content

@@ -67,7 +67,8 @@ def test_the_workers_user_is_named_only_where_there_is_one(config: InstanceConfi
 def test_nginx_listens_and_looks_where_the_backend_says(config: InstanceConfig) -> None:
     facts = replace(FACTS, listen="80", upstream="host.docker.internal")
     content = plan(config, facts, Path("/c"))[1].content
-    assert content.count("listen ") == 1
+    assert content.count("listen ") == 2
+    assert "    listen 80 default_server;\n" in content
     assert "    listen 80;\n" in content
     assert f"proxy_pass http://host.docker.internal:{config.instance.ports['vite']};" in content
     assert "127.0.0.1" not in content
@@ -106,7 +107,7 @@ def test_a_login_page_that_nginx_would_take_for_a_variable_is_refused(tmp_path: 
 
 def test_an_unconfigured_service_has_its_ports_name(tmp_path: Path) -> None:
     config = on_free_ports(tmp_path / "checkout", services={"whatsapp": None})
-    assert '"whatsapp of instance 3 does not' in plan(config, FACTS, Path("/c"))[1].content
+    assert '"whatsapp of instance 3 $fault on port' in plan(config, FACTS, Path("/c"))[1].content
 
 
 def test_a_template_that_is_not_there_is_not_found(tmp_path: Path) -> None:

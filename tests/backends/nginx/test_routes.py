@@ -14,7 +14,7 @@ import pytest
 from orienter_tasks.backends.nginx.configuration import config_dir
 from orienter_tasks.backends.nginx.health import health_token
 from tests.backends.nginx.lab import RouteLab, binaries
-from tests.backends.nginx.upstream import SIGNED_IN, UPGRADE, parse, receive
+from tests.backends.nginx.upstream import SIGNED_IN, UPGRADE, exchange, parse, receive
 
 pytestmark = pytest.mark.embedded
 
@@ -104,7 +104,9 @@ def test_an_offer_of_http_2_is_not_passed_on(lab: RouteLab) -> None:
 )
 def test_events_arrive_while_the_stream_is_open(lab: RouteLab, target: str, name: str) -> None:
     with closing(socket.create_connection(("127.0.0.1", lab.port), timeout=10)) as connection:
-        connection.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\n{SIGNED_IN}\r\nConnection: close\r\n\r\n".encode())
+        connection.sendall(
+            f"GET {target} HTTP/1.1\r\nHost: localhost\r\n{SIGNED_IN}\r\nConnection: close\r\n\r\n".encode()
+        )
         assert b"data: first" in receive(connection, b"data: first\n\n")
         assert not lab.upstreams[name].finish.is_set()
         lab.upstreams[name].finish.set()
@@ -113,9 +115,8 @@ def test_events_arrive_while_the_stream_is_open(lab: RouteLab, target: str, name
 
 def test_an_upload_reaches_its_service_before_it_has_ended(lab: RouteLab) -> None:
     with closing(socket.create_connection(("127.0.0.1", lab.port), timeout=10)) as connection:
-        head = (
-            "PUT /api/notes/1/attachment HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
-        )
+        head = "PUT /api/notes/1/attachment HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        head += "Transfer-Encoding: chunked\r\n\r\n"
         connection.sendall(head.encode() + b"5\r\nfirst\r\n")
         assert lab.upstreams["dashboard"].first_bytes.wait(5)
         connection.sendall(b"4\r\nlast\r\n0\r\n\r\n")
@@ -131,6 +132,50 @@ def test_a_big_body_passes_unharmed(lab: RouteLab) -> None:
         assert connection.getresponse().status == 200
     (seen,) = lab.upstreams["dashboard"].seen
     assert hashlib.sha256(seen.body).digest() == hashlib.sha256(content).digest()
+
+
+@pytest.mark.parametrize(("target", "name"), [("/x", "vite"), ("/api/x", "dashboard"), ("/opencode/x", "opencode")])
+def test_large_headers_cookies_and_urls_pass(lab: RouteLab, target: str, name: str) -> None:
+    lab.upstreams[name].headers = {"X-Session": "s" * 40_000}
+    query, cookie = "q" * 40_000, "c" * 40_000
+    status, headers, body = lab.get(f"{target}?{query}", f"{SIGNED_IN}; much={cookie}")
+    told = json.loads(body)
+    assert (status, headers["x-session"]) == (200, "s" * 40_000)
+    assert told["target"].endswith(query)
+    assert told["headers"]["cookie"].endswith(cookie)
+
+
+NAMES = [
+    "localhost",
+    "LOCALHOST.",
+    "orienter-3.localhost",
+    "127.0.0.1",
+    "127.9.8.7",
+    "[::1]",
+    "dev.test",
+    "a.known.example",
+]
+
+
+@pytest.mark.parametrize("host", NAMES)
+@pytest.mark.parametrize("port", ["", ":80"])
+def test_own_names_are_answered(lab: RouteLab, host: str, port: str) -> None:
+    status, _, body = parse(exchange(lab.port, "GET /x HTTP/1.1", f"Host: {host}{port}", "Connection: close"))
+    assert (status, json.loads(body)["name"]) == (200, "vite")
+
+
+def test_a_request_without_a_host_is_answered(lab: RouteLab) -> None:
+    assert parse(exchange(lab.port, "GET /x HTTP/1.0"))[0] == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", "x"])
+@pytest.mark.parametrize("target", ["/x", "/api/x", "/opencode/x", "/health", "/qr"])
+def test_a_foreign_name_gets_nothing(lab: RouteLab, host: str, target: str) -> None:
+    lines = (f"GET {target} HTTP/1.1", f"Host: {host}:{lab.port}", SIGNED_IN, "Connection: close")
+    status, headers, body = parse(exchange(lab.port, *lines))
+    assert (status, headers["content-type"]) == (421, "text/plain")
+    assert body == f"{host} is not a name of instance 3; names of your own: nginx.hosts in invoke.yaml\n".encode()
+    assert not any(upstream.seen for upstream in lab.upstreams.values())
 
 
 @pytest.mark.parametrize("status", [401, 404, 500, 502, 504])
