@@ -52,6 +52,16 @@ class DataVolume(Struct, frozen=True):
     size: int | None
 
 
+class Inside(Protocol):
+    """What a component may do in its own container."""
+
+    def modified(self, path: str) -> str:
+        """Return when a file was modified; OrienterError if that cannot be told."""
+
+    def run(self, script: str, environment: Mapping[str, str]) -> None:
+        """Run a script of the shell; CheckError with what it said if it fails."""
+
+
 class Backend(Protocol):
     """The infrastructure of one instance on one backend."""
 

@@ -12,7 +12,8 @@ from orienter_tasks.machine.state import is_locked, locked
 from orienter_tasks.output.logstream import LogStream
 from orienter_tasks.processes.logfile import limit, limit_all
 from orienter_tasks.processes.record import load
-from orienter_tasks.stack.component import SkippedError, tail
+from orienter_tasks.services.crash import CrashDetector
+from orienter_tasks.stack.component import NOT_ANSWERING, SkippedError, tail
 from orienter_tasks.stack.native import running_on
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ INFRA_SECONDS = 3.0
 RESTARTS = 5
 RESTART_WINDOW = 60.0
 SETTLE_SECONDS = 1.0
+QUIET_SECONDS = 0.8  # a watcher that starts its program again works, or has logged no error
+SILENT_SECONDS = 10.0
 
 
 def attach(ctx: RunContext) -> None:
@@ -56,6 +59,16 @@ class _Watch:
     ignored: bool = False
     restart_at: float | None = None
     gone_since: float | None = None
+    silence: _Silence | None = None
+
+
+@dataclass
+class _Silence:
+    """A time in which nothing listens on a service's port."""
+
+    since: float
+    crash: CrashDetector
+    told: bool = False
 
 
 class Attachment:
@@ -104,6 +117,7 @@ class Attachment:
             return False
         if record.alive():
             watch.gone_since = None
+            self._listen(watch, record)
             limit(watch.service.log, self._config.settings.logs, written=lambda: True)
             return True
         if watch.ignored:
@@ -119,6 +133,23 @@ class Attachment:
             else:
                 self._ended(watch, record)
         return True
+
+    def _listen(self, watch: _Watch, record: Record) -> None:
+        """Tell when a service that runs no longer listens on its port, and when it does again."""
+        service, silence, now = watch.service, watch.silence, self._clock()
+        if service.listens():
+            if silence is not None and silence.told:
+                self._tell(f"{service.name} answers again")
+            watch.silence = None
+            return
+        if silence is None:
+            crash = CrashDetector(service.log, listened=True, quiet=QUIET_SECONDS, clock=self._clock)
+            silence = watch.silence = _Silence(now, crash)
+        took, crashed = now - silence.since, silence.crash.crashed(record.pid)
+        crashed = crashed or (took > QUIET_SECONDS and bool(silence.crash.last_words))
+        if not silence.told and (crashed or took > SILENT_SECONDS):
+            silence.told = True
+            self._tell(f"{service.name} is {NOT_ANSWERING}: {service.why_silent()}")
 
     def _ended(self, watch: _Watch, record: Record) -> None:
         name, policy = watch.service.name, self._config.settings.services[watch.service.name].on_exit

@@ -13,7 +13,7 @@ from orienter_tasks.errors import ConfigError, NotFoundError, OrienterError
 from orienter_tasks.identity.ownership import held_by
 from orienter_tasks.infra.all import search_path
 from orienter_tasks.instance.model import port_plan
-from orienter_tasks.instance.variables import masked
+from orienter_tasks.instance.variables import masked, masked_unless_harmless
 from orienter_tasks.lifecycle.config import instance_of
 from orienter_tasks.machine import worktree
 from orienter_tasks.output.tables import Column
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.instance.port_references import ForeignPort
     from orienter_tasks.lifecycle.context import CurrentInstance, RunContext
+
+
+OURS = ("derived", "settings")
+"""Origins of values that the user has not written."""
 
 
 def init(ctx: RunContext, *, complete: bool = True) -> None:
@@ -81,9 +85,12 @@ def _look(ctx: RunContext) -> CurrentInstance:
 
 def show(ctx: RunContext, *, as_json: bool, reveal: bool) -> None:
     """Show where this instance's id comes from, its facts and its variables."""
+    ctx.read_pipe()
     source, current = ctx.source_of_id, ctx.current
-    values = sorted(current.config.variables.values.items())
-    shown = {name: value if reveal else masked(name, value) for name, value in values}
+    variables = current.config.variables
+    hide = {name: masked if variables.origins[name] in OURS else masked_unless_harmless for name in variables.values}
+    values = sorted(variables.values.items())
+    shown = {name: value if reveal else hide[name](name, value) for name, value in values}
     if as_json:
         ctx.report.json(_document(current, source, shown, foreign_ports_of(ctx)))
     else:
@@ -98,6 +105,7 @@ def export(ctx: RunContext, shell: str) -> None:
     known = next((known for known in FORMATS if known == shell), None)
     if known is None:
         raise ConfigError(f"--format: unknown format {shell!r}", hint=nearest(shell, FORMATS))
+    ctx.read_pipe()
     variables = ctx.current.config.variables
     ctx.report.document(render(variables.values, known, unset=sorted(variables.withheld & os.environ.keys())))
 
@@ -117,7 +125,9 @@ def command_line() -> list[str]:
 
 def execute(ctx: RunContext) -> None:
     """Become the command line's command, with this instance's variables."""
-    replace_process(command_line(), ctx.current.config)
+    command = command_line()
+    ctx.read_pipe()
+    replace_process(command, ctx.current.config)
 
 
 def replace_process(command: Sequence[str], config: InstanceConfig) -> None:

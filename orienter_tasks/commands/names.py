@@ -28,6 +28,7 @@ def known_services(ctx: RunContext, names: Sequence[str]) -> list[str]:
 
 def require_running(ctx: RunContext, name: str) -> InstanceConfig:
     """Return the instance's configuration; NotFoundError where a server of it does not run."""
+    ctx.read_pipe()  # its passwords will be used
     current = ctx.current
     if name not in current.instance.infra:
         raise NotFoundError(f"{current.instance} has no {name}", hint=f"the settings drop it: orienter.infra.{name}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from orienter_tasks.commands.names import known_components, known_services
 from orienter_tasks.errors import ConfigError, NotFoundError
 from orienter_tasks.processes import census
+from orienter_tasks.processes.listeners import listening_ports
 from orienter_tasks.services import last_start
 from orienter_tasks.services.last_start import LastStart
 from orienter_tasks.settings import catalog, graph
@@ -72,6 +73,9 @@ def start_all(ctx: RunContext) -> None:
     for service in watched:
         if not alive.get(service.name):  # a service that became a daemon has left its first process
             service.require_alive("while the others started")
+    listening = listening_ports(each.pid for service in watched for each in alive.get(service.name, ()))
+    start.runner.add(service for service in watched if service.port and service.port not in listening)
+    start.runner.wait()
     start.foreground = not ctx.options.detach
     start.finish()
 

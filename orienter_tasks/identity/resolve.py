@@ -145,6 +145,8 @@ def adopt(request: IdRequest, claims: Claims, number: int) -> Claim:
         claim = msgspec.structs.replace(allocation.revalidated(request, other, book), used_at=time.time())
         book.append(claim)
         _record(request, claims, claim)
+        if not claims.read_only:
+            volumes.mark_adopted(claim)
         return claim
 
 

@@ -2,6 +2,7 @@
 
     PROJECT/TOKEN/claim.json             whose they are, also when the claim itself is gone
     PROJECT/TOKEN/engine.json            the Docker engine that has the checkout's volumes, if one has
+    PROJECT/TOKEN/adopted                another checkout made the data, with its own passwords
     PROJECT/TOKEN/done.json              the hooks that ran once for the data of the volumes, on either backend
     PROJECT/TOKEN/postgres-data-3/       named as in Docker
         labels.json  data/  data.lock    what Docker would keep as labels; the server's files; who uses them
@@ -36,6 +37,7 @@ FILES = "data"
 CLAIM = "claim.json"
 LABELS = "labels.json"
 ENGINE = "engine.json"
+ADOPTED = "adopted"
 DONE = "done.json"
 UNCLAIMED = "unclaimed"
 
@@ -165,6 +167,20 @@ def forget_engine(instance: Instance) -> None:
     forget(home(instance))
 
 
+def mark_adopted(claim: Claim) -> None:
+    """Write down that the data was made by another checkout, whose passwords are not this one's."""
+    write_private(volume_dir() / claim.project / claim.token / ADOPTED, "")
+
+
+def is_adopted(instance: Instance) -> bool:
+    return (home(instance) / ADOPTED).exists()
+
+
+def settle_adopted(instance: Instance) -> None:
+    """Write down that the data has this checkout's passwords now."""
+    (home(instance) / ADOPTED).unlink(missing_ok=True)
+
+
 def user_of(instance: Instance, component: str) -> str:
     """Describe what uses the directory in which a component's server works, wherever it runs; "" for nothing."""
     return flock.holder(lock_of(working_dir(instance, component)))
@@ -180,8 +196,9 @@ def sweep_unfinished(instance: Instance) -> None:
 def forget(checkout: Path) -> None:
     """Remove what says whose the volumes in a checkout's directory are, once the last one is gone."""
     with suppress(OSError):
-        if {*os.listdir(checkout)} <= {CLAIM, DONE}:  # noqa: PTH208 - names
-            for name in (DONE, CLAIM):
+        notes = (DONE, ADOPTED, CLAIM)
+        if {*os.listdir(checkout)} <= {*notes}:  # noqa: PTH208 - names
+            for name in notes:
                 (checkout / name).unlink(missing_ok=True)
         checkout.rmdir()
         checkout.parent.rmdir()

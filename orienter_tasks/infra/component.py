@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.placement import Placement
     from orienter_tasks.backends.docker.spec import ContainerSpec
     from orienter_tasks.backends.embedded.component import NativeComponent
-    from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.backends.protocol import Inside, InstanceConfig
     from orienter_tasks.errors import OrienterError
     from orienter_tasks.instance.variables import Variables
     from orienter_tasks.settings.model import Settings
@@ -51,10 +51,8 @@ class InfraComponent(Protocol):
     def native(self, config: InstanceConfig) -> NativeComponent:
         """Return an instance's native processes."""
 
-    def ready(self, config: InstanceConfig, modified: Callable[[str], str]) -> object:
+    def ready(self, config: InstanceConfig, inside: Inside) -> object:
         """Ask the server in its container once, as a client of the instance.
-
-        `modified` asks the engine when a file in the container was modified.
 
         Raises:
             NotReadyError: it does not answer yet.

@@ -106,12 +106,10 @@ class DockerBackend:
     def require_seen(self) -> None:
         """Require that no other engine has the data: on this one, a start would begin without it."""
         instance, engine = self._config.instance, self._engine
-        known = volumes.engine_of(instance)
-        if known is None or any(kind == "volume" and is_ours(found, self._config) for kind, _, found in self._taken):
-            return
-        if known.id and engine.facts.id not in ("", known.id):
+        elsewhere = survey.data_elsewhere(engine, instance)
+        if elsewhere is not None:
             raise ConflictError(
-                f"{instance} has its data on another Docker engine ({known.endpoint}), not on {engine.endpoint}",
+                f"{instance} has its data on another Docker engine ({elsewhere.endpoint}), not on {engine.endpoint}",
                 hint=f"choose it (DOCKER_HOST, docker context), or give it up: inv cleanup.instance {instance.id}",
             )
 

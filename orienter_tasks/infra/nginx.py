@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.placement import Placement
     from orienter_tasks.backends.docker.resources import Resources
     from orienter_tasks.backends.docker.spec import ContainerSpec
-    from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.backends.protocol import Inside, InstanceConfig
     from orienter_tasks.settings.model import Settings
     from orienter_tasks.stack.component import Note
 
@@ -62,8 +62,8 @@ class NginxComponent(InfraComponent):
     def native(self, config: InstanceConfig) -> NativeNginx:
         return NativeNginx(config, NAME)
 
-    def ready(self, config: InstanceConfig, modified: Callable[[str], str]) -> object:
-        del modified
+    def ready(self, config: InstanceConfig, inside: Inside) -> object:
+        del inside
         return probe(config)
 
     def require_startable(self, config: InstanceConfig) -> None:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.clients import sessions
-from orienter_tasks.backends.clients.postgres import ensure_database, require_accepting
+from orienter_tasks.backends.clients.postgres import ensure_database, password_statement, require_accepting
 from orienter_tasks.backends.clients.proof import LoginProof
 from orienter_tasks.backends.embedded import postmaster, programs
 from orienter_tasks.backends.embedded.component import NativeComponent
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.backends.docker.placement import Placement
     from orienter_tasks.backends.docker.spec import ContainerSpec
-    from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.backends.protocol import Inside, InstanceConfig
     from orienter_tasks.errors import OrienterError
     from orienter_tasks.instance.variables import Variables
     from orienter_tasks.settings.model import Settings
@@ -37,6 +37,7 @@ DATA_IN_CONTAINER = "/var/lib/postgresql/data"
 INCOMPATIBLE = "database files are incompatible with server"
 MAJOR = re.compile(r"initialized by PostgreSQL version (\d+)")
 PROOF = "orienter-login"
+EXECUTE = """printf %s "$STATEMENT" | psql -X -q -v ON_ERROR_STOP=1 -U "$POSTGRES_USER" -d postgres"""
 RETRY_SECONDS = 5.0
 STILL_IN_USE = "pre-existing shared memory block"
 IO_METHODS_SINCE = 18
@@ -88,9 +89,13 @@ class PostgresComponent(InfraComponent):
     def native(self, config: InstanceConfig) -> NativePostgres:
         return NativePostgres(config, NAME)
 
-    def ready(self, config: InstanceConfig, modified: Callable[[str], str]) -> None:
+    def ready(self, config: InstanceConfig, inside: Inside) -> None:
         require_accepting(config)  # else every attempt would ask the engine, and may import pg8000
-        _require_login(config, config.instance.data_dir / PROOF, lambda name: modified(f"{DATA_IN_CONTAINER}/{name}"))
+        if volumes.is_adopted(config.instance):
+            inside.run(EXECUTE, {"STATEMENT": password_statement(config.variables)})
+            volumes.settle_adopted(config.instance)
+        proof = config.instance.data_dir / PROOF
+        _require_login(config, proof, lambda name: inside.modified(f"{DATA_IN_CONTAINER}/{name}"))
 
     def installed(self, settings: Settings) -> bool:
         return programs.find_postgres(settings) is not None
@@ -167,12 +172,20 @@ class NativePostgres(NativeComponent):
 
     _retry_until = 0.0
 
+    def start(self, note: Note) -> bool:
+        if volumes.is_adopted(self.config.instance):  # its password can only be set while it does not run
+            self.stop(self.config.settings.timeouts.stop)
+        return super().start(note)
+
     def launch(self, server: Server, note: Note) -> Launch:
         del server
         from orienter_tasks.backends.embedded import cluster
 
         postgres = cluster.Installation.of(programs.postgres_bin(self.config.settings), self.directory)
         cluster.prepare(self.config, self.directory, postgres, note)
+        if volumes.is_adopted(self.config.instance):
+            cluster.set_password(self.config, self.directory, postgres)
+            volumes.settle_adopted(self.config.instance)
         postmaster.clear(self.config.instance, self.directory)
         self._retry_until = time.monotonic() + RETRY_SECONDS
         options = {"listen_addresses": LOOPBACK, "unix_socket_directories": "", **TUNING}

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.placement import Placement
     from orienter_tasks.backends.docker.spec import ContainerSpec
     from orienter_tasks.backends.embedded.programs import StoreKind
-    from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.backends.protocol import Inside, InstanceConfig
     from orienter_tasks.instance.variables import Variables
     from orienter_tasks.settings.model import Settings
     from orienter_tasks.stack.component import Note
@@ -181,8 +181,8 @@ class StorageComponent(InfraComponent):
     def native(self, config: InstanceConfig) -> NativeStore:
         return NativeStore(config)
 
-    def ready(self, config: InstanceConfig, modified: Callable[[str], str]) -> None:
-        del modified
+    def ready(self, config: InstanceConfig, inside: Inside) -> None:
+        del inside
         ensure_bucket(config)
 
     def installed(self, settings: Settings) -> bool:

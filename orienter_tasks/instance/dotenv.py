@@ -18,7 +18,7 @@ from msgspec import Struct
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.instance.port_references import corrected, references
 from orienter_tasks.instance.variables import is_secret
-from orienter_tasks.machine.files import read_small
+from orienter_tasks.machine.files import is_pipe, read_pipe, read_small
 from orienter_tasks.machine.state import hand_over, write_private
 from orienter_tasks.settings import catalog
 
@@ -39,6 +39,7 @@ _NOTHING_ELSE = re.compile(
     r"(change|replace)[-_ ]?(me|this)|your[-_ a-z]*|placeholder|secret[-_ ]?here|todo|fixme|x{3,}|<[^<>]*>|\.\.\.",
     re.IGNORECASE,
 )
+PIPE_SECONDS = 2.0
 OWN = ("AI_INSTANCE_ID", "AI_INSTANCE_ROOT")
 """Variables that no other checkout's `.env` has to say."""
 
@@ -61,13 +62,15 @@ class NewEnvFile(Struct, frozen=True):
         return ", ".join(parts)
 
 
-def read_dotenv(path: Path) -> tuple[dict[str, str], list[int]]:
+def read_dotenv(path: Path, *, pipe: bool = False) -> tuple[dict[str, str], list[int]]:
     """Read a `.env` file: its variables, and the numbers of lines that have none. A missing file is empty.
+
+    A named pipe, such as a password manager's, is read only on request (`pipe`): its owner may have to agree each time.
 
     Raises:
         ConfigError: it cannot be read.
     """
-    if not path.exists() or path.is_dir():  # some call their Python environment `.env`
+    if not path.exists() or path.is_dir() or (not pipe and is_pipe(path)):  # some call their Python environment `.env`
         return {}, []
     from dotenv import parser
 
@@ -243,7 +246,7 @@ def _with_value(part: str, old: str, new: str) -> str:
 
 def _read(path: Path) -> str:
     try:
-        return read_small(path).decode()
+        return (read_pipe(path, PIPE_SECONDS) if is_pipe(path) else read_small(path)).decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"cannot read {path}: {reason}", hint="make it a text file that you may read") from error

@@ -26,10 +26,14 @@ Origin = Literal["derived", "environment", ".env", "settings"]
 
 MASK = "••••••"
 
+HARMLESS = frozenset({"AI_INSTANCE_ID", "NODE_ENV", "LOG_LEVEL", "DEBUG", "TZ", "LANG", "HOST", "ENVIRONMENT"})
+"""Variables whose values are shown where others' are masked."""
+
 _SECRET = re.compile(
     r"PASSWORD|PASSWD|PASSPHRASE|(^|_)PASS(_|$)|SECRET|TOKEN|_KEY$|APIKEY|CREDENTIAL|PRIVATE", re.IGNORECASE
 )
 _URL_PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):([^/\s]+)@")  # up to the last @: a password may hold one
+_OWN_ADDRESS = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?/?")
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off", ""}
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -134,6 +138,13 @@ def masked(name: str, value: str) -> str:
     if value and is_secret(name):
         return MASK
     return _URL_PASSWORD.sub(rf"\1:{MASK}@", value)
+
+
+def masked_unless_harmless(name: str, value: str) -> str:
+    """Return a value that the user wrote as it may be shown: only what is known to be harmless is."""
+    known = name in HARMLESS or (name in catalog.inputs() and name not in catalog.secrets())
+    plain = value.lower() in _TRUE | _FALSE or (name.upper().endswith("PORT") and value.isdecimal())
+    return value if (known and not is_secret(name)) or plain or _OWN_ADDRESS.fullmatch(value) else MASK
 
 
 def expand(text: str, values: Mapping[str, str], where: str) -> str:

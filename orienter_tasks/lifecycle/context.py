@@ -18,6 +18,7 @@ from orienter_tasks.infra import choice
 from orienter_tasks.instance.dotenv import read_dotenv
 from orienter_tasks.lifecycle.config import configure, instance_of
 from orienter_tasks.machine import ports, worktree
+from orienter_tasks.machine.files import is_pipe
 from orienter_tasks.machine.state import is_under_sudo
 from orienter_tasks.output.console import Report
 from orienter_tasks.settings.load import as_plain, load_settings
@@ -132,13 +133,16 @@ class RunContext:
         self._current: CurrentInstance | None = None
         self._start: Start | None = None
         self._warned: set[str] = set()
+        self._piped: tuple[dict[str, str], list[int]] | None = None
         self.options = options
         self.report = Report(quiet=options.quiet)
         self.claims = ReadOnlyClaims() if options.dry else Claims()
 
     def fresh_copy(self) -> RunContext:
         """Return a context of the same run that has not looked at anything yet."""
-        return RunContext(self._project_dir, self._raw_settings, options=self.options)
+        copy = RunContext(self._project_dir, self._raw_settings, options=self.options)
+        copy._piped = self._piped
+        return copy
 
     @cached_property
     def root(self) -> Path:
@@ -165,15 +169,27 @@ class RunContext:
 
     @property
     def dotenv(self) -> dict[str, str]:
-        """The variables of the checkout's `.env`, as it is now; none where it cannot be read, which is said."""
+        """The variables of the checkout's `.env`, as it is now; none where it cannot be read, which is said.
+
+        Those of a named pipe are known from `read_pipe` on.
+        """
         try:
             return self._read_dotenv()
         except ConfigError as error:
             self._warn_once(error.line())
             return {}
 
+    def read_pipe(self) -> None:
+        """Read a `.env` that is a named pipe, once a run: for starts, and for what uses or shows its values.
+
+        Raises:
+            ConfigError: nothing comes out of it.
+        """
+        if self._piped is None and is_pipe(self.root / ".env"):
+            self._piped = read_dotenv(self.root / ".env", pipe=True)
+
     def _read_dotenv(self) -> dict[str, str]:
-        values, broken = read_dotenv(self.root / ".env")
+        values, broken = self._piped or read_dotenv(self.root / ".env")
         if broken:
             self._warn_once(f".env line {', '.join(map(str, broken))}: not NAME=value, ignored")
         return values
@@ -211,6 +227,7 @@ class RunContext:
             if is_under_sudo(self.root):
                 what = f"sudo would start servers and services of {self.root} as root, whose files its owner cannot use"
                 raise ConflictError(what, hint="run it without sudo")
+            self.read_pipe()
             dotenv = self._read_dotenv()  # a start needs its passwords
 
             def decide(claim: Claim) -> BackendName:

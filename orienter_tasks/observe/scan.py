@@ -40,7 +40,8 @@ def scan(claims: Iterable[Claim], *, details: bool = True) -> Observation:
     for claim in wanted:
         mine = [each for each in containers if (each.project, each.instance) == (claim.project, claim.id)]
         native = NativeScan(of_claim(claim), details=details, seen=seen)
-        found.append(_instance(claim, mine, native, details=details, hidden=claim.backend in hidden))
+        is_hidden = claim.backend in hidden or (claim.backend == "docker" and not mine and _is_elsewhere(claim, unseen))
+        found.append(_instance(claim, mine, native, details=details, hidden=is_hidden))
     return Observation(found, unseen)
 
 
@@ -58,6 +59,19 @@ def _containers(backends: Set[str], unseen: list[str]) -> tuple[Sequence[DockerR
     except OrienterError as error:
         unseen.append(f"containers: {error}")
         return (), engine.shared().unseen_backends() or ("docker", "")
+
+
+def _is_elsewhere(claim: Claim, unseen: list[str]) -> bool:
+    from orienter_tasks.backends.docker import engine, survey
+
+    try:
+        elsewhere = survey.data_elsewhere(engine.shared(), of_claim(claim))
+    except OrienterError as error:
+        unseen.append(f"volumes: {error}")
+        return True
+    if elsewhere is not None:
+        unseen.append(f"{of_claim(claim)}: it is on another Docker engine ({elsewhere.endpoint})")
+    return elsewhere is not None
 
 
 def _instance(

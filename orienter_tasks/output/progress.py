@@ -32,6 +32,7 @@ MARKS = {
     State.STOPPED: ("■", "dim"),
 }
 WORTH_SAYING = 0.05
+REMINDER_SECONDS = 5.0  # without a terminal: so often at most is it printed why something takes long
 FINAL = (State.READY, State.FAILED, State.SKIPPED, State.STOPPED)
 
 
@@ -41,6 +42,8 @@ class _Row:
     detail: str
     since: float
     until: float | None = None
+    told: str = ""
+    told_at: float = 0.0
 
 
 class Progress:
@@ -79,7 +82,10 @@ class Progress:
                 row = self._rows[event.component] = _Row(event.state, event.detail, event.at)
             row.state, row.detail = event.state, event.detail
             row.until = event.at if event.state in FINAL else None
-        if self._live is None and changed and not self._report.quiet:
+            due = changed or (event.at - row.told_at > REMINDER_SECONDS and row.detail != row.told)
+            if due:
+                row.told, row.told_at = row.detail, event.at
+        if self._live is None and due and not self._report.quiet:
             self._plain(event, row)
 
     def _plain(self, event: Event, row: _Row) -> None:

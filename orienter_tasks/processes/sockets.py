@@ -13,6 +13,8 @@ import socket
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from orienter_tasks.machine import ports
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -43,6 +45,18 @@ def of(pids: Iterable[int]) -> list[Listening]:
         with contextlib.suppress(OSError):  # a kernel or a sandbox without netlink
             return of_kernel(pids)
     return of_psutil(pids)
+
+
+def listens(host: str, port: int) -> bool:
+    """Whether something listens on a port of this machine, whatever it is; a connection is only made elsewhere."""
+    if platform.system() == "Linux":
+        with contextlib.suppress(OSError):
+            return any(port == found for family in LENGTHS for found, *_ in _listening(family))
+    try:
+        ports.connect(host, port, ASK_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 def of_kernel(pids: Iterable[int]) -> list[Listening]:

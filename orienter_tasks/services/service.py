@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError
 from orienter_tasks.infra.all import search_path
 from orienter_tasks.instance.variables import expand, expand_all, truth
 from orienter_tasks.machine import worktree
-from orienter_tasks.processes import census
+from orienter_tasks.machine.files import read_small
+from orienter_tasks.machine.state import failure, write_private
+from orienter_tasks.processes import census, sockets
 from orienter_tasks.processes.listeners import listening_ports
 from orienter_tasks.processes.program import Program, find_program
 from orienter_tasks.processes.spawn import Handle, describe_exit, ended_with, running, spawn
 from orienter_tasks.processes.stop import stop_component
 from orienter_tasks.services import lease
+from orienter_tasks.services.crash import CrashDetector
 from orienter_tasks.settings import graph
-from orienter_tasks.stack.component import LogRequest, NotReadyError, SkippedError, tail
+from orienter_tasks.stack.component import NOT_ANSWERING, LogRequest, NotReadyError, SkippedError, tail
 from orienter_tasks.stack.logfiles import has_room, read
 from orienter_tasks.stack.probes import PROBE_SECONDS, http_ready, tcp_ready
+from orienter_tasks.stack.reasons import LINES, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.processes.record import Record
@@ -53,6 +57,7 @@ class ServiceComponent:
         self._exported = exported
         self._handle: Handle | None = None
         self._proven = False
+        self._crash = CrashDetector(self.log)
 
     @property
     def port(self) -> int | None:
@@ -91,7 +96,13 @@ class ServiceComponent:
             if time.time() - handle.record.started_at < SILENT_SECONDS:
                 raise NotReadyError(f"{self.name} has just been started")
             return
-        self.ask(PROBE_SECONDS)
+        try:
+            self.ask(PROBE_SECONDS)
+        except NotReadyError as error:
+            if not isinstance(error.__cause__, ConnectionRefusedError):
+                self._crash.listening()
+                raise
+            raise self._not_listening(handle) from error
         self._prove_ours()
 
     def ask(self, timeout: float) -> None:
@@ -107,6 +118,10 @@ class ServiceComponent:
             http_ready(host, self.port, self._service.ready.http, timeout=timeout)
         else:
             tcp_ready(host, self.port, timeout=timeout)
+
+    def listens(self) -> bool:
+        """Whether something listens on its port; True for a service without one."""
+        return self.port is None or sockets.listens(self._config.variables["SERVICE_HOST"], self.port)
 
     def require_alive(self, when: str) -> Handle:
         """Require that it runs; `when` ends the sentence otherwise.
@@ -145,6 +160,21 @@ class ServiceComponent:
         code = handle.exit_code() if handle is not None and same else None
         return describe_exit(ended_with(self._config.instance, record) if code is None else code)
 
+    def why_silent(self) -> str:
+        """Say that nothing listens on its port, and what its log says of that."""
+        words = reason(tail(self, LINES))
+        return f"nothing listens on port {self.port}" + (f": {words}" if words else "")
+
+    def _not_listening(self, handle: Handle) -> Exception:
+        if not self._crash.crashed(handle.record.pid):
+            words = self._crash.last_words
+            return NotReadyError(f"nothing listens on port {self.port} yet" + (f": {words}" if words else ""))
+        return CheckError(
+            f"{self.name} of {self._config.instance} is {NOT_ANSWERING}, {self.why_silent()}",
+            hint=f"its processes wait, as file watchers do after a crash; see: inv dev.logs -s {self.name} --no-follow",
+            details=tail(self, TAIL_LINES),
+        )
+
     def _prove_ours(self) -> None:
         """A server of another checkout may answer on this port: only a listener of our own tree counts."""
         if self._proven:
@@ -162,6 +192,9 @@ class ServiceComponent:
         key = f"orienter.services.{self.name}."
         named = f"{self.name} of {self._config.instance}, {key}"
         command, cwd, env = invocation(self._config, self._service, self._exported, key=key, named=named)
+        for target, source in self._service.copy_once.items():
+            where = f"{key}copy_once"
+            _copy_once(self._config.instance.root / expand(target, env, where), expand(source, env, where))
         return Program(
             component=self.name,
             command=command,
@@ -173,6 +206,19 @@ class ServiceComponent:
             port=self.port or 0,
             with_shim=True,
         )
+
+
+def _copy_once(target: Path, source: str) -> None:
+    """Copy a small file of the user's, unless it is there already or the user has none; only its owner may read it."""
+    path, usual = Path(source).expanduser(), Path("~/.local/share").expanduser()
+    if os.environ.get("XDG_DATA_HOME") and path.is_relative_to(usual):
+        path = Path(os.environ["XDG_DATA_HOME"], path.relative_to(usual))
+    if path.exists() and not target.exists():
+        try:
+            content = read_small(path)
+        except OSError as error:
+            raise failure(path, f"cannot copy {path}", error) from error
+        write_private(target, content)
 
 
 def invocation(

@@ -15,7 +15,7 @@ LINES = 60  # so far from its end is a log searched: a stack trace fits in
 LONGEST = 200
 
 _CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|.)|[\x00-\x08\x0b-\x1f\x7f]")
-_PREFIX = re.compile(r"\[[a-z0-9@:./-]+\] |[@\w./-]+:[a-z][\w-]*: |[\w-]+ \| ")  # of turbo, concurrently and the like
+_PREFIX = re.compile(r"\[(?!nodemon)[a-z0-9@:./-]+\] |[@\w./-]+:[a-z][\w-]*: |[\w-]+ \| ")  # of turbo and the like
 _NPM = re.compile(r"npm (?:error|ERR!) ")
 _TRACEBACK = "Traceback (most recent call last):"
 _DETAIL = re.compile(
@@ -34,23 +34,40 @@ _ERROR = re.compile(
     r"|unable|refused|denied|critical|missing|invalid|not found|no such|in use|segmentation fault|out of memory)\b)"
     r"|(?:Error|Exception|_ERROR)\b|\"level\": ?(?:50|60)\b"
 )
+_FRAME = re.compile(r"\s+at ")
+_SEVERE = re.compile(r"\W*(?:\S+ )?(?:[\w.]*(?:Error|Exception)\b|ERROR\b|error\b|panic:|fatal error|FATAL|Uncaught)")
 _CALM = re.compile(r"(?i)\b(?:0|no) (?:errors?|failures?|problems?)\b|\berror-free\b")
 
 
 def reason(lines: Iterable[str]) -> str:
     """Return the line that says why, without colours; the last line with words where none looks like an error."""
+    found, last, _ = _search(lines)
+    return found or last
+
+
+def crash(lines: Iterable[str]) -> str:
+    """Return the error that lines end with, such as an exception's with its stack trace; "" where they do not."""
+    found, last, severe = _search(lines)
+    return found if found == last and severe else ""
+
+
+def _search(lines: Iterable[str]) -> tuple[str, str, bool]:
+    """Return the last line that looks like an error, the last line of all, and whether that is a program's end."""
     found = last = ""
-    in_traceback = False
+    in_traceback = severe = False
     for line in map(_plain, lines):
         if in_traceback and not line[:1].isspace():
-            found, in_traceback = line, False  # the name of an exception need not look like an error
+            found = last = line  # the name of an exception need not look like an error
+            in_traceback, severe = False, True
         elif _TRACEBACK in line:
             in_traceback = True
-        elif not _DETAIL.match(line):
-            last = line
+        elif _DETAIL.match(line):
+            severe = severe or _FRAME.match(line) is not None
+        else:
+            last, severe = line, _SEVERE.match(line) is not None
             if _ERROR.search(_NPM.sub("", line)) and not _CALM.search(line):
                 found = line
-    return (found or last).strip()[:LONGEST]
+    return found.strip()[:LONGEST], last.strip()[:LONGEST], severe
 
 
 def _plain(line: str) -> str:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.01, 0.1
 PAUSE_SHARE = 0.05  # of the time that a component has taken so far: so little is it noticed too late
+WORTH_SAYING = 1.0  # seconds after which it is shown why a component is not ready
 TAIL_LINES = 15
 
 
@@ -189,7 +190,6 @@ class Runner:
 
     def _start(self, component: Component) -> None:
         self._set(component.name, State.STARTING)
-        limit = self._timeout if self._timeout is not None else component.timeout
 
         def note(text: str) -> None:
             if self._cancelled.is_set():
@@ -208,6 +208,15 @@ class Runner:
         with self._changed:
             self._running.add(component.name)
             self._changed.notify_all()
+        if self._await_ready(component):
+            found: str = getattr(component, "outcome", "already running")  # a hook says what it found instead
+            self._set(component.name, State.READY, "" if started else found)
+        else:
+            self._set(component.name, State.STOPPING if started else State.STOPPED, "given up")
+
+    def _await_ready(self, component: Component) -> bool:
+        """Ask a component until it is ready; False when the run was given up."""
+        limit = self._timeout if self._timeout is not None else component.timeout
         begun = self._clock()  # a pull or a first build takes what it takes, and can be given up through `note`
         while not self._cancelled.is_set():
             try:
@@ -216,12 +225,12 @@ class Runner:
                 took = self._clock() - begun
                 if took > limit:
                     raise self._timed_out(component, limit, seen) from seen
+                if took > WORTH_SAYING:
+                    self._set(component.name, State.STARTING, str(seen))
                 self._cancelled.wait(min(max(SHORTEST_PAUSE, took * PAUSE_SHARE), LONGEST_PAUSE))
             else:
-                found: str = getattr(component, "outcome", "already running")  # a hook says what it found instead
-                self._set(component.name, State.READY, "" if started else found)
-                return
-        self._set(component.name, State.STOPPING if started else State.STOPPED, "given up")
+                return True
+        return False
 
     def _keep(self, component: Component) -> bool:
         """Note that this run started a component; when abort no longer knew of it, stop it here."""

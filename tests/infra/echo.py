@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.backends.docker.placement import Placement
     from orienter_tasks.backends.embedded.server import Server
-    from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.backends.protocol import Inside, InstanceConfig
     from orienter_tasks.settings.model import Settings
     from orienter_tasks.stack.component import Note
 
@@ -59,8 +59,8 @@ class Echo(InfraComponent):
     def native(self, config: InstanceConfig) -> NativeEcho:
         return NativeEcho(config, "echo")
 
-    def ready(self, config: InstanceConfig, modified: Callable[[str], str]) -> None:
-        del modified
+    def ready(self, config: InstanceConfig, inside: Inside) -> None:
+        del inside
         said(config, "ready?")
 
     def installed(self, settings: Settings) -> bool:

@@ -12,7 +12,16 @@ import pytest
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.instance.dotenv import read_dotenv
 from orienter_tasks.instance.model import make_instance as build_instance
-from orienter_tasks.instance.variables import MASK, base_name, derive, expand, expand_all, masked, truth
+from orienter_tasks.instance.variables import (
+    MASK,
+    base_name,
+    derive,
+    expand,
+    expand_all,
+    masked,
+    masked_unless_harmless,
+    truth,
+)
 from orienter_tasks.settings.load import load_settings
 
 if TYPE_CHECKING:
@@ -429,6 +438,34 @@ def test_what_is_no_secret_is_shown(name: str) -> None:
 def test_passwords_in_addresses_are_masked(value: str, shown: str) -> None:
     assert masked("SOME_URL", value) == shown
     assert "hunter2" not in masked("SOME_URL", value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, "s3cr3t") for name in ("DB_PWD", "JWT", "SENTRY_DSN", "GITHUB_PAT", "PLAIN", "DEBUG_KEY")),
+        ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T0/B0/x"),
+        ("PIN", "1234"),
+        ("LOCAL_URL", "http://localhost:4098/?token=x"),
+    ],
+)
+def test_what_the_user_wrote_is_masked(name: str, value: str) -> None:
+    assert masked_unless_harmless(name, value) == MASK
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("POSTGRES_USER", "me"),
+        ("LOG_LEVEL", "debug"),
+        ("METRICS_PORT", "9464"),
+        ("FEATURE", "true"),
+        ("EMPTY", ""),
+        ("BASE_URL", "http://localhost:4098"),
+    ],
+)
+def test_what_is_harmless_is_shown(name: str, value: str) -> None:
+    assert masked_unless_harmless(name, value) == value
 
 
 def test_nothing_that_is_shown_holds_a_password() -> None:

@@ -92,7 +92,7 @@ def main(what: str, *words: str) -> int:
     elif what == "watch":
         watch(words)
     elif what == "crash":
-        raise RuntimeError(words[0])
+        sys.exit(f"Error: {words[0]}")
     elif what == "reach":
         reach(int(words[0]))
     elif what == "sleep":

@@ -343,6 +343,10 @@ def test_env_files(make_host: MakeHost) -> None:
     assert answer.json["ignored"] == ["DATABASE_URL", "POSTGRES_PORT"]
     assert answer.json["variables"]["GOOD"] == "1"
     assert answer.json["variables"]["POSTGRES_PORT"] == str(BASES["postgres"])
+    path.write_text(f"{text}JWT=hidden\n", encoding="utf-8")
+    assert "hidden" not in host.main.inv("env.show").out + host.main.inv("env.show", "--json").out
+    assert "hidden" in host.main.inv("env.show", "--reveal").out
+    path.write_text(text, encoding="utf-8")
     told = host.main.inv("env.show").err
     assert ".env sets DATABASE_URL" in told
     assert "elsewhere" not in host.main.variables["DATABASE_URL"]
@@ -401,6 +405,24 @@ def test_ports_of_main_in_a_worktrees_env_file(make_host: MakeHost) -> None:
     assert (tree.path / ".env").read_text(encoding="utf-8") == f"{corrected}{rest}"
     assert "added NEW of .env.example" in tree.inv("env.init").err
     assert (tree.path / ".env").read_text(encoding="utf-8") == f"{corrected}{rest}NEW=1\n"
+
+
+def test_a_named_pipe_as_env_file_is_read_once(make_host: MakeHost, tmp_path: Path) -> None:
+    host, opened = make_host(), tmp_path / "opened"
+    path = host.main.path / ".env"
+    os.mkfifo(path)
+    # as a password manager does: whoever opens the pipe gets all of it
+    script = f"while :; do echo POSTGRES_PASSWORD=of-the-pipe >'{path}'; echo >>'{opened}'; sleep 0.3; done"
+    with subprocess.Popen(["sh", "-c", script]) as server:
+        try:
+            assert host.main.variables["POSTGRES_PASSWORD"] == "of-the-pipe"
+            host.main.inv("nginx.render", ORIENTER_BACKEND="embedded")
+            assert opened.read_bytes() == b"\n\n"
+            for words in (("dev.status",), ("instances",), ("doctor",), ("env.init",)):
+                host.main.inv(*words, code=None)
+            assert opened.read_bytes() == b"\n\n"
+        finally:
+            server.kill()
 
 
 SETTINGS = [

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
+import subprocess
+import time
 import urllib.request
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.small import BASES, service, wait_for
+from tests.integration.small import BASES, Running, complaint, service, wait_for
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.integration.checkouts import Checkout
     from tests.integration.small import MakeHost
 
 pytestmark = pytest.mark.embedded
 
+SLACK = 3.0  # of a busy machine
 DASHBOARD, VITE = BASES["dashboard"], BASES["vite"]
 WATCHED = service("watch", "serve", "${DASHBOARD_PORT}", port="dashboard", ready={"http": "/"})
 SICK = service("serve", "${VITE_PORT}", port="vite", ready={"http": "/"})
@@ -33,7 +40,7 @@ def parts(checkout: Checkout, *words: str) -> dict[str, dict[str, Any]]:
     return {part["name"]: part for part in document["components"]} | {"": document}
 
 
-def test_not_answering(make_host: MakeHost) -> None:
+def test_not_answering(make_host: MakeHost, tmp_path: Path) -> None:
     host = make_host(services={"web": WATCHED, "sick": SICK})
     main = host.main
     main.inv("dev", "--detach", "--quiet")
@@ -64,6 +71,75 @@ def test_not_answering(make_host: MakeHost) -> None:
     assert [remedy for _, remedy in problems] == [f"inv dev.logs -s {name} --no-follow" for name in ("sick", "web")]
     assert f"web of instance 0 (orienter) is not answering: nothing listens on port {DASHBOARD}" in problems[1][0]
 
-    (main.path / "changed").touch()
-    ask(VITE, "/status/200")
-    wait_for(lambda: parts(main, "dev.status")[""]["state"] == "running", "it answers again")
+    with Running(main, tmp_path, "dev.attach") as run:
+        run.until(f"web is not answering: nothing listens on port {DASHBOARD}: told to end")
+        (main.path / "changed").touch()
+        run.until("web answers again")
+        ask(VITE, "/status/200")
+        assert parts(main, "dev.status")[""]["state"] == "running"
+        ask(DASHBOARD, "/exit/8")
+        begun = time.monotonic()
+        wait_for(lambda: run.err.count("web is not answering") == 2, "the second crash")
+        assert time.monotonic() - begun < 2 + SLACK
+        assert "sick" not in run.err
+        run.send(signal.SIGINT)
+        run.end(130)
+
+
+LATE = 600.0  # seconds: no test waits for it
+CRASHES = {
+    "watch": (
+        service("watch", "crash", "boop", port="dashboard", ready={"http": "/", "timeout": LATE}),
+        f"is not answering, nothing listens on port {DASHBOARD}: Error: boop",
+    ),
+    "listened": (
+        {
+            "command": [
+                *("sh", "-c"),
+                "timeout 2 ${PYTHON} -m http.server ${DASHBOARD_PORT} --bind 127.0.0.1; echo 'Error: boop'; sleep 1000",
+            ],
+            "port": "dashboard",
+            "ready": {"http": "/absent", "timeout": LATE},
+        },
+        f"is not answering, nothing listens on port {DASHBOARD}: Error: boop",
+    ),
+}
+
+
+def test_a_crash_below_a_watcher_ends_the_start(make_host: MakeHost) -> None:
+    host = make_host()
+    for web, error in CRASHES.values():
+        host.configure(host.main, services={"web": web})
+        answer = host.main.inv("dev", "--detach", code=1)
+        assert error in complaint(answer)
+        assert "see: inv dev.logs -s web --no-follow" in complaint(answer)
+
+
+def test_tsx_watch(make_host: MakeHost, npm_packages: Path) -> None:
+    command = [str(npm_packages / ".bin" / "tsx"), "watch", "--clear-screen=false", "main.ts"]
+    web = {"command": command, "port": "dashboard", "ready": {"http": "/", "timeout": LATE}}
+    host = make_host(services={"web": web})
+    main, source = host.main, host.main.path / "main.ts"
+    source.write_text("const = 3\n")
+    assert 'main.ts:1:6: ERROR: Expected identifier but found "="' in complaint(main.inv("dev", "--detach", code=1))
+    source.write_text(
+        'import http from "node:http"\n'
+        'http.createServer((_, answer) => answer.end("ok")).listen(Number(process.env.DASHBOARD_PORT), "127.0.0.1")\n'
+    )
+    main.inv("dev", "--detach")
+    source.write_text('throw new Error("boop")\n')
+    wait_for(lambda: parts(main, "dev.status")["web"]["what"].endswith(": Error: boop"), "the crash")
+    assert parts(main, "instances")["web"]["state"] == "not answering"
+
+
+@pytest.fixture(scope="session")
+def npm_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Packages of Node that tests run; without Node, or a registry that npm reaches, what needs them is skipped."""
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not on PATH")
+    directory = tmp_path_factory.mktemp("npm")
+    words = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(directory), "tsx", "vite"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=180)
+    if done.returncode != 0:
+        pytest.skip(f"npm cannot install packages here: {done.stderr.strip()[-200:]}")
+    return directory / "node_modules"

@@ -77,9 +77,8 @@ def moved(scene: Scene, path: Path) -> Checkout:
 
 @both
 def test_a_new_worktree_at_an_old_path(scene: Scene, backend: str) -> None:
-    dotenv = (scene.first.path / ".env").read_text()  # with the password of its database
+    former = scene.first.variables["POSTGRES_PASSWORD"]
     second = again(scene)
-    (second.path / ".env").write_text(dotenv)
     answer = up(second)
     assert remembered(second) == []
     same_id = second.variables["AI_INSTANCE_ID"] == scene.number
@@ -93,6 +92,7 @@ def test_a_new_worktree_at_an_old_path(scene: Scene, backend: str) -> None:
     second.inv("data.adopt", scene.number)
     up(second)
     assert (second.variables["AI_INSTANCE_ID"], remembered(second)) == (scene.number, ["kept"])
+    assert second.variables["POSTGRES_PASSWORD"] != former
     listed = second.inv("instances", "--json").json["instances"]
     assert [str(each["id"]) for each in listed if each["root"] == str(second.path)] == [scene.number]
 
@@ -231,6 +231,9 @@ def test_another_engine_is_not_taken_silently(scene: Scene) -> None:
     mark.write_text(json.dumps({**written, "id": "that one"}))
     for words in (("infra.up",), ("dev.stop",)):
         assert "has its data on another Docker engine" in complaint(scene.first.inv(*words, code=4))
+    seen = scene.first.inv("dev.status", "--json").json
+    assert seen["state"] == "unknown"
+    assert "it is on another Docker engine" in seen["unseen"][0]
     scene.first.inv("cleanup.instance", scene.number, "--yes")
     assert not mark.exists()
     up(scene.first)

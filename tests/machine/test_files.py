@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from orienter_tasks.machine.files import LARGEST, open_regular, read_small
+from orienter_tasks.machine.files import LARGEST, open_regular, read_pipe, read_small
 from tests import strange
 
 
@@ -35,3 +37,33 @@ def test_what_is_replaced_between_the_look_and_the_opening(tmp_path: Path, monke
 def test_no_file_is_an_error_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_small(tmp_path / "none")
+
+
+@pytest.mark.parametrize("size", [1, 200_000])
+def test_a_pipe_is_read_until_its_writer_closes_it(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+
+    def write() -> None:
+        time.sleep(0.1)
+        with path.open("wb") as file:
+            file.write(b"x" * size)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert read_pipe(path, 5) == b"x" * size
+    writer.join()
+
+
+def test_a_pipe_of_which_nothing_comes_is_an_error_in_time(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    begun = time.monotonic()
+    with pytest.raises(OSError, match=r"within 0.2 s"):
+        read_pipe(tmp_path / "pipe", 0.2)
+    with (tmp_path / "pipe").open("r+b", buffering=0) as file:  # open for writing, and never closed
+        file.write(b"half")
+        with pytest.raises(OSError, match=r"within 0.2 s"):
+            read_pipe(tmp_path / "pipe", 0.2)
+    assert time.monotonic() - begun < 2
+    with pytest.raises(OSError, match="not a named pipe"):
+        read_pipe(Path(__file__), 1)

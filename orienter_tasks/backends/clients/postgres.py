@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.instance.variables import Variables
 
 PROBE_SECONDS = 2.0
 PROTOCOL = 3 << 16  # version 3.0; postgresql.org/docs, «Message Formats»: StartupMessage
@@ -77,8 +78,23 @@ def ensure_database(config: InstanceConfig) -> None:
         _query(config, name, "SELECT 1")
     except LookupError:
         with contextlib.suppress(FileExistsError):
-            _query(config, "postgres", f'CREATE DATABASE "{name.replace(chr(34), chr(34) * 2)}"')
+            _query(config, "postgres", f"CREATE DATABASE {identifier(name)}")
         _query(config, name, "SELECT 1")
+
+
+def password_statement(variables: Variables) -> str:
+    """Return the statement, on one line, that gives an instance's user its password."""
+    return f"ALTER ROLE {identifier(variables['POSTGRES_USER'])} PASSWORD {literal(variables['POSTGRES_PASSWORD'])}"
+
+
+def identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Write a string constant on one line, since a line break ends a statement in single-user mode."""
+    escaped = "".join(f"\\x{ord(char):02x}" if char in "\\'" or ord(char) < ord(" ") else char for char in text)
+    return f"E'{escaped}'"
 
 
 def _query(config: InstanceConfig, database: str, statement: str) -> None:

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.engine import Engine
     from orienter_tasks.backends.docker.resources import Resources
     from orienter_tasks.backends.docker.spec import ContainerSpec
-    from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.backends.protocol import Inside, InstanceConfig
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.stack.component import Note
 
 LOOK_SECONDS = 0.25
 REMOVAL_SECONDS = 10.0
+RUN_SECONDS = 30
 POLL_SECONDS = 0.05
 EXIT_LINES = 15
 NANOSECONDS = 1_000_000_000
@@ -55,7 +56,7 @@ class ContainerComponent:
         resources: Resources,
         name: str,
         describe: Callable[[], ContainerSpec],
-        ready: Callable[[InstanceConfig, Callable[[str], str]], object],
+        ready: Callable[[InstanceConfig, Inside], object],
         explain: Callable[[InstanceConfig, Sequence[str]], OrienterError | None],
     ) -> None:
         self.name = name
@@ -91,7 +92,7 @@ class ContainerComponent:
     def probe(self) -> None:
         """Ask the server; an answer counts only while the container runs."""
         try:
-            self._ready(self._config, self._modified)
+            self._ready(self._config, self)
         except NotReadyError:
             self._require_running()
             raise
@@ -112,13 +113,20 @@ class ContainerComponent:
         if found is not None:
             yield from read_log(self._engine, found["Id"], request)
 
-    def _modified(self, path: str) -> str:
+    def modified(self, path: str) -> str:
         """Return when a file in the container was modified; OrienterError if that cannot be told."""
         with self._engine.talking(f"look at {path} in container {self._container}"):
             found = self._engine.reader.path_stat(self._container, path)
         if found is None:
             raise NotFoundError(f"the engine does not describe {path} in container {self._container}")
         return str(found["mtime"])
+
+    def run(self, script: str, environment: Mapping[str, str]) -> None:
+        """Run a script of the shell in the container; CheckError with what it said if it fails."""
+        code, output = execute(self._engine, self._container, ("sh", "-c", script), environment)
+        if code != 0:
+            log = redacted(self._config, output.splitlines())
+            raise CheckError(f"{self.name} of {self._config.instance} cannot be set up", details=log)
 
     def _make(self, spec: ContainerSpec, note: Note) -> None:
         images.ensure(self._engine, spec.image, spec.image_key, note)
@@ -215,6 +223,17 @@ class ContainerComponent:
             self._engine.talking(f"remove container {self._container}", work=WORK_SECONDS),
         ):
             self._engine.api.remove_container(identifier, force=True, v=True)
+
+
+def execute(
+    engine: Engine, container: str, command: Sequence[str], environment: Mapping[str, str] | None = None
+) -> tuple[int, str]:
+    """Run a command in a running container; return its exit code and output."""
+    with engine.talking(f"run {command[0]} in container {container}", work=RUN_SECONDS):
+        started = engine.api.exec_create(container, list(command), environment=dict(environment or {}))["Id"]
+        output = engine.api.exec_start(started)
+        code = engine.api.exec_inspect(started)["ExitCode"]
+    return int(code), output.decode("utf-8", "replace").strip()
 
 
 def create_container(engine: Engine, instance: Instance, spec: ContainerSpec, *, one_off: bool = False) -> str:

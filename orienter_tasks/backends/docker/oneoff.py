@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.docker import images, survey
-from orienter_tasks.backends.docker.container import create_container
+from orienter_tasks.backends.docker.container import RUN_SECONDS, create_container, execute
 from orienter_tasks.backends.docker.engine import WORK_SECONDS
 from orienter_tasks.backends.docker.logs import read_log
 from orienter_tasks.errors import ConflictError, NotFoundError
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.spec import ContainerSpec
     from orienter_tasks.backends.protocol import InstanceConfig
 
-RUN_SECONDS = 30
 OUTPUT_LINES = 50
 
 
@@ -32,13 +31,9 @@ def run_inside(
     if container is None:
         return None
     try:
-        with engine.talking(f"run {command[0]} in {component}", work=RUN_SECONDS):
-            started = engine.api.exec_create(container, list(command))["Id"]
-            output = engine.api.exec_start(started)
-            code = engine.api.exec_inspect(started)["ExitCode"]
+        return execute(engine, container, command)
     except (NotFoundError, ConflictError):  # it ended meanwhile
         return None
-    return int(code), output.decode("utf-8", "replace").strip()
 
 
 def run_beside(engine: Engine, config: InstanceConfig, resources: Resources, spec: ContainerSpec) -> tuple[int, str]:

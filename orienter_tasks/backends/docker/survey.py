@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from orienter_tasks.backends.docker.spec import is_ours, owner
 from orienter_tasks.errors import NotFoundError
+from orienter_tasks.identity.volumes import engine_of
 from orienter_tasks.instance.model import LABEL_COMPONENT, LABEL_INSTANCE, LABEL_PROJECT, LABEL_ROOT, LABEL_TOKEN
 from orienter_tasks.stack.component import ComponentStatus
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.backends.docker.engine import Engine
     from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.identity.volumes import EngineMark
     from orienter_tasks.instance.model import Instance
 
 Kind = Literal["container", "volume", "network"]
@@ -126,6 +128,15 @@ def volumes(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
         )
         for entry, whose in _owned(found)
     )
+
+
+def data_elsewhere(engine: Engine, instance: Instance) -> EngineMark | None:
+    """Return the engine that has an instance's volumes, if this one has none and it is another one."""
+    known = engine_of(instance)
+    if known is None or not known.id or engine.facts.id in ("", known.id):
+        return None
+    here = volumes(engine, project=instance.project, instance=str(instance.id))
+    return None if any(is_of(each, instance) for each in here) else known
 
 
 def networks(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:

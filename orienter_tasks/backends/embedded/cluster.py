@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orienter_tasks.backends.clients.postgres import identifier, literal, password_statement
 from orienter_tasks.backends.embedded.programs import version_of
 from orienter_tasks.backends.embedded.user import prefix_for_postgres
 from orienter_tasks.errors import CheckError, ConfigError, ConflictError
@@ -175,17 +176,30 @@ def _initdb(data: Path, postgres: Installation) -> None:
 def _take_over(variables: Mapping[str, str], data: Path, postgres: Installation) -> None:
     """Set the superuser's name and password in a cluster that is not running, and create the database."""
     user, password, database = (variables[f"POSTGRES_{name}"] for name in ("USER", "PASSWORD", "DB"))
-    statements = (
-        f"ALTER ROLE CURRENT_USER PASSWORD {_literal(password)}",
-        f"CREATE DATABASE {_identifier(database)}",
-        f"UPDATE pg_authid SET rolname = {_literal(user)} WHERE rolname = '{FIRST_USER}'",  # noqa: S608 - escaped
+    _execute(
+        data,
+        postgres,
+        f"ALTER ROLE CURRENT_USER PASSWORD {literal(password)}",
+        f"CREATE DATABASE {identifier(database)}",
+        f"UPDATE pg_authid SET rolname = {literal(user)} WHERE rolname = '{FIRST_USER}'",  # noqa: S608 - escaped
         "SELECT FROM pg_authid, pg_database",  # sets hint bits that the first login would write otherwise
+        what=f"{postgres.version} cannot take {data} for user {user!r}",
     )
+
+
+def set_password(config: InstanceConfig, data: Path, postgres: Installation) -> None:
+    """Set the password of the instance's user in a cluster that is not running."""
+    what = f"{config.instance} cannot log in to the data that it has adopted"
+    _execute(data, postgres, password_statement(config.variables), what=what)
+
+
+def _execute(data: Path, postgres: Installation, *statements: str, what: str) -> None:
+    """Execute statements, each on one line, in a cluster that is not running; `what` names a failure."""
     settings = [word for option in SINGLE_USER for word in ("-c", option)]
     text = "".join(f"{statement}\n" for statement in statements)
     done = _run(postgres, data, "postgres", "--single", "-D", str(data), *settings, "template1", stdin=text)
     if done.returncode != 0 or re.search(r"\b(ERROR|FATAL|PANIC):", done.stdout):
-        raise _failed(f"{postgres.version} cannot take {data} for user {user!r}", done)
+        raise _failed(what, done)
 
 
 def _run(
@@ -208,16 +222,6 @@ def _run(
         raise CheckError(
             f"{postgres.version} takes longer than {SECONDS:.0f} s for its data directory {data}"
         ) from error
-
-
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    """Write a string constant on one line, since a line break ends a statement in single-user mode."""
-    escaped = "".join(f"\\x{ord(char):02x}" if char in "\\'" or ord(char) < ord(" ") else char for char in text)
-    return f"E'{escaped}'"
 
 
 def _failed(what: str, done: subprocess.CompletedProcess[str]) -> CheckError:

@@ -15,6 +15,7 @@ from orienter_tasks.commands.env import foreign_ports_of, init
 from orienter_tasks.instance.dotenv import placeholders, read_dotenv
 from orienter_tasks.instance.variables import masked
 from orienter_tasks.machine import worktree
+from orienter_tasks.machine.files import is_pipe
 from orienter_tasks.output.checks import Check, Fix
 from orienter_tasks.settings import catalog
 
@@ -33,6 +34,9 @@ def present(ctx: RunContext) -> Iterator[Check]:
     if path.is_dir() or not path.exists():
         fix = Fix("make .env, as inv env.init does", lambda: init(ctx))
         yield Check(".env", "warning", "there is none: the defaults' known passwords are used", "inv env.init", fix)
+        return
+    if is_pipe(path):
+        yield Check(".env", "ok", "a named pipe, which starts read")
         return
     if not path.is_file():
         return  # `lines` says why it cannot be read
