@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
 
 from orienter_tasks.errors import OrienterError
+from orienter_tasks.output import task_names
 from orienter_tasks.output.console import fancy
 
 if TYPE_CHECKING:
@@ -53,6 +54,11 @@ class Check:
     remedy: str = ""
     fix: Fix | None = None
     instances: tuple[int, ...] = ()
+
+    @property
+    def hint(self) -> str:
+        """The remedy, with the names by which our tasks can be called here."""
+        return task_names.rename(self.remedy)
 
 
 def failed(topic: str, error: OrienterError, verdict: Verdict = "problem", *, details: Sequence[str] = ()) -> Check:
@@ -101,7 +107,7 @@ def show(report: Report, found: Sequence[Check], *, title: str = "") -> None:
     for check in found:
         rows.append(f"{SIGNS[check.verdict][0]} {check.topic.ljust(width)}  {check.text}".rstrip())
         if check.remedy:
-            rows.append(f"  {' ' * width}  → {check.remedy}")
+            rows.append(f"  {' ' * width}  → {check.hint}")
     report.answer("\n".join(rows))
 
 
@@ -118,6 +124,6 @@ def _draw(report: Report, found: Sequence[Check], title: str) -> None:
         sign, style = SIGNS[check.verdict]
         text = Text(check.text, "dim" if check.verdict == "absent" else "")
         if check.remedy:
-            text.append(f"\n→ {check.remedy}", "cyan")
+            text.append(f"\n→ {check.hint}", "cyan")
         grid.add_row(Text(sign, style), check.topic, text)
     report.console(sys.stdout).print(grid)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from orienter_tasks.errors import CheckError, ConfigError, InterruptError
 from orienter_tasks.machine.streams import silence
+from orienter_tasks.output import task_names
 from orienter_tasks.output.printable import one_line, printable
 
 if TYPE_CHECKING:
@@ -106,19 +107,19 @@ class Report:
     def note(self, text: str) -> None:
         """Tell something worth knowing, on stderr."""
         if not self.quiet:
-            self._aside(text, "dim")
+            self._aside(task_names.rename(text), "dim")
 
     def warn(self, text: str) -> None:
         """Tell something that the user should look at, on stderr; also when quiet."""
-        self._aside(f"note: {text}", "yellow")
+        self._aside(f"note: {task_names.rename(text)}", "yellow")
 
     def error(self, error: OrienterError | InterruptError) -> None:
         """Print an error's message, its details and its hint, on stderr."""
-        self._aside(f"error: {one_line(str(error))}", "red")
+        self._aside(f"error: {one_line(task_names.rename(str(error)))}", "red")
         for line in error.details:
             self._aside(line, "")
         if error.hint:
-            self._aside(f"hint: {one_line(error.hint)}", "cyan")
+            self._aside(f"hint: {one_line(task_names.rename(error.hint))}", "cyan")
 
     def confirm(
         self,

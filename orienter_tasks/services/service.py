@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError
 from orienter_tasks.infra.all import search_path
 from orienter_tasks.instance.variables import expand, expand_all, truth
 from orienter_tasks.machine import worktree
+from orienter_tasks.machine.files import read_small
+from orienter_tasks.machine.state import failure, write_private
 from orienter_tasks.processes import census, sockets
 from orienter_tasks.processes.listeners import listening_ports
 from orienter_tasks.processes.program import Program, find_program
@@ -25,7 +28,6 @@ from orienter_tasks.stack.reasons import LINES, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.processes.record import Record
@@ -190,6 +192,9 @@ class ServiceComponent:
         key = f"orienter.services.{self.name}."
         named = f"{self.name} of {self._config.instance}, {key}"
         command, cwd, env = invocation(self._config, self._service, self._exported, key=key, named=named)
+        for target, source in self._service.copy_once.items():
+            where = f"{key}copy_once"
+            _copy_once(self._config.instance.root / expand(target, env, where), expand(source, env, where))
         return Program(
             component=self.name,
             command=command,
@@ -201,6 +206,19 @@ class ServiceComponent:
             port=self.port or 0,
             with_shim=True,
         )
+
+
+def _copy_once(target: Path, source: str) -> None:
+    """Copy a small file of the user's, unless it is there already or the user has none; only its owner may read it."""
+    path, usual = Path(source).expanduser(), Path("~/.local/share").expanduser()
+    if os.environ.get("XDG_DATA_HOME") and path.is_relative_to(usual):
+        path = Path(os.environ["XDG_DATA_HOME"], path.relative_to(usual))
+    if path.exists() and not target.exists():
+        try:
+            content = read_small(path)
+        except OSError as error:
+            raise failure(path, f"cannot copy {path}", error) from error
+        write_private(target, content)
 
 
 def invocation(

@@ -27,6 +27,9 @@ SERVICES: dict[str, dict[str, Any]] = {
         "port": "opencode",
         "ready": {"http": "/global/health", "timeout": 60.0},
         "needs": ["dashboard"],
+        # it keeps sessions there, which those of another instance would list; nobody has to log in again
+        "env": {"XDG_DATA_HOME": "${DATA_DIR}/xdg/data", "XDG_STATE_HOME": "${DATA_DIR}/xdg/state"},
+        "copy_once": {"${XDG_DATA_HOME}/opencode/auth.json": "~/.local/share/opencode/auth.json"},
     },
     "whatsapp": {
         "command": ["npx", "tsx", "watch", "--clear-screen=false", "packages/bot-whatsapp/src/main.ts"],

@@ -119,6 +119,7 @@ class Service(Section, frozen=True):
     needs: tuple[str, ...] = ()
     cwd: str = "."
     env: dict[str, str] = {}
+    copy_once: dict[str, str] = {}
     requires_env: tuple[str, ...] = ()
     enabled_by: str = ""
     lease: str = ""

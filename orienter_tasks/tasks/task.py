@@ -15,6 +15,7 @@ from invoke.tasks import Task, call as invoke_call, task as invoke_task
 from orienter_tasks.errors import ConfigError, InterruptError, OrienterError, UnexpectedError
 from orienter_tasks.machine import streams
 from orienter_tasks.machine.signals import SignalHandler, raise_unheard
+from orienter_tasks.tasks.called import load_settings_of_called, rename
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -240,9 +241,12 @@ def _reported(error: Exception, config: Config) -> UnexpectedError:
 def _context(c: Context) -> RunContext:
     """Return the context of a run; Invoke's configuration is the same object for all its calls."""
     from orienter_tasks.lifecycle.context import RunContext, project_dir
+    from orienter_tasks.output import task_names
 
+    task_names.rename = rename
     key = id(c.config)
     if key not in _contexts:
+        load_settings_of_called(c.config)
         raw = c.config.get("orienter")
         _contexts[key] = RunContext(project_dir(c.config), raw, options=_options(dry=bool(c.config.run.dry)))
     return _contexts[key]

@@ -318,6 +318,7 @@ def test_a_whole_service_of_the_hosts_own() -> None:
         "enabled_by": "GATEWAY_ENABLED",
         "lease": "gateway",
         "on_conflict": "skip",
+        "copy_once": {"${DATA_DIR}/a": "~/a"},
         "log": "gateway.log",
         "on_exit": "restart",
     }

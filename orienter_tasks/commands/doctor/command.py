@@ -124,7 +124,7 @@ def _document(findings: Sequence[Check], done: Sequence[Fix]) -> Mapping[str, ob
             level="verdict",
             topic="topic",
             what="text",
-            remedy="remedy",
+            remedy="hint",
             fix=lambda check: check.fix.text if check.fix is not None else None,
         ),
         "problems": sum(check.verdict == "problem" for check in findings),

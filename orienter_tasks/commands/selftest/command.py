@@ -85,5 +85,5 @@ def _documents(found: Mapping[str, Sequence[Check]]) -> list[dict[str, object]]:
     return [
         {"group": group, **document}
         for group, checks in found.items()
-        for document in documents(checks, check="topic", ok=_is_ok, detail="text", hint="remedy")
+        for document in documents(checks, check="topic", ok=_is_ok, detail="text", hint="hint")
     ]

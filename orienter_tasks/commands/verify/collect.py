@@ -73,6 +73,7 @@ def look_at(config: InstanceConfig, name: BackendName, seen: Census) -> Evidence
         notes.facts |= _ports(config, backend, seen)
     with notes.about("processes"):
         notes.facts["calls"] = native.calls(pids)
+        notes.facts["written"] = native.written(processes)
     return Evidence(
         instance=config.instance,
         backend=name,

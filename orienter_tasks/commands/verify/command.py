@@ -104,7 +104,7 @@ def _document(evidence: Sequence[Evidence], found: Sequence[Check], unseen: Sequ
             between=lambda check: check.topic.startswith("between"),
             verdict=lambda check: "shared" if check.verdict == "problem" else check.verdict,
             detail="text",
-            remedy="remedy",
+            remedy="hint",
         ),
         "unseen": list(unseen),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,6 +92,24 @@ def location(component: str, source: str, instance: Instance, *, data: bool = Tr
     return DataLocation(
         component, source, key, own=any(os.path.commonpath([real, each]) == each for each in homes), data=data
     )
+
+
+def written(processes: Mapping[str, Sequence[Process]]) -> dict[str, str]:
+    """Return the files that services have open for writing, by device and inode, except for caches."""
+    import psutil
+
+    cache = (os.environ.get("XDG_CACHE_HOME") or "~/.cache", "~/.cache", "~/Library/Caches")
+    shared = tuple(f"{os.path.realpath(Path(each).expanduser())}/" for each in cache)
+    found: dict[str, str] = {}
+    for component, process in ((component, it) for component, each in processes.items() for it in each):
+        if catalog.component_of(component):
+            continue  # servers write to their volumes, which are compared
+        with suppress(psutil.Error, OSError):
+            for file in psutil.Process(process.pid).open_files():
+                if getattr(file, "mode", "r") != "r" and not file.path.startswith(shared):
+                    status = os.stat(file.path)  # noqa: PTH116 - a path of the system's
+                    found[f"{status.st_dev}:{status.st_ino}"] = f"{component} writes {file.path}"
+    return found
 
 
 def calls(pids: Iterable[int]) -> dict[int, str]:

@@ -176,6 +176,11 @@ def _calls(one: Evidence, other: Evidence) -> str:
     return ", ".join(found)
 
 
+def _same_files(one: Evidence, other: Evidence) -> str:
+    """Files that both have open for writing, such as a database in the user's home."""
+    return ", ".join(words for key, words in one.written.items() if key in other.written)
+
+
 COMMON: dict[str, tuple[Sequence[str], Common]] = {
     "between: servers": ((), _same_server),
     "between: data": (("data",), _same_locations),
@@ -183,5 +188,6 @@ COMMON: dict[str, tuple[Sequence[str], Common]] = {
     "between: ports": (("ports",), _same_ports),
     "between: processes": (("processes",), _same_workloads),
     "between: connections": (("processes",), _calls),
+    "between: files": (("processes",), _same_files),
 }
 """What two instances could share: the topics required for it (none: contents), and how to find it."""

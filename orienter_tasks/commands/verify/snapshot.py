@@ -71,6 +71,7 @@ class Evidence:
         listening: ports of its own that its own components listen on.
         taken: ports of its own that somebody else listens on, with who.
         calls: ports of this machine that its processes are connected to, with the calling process.
+        written: files that its services have open for writing, by device and inode, with who.
         absent: topics with nothing to see, and why.
         unseen: topics that could not be seen, and why.
     """
@@ -85,5 +86,6 @@ class Evidence:
     taken: Mapping[int, str] = field(default_factory=dict)
     workloads: Sequence[Workload] = ()
     calls: Mapping[int, str] = field(default_factory=dict)
+    written: Mapping[str, str] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
     unseen: Mapping[str, str] = field(default_factory=dict)

@@ -15,12 +15,12 @@ from orienter_tasks.commands.verify.snapshot import DataLocation, Evidence, Netw
 from orienter_tasks.infra.component import ServerContents
 from tests.configs import make_config, make_instance
 from tests.configurations import OWN_PORTS, make_own, prepare, settled
+from tests.integration.checkouts import Checkout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from orienter_tasks.output.checks import Check
-    from tests.integration.checkouts import Checkout
 
 PORTS = {"nginx": 80, "vite": 5173, "postgres": 5432, "minio_api": 9000}
 
@@ -54,6 +54,7 @@ def seen(number: int, **changes: Any) -> Evidence:
         locations=(DataLocation("postgres", f"postgres-data-{number}", f"volume postgres-data-{number}", own=True),),
         listening=tuple(instance.ports.values()),
         workloads=(Workload(f"pid{number}", "dashboard", f"pid {number}"),),
+        written={"1:2" if number == 0 else f"1:{number + 2}": "web writes /home/me/x.db"},
     )
     return replace(evidence, **changes)
 
@@ -65,7 +66,7 @@ def broken(evidence: Sequence[Evidence]) -> dict[str, Check]:
 def test_instances_that_share_nothing_pass_although_one_template_made_their_clusters() -> None:
     found = judge([seen(0), seen(1), seen(2)])
     assert {check.verdict for check in found} == {"ok"}
-    assert sum(len(check.instances) == 3 for check in found) == 6
+    assert sum(len(check.instances) == 3 for check in found) == 7
     assert [check.instances for check in found[:6]] == [(0,)] * 6
 
 
@@ -97,6 +98,7 @@ def stranger_on_the_network(one: Evidence) -> tuple[Network, ...]:
         ("between: networks", {"networks": seen(0).networks}, "orienter-network-0"),
         ("between: ports", {"instance": replace(seen(1).instance, ports={"nginx": 80})}, "80"),
         ("between: processes", {"workloads": seen(0).workloads}, "pid 0"),
+        ("between: files", {"written": {"1:2": "web writes /home/me/x.db"}}, "web writes /home/me/x.db"),
         ("between: connections", {"calls": {5432: "pid 7 (node)"}}, "pid 7 (node) of 1 is connected to postgres of 0"),
     ],
 )
@@ -240,6 +242,26 @@ class TestEmbedded:
         assert """DROP DATABASE "whatsapp_bot_0\"""" in answer.err
         sql(pair.other, 'DROP DATABASE "whatsapp_bot_0"')
         pair.verify()
+
+    def test_a_file_in_the_home_that_both_write(self, pair: Pair, tmp_path: Path) -> None:
+        writes = "import sys, time; kept = [open(name, 'a') for name in sys.argv[1:]]; time.sleep(600)"
+        command = [sys.executable, "-c", writes, "${AI_INSTANCE_ROOT}/own", str(tmp_path / ".cache" / "x")]
+        (tmp_path / ".cache").mkdir()
+        both = (pair.main, pair.other)
+        cached = [Checkout(each.path, {**each.environ, "XDG_CACHE_HOME": str(tmp_path / ".cache")}) for each in both]
+        for further, common in ((["sys"], False), ([str(tmp_path / "x.db")], True)):
+            for each in both:
+                pair.host.configure(each, services={"home": {"command": [*command, *further]}})
+                each.inv("services.start", "-s", "home")
+            try:
+                answer = cached[0].inv("infra.verify", "--json", code=int(common)).json
+                shared = {check["topic"]: check["detail"] for check in answer["checks"] if check["verdict"] == "shared"}
+                told = f"0 and 5: home writes {tmp_path / 'x.db'}"
+                assert shared == ({"files": told} if common else {})
+            finally:
+                for each in both:
+                    each.inv("services.stop", "-s", "home")
+                    pair.host.configure(each, services={"home": None})
 
     def test_a_service_on_another_instances_database_and_port(self, pair: Pair) -> None:
         main = pair.main.variables
