@@ -37,17 +37,17 @@ RUN_FLAGS: Mapping[str, str | bool] = {
 LONGEST = 300  # characters of an unexpected exception's message on the terminal
 
 _given: dict[str, Any] = {}
-_contexts: dict[int, RunContext] = {}
+contexts: dict[int, RunContext] = {}
 
 
 def _undo(error: InterruptError) -> None:
     """Undo what the run has begun: a signal came between two tasks, or within a host's own."""
-    for context in _contexts.values():
+    for context in contexts.values():
         context.undo()
         raise _exit(error)
 
 
-_signals = SignalHandler(lambda: any(context.unfinished for context in _contexts.values()), _undo)
+_signals = SignalHandler(lambda: any(context.unfinished for context in contexts.values()), _undo)
 _signals.handle_ctrl_c()
 streams.prepare()
 
@@ -251,11 +251,11 @@ def _context(c: Context) -> RunContext:
 
     task_names.rename = rename
     key = id(c.config)
-    if key not in _contexts:
+    if key not in contexts:
         load_settings_of_called(c.config)
         raw = c.config.get("orienter")
-        _contexts[key] = RunContext(project_dir(c.config), raw, options=_options(dry=bool(c.config.run.dry)))
-    return _contexts[key]
+        contexts[key] = RunContext(project_dir(c.config), raw, options=_options(dry=bool(c.config.run.dry)))
+    return contexts[key]
 
 
 def _options(*, dry: bool) -> RunOptions:
