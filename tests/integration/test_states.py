@@ -160,6 +160,15 @@ def test_tsx_watch(make_host: MakeHost, npm_packages: Path) -> None:
     assert parts(main, "instances")["web"]["state"] == "not answering"
 
 
+def test_vite_with_a_broken_configuration(make_host: MakeHost, npm_packages: Path) -> None:
+    command = [str(npm_packages / ".bin" / "vite"), "--port", "${VITE_PORT}", "--host", "127.0.0.1"]
+    host = make_host(services={"web": {"command": command, "port": "vite", "ready": {"timeout": LATE}}})
+    (host.main.path / "vite.config.js").write_text("export default {\n")
+    error, _, _ = complaint(host.main.inv("dev", "--detach", code=1)).partition(" → ")
+    assert "web of instance 0 (orienter) exited with code 1 before it was ready: " in error
+    assert "Expected" in error
+
+
 @pytest.fixture(scope="session")
 def npm_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Packages of Node that tests run; without Node, or a registry that npm reaches, what needs them is skipped."""

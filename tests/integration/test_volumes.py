@@ -114,7 +114,9 @@ def test_a_container_beside_its_host(host: SmallHost, tmp_path: Path, home: str,
 @pytest.mark.root
 def test_what_a_container_says_of_its_host(host: SmallHost) -> None:
     status = apart(host.main, "dev.status", "--json")
-    assert json.loads(status.out)["state"] == "unknown"
+    document = json.loads(status.out)
+    assert document["state"] == "unknown"
+    assert {part["state"] for part in document["components"]} == {"unknown"}
     assert "another container or sandbox" in apart(host.main, "dev.status").out
     (listed,) = json.loads(apart(host.main, "instances", "--json").out)["instances"]
     assert listed["state"] == "unknown"
