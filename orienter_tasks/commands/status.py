@@ -59,7 +59,7 @@ def status(ctx: RunContext, names: Sequence[str], *, as_json: bool) -> bool:
         document["components"] = [
             component_document(each) for each in found.components if not names or each.name in names
         ]
-        ctx.report.json({**document, "unseen": list(taken.unseen)})
+        ctx.report.json({**document, "skipped": skipped_services(ctx), "unseen": list(taken.unseen)})
         return found.state == "running"
     title = f"{ctx.current.instance}  {found.state}  {ctx.current.instance.url}"
     ctx.report.table(COLUMNS, _rows(ctx, found, names), title=title)
