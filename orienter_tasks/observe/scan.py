@@ -84,7 +84,7 @@ def _instance(
     instance = of_claim(claim)
     own = [status_of(each, with_memory=details) for each in containers if is_component_of(each, instance)]
     components = [*own, *native.components()]
-    up = {status.name for status in components if status.up}
+    up = {status.name for status in components if status.up} | native.alive
     away = _components_elsewhere(instance, up) if claim.backend != "docker" else {}
     components = [*away.values(), *(status for status in components if status.name not in away)]
     failure = last_start.load(instance).failure

@@ -49,6 +49,11 @@ class NativeScan:
         components = dict.fromkeys(catalog.component_of(name) or name for name in names)
         return [status for name in components if (status := self.component(name)) is not None]
 
+    @property
+    def alive(self) -> set[str]:
+        """The components of which any process lives, if only one that a killed server has left."""
+        return {catalog.component_of(name) or name for name, members in self._members.items() if members}
+
     def component(self, name: str) -> ComponentStatus | None:
         """Describe a component with all of its processes; None when there is nothing of it."""
         processes = catalog.entry_of(name).processes if name in catalog.names() else (name,)
