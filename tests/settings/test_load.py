@@ -311,6 +311,12 @@ def test_loading_twice_leaves_the_defaults_alone() -> None:
     assert load_settings(None) == before
 
 
+def test_slack_yields_and_whatsapp_does_not() -> None:
+    services = load_settings(None).services
+    found = {name: (it.lease, it.on_conflict) for name, it in services.items() if it.lease}
+    assert found == {"whatsapp": ("whatsapp", "refuse"), "slack": ("slack", "skip")}
+
+
 def test_a_whole_service_of_the_hosts_own() -> None:
     raw = {
         "command": ["serve", "${GATEWAY_PORT}"],
