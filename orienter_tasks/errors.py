@@ -12,14 +12,16 @@ class OrienterError(Exception):
     """A foreseeable fault, printed as one line that says what is wrong and in which instance.
 
     `details` are printed below it, such as the last lines of a log; then `hint`, the command to run next.
+    `component`: the component of the instance that failed, where it is one.
     """
 
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str = "", details: Sequence[str] = ()) -> None:
+    def __init__(self, message: str, *, hint: str = "", details: Sequence[str] = (), component: str = "") -> None:
         super().__init__(message)
         self.hint = hint
         self.details = tuple(details)
+        self.component = component
 
     def line(self) -> str:
         """Return message and hint as one line, for use within another text."""

@@ -72,7 +72,7 @@ def _pieces(
 
 def _target(environ: dict[str, Any]) -> str:
     path = quote(environ["PATH_INFO"].encode("latin-1"), safe="/:@!$&'()*+,;=~")
-    query = environ.get("QUERY_STRING", "")
+    query = quote(environ.get("QUERY_STRING", "").encode("latin-1"), safe="%/?:@!$&'()*+,;=~[]")
     return f"{path}?{query}" if query else path
 
 

@@ -47,11 +47,19 @@ class Marked:
             return start_response(status, headers + added, exc_info)
 
         # Browsers say where a request comes from; the cookie alone would let any open page write here.
-        if method not in READING and environ.get("HTTP_SEC_FETCH_SITE") == "cross-site":
+        if method not in READING and _from_elsewhere(environ):
             start("403 Forbidden", [("Content-Type", "application/json")])
             return [b'{"error": "requests from other sites are refused"}']
         answer: Iterable[bytes] = self._app(environ, start)
         return answer
+
+
+def _from_elsewhere(environ: dict[str, Any]) -> bool:
+    """Whether a page of another site, or of another port, sent a request; programs other than browsers say nothing."""
+    origin = environ.get("HTTP_ORIGIN")
+    if origin is not None and origin.partition("://")[2].lower() != environ.get("HTTP_HOST", "").lower():
+        return True
+    return environ.get("HTTP_SEC_FETCH_SITE") == "cross-site"
 
 
 def serve(name: str, app: WSGI, instance: Instance, port: int) -> int:

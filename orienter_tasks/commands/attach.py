@@ -172,6 +172,7 @@ class Attachment:
             f"{name} of {self._config.instance} {how}{again}; stopping everything",
             hint=f"its log: {watch.service.log}",
             details=tail(watch.service, TAIL_LINES),
+            component=name,
         )
 
     def _restart_when_due(self, watch: _Watch) -> None:
@@ -200,4 +201,5 @@ class Attachment:
             raise CheckError(
                 f"{', '.join(down)} of {instance} ended; stopping everything",
                 hint=f"see: inv dev.logs -s {down[0]} --no-follow",
+                component=down[0],
             )

@@ -78,8 +78,8 @@ class Overview:
     @property
     def last_words(self) -> list[str]:
         """The ends of the logs of what died or does not answer in instances that else run."""
-        partial = [entry.found for entry in self.entries if entry.state == "partial"]
-        return [line for found in partial for line in last_words(found)]
+        told = [entry.found for entry in self.entries if entry.state == "partial" or entry.found.failure is not None]
+        return [line for found in told for line in last_words(found)]
 
 
 def show(ctx: RunContext, *, watch: bool, as_json: bool) -> None:
@@ -185,7 +185,8 @@ def _name(entry: ListedInstance, *, several: bool) -> str:
 
 def _state(entry: ListedInstance) -> str:
     faults = [f"{each.name} {each.fault}" for each in entry.found.components if each.fault]
-    return ", ".join([entry.state, *(faults if entry.state == "partial" else ())])
+    failed = entry.found.failure is not None
+    return ", ".join([entry.state, *(faults if entry.state == "partial" or failed else ())])
 
 
 def _services(entry: ListedInstance) -> str:

@@ -60,6 +60,8 @@ def status(ctx: RunContext, names: Sequence[str], *, as_json: bool) -> bool:
         return found.state == "running"
     title = f"{ctx.current.instance}  {found.state}  {ctx.current.instance.url}"
     ctx.report.table(COLUMNS, _rows(ctx, found, names), title=title)
+    if found.failure is not None and not found.failure.component:
+        ctx.report.answer(f"the last start failed {ago(found.failure.at)} ago: {found.failure.what}")
     for line in last_words(found):
         ctx.report.answer(line)
     return found.state == "running"
@@ -99,7 +101,8 @@ def _rows(ctx: RunContext, found: ObservedInstance, names: Sequence[str]) -> lis
             state = "skipped" if name in skipped else "unknown" if hidden else "stopped"
             rows.append(Row(name, state, port, skipped.get(name, "")))
             continue
-        what = ", ".join(filter(None, (status.what, _lacks(ctx, status))))
+        what = f"{status.what} ({ago(status.ended_at)} ago)" if status.ended_at else status.what
+        what = ", ".join(filter(None, (what, _lacks(ctx, status))))
         rows.append(Row(name, status.state, port, what, status))
     return rows
 

@@ -250,9 +250,9 @@ class RunContext:
         """Whether the run has begun something that must not be left as it is."""
         return self._start is not None and self._start.unfinished
 
-    def undo(self) -> None:
+    def undo(self, error: BaseException | None = None) -> None:
         if self._start is not None:
-            self._start.undo()
+            self._start.undo(error)
 
     def _new_start(self, current: CurrentInstance) -> Start:
         from orienter_tasks.lifecycle.start import Start

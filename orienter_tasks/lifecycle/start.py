@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,8 @@ from orienter_tasks.machine.signals import run_or_hurry
 from orienter_tasks.machine.state import locked, private_dir, write_private
 from orienter_tasks.output.progress import Progress
 from orienter_tasks.processes.record import load_all
-from orienter_tasks.services import lease
+from orienter_tasks.services import last_start, lease
+from orienter_tasks.services.last_start import Failure
 from orienter_tasks.stack.runner import Runner
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class Start:
         self.runner = Runner(self.show, timeout=timeout, whose=str(config.instance))
         self._owner: Claim | None = None  # of volumes that are yet to be made
         self.locked = False
+        self._began = False
         self.foreground = False  # everything runs, and the run only follows it: the end of the run stops it
 
     @property
@@ -71,6 +74,8 @@ class Start:
     def begin(self, claim: Claim, *, fresh: bool) -> None:
         """Lock the instance and mark what it has as the claim's; stop it for `fresh`, or if it moved while it ran."""
         self.lock()
+        self._began = True
+        last_start.remember(self._instance, None)
         if token_in(self._instance.data_dir) != claim.token:
             write_private(self._instance.data_dir / MARKER, claim.token + "\n")
         if claim.backend == "embedded":
@@ -161,13 +166,21 @@ class Start:
             self.finish()
         self._report.note(f"{self._instance} is stopped; its data stays")
 
-    def undo(self) -> None:
-        """Stop what this run started, unless it has finished; a second Ctrl-C skips the grace period."""
+    def undo(self, error: BaseException | None = None) -> None:
+        """Stop what this run started, unless it has finished; a second Ctrl-C skips the grace period.
+
+        An error that ends a start, or the run that follows it, is remembered until the next start.
+        """
+        if isinstance(error, OrienterError) and (self._began or error.component):
+            why = Failure(
+                component=error.component, what=str(error), hint=error.hint, at=time.time(), last_lines=error.details
+            )
+            last_start.remember(self._instance, why)
         if self.foreground:
             try:
                 self.end()
-            except OrienterError as error:
-                self._report.error(error)
+            except OrienterError as second:
+                self._report.error(second)
         if not self.locked:
             return
         started = [component.name for component in self.runner.started]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.observe.disk import Disk
+    from orienter_tasks.services.last_start import Failure
     from orienter_tasks.stack.component import ComponentStatus
 
 
@@ -26,6 +29,7 @@ class ObservedInstance:
         branch: what is checked out there.
         used_at: when it last was started or stopped.
         claimed_at: when its id was claimed.
+        failure: why its last start failed; None if it did not.
         disk: what it takes on disk; None where nobody asked.
     """
 
@@ -37,6 +41,7 @@ class ObservedInstance:
     branch: str
     used_at: float
     claimed_at: float
+    failure: Failure | None = None
     disk: Disk | None = None
 
     @property
@@ -88,6 +93,7 @@ def as_document(found: ObservedInstance) -> dict[str, object]:
         "running_since": found.since,
         "used_at": found.used_at,
         "claimed_at": found.claimed_at,
+        "failed_start": None if found.failure is None else msgspec.structs.asdict(found.failure),
         "components": [component_document(each) for each in found.components],
     }
 
@@ -104,6 +110,7 @@ def component_document(status: ComponentStatus) -> dict[str, object]:
         "exposed": list(status.exposed),
         "last_lines": list(status.last_lines),
         "exit_code": status.exit_code,
+        "ended_at": status.ended_at,
     }
 
 

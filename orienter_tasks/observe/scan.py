@@ -14,6 +14,7 @@ from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.machine import worktree
 from orienter_tasks.observe.model import Observation, ObservedInstance
 from orienter_tasks.processes import census
+from orienter_tasks.services import last_start
 from orienter_tasks.settings import catalog
 from orienter_tasks.stack.component import ComponentStatus
 from orienter_tasks.stack.native import NativeScan
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.survey import DockerResource
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.instance.model import Instance
+    from orienter_tasks.services.last_start import Failure
 
 
 def scan(claims: Iterable[Claim], *, details: bool = True) -> Observation:
@@ -85,6 +87,9 @@ def _instance(
     up = {status.name for status in components if status.up}
     away = _components_elsewhere(instance, up) if claim.backend != "docker" else {}
     components = [*away.values(), *(status for status in components if status.name not in away)]
+    failure = last_start.load(instance).failure
+    if failure is not None and failure.component and failure.component not in {each.name for each in components}:
+        components.append(_not_started(failure, claim))
     components.sort(key=lambda status: (status.name not in catalog.names(), status.name))
     foreign = any(not is_of(each, instance) for each in containers)
     return ObservedInstance(
@@ -93,9 +98,23 @@ def _instance(
         backend=claim.backend or ("docker" if own else ""),
         state=_state(claim, components, foreign=foreign, hidden=hidden or bool(away)),
         components=components,
+        failure=failure,
         branch=worktree.branch(instance.root),
         used_at=claim.used_at,
         claimed_at=claim.claimed_at,
+    )
+
+
+def _not_started(failure: Failure, claim: Claim) -> ComponentStatus:
+    """Describe a component that the last start could not start."""
+    contained = claim.backend == "docker" and failure.component in catalog.names()
+    return ComponentStatus(
+        failure.component,
+        "container" if contained else "process",
+        running=False,
+        what=failure.what,
+        last_lines=failure.last_lines,
+        ended_at=failure.at,
     )
 
 

@@ -84,6 +84,15 @@ def exit_code(instance: Instance, record: Record) -> int | None:
     return int(found[2]) if found and int(found[1]) == record.pid else None
 
 
+def ended_at(instance: Instance, record: Record) -> float | None:
+    """Return when a shim's service ended, in seconds since the epoch; None where there is no exit code either."""
+    if exit_code(instance, record) is None:
+        return None
+    with suppress(OSError):
+        return exit_path(instance, record.component).stat().st_mtime
+    return None
+
+
 def as_child(code: int) -> int:
     """Put a shell's exit code as `subprocess` does: -N for signal N.
 

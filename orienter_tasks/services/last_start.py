@@ -1,11 +1,13 @@
-"""What only a start knows, remembered until the next one: which services it left out, and what its hooks exported."""
+"""What only a start knows, remembered until the next: the services it left out, its hooks' exports, why it failed."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from orienter_tasks.errors import OrienterError
 from orienter_tasks.machine.files import read_small
 from orienter_tasks.machine.state import write_private
 
@@ -17,16 +19,36 @@ if TYPE_CHECKING:
 NAME = "last-start"
 
 
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a start failed.
+
+    Attributes:
+        component: the component that failed; "" where it was none.
+        what: the error, for people.
+        hint: what to do about it.
+        at: when, in seconds since the epoch.
+        last_lines: the end of the component's log.
+    """
+
+    component: str
+    what: str
+    hint: str
+    at: float
+    last_lines: tuple[str, ...] = ()
+
+
 class LastStart(msgspec.Struct, frozen=True, kw_only=True):
     """What a start found.
 
     Attributes:
         skipped: services that were not started, and why.
         exported: names of the variables that each hook exported; their values are not written down.
+        failure: why it failed; None if it did not.
     """
 
     skipped: dict[str, str] = {}
     exported: dict[str, tuple[str, ...]] = {}
+    failure: Failure | None = None
 
 
 def load(instance: Instance) -> LastStart:
@@ -39,6 +61,13 @@ def load(instance: Instance) -> LastStart:
 def save(instance: Instance, start: LastStart) -> None:
     if start != load(instance):
         write_private(_path(instance), msgspec.json.encode(start), durable=False)
+
+
+def remember(instance: Instance, failure: Failure | None) -> None:
+    """Note why a start failed; None when the next one begins. Where that cannot be noted, the start itself counts."""
+    with suppress(OrienterError, OSError):
+        if instance.pid_dir.is_dir():  # else the checkout was removed meanwhile
+            save(instance, msgspec.structs.replace(load(instance), failure=failure))
 
 
 def _path(instance: Instance) -> Path:

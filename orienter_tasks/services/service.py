@@ -141,6 +141,7 @@ class ServiceComponent:
             f"{self.name} of {self._config.instance} {what} {when}",
             hint=hint,
             details=tail(self, TAIL_LINES),
+            component=self.name,
         )
 
     def stop(self, grace: float) -> None:

@@ -14,7 +14,7 @@ SERVICES: dict[str, dict[str, Any]] = {
             *("--strictPort", "--host", "${SERVICE_HOST}"),
         ],
         "port": "vite",
-        "ready": {"http": "/", "timeout": 60.0},
+        "ready": {"http": "/@vite/client", "timeout": 60.0},  # for `/`, Vite would begin with the whole page's modules
     },
     "dashboard": {
         "command": ["pnpm", "--filter", "@orient/dashboard", "dev"],
@@ -26,7 +26,6 @@ SERVICES: dict[str, dict[str, Any]] = {
         "command": ["opencode", "serve", "--port", "${OPENCODE_PORT}", "--hostname", "${SERVICE_HOST}"],
         "port": "opencode",
         "ready": {"http": "/global/health", "timeout": 60.0},
-        "needs": ["dashboard"],
         # it keeps sessions there, which those of another instance would list; nobody has to log in again
         "env": {"XDG_DATA_HOME": "${DATA_DIR}/xdg/data", "XDG_STATE_HOME": "${DATA_DIR}/xdg/state"},
         "copy_once": {"${XDG_DATA_HOME}/opencode/auth.json": "~/.local/share/opencode/auth.json"},

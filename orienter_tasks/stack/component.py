@@ -118,6 +118,7 @@ class ComponentStatus:
             and where nobody asked.
         last_lines: the end of its log, when it died or does not answer.
         exit_code: what its process ended with, 128 + N for signal N; None while it runs, and where it is unknown.
+        ended_at: when it ended or failed to start, in seconds since the epoch; None likewise.
         partly: whether some of its processes run, though not all.
     """
 
@@ -130,6 +131,7 @@ class ComponentStatus:
     exposed: Sequence[str] = ()
     last_lines: Sequence[str] = ()
     exit_code: int | None = None
+    ended_at: float | None = None
     partly: bool = False
     silence: str = ""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from orienter_tasks.processes import census, sockets
 from orienter_tasks.processes.listeners import is_loopback
 from orienter_tasks.processes.record import load
-from orienter_tasks.processes.shim import as_child, exit_code, service_of, service_pid
+from orienter_tasks.processes.shim import as_child, ended_at, exit_code, service_of, service_pid
 from orienter_tasks.processes.spawn import describe_exit, ended_with
 from orienter_tasks.processes.table import memory, started_at
 from orienter_tasks.settings import catalog
@@ -77,7 +77,7 @@ class NativeScan:
         if pids:
             ended = describe_exit(ended_with(self._instance, record))
             return self._running(name, f"pid {pids[0]}, its first process {ended}", record.started_at)
-        return _dead(record, exit_code(self._instance, record))
+        return _dead(self._instance, record)
 
     def _running(self, name: str, what: str, since: float | None) -> ComponentStatus:
         pids = self._pids(name) if self._details else []
@@ -152,12 +152,15 @@ def silent(status: ComponentStatus, why: str, log: str) -> ComponentStatus:
     return replace(status, silence=silence, what=f"{status.what}; {silence}", last_lines=lines)
 
 
-def _dead(record: Record, code: int | None) -> ComponentStatus:
-    """A process that ended without being stopped: its shim tells with what, its log the rest."""
-    lines, words = _ending(record.log)
+def _dead(instance: Instance, record: Record) -> ComponentStatus:
+    """A process that ended without being stopped: its shim tells with what and when, its log the rest."""
+    (lines, words), code = _ending(record.log), exit_code(instance, record)
     ended = "died" if code is None else describe_exit(as_child(code))
     what = f"{ended}: {words}" if words else ended
-    return ComponentStatus(record.component, "process", running=False, what=what, last_lines=lines, exit_code=code)
+    at = ended_at(instance, record)
+    return ComponentStatus(
+        record.component, "process", running=False, what=what, last_lines=lines, exit_code=code, ended_at=at
+    )
 
 
 def _ending(log: str) -> tuple[list[str], str]:

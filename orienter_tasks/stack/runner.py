@@ -250,6 +250,8 @@ class Runner:
         )
 
     def _fail(self, component: Component, error: BaseException) -> None:
+        if isinstance(error, OrienterError):
+            error.component = component.name
         try:
             self._set(component.name, State.FAILED, str(error))
         finally:

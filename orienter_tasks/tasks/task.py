@@ -105,8 +105,8 @@ class OrienterTask(Task[Any]):
                 try:
                     result = body(context, *args[1:], **own)
                     raise_unheard()
-                except BaseException:
-                    context.undo()
+                except BaseException as error:
+                    context.undo(error)
                     raise
                 else:
                     return result

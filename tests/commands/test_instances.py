@@ -97,11 +97,12 @@ def test_its_document_has_these_keys(host: Host, service: Callable[[Claim, str],
     service(claimed(host.main.path, 0), "web")
     (one,) = instances(host, "--json").json["instances"]
     about = {"id", "project", "root", "worktree", "branch", "state", "backend", "url", "ports", "services", "checkout"}
+    about |= {"failed_start"}
     figures = {"memory_bytes", "data_bytes", "logs_bytes", "running_since", "used_at", "claimed_at"}
     assert set(one) == {*about, *figures, "components"}
     (component,) = [each for each in one["components"] if each["name"] == "web"]
     about = {"name", "kind", "running", "state", "what", "exposed", "last_lines", "exit_code"}
-    assert set(component) == {*about, "started_at", "memory_bytes"}
+    assert set(component) == {*about, "started_at", "ended_at", "memory_bytes"}
 
 
 def test_one_that_died_is_of_all_too(host: Host, service: Callable[[Claim, str], int]) -> None:

@@ -195,14 +195,30 @@ def test_a_content_type_must_be_one(dashboard: Service) -> None:
     assert listed(dashboard)[note_id]["attachment"] is None
 
 
-def test_other_sites_may_not_write(dashboard: Service) -> None:
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://localhost:1"},
+        {"Origin": "http://["},
+        {"Origin": "http://127.0.0.1", "Host": "localhost"},
+    ],
+)
+def test_other_sites_may_not_write(dashboard: Service, sent: dict[str, str]) -> None:
     before = listed(dashboard)
-    headers = {"Sec-Fetch-Site": "cross-site", "Content-Type": "text/plain"}
+    headers = {**sent, "Content-Type": "text/plain"}
     answer = dashboard.ask("/api/notes", "POST", body=b'{"text": "from elsewhere"}', headers=headers)
     assert answer.status == 403
     assert answer.headers["X-Orienter-Instance"] == "3"
     assert listed(dashboard) == before
     assert dashboard.ask("/api/notes", headers=headers).status == 200
+
+
+def test_the_page_itself_may_write(dashboard: Service) -> None:
+    headers = {"Sec-Fetch-Site": "same-origin", "Origin": "http://LOCALHOST:3080", "Host": "localhost:3080"}
+    assert dashboard.ask("/api/notes", "POST", body=b'{"text": "mine"}', headers=headers).status == 201
 
 
 def test_signing_in_and_out(dashboard: Service) -> None:

@@ -88,6 +88,13 @@ def test_the_page_reaches_the_api(dashboard: Service, frontend: Service) -> None
     assert "Sign in" in frontend.ask("/dashboard/").body.decode()
 
 
+def test_an_odd_query_passes_through(frontend: Service, dashboard: Service) -> None:
+    assert dashboard.ask("/api/notes").status == 200
+    with socket.create_connection(("127.0.0.1", frontend.port), timeout=10) as connection:
+        connection.sendall(b"GET /api/notes?a=\x01[%41] HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
 def test_events_pass_through_at_once(dashboard: Service, frontend: Service) -> None:
     with frontend.events() as events:
         while not events.readline().startswith(b"data:"):

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from orienter_tasks.machine.state import is_locked
+from orienter_tasks.services import last_start
 from tests import slot
 from tests.integration.checkouts import REPOSITORY, Checkout
 from tests.integration.left import docker_of, processes_of
@@ -100,7 +101,8 @@ class FaultHost(SmallHost):
         found += [str(path) for place in places for path in place.glob("**/.*.tmp")]
         found += [str(path) for path in self.state.glob("volumes/*/*/*/.data.new*")]
         # a `.gitignore` is there if the start was killed between making `.dev-pids` and writing one into that
-        return [*found, *(str(path) for path in checkout.path.glob(".dev-pids/*/*") if path.name != ".gitignore")]
+        kept = (".gitignore", last_start.NAME)
+        return [*found, *(str(path) for path in checkout.path.glob(".dev-pids/*/*") if path.name not in kept)]
 
     def running_of(self, checkout: Checkout) -> list[str]:
         """Name what there should not be of a stopped instance: processes, containers, listeners, locks."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import urllib.request
@@ -84,6 +85,33 @@ def test_not_answering(make_host: MakeHost, tmp_path: Path) -> None:
         assert "sick" not in run.err
         run.send(signal.SIGINT)
         run.end(130)
+
+
+def test_a_start_that_failed_is_remembered_until_the_next(make_host: MakeHost) -> None:
+    host = make_host(services={"web": service("fail", "3")})
+    main = host.main
+    why = complaint(main.inv("dev", "--detach", code=1)).partition(" → ")[0].removeprefix("error: ")
+    found = parts(main, "dev.status")
+    failure = found[""]["failed_start"]
+    assert (failure["component"], failure["what"], failure["last_lines"]) == ("web", why, ["cannot go on: 3"])
+    assert abs(failure["at"] - time.time()) < 60
+    assert (found[""]["state"], found["web"]["state"]) == ("stopped", "failed")
+    assert found["web"]["ended_at"] == failure["at"]
+    shown = main.inv("dev.status").out
+    assert "exited with code 3" in shown
+    assert "the last lines of web of instance 0 (orienter):\n  cannot go on: 3" in shown
+    listing = main.inv("instances").out
+    assert "stopped, web failed" in listing
+    assert "  cannot go on: 3" in listing
+    assert parts(main, "instances")["web"]["what"] == why
+
+    with socket.create_server(("127.0.0.1", DASHBOARD)):  # what failed need not be a component
+        host.configure(main, services={"web": WATCHED})
+        main.inv("dev", "--detach", code=4)
+        assert f"ago: instance 0 (orienter) cannot start: port {DASHBOARD}" in main.inv("dev.status").out
+    main.inv("dev", "--detach", "--quiet")
+    found = parts(main, "dev.status")
+    assert (found[""]["state"], found[""]["failed_start"]) == ("running", None)
 
 
 LATE = 600.0  # seconds: no test waits for it

@@ -244,7 +244,7 @@ def test_the_port_plan_is_accepted_exactly_when_no_two_ports_meet(ports: dict[st
 
 
 def test_needs_in_a_circle() -> None:
-    line = refusal(service(needs=["opencode"]))
+    line = refusal({"services": {"dashboard": {"needs": ["opencode"]}, "opencode": {"needs": ["dashboard"]}}})
     assert line == "orienter.services: needs go in a circle: dashboard → opencode → dashboard"
     assert "slack → slack" in refusal({"services": {"slack": {"needs": ["slack"]}}})
 
@@ -281,7 +281,8 @@ def test_a_service_is_dropped_with_null() -> None:
 
 
 def test_dropping_what_another_needs_is_told() -> None:
-    assert refusal({"services": {"dashboard": None}}).startswith("orienter.services.opencode.needs: no component")
+    raw = {"services": {"dashboard": None, "opencode": {"needs": ["dashboard"]}}}
+    assert refusal(raw).startswith("orienter.services.opencode.needs: no component")
 
 
 def test_a_port_is_dropped_with_null() -> None:
