@@ -35,10 +35,12 @@ def stop_this(ctx: RunContext, *, volumes: bool = False, yes: bool = False, serv
     Raises:
         ConflictError: services still run that need the infrastructure, and only that was to stop; or something else
             may use the data that was to go.
-        ConfigError: when data was to go, and nobody can be asked or the answer is no.
+        ConfigError: when data was to go, and nobody can be asked, the answer is no, or the settings are wrong.
     """
     current = ctx.current
     instance = current.instance
+    if volumes and ctx.wrong_settings is not None:
+        raise ctx.wrong_settings
     if never_started(ctx):
         ctx.report.note(f"{instance} is not running")
         return

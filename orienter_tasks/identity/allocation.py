@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 HASH_SLOTS = 9
 FIRST_UNPRIVILEGED_PORT = 1024
+SHOWN_PORTS = 3
 
 _POLYNOMIAL, _MASK = 0x04C11DB7, 0xFFFFFFFF
 
@@ -165,26 +166,34 @@ def _claim_free(request: IdRequest, book: list[Claim], tree: Worktree) -> Claim:
     highest = request.settings.instances.max
     preferred = _former_id(tree, book, request.settings)
     holders: list[Claim] = []
+    first: Claim | None = None
     for candidate in _candidates(preferred, highest):
         claim = _fields(request, tree, candidate, book)
         other = _blocker(request, book, claim)
         if other is not None and is_gone(other) and candidate == 0:
-            why, _ = _why(claim.project, 0, other)
+            why, _ = _why(claim, other)
             raise ConflictError(why, hint=_ways(0))
         if other is not None:
             holders.append(other)
+            first = first or claim
             continue
         if holders:
-            why, way = _why(claim.project, preferred, holders[0])
+            why, way = _why(first or claim, holders[0])
             request.note(f"{why}; this checkout is instance {candidate} from now on{way}")
         return claim
     raise all_taken(holders, request.settings.project, 1 if preferred else 0, highest)
 
 
-def _why(project: str, number: int, holder: Claim) -> tuple[str, str]:
-    """Return why an id was not to be had, and what can be done about it."""
-    if holder.project != project or holder.id != number:
-        return f"a port of id {number} is held by instance {holder.id} of {holder.project} ({holder.root})", ""
+def _why(wanted: Claim, holder: Claim) -> tuple[str, str]:
+    """Return why a claim's id was not to be had, and what can be done about it."""
+    number = wanted.id
+    if (holder.project, holder.id) != (wanted.project, number):
+        held = holder.ports.values()
+        common = [f"{port} ({name})" for name, port in wanted.ports.items() if port in held]
+        more = f" and {len(common) - SHOWN_PORTS} more" if len(common) > SHOWN_PORTS else ""
+        ports, are = ("port", "is") if len(common) == 1 else ("ports", "are")
+        listed = f"{ports} {', '.join(common[:SHOWN_PORTS])}{more} of id {number} {are}"
+        return f"{listed} held by instance {holder.id} of {holder.project} ({holder.root})", ""
     if is_gone(holder):
         way = f"; {_ways(number)}"
         return f"id {number} has the data of a checkout that is gone ({holder.root})", way

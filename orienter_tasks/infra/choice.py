@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.settings.model import BackendChoice, BackendName, Settings
 
-REMEDIES = "start a Docker engine, or run: pip install 'orienter-tasks[embedded]'"
-
 
 def wanted(settings: Settings, environ: Mapping[str, str], told: str) -> BackendChoice:
     """Return the requested backend: from the command line, ORIENTER_BACKEND, or the settings."""
@@ -52,7 +50,13 @@ def choose(choice: BackendChoice, settings: Settings) -> BackendName:
         return "docker"
     if available("embedded", settings):
         return "embedded"
-    raise BackendError("no Docker engine answers and the embedded backend is not installed", hint=REMEDIES)
+    from orienter_tasks.backends.docker import engine
+
+    endpoint, seen = engine.shared().endpoint, engine.shared().why_silent() or ""
+    raise BackendError(
+        f"no Docker engine answers at {endpoint}, and the embedded backend is not installed",
+        hint=f"{endpoint.how_to_reach(seen)}; or run: pip install 'orienter-tasks[embedded]'",
+    )
 
 
 def require(name: BackendName, settings: Settings, instance: Instance) -> None:
@@ -64,7 +68,7 @@ def require(name: BackendName, settings: Settings, instance: Instance) -> None:
             return
         raise BackendError(
             f"{instance} uses Docker, and no engine answers at {engine.shared().endpoint}: {silent}",
-            hint="start it (systemctl start docker, or Docker Desktop); without one: "
+            hint=f"{engine.shared().endpoint.how_to_reach(silent)}; without one: "
             "pip install 'orienter-tasks[embedded]' and inv dev --backend embedded",
         )
     if not available(name, settings):

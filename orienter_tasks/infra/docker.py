@@ -89,10 +89,11 @@ class DockerBackend:
         del seen
         held: dict[int, str] = {}
         for found in survey.containers_of(self._engine, self._config.instance):
-            if found.state in survey.HOLDING:
+            starting = found.state == survey.CREATED  # perhaps: for a run that was killed, and the engine goes on
+            if starting or found.state in survey.HOLDING:
                 planned = self._config.instance.ports.items()
                 own = [port for name, port in planned if catalog.component_of_port(name) == found.component]
-                held.update(dict.fromkeys(own if found.on_host else found.ports, found.component))
+                held.update(dict.fromkeys(own if starting or found.on_host else found.ports, found.component))
         return held
 
     def data_volumes(self, *, sizes: bool = False) -> Sequence[DataVolume]:

@@ -13,7 +13,9 @@ from orienter_tasks.infra import choice
 from orienter_tasks.instance.dotenv import read_dotenv
 from orienter_tasks.instance.model import port_plan
 from orienter_tasks.instance.variables import derive
-from orienter_tasks.settings.model import WHATSAPP_SWITCH
+from orienter_tasks.settings.defaults import SERVICES
+from orienter_tasks.settings.load import load_settings
+from orienter_tasks.settings.model import PORT_STEP, WHATSAPP_SWITCH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +55,15 @@ def configure(
 def instance_of(claim: Claim, settings: Settings) -> Instance:
     """Build the instance of a claim, with those ports of the settings' plan that the claim does not have yet."""
     return replace(of_claim(claim), ports={**port_plan(settings, claim.id, claim.moved), **claim.ports})
+
+
+def settings_of(claim: Claim) -> Settings:
+    """Return settings under which a claim stays as it is, to look at or to stop what it has."""
+    bases = {name: port - claim.id * PORT_STEP for name, port in claim.ports.items() if name not in claim.moved}
+    services = dict.fromkeys(SERVICES)
+    return load_settings(
+        {"project": claim.project, "ports": bases, "instances": {"max": claim.id}, "services": services}
+    )
 
 
 def config_of(

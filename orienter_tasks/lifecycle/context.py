@@ -16,7 +16,7 @@ from orienter_tasks.identity.claims import Claim, Claims, ReadOnlyClaims
 from orienter_tasks.identity.resolve import acquire, adopt, look_up, resolve, source_of_id
 from orienter_tasks.infra import choice
 from orienter_tasks.instance.dotenv import read_dotenv
-from orienter_tasks.lifecycle.config import configure, instance_of
+from orienter_tasks.lifecycle.config import configure, instance_of, settings_of
 from orienter_tasks.machine import ports, worktree
 from orienter_tasks.machine.files import is_pipe
 from orienter_tasks.machine.state import is_under_sudo
@@ -134,6 +134,8 @@ class RunContext:
         self._start: Start | None = None
         self._warned: set[str] = set()
         self._piped: tuple[dict[str, str], list[int]] | None = None
+        self.tolerant = False  # go on without settings that are wrong
+        self.wrong_settings: ConfigError | None = None
         self.options = options
         self.report = Report(quiet=options.quiet)
         self.claims = ReadOnlyClaims() if options.dry else Claims()
@@ -142,6 +144,7 @@ class RunContext:
         """Return a context of the same run that has not looked at anything yet."""
         copy = RunContext(self._project_dir, self._raw_settings, options=self.options)
         copy._piped = self._piped
+        copy.tolerant = self.tolerant
         return copy
 
     @cached_property
@@ -160,7 +163,15 @@ class RunContext:
 
     @cached_property
     def settings(self) -> Settings:
-        return load_settings(as_plain(self._raw_settings))
+        try:
+            return load_settings(as_plain(self._raw_settings))
+        except ConfigError as error:
+            held = [claim for claim in self.claims.read() if claim.root == str(self.root)]
+            if not self.tolerant or len(held) != 1:
+                raise
+            self._warn_once(f"{error.line()}; without these settings, only what runs is known")
+            self.wrong_settings = error
+            return settings_of(held[0])
 
     @property
     def grace(self) -> float:

@@ -183,6 +183,7 @@ class Start:
                 self._report.error(second)
         if not self.locked:
             return
+        self.runner.give_up()
         started = [component.name for component in self.runner.started]
         if started:
             self._report.note(f"stopping what was started: {', '.join(started)}")

@@ -7,16 +7,18 @@ import queue
 import re
 import sys
 import threading
+from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import ConfigError, OrienterError
 from orienter_tasks.machine.signals import deferred
 from orienter_tasks.output.console import fancy, flush, write
 from orienter_tasks.output.printable import in_colour, printable
-from orienter_tasks.stack.component import LogRequest
+from orienter_tasks.stack.component import EVERY_LINE, LogRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from orienter_tasks.stack.component import Component
 
@@ -28,7 +30,7 @@ class LogStream:
 
     Args:
         components: whose.
-        lines: at most so many lines that are there already, of each.
+        lines: at most so many lines that are there already, of each; with `grep`, of those that it finds.
         since: only what was written after this time.
         grep: only lines that this regular expression finds something in.
 
@@ -54,7 +56,7 @@ class LogStream:
     def show(self) -> None:
         """Print what is there, one component after the other."""
         for index, component in enumerate(self._components):
-            for line in component.logs(LogRequest(lines=self._lines, since=self._since)):
+            for line in self._lines_of(component, None):
                 self._print(index, component.name, line)
         flush()
 
@@ -80,14 +82,27 @@ class LogStream:
             self._drain(0.0)
 
     def _pump(self, index: int, component: Component) -> None:
-        request = LogRequest(lines=self._lines, since=self._since, follow=self._stop)
         try:
-            for line in component.logs(request):
+            for line in self._lines_of(component, self._stop):
                 if self._stop.is_set():
                     return
                 self._queue.put((index, component.name, line))
         except OrienterError as error:
             self._queue.put((index, component.name, f"[log ended: {error}]"))
+
+    def _lines_of(self, component: Component, follow: threading.Event | None) -> Iterator[str]:
+        if self._pattern is None:
+            yield from component.logs(LogRequest(lines=self._lines, since=self._since, follow=follow))
+            return
+        found, count = deque[str](maxlen=self._lines), 0
+        for line in component.logs(LogRequest(lines=EVERY_LINE, since=self._since)):
+            count += 1
+            if self._pattern.search(line):
+                found.append(line)
+        yield from found
+        if follow is not None:  # from the beginning again: nothing that is written in between gets lost
+            lines = component.logs(LogRequest(lines=EVERY_LINE, since=self._since, follow=follow))
+            yield from filter(self._pattern.search, islice(lines, count, None))
 
     def _drain(self, wait: float) -> None:
         """Print what has come; wait at most so long for the first line."""
@@ -100,8 +115,6 @@ class LogStream:
         flush()
 
     def _print(self, index: int, name: str, line: str) -> None:
-        if self._pattern is not None and not self._pattern.search(line):
-            return
         label = name.ljust(self._width)
         label = f"\x1b[{COLOURS[index % len(COLOURS)]}m{label} │\x1b[0m" if self._colour else f"{label} |"
         write(f"{label} {in_colour(line) if self._colour else printable(line)}\n")

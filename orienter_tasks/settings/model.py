@@ -126,6 +126,7 @@ class Service(Section, frozen=True):
     on_conflict: Literal["refuse", "skip"] = "refuse"
     log: str = ""
     on_exit: Literal["stop", "restart", "ignore"] = "stop"
+    exposed: bool = False
 
 
 class FormerHook(Section, frozen=True):

@@ -119,6 +119,12 @@ def _check_services(settings: Settings) -> None:
         if catalog.component_of(name):
             raise ConfigError(f"{where}: {name} is a component of the infrastructure", hint="choose another name")
         _check_port(service, settings.ports, where)
+        first = next(each for each, other in settings.services.items() if other.port == service.port)
+        if service.port and first != name:
+            raise ConfigError(
+                f"{where}.port: {service.port} is the port of {first}, and two services cannot listen on one port",
+                hint="add a port below orienter.ports, and name it here",
+            )
         for need in service.needs:
             if need not in names:
                 raise ConfigError(f"{where}.needs: no component is named {need!r}", hint=nearest(need, names))

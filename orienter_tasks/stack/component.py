@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
@@ -158,12 +159,15 @@ class ComponentStatus:
         return "failed" if self.exit_code is None else describe_exit(as_child(self.exit_code))
 
 
+EVERY_LINE = sys.maxsize
+
+
 @dataclass(frozen=True)
 class LogRequest:
     """Which lines of a log.
 
     Attributes:
-        lines: at most so many of the last lines that are there.
+        lines: at most so many of the last lines that are there; EVERY_LINE for all of them.
         since: only what was written after this time (seconds since the epoch), as far as the log tells times.
         follow: set to end a stream that goes on with what is written from now on; None: no stream.
     """

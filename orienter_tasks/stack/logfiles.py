@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO
 
 from orienter_tasks.machine.files import open_regular
+from orienter_tasks.stack.component import EVERY_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,6 +134,8 @@ def _start(file: BinaryIO, request: LogRequest) -> int:
     first = new = status.st_size
     if request.lines < 1 or status.st_mtime < since:
         return first
+    if request.lines == EVERY_LINE and request.since is None:
+        return 0
     for count, (offset, beginning) in enumerate(_backwards(file, status.st_size), 1):
         if count <= request.lines:
             first = offset

@@ -135,15 +135,20 @@ class Runner:
                     return
                 self._changed.wait(min(left, 0.5))
 
+    def give_up(self) -> None:
+        """Start nothing more, and wait for nothing; what was started runs until `abort`."""
+        with self._changed:
+            self._cancelled.set()
+            self._changed.notify_all()
+
     def abort(self, grace: float) -> list[OrienterError]:
         """Cancel what is still starting and stop what this run started; return what went wrong with that.
 
         Nothing starts once this was called. What is within its `start` for longer than `grace` is named as an error,
         and stopped by its own thread as soon as that returns.
         """
-        self._cancelled.set()
+        self.give_up()
         with self._changed:
-            self._changed.notify_all()
             self._changed.wait_for(lambda: not self._starting(), timeout=grace)
             self._late_grace = grace
             started = tuple(self._started)
@@ -208,11 +213,17 @@ class Runner:
         with self._changed:
             self._running.add(component.name)
             self._changed.notify_all()
-        if self._await_ready(component):
-            found: str = getattr(component, "outcome", "already running")  # a hook says what it found instead
-            self._set(component.name, State.READY, "" if started else found)
-        else:
+        found: str = "" if started else getattr(component, "outcome", "already running")  # a hook says what it found
+        if not self._await_ready(component) or not self._ready(component, found):
             self._set(component.name, State.STOPPING if started else State.STOPPED, "given up")
+
+    def _ready(self, component: Component, detail: str) -> bool:
+        """Report that a component is ready, unless the run was given up."""
+        with self._changed:  # so that nothing is said to be ready once give_up has returned
+            if not self._cancelled.is_set():
+                self._set(component.name, State.READY, detail)
+                return True
+        return False
 
     def _await_ready(self, component: Component) -> bool:
         """Ask a component until it is ready; False when the run was given up."""

@@ -8,7 +8,9 @@ import gc
 from invoke.collection import Collection
 
 from orienter_tasks.tasks import cleanup, data, dev, env, infra, machine, nginx, services, test
+from orienter_tasks.tasks.bare_names import hint_at_exit
 from orienter_tasks.tasks.config_files import report_errors
+from orienter_tasks.tasks.task import contexts
 
 report_errors()
 # At exit, Python would search every object for cycles once more, which takes as long as `inv --list`.
@@ -45,3 +47,5 @@ ns = Collection(
         cleanup.everything,
     ),
 )
+
+atexit.register(hint_at_exit, ns, contexts)

@@ -62,6 +62,7 @@ def start(ctx: RunContext) -> None:
         "yes": "Do not ask.",
     },
     dry="stop",
+    tolerant=True,
 )
 def stop(ctx: RunContext, all: bool = False, volumes: bool = False, yes: bool = False) -> None:
     """Stop this instance: services first, then the infrastructure. Data stays."""
@@ -73,7 +74,7 @@ def stop(ctx: RunContext, all: bool = False, volumes: bool = False, yes: bool = 
         stop_this(ctx, volumes=volumes, yes=yes)
 
 
-@task(help={"json": JSON_HELP})
+@task(help={"json": JSON_HELP}, tolerant=True)
 def status(ctx: RunContext, json: bool = False) -> None:
     """Show what each component of this instance is doing."""
     from orienter_tasks.commands import status as show
@@ -81,7 +82,7 @@ def status(ctx: RunContext, json: bool = False) -> None:
     show.status(ctx, [], as_json=json)
 
 
-@task(iterable=["service"], help={**infra.LOG_HELP, "service": SERVICE_HELP})
+@task(iterable=["service"], help={**infra.LOG_HELP, "service": SERVICE_HELP}, tolerant=True)
 def logs(
     ctx: RunContext, service: list[str], follow: bool = True, lines: str = "100", since: str = "", grep: str = ""
 ) -> None:

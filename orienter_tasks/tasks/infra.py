@@ -45,6 +45,7 @@ def up(ctx: RunContext, wait: bool = True) -> None:
         "yes": "Do not ask.",
     },
     dry="down",
+    tolerant=True,
 )
 def down(ctx: RunContext, volumes: bool = False, yes: bool = False) -> None:
     """Stop PostgreSQL, the S3 store and nginx; their data stays unless --volumes."""
@@ -53,7 +54,7 @@ def down(ctx: RunContext, volumes: bool = False, yes: bool = False) -> None:
     stop_this(ctx, services=False, volumes=volumes, yes=yes)
 
 
-@task(help={"json": JSON_HELP})
+@task(help={"json": JSON_HELP}, tolerant=True)
 def status(ctx: RunContext, json: bool = False) -> None:
     """Show what each server of this instance is doing."""
     from orienter_tasks.commands import status as show
@@ -65,6 +66,7 @@ def status(ctx: RunContext, json: bool = False) -> None:
 @task(
     iterable=["service"],
     help={**LOG_HELP, "service": "a server, such as postgres; may be given several times."},
+    tolerant=True,
 )
 def logs(
     ctx: RunContext, service: list[str], follow: bool = True, lines: str = "100", since: str = "", grep: str = ""
@@ -127,7 +129,7 @@ def verify(ctx: RunContext, json: bool = False) -> None:
     command.verify(ctx, raw_settings_of, as_json=json)
 
 
-@task(help={"json": JSON_HELP})
+@task(help={"json": JSON_HELP}, tolerant=True)
 def stats(ctx: RunContext, json: bool = False) -> None:
     """Show what each part of this instance takes of memory and CPU; live on a terminal until Ctrl-C."""
     from orienter_tasks.commands.stats import show

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from orienter_tasks.lifecycle.context import RunContext
 
 
-@task(help={"watch": "Redraw the table every two seconds, until Ctrl-C.", "json": JSON_HELP})
+@task(help={"watch": "Redraw the table every two seconds, until Ctrl-C.", "json": JSON_HELP}, tolerant=True)
 def instances(ctx: RunContext, watch: bool = False, json: bool = False) -> None:
     """List every instance on this machine with its state, page, services, memory and size on disk."""
     from orienter_tasks.commands.instances import show

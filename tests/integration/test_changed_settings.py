@@ -78,3 +78,27 @@ def test_what_runs_is_seen_and_stopped(make_host: MakeHost, backend: str, change
     nothing_left([tree])
     tree.inv("infra.up")
     assert remembered(tree) == ["kept"]
+
+
+@pytest.mark.embedded
+def test_what_runs_is_seen_and_stopped_with_wrong_settings(make_host: MakeHost) -> None:
+    host = make_host("embedded")
+    main = host.main
+    main.inv("dev", "--detach", "--quiet")
+    remember(main, "kept")
+    right = json.dumps({"orienter": host.settings})
+    host.rewrite(main, json.dumps({"orienter": {**host.settings, "services": {"web": {"comand": ["x"]}}}}))
+    wrong, looks = "did you mean 'command'?", [words for words in LOOKS if words[0] not in ("env.show", "infra.verify")]
+    for words in looks:
+        answer = main.inv(*words)
+        assert wrong in answer.err or words in CLAIMS, str(answer)
+    assert states_of(main) == {"postgres": True, "minio": True, "nginx": True, "web": True}
+    for words in (("dev", "--detach"), ("dev.restart",), ("dev.stop", "--volumes", "--yes")):
+        assert wrong in complaint(main.inv(*words, code=2))
+    assert states_of(main)["postgres"]
+    main.inv("dev.stop")
+    assert True not in states_of(main).values()
+    host.rewrite(main, right)
+    nothing_left([main])
+    main.inv("infra.up")
+    assert remembered(main) == ["kept"]

@@ -150,6 +150,10 @@ def test_saying_nothing_gives_the_defaults(raw: object) -> None:
         (start(exports=True, once="data"), "orienter.hooks (seed): a hook that exports has to run at every start"),
         (start(creates="x", once="data"), "orienter.hooks (seed): `creates` and `once: data`"),
         (service(on_conflict="wait"), "orienter.services.dashboard.on_conflict:"),
+        (
+            {"services": {"api": {"command": ["x"], "port": "dashboard"}}},
+            "orienter.services.api.port: dashboard is the port of dashboard, and two services cannot",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(raw: object, key: str) -> None:
@@ -322,6 +326,7 @@ def test_a_whole_service_of_the_hosts_own() -> None:
         "copy_once": {"${DATA_DIR}/a": "~/a"},
         "log": "gateway.log",
         "on_exit": "restart",
+        "exposed": True,
     }
     settings = load_settings({"ports": {"gateway": 4100}, "services": {"gateway": raw}})
     it = settings.services["gateway"]

@@ -470,6 +470,15 @@ def test_giving_up_ends_a_wait_elsewhere(diary: Diary) -> None:
     assert len(raised) == 1
 
 
+def test_nothing_is_said_to_be_ready_once_the_run_was_given_up(diary: Diary) -> None:
+    runner = Runner(diary.show)
+    runner.add([Fake("a", diary, on_probe=runner.give_up)])
+    with pytest.raises(InterruptError):
+        runner.wait()
+    assert runner.abort(GRACE) == []
+    assert "ready" not in diary.states("a")
+
+
 def test_giving_up_twice_does_no_harm(diary: Diary) -> None:
     runner = Runner(diary.show)
     runner.add([Fake("a", diary)])

@@ -152,7 +152,7 @@ class ContainerComponent:
                 self._engine.api.unpause(found["Id"])
             self._seen_running = time.monotonic()
             return True
-        if status not in ("created", "exited"):
+        if status not in (survey.CREATED, "exited"):
             return False
         try:
             self._launch(found["Id"], spec)

@@ -47,6 +47,17 @@ class Endpoint:
         parts = urlsplit(self.url)
         return parts.scheme in ("unix", "npipe") or (parts.scheme in ("tcp", "http") and parts.hostname in HERE)
 
+    def how_to_reach(self, seen: str) -> str:
+        """Return what to do when it does not answer: start it, or let another engine be chosen than what chose it."""
+        if "denied" in seen.lower():
+            return "let your user reach it: usermod -aG docker USER, then log in again"
+        if self.origin == "DOCKER_HOST":
+            return "DOCKER_HOST chose it: start that Docker engine, or take the usual one with: unset DOCKER_HOST"
+        if self.context:
+            other = "unset DOCKER_CONTEXT" if os.environ.get("DOCKER_CONTEXT") else "docker context use default"
+            return f"{self.origin} chose it: start that Docker engine, or take the usual one with: {other}"
+        return "start it (systemctl start docker, or Docker Desktop)"
+
     def __str__(self) -> str:
         return f"{self.url} ({self.origin})"
 

@@ -27,8 +27,6 @@ REQUEST_SECONDS = 60  # how long a stream may be idle
 WORK_SECONDS = 50.0  # what an engine may need to create, start or remove something, while it answers pings
 PING_SECONDS = 1.0
 CONNECTIONS = 16
-START_IT = "start it (systemctl start docker, or Docker Desktop), or use: inv dev --backend embedded"
-JOIN_GROUP = "let your user reach it: usermod -aG docker USER, then log in again; or use: inv dev --backend embedded"
 
 
 @dataclass(frozen=True)
@@ -216,7 +214,7 @@ class Engine:
         return BackendError(f"Docker cannot {doing}: {_innermost(error)}", hint="the engine answers: try again")
 
     def _absent(self, seen: str) -> BackendError:
-        hint = JOIN_GROUP if "denied" in seen.lower() else START_IT
+        hint = f"{self.endpoint.how_to_reach(seen)}; or use: inv dev --backend embedded"
         return BackendError(f"no Docker engine answers at {self.endpoint}: {seen}", hint=hint)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.backends.docker.engine import REQUEST_SECONDS
 from orienter_tasks.errors import BackendError, CheckError
+from orienter_tasks.stack.component import EVERY_LINE
 from orienter_tasks.stack.logfiles import Lines
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ GONE = (http.HTTPStatus.NOT_FOUND, http.HTTPStatus.CONFLICT)
 def read_log(engine: Engine, container: str, request: LogRequest) -> Iterator[str]:
     """Yield the lines of a container's log; with `request.follow`, until that is set or the container ends."""
     follow = request.follow
-    params: dict[str, Any] = {"stdout": 1, "stderr": 1, "tail": request.lines, "follow": int(follow is not None)}
+    params: dict[str, Any] = {"stdout": 1, "stderr": 1, "follow": int(follow is not None)}
+    params["tail"] = "all" if request.lines == EVERY_LINE else request.lines
     if request.since is not None:
         params["since"] = f"{request.since:.9f}"
     api, patience = engine.api, None if follow is not None else REQUEST_SECONDS

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["container", "volume", "network"]
 RUNNING = "running"
+CREATED = "created"
 HOLDING = (RUNNING, "paused", "restarting")
 """The states in which a container keeps its ports."""
 

@@ -114,7 +114,7 @@ def _id(resource: Resource) -> tuple[str, str]:
 def _conclude(ctx: RunContext, plan: CleanupPlan, left: list[tuple[Resource, str]]) -> None:
     if left:
         raise CheckError(
-            f"{len(left)} of {len(plan.goes)} things of {plan.project} did not go",
+            f"{len(left)} of {len(plan.goes)} to clean up of {plan.project} did not go",
             hint="deal with the reasons below, then run this again",
             details=[f"  {resource}: {reason}" for resource, reason in left],
         )
@@ -124,4 +124,5 @@ def _conclude(ctx: RunContext, plan: CleanupPlan, left: list[tuple[Resource, str
             hint="start the engine, then run this again",
         )
     if plan.goes:
-        ctx.report.note(f"{len(plan.goes)} things of {plan.project} are cleaned up")
+        count = len(plan.goes)
+        ctx.report.note(f"{count} {'thing' if count == 1 else 'things'} of {plan.project} cleaned up")

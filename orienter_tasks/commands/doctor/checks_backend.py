@@ -65,7 +65,7 @@ def engine(ctx: RunContext) -> Iterator[Check]:
     if silent is not None:
         words = f"no Docker engine answers at {shared.endpoint}: {silent}"
         if needed:
-            remedy = engines.JOIN_GROUP if "denied" in silent.lower() else engines.START_IT
+            remedy = f"{shared.endpoint.how_to_reach(silent)}; or use: inv dev --backend embedded"
             yield Check("engine", "problem", words, remedy)
         else:
             yield Check("engine", "ok", f"{words}; none is needed")

@@ -27,7 +27,8 @@ def held(ctx: RunContext) -> Iterator[Check]:
     busy = [port for port in names if not ports.is_free(port)]
     strange = set(busy) - _own(ctx, config)
     if not strange:
-        mine = f"{len(busy)} are this instance's own" if busy else "none is in use"
+        are = "is" if len(busy) == 1 else "are"
+        mine = f"{len(busy)} {are} this instance's own" if busy else "none is in use"
         words = ", ".join(f"{name} {port}" for port, name in names.items())
         yield Check("ports", "ok", f"{words}: {mine}")
         return
@@ -71,12 +72,19 @@ def exposed(ctx: RunContext) -> Iterator[Check]:
     wide = sorted(place for place in found if not _is_within(place[1], config))
     for port, address in wide:
         component = component_of_port(config.settings, names.get(port, "")) or names.get(port, "a port of its own")
+        service = config.settings.services.get(component)
+        if service is not None and service.exposed:
+            yield Check("exposed", "ok", f"{component} listens on {address}, port {port}, as its settings accept")
+            continue
+        block = f"a firewall can block it, such as: sudo iptables -I INPUT ! -i lo -p tcp --dport {port} -j DROP"
+        accept = f"; accept it: orienter.services.{component}.exposed: true" if service is not None else ""
+        otherwise = f"; where it cannot: {block}{accept}"
         key = f"orienter.services.{component}.command" if component in config.settings.services else "its configuration"
         yield Check(
             "exposed",
             "warning",
             f"{component} listens on {address}, port {port}: other machines can reach it ({found[port, address]})",
-            f"make it listen on ${{SERVICE_HOST}} in {key}, then: inv dev.restart -s {component}",
+            f"make it listen on ${{SERVICE_HOST}} in {key}, then: inv dev.restart -s {component}{otherwise}",
         )
     if found and not wide:
         yield Check("exposed", "ok", "everything of this instance listens on loopback only")

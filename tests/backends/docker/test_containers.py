@@ -104,6 +104,7 @@ def test_what_a_crash_left_half_made_is_finished(api: Any, config: InstanceConfi
     api.create_network(config.instance.network, labels=config.instance.labels, check_duplicate=True)
     identifier = create_container(lab_engine(backend), config.instance, container(config, "minio"))
     assert api.inspect_container(identifier)["State"]["Status"] == "created"
+    assert set(backend.bound_ports().values()) == {"minio"}  # the engine may be about to start it
 
     assert up(backend, config, ["minio"]) == ["minio"]
 

@@ -55,6 +55,22 @@ def test_the_current_context(config: Path) -> None:
     assert current(host).url == "tcp://127.0.0.1:2375"
 
 
+def test_what_to_do_when_it_does_not_answer(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    write_context(config, "colima", "unix:///tmp/colima.sock")
+    home = {"DOCKER_CONFIG": str(config)}
+    assert "systemctl start docker" in current(home).how_to_reach("refused")
+    assert "usermod -aG docker" in current(home).how_to_reach("Permission denied")
+    by_host = current({**home, "DOCKER_HOST": "unix:///tmp/x"}).how_to_reach("refused")
+    assert by_host.startswith("DOCKER_HOST chose it")
+    assert by_host.endswith("unset DOCKER_HOST")
+    by_context = current({**home, "DOCKER_CONTEXT": "colima"})
+    assert by_context.how_to_reach("refused").startswith("docker context 'colima' chose it")
+    assert by_context.how_to_reach("refused").endswith("docker context use default")
+    monkeypatch.setenv("DOCKER_CONTEXT", "colima")
+    assert by_context.how_to_reach("refused").endswith("unset DOCKER_CONTEXT")
+
+
 def test_the_sdk_reads_contexts_alike(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_context(config, "colima", "unix:///tmp/colima.sock")
     (config / "config.json").write_text('{"currentContext": "colima"}')

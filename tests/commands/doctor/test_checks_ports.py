@@ -100,7 +100,7 @@ def test_its_own_are_its_own(patient: Patient) -> None:
     port = OWN_PORTS["dashboard"]
     patient.start("dashboard", sys.executable, "-c", LISTEN, f"127.0.0.1:{port}")
     wait_for(port)
-    assert "1 are this instance's own" in only(patient.ask(held), "ok").text
+    assert "1 is this instance's own" in only(patient.ask(held), "ok").text
     assert levels(patient.ask(exposed)) == ["ok"]
 
 
@@ -114,3 +114,9 @@ def test_a_service_that_other_machines_can_reach(patient: Patient) -> None:
     assert found[0].text.startswith(f"dashboard listens on 0.0.0.0, port {port}: other machines can reach it (pid ")
     assert "${SERVICE_HOST} in orienter.services.dashboard.command" in found[0].remedy
     assert f"port {debug}" in found[1].text
+    assert f"sudo iptables -I INPUT ! -i lo -p tcp --dport {port} -j DROP" in found[0].remedy
+    assert "accept it: orienter.services.dashboard.exposed: true" in found[0].remedy
+    assert "accept it" not in found[1].remedy
+
+    patient.configure(services={"dashboard": {**SERVICE, "exposed": True}})
+    assert levels(patient.ask(exposed)) == ["ok", "warning"]
