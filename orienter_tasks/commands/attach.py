@@ -12,6 +12,7 @@ from orienter_tasks.machine.state import is_locked, locked
 from orienter_tasks.output.logstream import LogStream
 from orienter_tasks.processes.logfile import limit, limit_all
 from orienter_tasks.processes.record import load
+from orienter_tasks.services import last_start
 from orienter_tasks.services.crash import CrashDetector
 from orienter_tasks.stack.component import NOT_ANSWERING, SkippedError, tail
 from orienter_tasks.stack.native import running_on
@@ -37,7 +38,9 @@ SILENT_SECONDS = 10.0
 def attach(ctx: RunContext) -> None:
     """Follow the logs until Ctrl-C or a failure, then stop the instance."""
     current = ctx.current
-    attachment = Attachment(current.config, current.backend, current.plan.services, ctx.report.warn)
+    skipped = last_start.load(current.instance).skipped
+    services = [service for service in current.plan.services if service.name not in skipped]
+    attachment = Attachment(current.config, current.backend, services, ctx.report.warn)
     ctx.report.note("following the logs; Ctrl-C stops this instance")
     try:
         attachment.run()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.logs import limit_logs
+from orienter_tasks.errors import OrienterError
 from orienter_tasks.infra.all import component
 from orienter_tasks.observe.model import as_document, component_document, last_words
 from orienter_tasks.observe.probing import probed
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.observe.model import ObservedInstance
+    from orienter_tasks.services.service import ServiceComponent
     from orienter_tasks.stack.component import ComponentStatus
 
 
@@ -47,7 +50,7 @@ COLUMNS: tuple[Column[Row], ...] = (
 def status(ctx: RunContext, names: Sequence[str], *, as_json: bool) -> bool:
     """Show the components of this instance, which are asked whether they answer; say whether all is well."""
     taken = scan([ctx.current.claim])
-    found = probed(taken.instances[0], ctx.current.plan.services if ctx.current.claim.backend else ())
+    found = probed(taken.instances[0], _services(ctx))
     for unseen in taken.unseen:
         ctx.report.warn(f"not seen: {unseen}")
     limit_logs(ctx)
@@ -56,7 +59,7 @@ def status(ctx: RunContext, names: Sequence[str], *, as_json: bool) -> bool:
         document["components"] = [
             component_document(each) for each in found.components if not names or each.name in names
         ]
-        ctx.report.json({**document, "unseen": list(taken.unseen)})
+        ctx.report.json({**document, "skipped": skipped_services(ctx), "unseen": list(taken.unseen)})
         return found.state == "running"
     title = f"{ctx.current.instance}  {found.state}  {ctx.current.instance.url}"
     ctx.report.table(COLUMNS, _rows(ctx, found, names), title=title)
@@ -65,6 +68,13 @@ def status(ctx: RunContext, names: Sequence[str], *, as_json: bool) -> bool:
     for line in last_words(found):
         ctx.report.answer(line)
     return found.state == "running"
+
+
+def _services(ctx: RunContext) -> Sequence[ServiceComponent]:
+    """Return the services that can be asked; none where the settings or variables are wrong, which a start reports."""
+    with suppress(OrienterError):
+        return ctx.current.plan.services if ctx.current.claim.backend else ()
+    return ()
 
 
 def announce(ctx: RunContext) -> None:

@@ -122,7 +122,7 @@ def _components_elsewhere(instance: Instance, seen: Set[str]) -> Mapping[str, Co
     """Describe the native servers that only their locks show: they run in a container, or as another user."""
     holders = {name: volumes.user_of(instance, name) for name in instance.infra if name not in seen}
     return {
-        name: ComponentStatus(name, "process", running=False, what=f"cannot be seen from here: {holder}")
+        name: ComponentStatus(name, "process", running=False, unseen=True, what=f"cannot be seen from here: {holder}")
         for name, holder in holders.items()
         if holder
     }

@@ -137,8 +137,9 @@ class ServiceComponent:
         hint = f"see: inv dev.logs -s {self.name} --no-follow"
         if not has_room(self.log.parent):
             when, hint = f"{when}; no space is left for its log", f"free some for {self.log}"
+        words = reason(tail(self, LINES))
         raise CheckError(
-            f"{self.name} of {self._config.instance} {what} {when}",
+            f"{self.name} of {self._config.instance} {what} {when}" + (f": {words}" if words else ""),
             hint=hint,
             details=tail(self, TAIL_LINES),
             component=self.name,

@@ -121,6 +121,7 @@ class ComponentStatus:
         exit_code: what its process ended with, 128 + N for signal N; None while it runs, and where it is unknown.
         ended_at: when it ended or failed to start, in seconds since the epoch; None likewise.
         partly: whether some of its processes run, though not all.
+        unseen: whether it may run where it cannot be seen.
     """
 
     name: str
@@ -135,6 +136,7 @@ class ComponentStatus:
     ended_at: float | None = None
     partly: bool = False
     silence: str = ""
+    unseen: bool = False
 
     @property
     def up(self) -> bool:
@@ -146,12 +148,14 @@ class ComponentStatus:
 
     @property
     def state(self) -> str:
-        return "failed" if not self.running else NOT_ANSWERING if self.silence else "running"
+        if not self.running:
+            return "unknown" if self.unseen else "failed"
+        return NOT_ANSWERING if self.silence else "running"
 
     @property
     def fault(self) -> str:
         """How it ended, or that it does not answer, in a few words; "" while all is well."""
-        if self.running:
+        if self.running or self.unseen:
             return NOT_ANSWERING if self.silence else ""
         from orienter_tasks.processes.shim import as_child
         from orienter_tasks.processes.spawn import describe_exit

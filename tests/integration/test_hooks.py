@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.small import complaint, service, states, web, within
+from tests.integration.small import Running, complaint, service, states, web, within
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +58,7 @@ def who_got_what(main: Checkout) -> None:
     assert within(main, {"BOTH": "shell"}).variables["BOTH"] == "shell"
 
 
-def test_hooks_are_nodes_of_the_graph(make_host: MakeHost) -> None:
+def test_hooks_are_nodes_of_the_graph(make_host: MakeHost, tmp_path: Path) -> None:
     def secrets(switch: str) -> dict[str, Any]:
         printed = ("export K='it'\\''s'", "BOTH=new", f"BOT={switch}", "DATABASE_URL=elsewhere")
         return hook("secrets", "print", *printed, exports=True, before=["bot"])
@@ -102,6 +103,7 @@ def test_hooks_are_nodes_of_the_graph(make_host: MakeHost) -> None:
     assert [lines(main.path / name) for name in ("migrated", "seeded")] == [2, 1]
     assert "skipped" in row(main, "bot")
     assert "BOT is false" in row(main, "bot")
+    assert main.inv("dev.status", "--json").json["skipped"] == {"bot": "BOT is false"}
     assert f"http://localhost:{main.variables['WHATSAPP_PORT']}" not in main.inv("dev.announce").out
     assert "bot of instance 0 (orienter) is not started: BOT is false" in complaint(
         main.inv("services.start", "-s", "bot", code=2)
@@ -110,7 +112,10 @@ def test_hooks_are_nodes_of_the_graph(make_host: MakeHost) -> None:
     assert (found["state"], found["services"]) == ("running", {"running": 1, "of": 1})
 
     (main.path / "seeded").unlink()
-    main.inv("dev.stop")
+    with Running(main, tmp_path, "dev.attach") as run:
+        run.until("serving on")
+        run.send(signal.SIGINT)
+        assert f"serving on {main.variables['WHATSAPP_PORT']}" not in run.end(130).out  # of the start before
     host.git("clean", "-fdxq", "-e", ".env", "-e", "built")
     main.inv(*DETACHED)
     assert lines(main.path / "seeded") == 0

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.embedded
 
-SLACK = 3.0  # of a busy machine
+SLACK = 6.0  # of a busy machine
 DASHBOARD, VITE = BASES["dashboard"], BASES["vite"]
 WATCHED = service("watch", "serve", "${DASHBOARD_PORT}", port="dashboard", ready={"http": "/"})
 SICK = service("serve", "${VITE_PORT}", port="vite", ready={"http": "/"})
@@ -158,6 +158,15 @@ def test_tsx_watch(make_host: MakeHost, npm_packages: Path) -> None:
     source.write_text('throw new Error("boop")\n')
     wait_for(lambda: parts(main, "dev.status")["web"]["what"].endswith(": Error: boop"), "the crash")
     assert parts(main, "instances")["web"]["state"] == "not answering"
+
+
+def test_vite_with_a_broken_configuration(make_host: MakeHost, npm_packages: Path) -> None:
+    command = [str(npm_packages / ".bin" / "vite"), "--port", "${VITE_PORT}", "--host", "127.0.0.1"]
+    host = make_host(services={"web": {"command": command, "port": "vite", "ready": {"timeout": LATE}}})
+    (host.main.path / "vite.config.js").write_text("export default {\n")
+    error, _, _ = complaint(host.main.inv("dev", "--detach", code=1)).partition(" → ")
+    assert "web of instance 0 (orienter) exited with code 1 before it was ready: " in error
+    assert "Expected" in error
 
 
 @pytest.fixture(scope="session")

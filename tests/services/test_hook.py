@@ -10,6 +10,7 @@ import pytest
 
 from orienter_tasks.errors import CheckError, ConfigError
 from orienter_tasks.services.hook import HookComponent
+from orienter_tasks.services.service import environment
 from tests.configs import make_config
 
 if TYPE_CHECKING:
@@ -125,6 +126,12 @@ def test_more_exports_are_refused(tmp_path: Path, program: str, complaint: str) 
     with pytest.raises(CheckError, match=f"hook secrets of instance .* {complaint}") as caught:
         exported(tmp_path, program)
     assert caught.value.hint
+
+
+def test_what_a_hook_exports_outranks_the_process_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("K", "shell")
+    config = make_config(tmp_path, dotenv={"K": "file"})
+    assert environment(config, {})["K"] != environment(config, {"K": "hook"})["K"] == "hook"
 
 
 def test_exports_are_read_as_a_shell_reads_them(tmp_path: Path) -> None:

@@ -164,6 +164,15 @@ def test_a_checkout_that_was_moved_keeps_its_own(lab: DockerLab) -> None:
     assert list(backend.remove_data()) == [known.instance.volume("minio")]
 
 
+def test_a_volume_of_an_older_version_has_a_generation_too(
+    api: Any, config: InstanceConfig, backend: DockerBackend
+) -> None:
+    name = config.instance.volume("minio")
+    assert backend.generations(["minio"]) == {"minio": ""}
+    api.create_volume(name, labels=component_labels(config.instance, "minio"))
+    assert backend.generations(["minio"]) == {"minio": api.inspect_volume(name)["CreatedAt"]}
+
+
 @pytest.mark.parametrize("kind", ["container", "volume", "network"])
 def test_somebody_elses_name_is_never_touched(
     api: Any, config: InstanceConfig, backend: DockerBackend, kind: str
