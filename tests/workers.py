@@ -109,6 +109,10 @@ def share(nodeid: str) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let what waits for servers come first; the rest fills the gaps."""
+    """Leave what only the full run has, unless it is named; let what waits for servers come first."""
+    if os.environ.get("ORIENTER_FAULT_RUNS") != "full" and not any("::" in word for word in config.args):
+        left = [item for item in items if item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
     if is_worker(config):
         items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in ("docker", "embedded")))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.logs import limit_logs
+from orienter_tasks.errors import OrienterError
 from orienter_tasks.infra.all import component
 from orienter_tasks.observe.model import as_document, component_document, last_words
 from orienter_tasks.observe.probing import probed
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.observe.model import ObservedInstance
+    from orienter_tasks.services.service import ServiceComponent
     from orienter_tasks.stack.component import ComponentStatus
 
 
@@ -47,7 +50,7 @@ COLUMNS: tuple[Column[Row], ...] = (
 def status(ctx: RunContext, names: Sequence[str], *, as_json: bool) -> bool:
     """Show the components of this instance, which are asked whether they answer; say whether all is well."""
     taken = scan([ctx.current.claim])
-    found = probed(taken.instances[0], ctx.current.plan.services if ctx.current.claim.backend else ())
+    found = probed(taken.instances[0], _services(ctx))
     for unseen in taken.unseen:
         ctx.report.warn(f"not seen: {unseen}")
     limit_logs(ctx)
@@ -67,6 +70,13 @@ def status(ctx: RunContext, names: Sequence[str], *, as_json: bool) -> bool:
     return found.state == "running"
 
 
+def _services(ctx: RunContext) -> Sequence[ServiceComponent]:
+    """Return the services that can be asked; none where the settings or variables are wrong, which a start reports."""
+    with suppress(OrienterError):
+        return ctx.current.plan.services if ctx.current.claim.backend else ()
+    return ()
+
+
 def announce(ctx: RunContext) -> None:
     """Print where everything is."""
     instance = ctx.current.instance
@@ -75,7 +85,7 @@ def announce(ctx: RunContext) -> None:
     for name, service in ctx.settings.services.items():
         if service.port and name not in skipped:
             facts.append((name, f"http://localhost:{instance.ports[service.port]}"))
-    addresses = (component(name).address(ctx.current.config) for name in catalog.names())
+    addresses = (component(name).address(ctx.current.config) for name in instance.infra)
     facts += [address for address in addresses if address is not None]
     facts += [("backend", ctx.current.claim.backend), ("logs", str(instance.log_dir))]
     ctx.report.box(f"instance {instance.id} · {instance.worktree}", facts)
@@ -92,7 +102,7 @@ def _rows(ctx: RunContext, found: ObservedInstance, names: Sequence[str]) -> lis
     known = {each.name: each for each in found.components}
     skipped = skipped_services(ctx) if ctx.current.claim.backend else {}
     rows = []
-    for name in dict.fromkeys([*catalog.names(), *ctx.settings.services, *known]):
+    for name in dict.fromkeys([*ctx.current.instance.infra, *ctx.settings.services, *known]):
         if names and name not in names:
             continue
         status, port = known.get(name), str(_port(ctx, name) or "")
@@ -114,6 +124,6 @@ def _lacks(ctx: RunContext, status: ComponentStatus) -> str:
 
 def _port(ctx: RunContext, name: str) -> int | None:
     if name in catalog.names():
-        return ctx.current.instance.ports[catalog.entry_of(name).port]
+        return ctx.current.instance.ports.get(catalog.entry_of(name).port)
     service = ctx.settings.services.get(name)
     return ctx.current.instance.ports[service.port] if service is not None and service.port else None

@@ -84,29 +84,29 @@ def end_rest(host: Any) -> bool:
 
 
 @pytest.mark.embedded
-@pytest.mark.parametrize(
-    ("address", "name"),
-    [("127.0.0.1", "dashboard"), ("::1", "postgres"), ("0.0.0.0", "postgres"), ("::", "dashboard")],
-)
-def test_a_stranger_on_a_port_is_named_and_nothing_is_started(
-    make_host: MakeFaultHost, address: str, name: str
-) -> None:
+def test_a_stranger_on_a_port_is_named_and_nothing_is_started(make_host: MakeFaultHost) -> None:
     host = make_host()
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as theirs:
-        if family == socket.AF_INET6:
-            theirs.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        theirs.bind((address, BASES[name]))
-        theirs.listen()
-        answer = host.main.inv(*START, code=4)
-        assert f"port {BASES[name]} is taken" in complaint(answer)
-        assert f"pid {os.getpid()} " in answer.err
-        host.main.inv("dev.stop", "--force")
-        assert [line for line in host.left_of(host.main) if not line.startswith(f"{os.getpid()} ")] == []
-        reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
-        with socket.create_connection((reached, BASES[name])):
-            pass
+    for address, name in (
+        ("127.0.0.1", "dashboard"),
+        ("::1", "postgres"),
+        ("0.0.0.0", "postgres"),
+        ("::", "dashboard"),
+    ):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as theirs:
+            if family == socket.AF_INET6:
+                theirs.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            theirs.bind((address, BASES[name]))
+            theirs.listen()
+            answer = host.main.inv(*START, code=4)
+            assert f"port {BASES[name]} is taken" in complaint(answer)
+            assert f"pid {os.getpid()} " in answer.err
+            host.main.inv("dev.stop", "--force")
+            assert [line for line in host.left_of(host.main) if not line.startswith(f"{os.getpid()} ")] == []
+            reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+            with socket.create_connection((reached, BASES[name])):
+                pass
 
 
 @pytest.mark.docker

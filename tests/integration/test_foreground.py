@@ -168,21 +168,20 @@ def test_a_signal_while_the_engine_does_not_answer(make_host: MakeHost, tmp_path
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("words", [("doctor",), ("infra.verify",), ("dev.stop", "--all"), ("dev.status",)])
-def test_a_signal_ends_a_command_that_waits_for_the_engine(
-    make_host: MakeHost, tmp_path: Path, words: tuple[str, ...]
-) -> None:
+def test_a_signal_ends_a_command_that_waits_for_the_engine(make_host: MakeHost, tmp_path: Path) -> None:
     host = make_host("docker")
     host.main.inv("infra.up", "--quiet")
-    with MuteEngine(tmp_path / "mute", 1) as engine:
-        shell = within(host.main, {"DOCKER_HOST": f"unix://{tmp_path / 'mute'}"})
-        with Running(shell, tmp_path, *words) as run:
-            assert engine.asked_in_vain.wait(PATIENCE)
-            time.sleep(0.5)  # what it asks beside that waits, too
-            begun = time.monotonic()
-            run.send(signal.SIGTERM)
-            complaint(run.end(143))
-        assert time.monotonic() - begun < 2
+    for words in (("doctor",), ("infra.verify",), ("dev.stop", "--all"), ("dev.status",)):
+        path = tmp_path / f"mute-{words[0]}"
+        with MuteEngine(path, 1) as engine:
+            shell = within(host.main, {"DOCKER_HOST": f"unix://{path}"})
+            with Running(shell, tmp_path, *words) as run:
+                assert engine.asked_in_vain.wait(PATIENCE)
+                time.sleep(0.5)  # what it asks beside that waits, too
+                begun = time.monotonic()
+                run.send(signal.SIGTERM)
+                complaint(run.end(143))
+            assert time.monotonic() - begun < 2, words
 
 
 @pytest.mark.parametrize("phase", ["start", "attached"])

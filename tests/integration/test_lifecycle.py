@@ -139,7 +139,10 @@ def test_servers_that_were_killed(make_host: MakeHost) -> None:
         main.inv(*DETACHED)
     for victim in ("postgres", "minio", "minio-front", "nginx", "web"):
         os.kill(served(main, victim), signal.SIGKILL)
-    assert len(re.findall(r"^\w+ +failed", main.inv("dev.status").out, re.MULTILINE)) == len(ALL)
+    # for a moment, what is ending still holds a lock
+    wait_for(
+        lambda: len(re.findall(r"^\w+ +failed", main.inv("dev.status").out, re.MULTILINE)) == len(ALL), "their end"
+    )
     main.inv(*DETACHED)
     assert states(main) == ALL
     assert remembered(main) == ["kept"]

@@ -97,16 +97,16 @@ def test_a_volume_says_whose_it_is(host: SmallHost) -> None:
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("home", ["same", "another"])
-@pytest.mark.parametrize("words", ["dev --detach", "infra.up", "infra.down", "dev.stop --volumes --yes"])
-def test_a_container_beside_its_host(host: SmallHost, tmp_path: Path, home: str, words: str) -> None:
+def test_a_container_beside_its_host(host: SmallHost, tmp_path: Path) -> None:
     """Nothing of the running instance is seen from there but its files, and its locks."""
-    env = {"ORIENTER_STATE_DIR": str(tmp_path / "state")} if home == "another" else {}
-    answer = apart(host.main, *words.split(), **env)
-    assert answer.code == 4, str(answer)
-    assert "runs already, where it cannot be seen from here: pid" in answer.err
-    assert "another container or sandbox" in answer.err
-    assert remembered(host.main) == ["kept"]
+    another_home = {"ORIENTER_STATE_DIR": str(tmp_path / "state")}
+    for words in ("dev --detach", "infra.up", "infra.down", "dev.stop --volumes --yes"):
+        for env in ({}, another_home):
+            answer = apart(host.main, *words.split(), **env)
+            assert answer.code == 4, str(answer)
+            assert "runs already, where it cannot be seen from here: pid" in answer.err
+            assert "another container or sandbox" in answer.err
+            assert remembered(host.main) == ["kept"]
     host.main.inv("dev.stop")
     assert again(host.main) == ["kept"]
 

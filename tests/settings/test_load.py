@@ -44,7 +44,7 @@ def test_saying_nothing_gives_the_defaults(raw: object) -> None:
     assert settings.project == "orienter"
     assert settings.ports == ports()
     assert list(settings.services) == list(SERVICES)
-    assert settings.hooks.all == []
+    assert settings.all_hooks == []
     assert settings.instances.max == 9
 
 

@@ -94,7 +94,7 @@ def test_beside_running_instances(tmp_path: Path) -> None:
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("kind", [make_own, make_shop])
+@pytest.mark.parametrize("kind", [make_own, pytest.param(make_shop, marks=pytest.mark.full)])
 def test_on_docker(kind: Callable[[Path, str], Host], tmp_path: Path) -> None:
     host = kind(tmp_path / "home", "docker")
     found = outcomes(host.main.inv("test.integration", "--json"))
