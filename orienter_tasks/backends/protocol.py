@@ -74,6 +74,9 @@ class Backend(Protocol):
 
     def components(self) -> Sequence[Component]: ...
 
+    def dropped(self) -> Sequence[Component]:
+        """The components that the settings drop, to be stopped where an earlier start has them running."""
+
     def nginx_facts(self) -> NginxFacts: ...
 
     def check_nginx(self, directory: Path) -> str:

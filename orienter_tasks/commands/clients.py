@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from orienter_tasks.commands.env import behind_dashes, replace_process
 from orienter_tasks.commands.names import require_running
 from orienter_tasks.errors import ConfigError, NotFoundError
-from orienter_tasks.infra.all import program_directories
+from orienter_tasks.infra.all import search_path
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.output.tables import Column
 from orienter_tasks.output.units import space
@@ -38,7 +38,7 @@ def psql(ctx: RunContext) -> None:
     words = behind_dashes()
     if ctx.current.backend.name == "docker":
         sys.exit(_psql_in_container(ctx, words))
-    program = shutil.which("psql", path=os.pathsep.join([*map(str, program_directories(config)), os.environ["PATH"]]))
+    program = shutil.which("psql", path=search_path(config, os.environ.get("PATH", os.defpath)))
     if program is None:
         raise NotFoundError("the installed PostgreSQL has no psql", hint="install one, such as postgresql-client")
     replace_process([program, *words], config)

@@ -21,7 +21,7 @@ def init(ctx: RunContext, *, complete: bool = True) -> None:
     from orienter_tasks.machine import worktree
 
     tree, ports = worktree.read(ctx.root), partial(env.own_ports, ctx)
-    new = dotenv.plan(tree, ports)
+    new = dotenv.plan(tree, ports, partial(env.passwords, ctx))
     if new is None and complete:
         new = dotenv.completion(tree, ports, partial(env.settled_names, ctx))
     if new is not None:
@@ -52,7 +52,7 @@ def s3(ctx: RunContext, verb: str, json: bool) -> None:
 def up(ctx: RunContext, **_: object) -> None:
     if ctx.options.fresh:
         _would(ctx, _named("stop", _running(ctx)))
-    _would_start(ctx, catalog.names())
+    _would_start(ctx, ctx.settings.servers)
 
 
 def start(ctx: RunContext) -> None:

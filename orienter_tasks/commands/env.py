@@ -37,13 +37,18 @@ def init(ctx: RunContext, *, complete: bool = True) -> None:
     from orienter_tasks.instance import dotenv
 
     tree, ports = worktree.read(ctx.root), partial(own_ports, ctx)
-    new = dotenv.create(tree, ports)
+    new = dotenv.create(tree, ports, partial(passwords, ctx))
     if new is None and complete:
         new = dotenv.complete(tree, ports, partial(settled_names, ctx))
     if new is not None:
         ctx.report.note(f".env: {new}")
     for found in foreign_ports_of(ctx):
         ctx.report.warn(f".env: {found}")
+
+
+def passwords(ctx: RunContext) -> list[str]:
+    """Name the variables with the passwords of the servers that the settings do not drop."""
+    return [name for server in ctx.settings.servers for name in catalog.entry_of(server).secrets]
 
 
 def own_ports(ctx: RunContext) -> dict[int, int]:

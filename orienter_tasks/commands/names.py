@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import ConfigError, NotFoundError
-from orienter_tasks.settings import catalog
 from orienter_tasks.settings.rules import nearest
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 def known_components(ctx: RunContext, names: Sequence[str]) -> list[str]:
     """Require that every name is a component of this instance."""
-    known = [*catalog.names(), *(hook.name for hook in ctx.settings.hooks.all), *ctx.settings.services]
+    known = [*ctx.settings.servers, *(hook.name for hook in ctx.settings.all_hooks), *ctx.settings.services]
     return _known(names, known)
 
 

@@ -30,7 +30,7 @@ def start_infra(ctx: RunContext) -> None:
     start, plan = ctx.begin(), ctx.current.plan
     start.check([part.name for part in plan.lasting])
     start.show_progress()
-    start.runner.expect(catalog.names())
+    start.runner.expect(part.name for part in plan.infra)
     start.runner.add(part for part in plan.infra if part.name in catalog.awaited())
 
 

@@ -85,7 +85,7 @@ def announce(ctx: RunContext) -> None:
     for name, service in ctx.settings.services.items():
         if service.port and name not in skipped:
             facts.append((name, f"http://localhost:{instance.ports[service.port]}"))
-    addresses = (component(name).address(ctx.current.config) for name in catalog.names())
+    addresses = (component(name).address(ctx.current.config) for name in instance.infra)
     facts += [address for address in addresses if address is not None]
     facts += [("backend", ctx.current.claim.backend), ("logs", str(instance.log_dir))]
     ctx.report.box(f"instance {instance.id} · {instance.worktree}", facts)
@@ -102,7 +102,7 @@ def _rows(ctx: RunContext, found: ObservedInstance, names: Sequence[str]) -> lis
     known = {each.name: each for each in found.components}
     skipped = skipped_services(ctx) if ctx.current.claim.backend else {}
     rows = []
-    for name in dict.fromkeys([*catalog.names(), *ctx.settings.services, *known]):
+    for name in dict.fromkeys([*ctx.current.instance.infra, *ctx.settings.services, *known]):
         if names and name not in names:
             continue
         status, port = known.get(name), str(_port(ctx, name) or "")
@@ -124,6 +124,6 @@ def _lacks(ctx: RunContext, status: ComponentStatus) -> str:
 
 def _port(ctx: RunContext, name: str) -> int | None:
     if name in catalog.names():
-        return ctx.current.instance.ports[catalog.entry_of(name).port]
+        return ctx.current.instance.ports.get(catalog.entry_of(name).port)
     service = ctx.settings.services.get(name)
     return ctx.current.instance.ports[service.port] if service is not None and service.port else None

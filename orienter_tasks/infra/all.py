@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.settings import catalog
@@ -11,7 +13,6 @@ from orienter_tasks.settings.catalog import MINIO, NGINX, POSTGRES, CatalogEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from orienter_tasks.backends.docker.placement import Placement
     from orienter_tasks.backends.docker.spec import ContainerSpec
@@ -40,18 +41,15 @@ def containers(config: InstanceConfig, placed: Callable[[], Placement]) -> list[
     return [component(name).container(config, placed) for name in config.instance.infra]
 
 
-def program_directories(config: InstanceConfig) -> list[Path]:
-    """Return where the client programs of the instance's native servers are."""
-    if config.variables.values.get("ORIENTER_BACKEND") != "embedded":
-        return []
-    found = (component(name).programs(config.settings) for name in config.instance.infra)
-    return [directory for directory in found if directory is not None]
-
-
 def search_path(config: InstanceConfig, path: str) -> str:
-    """Put the client programs of the instance's servers at the beginning of a PATH, unless they are on it."""
-    known = path.split(os.pathsep)
-    return os.pathsep.join([*(str(it) for it in program_directories(config) if str(it) not in known), path])
+    """Put the client programs of the instance's native servers at the beginning of a PATH, unless it finds them."""
+    if config.variables.values.get("ORIENTER_BACKEND") != "embedded":
+        return path
+    for name in config.instance.infra:
+        client = component(name).client(config.settings)
+        if client is not None and Path(shutil.which(client.name, path=path) or "").parent != client.parent:
+            path = f"{client.parent}{os.pathsep}{path}"
+    return path
 
 
 def _postgres() -> InfraComponent:

@@ -39,7 +39,7 @@ class ServerContents:
 class InfraComponent(Protocol):
     """What a kind of server adds to its entry in the catalog; one object for all instances.
 
-    Subclass it; the methods from `programs` on have defaults.
+    Subclass it; the methods from `client` on have defaults.
     """
 
     facts: Sequence[str] = ()
@@ -65,8 +65,8 @@ class InfraComponent(Protocol):
     def version(self, settings: Settings) -> str:
         """Return the version of its native program; OrienterError if it is missing or cannot run on this machine."""
 
-    def programs(self, settings: Settings) -> Path | None:
-        """Return the directory with the native server's client programs, such as psql; None if it has none."""
+    def client(self, settings: Settings) -> Path | None:
+        """Return where the native server's client program would be, such as psql; None if it has none."""
         del settings
         return None
 

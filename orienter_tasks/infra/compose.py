@@ -28,7 +28,8 @@ def render(config: InstanceConfig, placement: Placement) -> Rendered:
 
 def given(config: InstanceConfig, placement: Placement) -> dict[str, Any]:
     """Return the variables of the template."""
-    instance, keeping = config.instance, catalog.with_data()
+    instance = config.instance
+    keeping = [name for name in catalog.with_data() if name in instance.infra]
     specs = containers(config, lambda: placement)
     return {
         "instance": instance,

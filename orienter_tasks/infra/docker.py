@@ -48,6 +48,9 @@ class DockerBackend:
         """Return its components, without contacting the engine."""
         return [self._component(name) for name in self._config.instance.infra]
 
+    def dropped(self) -> Sequence[ContainerComponent]:
+        return [self._component(name) for name in catalog.names() if name not in self._config.instance.infra]
+
     def nginx_facts(self) -> NginxFacts:
         return facts_in_docker(self._config, self._placement)
 
@@ -65,14 +68,15 @@ class DockerBackend:
         found = {each.component: survey.status_of(each) for each in ours}
         return [
             found.get(name) or ComponentStatus(name, "container", running=False, what="no container")
-            for name in instance.infra
+            for name in catalog.names()
+            if name in instance.infra or name in found
         ]
 
     def name_conflicts(self) -> Sequence[str]:
         instance = self._config.instance
         names = {
-            *(("container", instance.container(name)) for name in catalog.names()),
-            *(("volume", instance.volume(name)) for name in catalog.with_data()),
+            *(("container", instance.container(name)) for name in instance.infra),
+            *(("volume", instance.volume(name)) for name in catalog.with_data() if name in instance.infra),
             ("network", instance.network),
         }
         return [

@@ -34,7 +34,7 @@ SIZE_SECONDS = 0.5
 
 def installed(settings: Settings) -> bool:
     """Whether the programs of all components are installed, without running any."""
-    return all(component(name).installed(settings) for name in catalog.names())
+    return all(component(name).installed(settings) for name in settings.servers)
 
 
 class EmbeddedBackend:
@@ -46,9 +46,15 @@ class EmbeddedBackend:
     def __init__(self, config: InstanceConfig) -> None:
         self._config = config
         self._components = [component(name).native(config) for name in config.instance.infra]
+        self._dropped = [
+            component(name).native(config) for name in catalog.names() if name not in config.instance.infra
+        ]
 
     def components(self) -> Sequence[NativeComponent]:
         return self._components
+
+    def dropped(self) -> Sequence[NativeComponent]:
+        return self._dropped
 
     def nginx_facts(self) -> NginxFacts:
         return self._nginx.facts()
@@ -64,7 +70,7 @@ class EmbeddedBackend:
         return [
             native.component(name) or ComponentStatus(name, "process", running=False, what=f"{name} does not run")
             for name in self._config.instance.infra
-        ]
+        ] + [status for each in self._dropped if (status := native.component(each.name)) is not None and status.up]
 
     def name_conflicts(self) -> Sequence[str]:
         """Nothing: volumes are the checkout's by its token, and DATA_DIR lies in it."""
@@ -92,14 +98,14 @@ class EmbeddedBackend:
                 f"{', '.join(running)} of {self._config.instance} still runs", hint="stop it first: inv infra.down"
             )
         with ExitStack() as stack:
-            for each in self._components:
+            for each in (*self._components, *self._dropped):
                 stack.enter_context(each.held(os.path.lexists(each.directory)))
             removed = [name for name, path in (*self._volumes, *self._former) if remove(path)]
         volumes.forget(volumes.home(self._config.instance))
         return removed
 
     def require_seen(self) -> None:
-        for each in self._components:
+        for each in (*self._components, *self._dropped):
             holder = each.unseen_user
             if holder:
                 raise in_use(self._config.instance, each.name, holder)
@@ -110,13 +116,13 @@ class EmbeddedBackend:
     @property
     def _volumes(self) -> list[tuple[str, Path]]:
         """The volumes' names and places."""
-        found = [(each.name, each.volume) for each in self._components]
+        found = [(each.name, each.volume) for each in (*self._components, *self._dropped)]
         return [(self._config.instance.volume(name), place) for name, place in found if place is not None]
 
     @property
     def _former(self) -> list[tuple[str, Path]]:
         """Likewise what versions before this one kept in the checkout."""
-        names = [each.name for each in self._components if each.volume is not None]
+        names = [each.name for each in (*self._components, *self._dropped) if each.volume is not None]
         return [(str(path), path) for path in (volumes.former_dir(self._config.instance, name) for name in names)]
 
     @property

@@ -103,8 +103,9 @@ class PostgresComponent(InfraComponent):
     def version(self, settings: Settings) -> str:
         return programs.version_of(programs.postgres_bin(settings) / "postgres", "--version")
 
-    def programs(self, settings: Settings) -> Path | None:
-        return programs.find_postgres(settings)
+    def client(self, settings: Settings) -> Path | None:
+        directory = programs.find_postgres(settings)
+        return directory / "psql" if directory is not None else None
 
     def require_runnable(self, config: InstanceConfig) -> None:
         prefix_for_postgres(volumes.working_dir(config.instance, NAME))

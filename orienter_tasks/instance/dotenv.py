@@ -23,7 +23,7 @@ from orienter_tasks.machine.state import hand_over, write_private
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from orienter_tasks.machine.worktree import Worktree
@@ -87,10 +87,13 @@ def read_dotenv(path: Path, *, pipe: bool = False) -> tuple[dict[str, str], list
     return values, broken
 
 
-def plan(tree: Worktree, ports: Callable[[], Mapping[int, int]]) -> NewEnvFile | None:
+def plan(
+    tree: Worktree, ports: Callable[[], Mapping[int, int]], passwords: Callable[[], Sequence[str]]
+) -> NewEnvFile | None:
     """Return what a checkout's `.env` should hold; None if it has one.
 
-    `ports` gives those that the file it is made from may name, and this instance's in their place.
+    `ports` gives those that the file it is made from may name, and this instance's in their place; `passwords` those of
+    its servers.
     """
     if os.path.lexists(tree.root / ".env"):
         return None
@@ -100,7 +103,7 @@ def plan(tree: Worktree, ports: Callable[[], Mapping[int, int]]) -> NewEnvFile |
         return _renumbered(NewEnvFile("\n".join(kept) + "\n", f"a copy of {main}"), ports)
     if example.is_file():
         return _renumbered(from_example(_read(example)), ports)
-    generated = catalog.secrets()
+    generated = passwords()
     lines = [f"{name}={secrets.token_urlsafe(24)}" for name in generated]
     return NewEnvFile("\n".join(lines) + "\n", "new", generated=tuple(generated))
 
@@ -176,9 +179,11 @@ def completion(
     )
 
 
-def create(tree: Worktree, ports: Callable[[], Mapping[int, int]]) -> NewEnvFile | None:
+def create(
+    tree: Worktree, ports: Callable[[], Mapping[int, int]], passwords: Callable[[], Sequence[str]]
+) -> NewEnvFile | None:
     """Write a checkout's `.env` (mode 0600) if it has none; return what was written."""
-    new = plan(tree, ports)
+    new = plan(tree, ports, passwords)
     if new is None:
         return None
     path = tree.root / ".env"

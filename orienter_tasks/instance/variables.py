@@ -94,7 +94,7 @@ def derive(
     dropped = {name: value for name, value in dotenv.items() if name in withheld}
     dotenv = {name: value for name, value in dotenv.items() if name not in withheld}
     given: dict[str, str] = {**dotenv, **{key: environ[key] for key in dotenv if key in environ}}
-    credentials = _credentials(settings, dotenv, environ)
+    credentials = _credentials(instance, settings, dotenv, environ)
     values = {name: value for name, (value, _) in credentials.items()}
     ports = {f"{name.upper()}_PORT": str(port) for name, port in instance.ports.items()}
     derived = {
@@ -179,11 +179,11 @@ def _identification(instance: Instance, backend: str) -> dict[str, str]:
 
 
 def _credentials(
-    settings: Settings, dotenv: Mapping[str, str], environ: Mapping[str, str]
+    instance: Instance, settings: Settings, dotenv: Mapping[str, str], environ: Mapping[str, str]
 ) -> dict[str, tuple[str, Origin]]:
     """Return what `.env` and the environment may set of the infrastructure, with where it comes from."""
     found: dict[str, tuple[str, Origin]] = {}
-    for entry in catalog.entries():
+    for entry in map(catalog.entry_of, instance.infra):
         for name, default in entry.defaults.items():
             if environ.get(name):
                 found[name] = environ[name], "environment"

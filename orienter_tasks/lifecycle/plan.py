@@ -44,7 +44,7 @@ class Plan:
 
 
 def make_plan(config: InstanceConfig, backend: Backend | None, *, without: Sequence[str] = ()) -> Plan:
-    hooks, settings = config.settings.hooks.all, config.settings
+    hooks, settings = config.settings.all_hooks, config.settings
     needs, exporters = graph.needs(settings), graph.exporters(settings)
     printed: dict[str, dict[str, str]] = {hook.name: {} for hook in hooks}
 

@@ -73,7 +73,7 @@ def stop_instance(
     """
     services = services_running(instance)
     # also what does not run: that clears what a crash left
-    infra = list(backend.components()) if backend is not None else []
+    infra = [*backend.components(), *backend.dropped()] if backend is not None else []
     try:
         ran = {status.name for status in backend.status() if status.up} if backend else set()
     except BackendError:  # the engine is not available, but the services can be stopped

@@ -263,7 +263,7 @@ def commands(
     for name, service in settings.services.items():
         if exporters[name] or not why_skipped(service, values):
             yield f"orienter.services.{name}", service.command, service.cwd, service.env, exporters[name]
-    for hook in settings.hooks.all:
+    for hook in settings.all_hooks:
         yield f"hook {hook.name}", hook.command, hook.cwd, hook.env, exporters[hook.name]
 
 

@@ -18,15 +18,16 @@ def needs(settings: Settings) -> dict[str, list[str]]:
     A hook without `before` runs before all services, or before none if it needs one itself. One with `once: data` that
     names no server waits for all that keep data.
     """
-    hooks = settings.hooks.all
+    hooks = settings.all_hooks
     graph = {name: [*service.needs] for name, service in settings.services.items()}
     graph |= {hook.name: [*hook.needs] for hook in hooks}
     for hook in hooks:
         for name in hook.before or ():
             graph[name].append(hook.name)
+    keeping = [name for name in catalog.with_data() if name in settings.servers]
     for hook in hooks:
-        if hook.once == "data" and reachable(graph, [hook.name]).isdisjoint(catalog.with_data()):
-            graph[hook.name] += catalog.with_data()
+        if hook.once == "data" and reachable(graph, [hook.name]).isdisjoint(keeping):
+            graph[hook.name] += keeping
     everywhere = [hook.name for hook in hooks if hook.before is None]
     late = {name for name in everywhere if not settings.services.keys().isdisjoint(reachable(graph, [name]))}
     for name in settings.services:
@@ -36,7 +37,7 @@ def needs(settings: Settings) -> dict[str, list[str]]:
 
 def exporters(settings: Settings) -> dict[str, list[str]]:
     """Return the hooks whose exports each service and hook gets: those that it waits for itself."""
-    exporting = {hook.name for hook in settings.hooks.all if hook.exports}
+    exporting = {hook.name for hook in settings.all_hooks if hook.exports}
     return {name: [need for need in needed if need in exporting] for name, needed in needs(settings).items()}
 
 

@@ -17,7 +17,7 @@ from orienter_tasks.settings.model import BackendChoice, FormerHook, Hook, Secti
 from orienter_tasks.settings.rules import NAME, PORT_NAME, check_settings, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _AT = " - at `$"  # msgspec's: what is wrong, then where
@@ -30,10 +30,12 @@ Program = TypeVar("Program", Service, Hook, FormerHook)
 def load_settings(raw: object) -> Settings:
     """Validate what invoke.yaml says under `orienter:` (None: nothing) over the defaults."""
     given = _mapping(raw, "orienter")
+    dropped = _dropped(given.get("infra"))
     read = {
         "backend": backend_name(given.get("backend", "auto"), "orienter.backend"),
-        "ports": _ports(given.get("ports")),
-        "services": _services(given.get("services")),
+        "infra": dict.fromkeys(dropped),
+        "ports": _ports(given.get("ports"), dropped),
+        "services": _services(given.get("services"), dropped),
         "hooks": _hooks(given.get("hooks")),
     }
     settings = _section({**given, **read}, Settings, "orienter")
@@ -106,12 +108,27 @@ def _require_known(given: Mapping[str, Any], section: type[Section], where: str)
             raise ConfigError(f"{where}.{key}: unknown key", hint=nearest(key, section.__struct_fields__))
 
 
-def _ports(raw: object) -> dict[str, int]:
-    ports = default_ports()
+def _dropped(raw: object) -> list[str]:
+    """Return the components of the infrastructure that are null; nothing else can be said of one yet."""
+    given, where = _mapping(raw, "orienter.infra"), "orienter.infra"
+    may_go = [name for name in catalog.names() if name != catalog.NGINX.name]
+    for name, value in given.items():
+        if name not in may_go:
+            what = "stays: it serves the page" if name == catalog.NGINX.name else "unknown component"
+            raise ConfigError(f"{where}.{name}: {what}", hint=nearest(name, may_go))
+        if value is not None:
+            raise ConfigError(f"{where}.{name}: expected null, which drops it, got {_kind(value)}")
+    return list(given)
+
+
+def _ports(raw: object, dropped: Sequence[str]) -> dict[str, int]:
+    ports = {name: base for name, base in default_ports().items() if catalog.component_of_port(name) not in dropped}
     for name, base in _mapping(raw, "orienter.ports").items():
         where = f"orienter.ports.{name}"
         if not PORT_NAME.fullmatch(name):
             raise ConfigError(f"{where}: a port's name is lower-case letters, digits and underscores")
+        if catalog.component_of_port(name) in dropped:
+            continue
         if base is None and not catalog.component_of_port(name):
             ports.pop(name, None)
         elif isinstance(base, bool) or not isinstance(base, int):
@@ -121,8 +138,11 @@ def _ports(raw: object) -> dict[str, int]:
     return ports
 
 
-def _services(raw: object) -> dict[str, Service]:
-    merged: dict[str, Any] = dict(SERVICES)
+def _services(raw: object, dropped: Sequence[str]) -> dict[str, Service]:
+    merged: dict[str, Any] = {
+        name: {**service, "needs": [need for need in service.get("needs", []) if need not in dropped]}
+        for name, service in SERVICES.items()
+    }
     for name, given in _mapping(raw, "orienter.services").items():
         where = f"orienter.services.{name}"
         if not NAME.fullmatch(name):

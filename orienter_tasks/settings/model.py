@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from orienter_tasks.settings.catalog import MINIO, NGINX, POSTGRES, awaited, entry_of
+from orienter_tasks.settings.catalog import MINIO, NGINX, POSTGRES, awaited, entry_of, names
 
 PORT_STEP = 1000
 HIGHEST_PORT = 65535
@@ -167,16 +167,6 @@ class Hooks(Section, frozen=True):
     start: tuple[Hook, ...] = ()
     before_services: tuple[FormerHook, ...] = ()
 
-    @property
-    def all(self) -> list[Hook]:
-        """All hooks, those of the former list first."""
-        hooks: list[Hook] = []
-        for entry in self.before_services:
-            given = msgspec.structs.asdict(entry)
-            before, earlier = given.pop("services"), [hook.name for hook in hooks]
-            hooks.append(Hook(**given, needs=(*awaited(), *earlier), before=before))
-        return [*hooks, *self.start]
-
 
 class Settings(Section, frozen=True):
     """Everything under `orienter:`."""
@@ -192,5 +182,22 @@ class Settings(Section, frozen=True):
     nginx: Nginx = Nginx()
     timeouts: Timeouts = Timeouts()
     logs: Logs = Logs()
+    infra: dict[str, None] = {}
     services: dict[str, Service] = {}
     hooks: Hooks = Hooks()
+
+    @property
+    def servers(self) -> list[str]:
+        """The components of the infrastructure: all but those that `infra` drops."""
+        return [name for name in names() if name not in self.infra]
+
+    @property
+    def all_hooks(self) -> list[Hook]:
+        """All hooks, those of the former list first."""
+        hooks: list[Hook] = []
+        servers = [name for name in awaited() if name not in self.infra]
+        for entry in self.hooks.before_services:
+            given = msgspec.structs.asdict(entry)
+            before, earlier = given.pop("services"), [hook.name for hook in hooks]
+            hooks.append(Hook(**given, needs=(*servers, *earlier), before=before))
+        return [*hooks, *self.hooks.start]

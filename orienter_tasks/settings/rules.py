@@ -106,14 +106,14 @@ def _check_logs(settings: Settings) -> None:
 def _check_seconds(settings: Settings) -> None:
     limits = {f"timeouts.{name}": value for name, value in msgspec.structs.asdict(settings.timeouts).items()}
     limits |= {f"services.{name}.ready.timeout": it.ready.timeout for name, it in settings.services.items()}
-    limits |= {f"hooks ({hook.name}).timeout": hook.timeout for hook in settings.hooks.all}
+    limits |= {f"hooks ({hook.name}).timeout": hook.timeout for hook in settings.all_hooks}
     for key, seconds in limits.items():
         if not 0 < seconds < math.inf:
             raise ConfigError(f"orienter.{key}: {seconds} is not above 0 seconds and finite")
 
 
 def _check_services(settings: Settings) -> None:
-    names = [*catalog.names(), *settings.services, *(hook.name for hook in settings.hooks.all)]
+    names = [*settings.servers, *settings.services, *(hook.name for hook in settings.all_hooks)]
     for name, service in settings.services.items():
         where = f"orienter.services.{name}"
         if catalog.component_of(name):
@@ -131,7 +131,7 @@ def _check_services(settings: Settings) -> None:
 
 
 def _check_hooks(settings: Settings) -> None:
-    hooks, taken = settings.hooks.all, {*catalog.names(), *settings.services}
+    hooks, taken = settings.all_hooks, {*catalog.names(), *settings.services}
     for hook in hooks:
         if not NAME.fullmatch(hook.name) or hook.name in taken:
             raise ConfigError(
@@ -140,7 +140,7 @@ def _check_hooks(settings: Settings) -> None:
         taken.add(hook.name)
     waiting = [*settings.services, *(hook.name for hook in hooks)]
     for hook in hooks:
-        _check_hook(hook, [*catalog.names(), *waiting], waiting)
+        _check_hook(hook, [*settings.servers, *waiting], waiting)
 
 
 def _check_hook(hook: Hook, names: Sequence[str], waiting: Sequence[str]) -> None:

@@ -72,12 +72,11 @@ def logs(
     ctx: RunContext, service: list[str], follow: bool = True, lines: str = "100", since: str = "", grep: str = ""
 ) -> None:
     """Show the servers' logs."""
-    from orienter_tasks.settings import catalog
-
-    names = service or catalog.names()
+    known = ctx.settings.servers
+    names = service or known
     for name in names:
-        if name not in catalog.names():
-            raise ConfigError(f"-s {name}: no such server", hint=f"known: {', '.join(catalog.names())}")
+        if name not in known:
+            raise ConfigError(f"-s {name}: no such server", hint=f"known: {', '.join(known)}")
     show_logs(ctx, names, follow, lines, since, grep)
 
 

@@ -22,7 +22,7 @@ OLD, NEW = 1_000_000_000, 1_000_000_100
 def component(root: Path, printed: dict[str, str] | None = None, **hook: Any) -> HookComponent:
     """Make the component of a hook whose data has the generation in the file `generation`."""
     config = make_config(root, hooks={"start": [{"name": "build", **hook}]})
-    (entry,) = config.settings.hooks.all
+    (entry,) = config.settings.all_hooks
     return HookComponent(
         config,
         entry,

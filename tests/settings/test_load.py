@@ -44,7 +44,7 @@ def test_saying_nothing_gives_the_defaults(raw: object) -> None:
     assert settings.project == "orienter"
     assert settings.ports == ports()
     assert list(settings.services) == list(SERVICES)
-    assert settings.hooks.all == []
+    assert settings.all_hooks == []
     assert settings.instances.max == 9
 
 
@@ -309,6 +309,12 @@ def test_loading_twice_leaves_the_defaults_alone() -> None:
     before = load_settings(None)
     load_settings({"services": {"whatsapp": {"env": {"EXTRA": "1"}}}, "ports": {"gateway": 4100}})
     assert load_settings(None) == before
+
+
+def test_slack_yields_and_whatsapp_does_not() -> None:
+    services = load_settings(None).services
+    found = {name: (it.lease, it.on_conflict) for name, it in services.items() if it.lease}
+    assert found == {"whatsapp": ("whatsapp", "refuse"), "slack": ("slack", "skip")}
 
 
 def test_a_whole_service_of_the_hosts_own() -> None:

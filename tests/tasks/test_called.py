@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
@@ -78,6 +80,9 @@ def test_a_start_below_another_name(tmp_path: Path, clusters: Path) -> None:
         document = main.inv("stack.dev.status", "--json").json
         assert (document["state"], document["project"]) == ("running", host.project)
         assert document["ports"]["nginx"] == BASES["nginx"]
+        with pytest.raises(HTTPError) as missing:
+            urlopen(f"http://127.0.0.1:{BASES['nginx']}/", timeout=10)
+        assert missing.value.read().endswith(b"why: inv stack.dev.status\n")
     finally:
         (main.path / "tasks.py").write_text(tasks)
         (main.path / "invoke.yaml").write_text(written)

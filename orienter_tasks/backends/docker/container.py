@@ -323,8 +323,9 @@ def port_refused(log: Sequence[str]) -> int | None:
 
 def redacted(config: InstanceConfig, log: Sequence[str]) -> list[str]:
     """Mask the instance's passwords in log lines, except a password that equals a user name."""
-    shown, secrets = list(log), catalog.secrets()
-    users = [config.variables[name] for name in catalog.inputs() if name not in secrets]
+    shown, inputs = list(log), [name for name in catalog.inputs() if name in config.variables.values]
+    secrets = [name for name in inputs if name in catalog.secrets()]
+    users = [config.variables[name] for name in inputs if name not in secrets]
     for password in (config.variables[name] for name in secrets):
         if password and password not in users:
             shown = [line.replace(password, MASK) for line in shown]

@@ -37,7 +37,7 @@ class NativeComponent(ABC):
         self.timeout = config.settings.timeouts.infra
         self.config = config
         self.directory = volumes.working_dir(config.instance, name)
-        self.port = config.instance.ports[catalog.entry_of(name).port]
+        self.port = config.instance.ports.get(catalog.entry_of(name).port, 0)  # 0: the settings drop it
         self.server = Server(config.instance, name, self.directory, config.settings.logs)
 
     @abstractmethod

@@ -17,6 +17,7 @@ from orienter_tasks.errors import CheckError, ConfigError, OrienterError
 from orienter_tasks.instance.model import component_of_port
 from orienter_tasks.machine.files import read_small
 from orienter_tasks.machine.state import locked, private_dir, write_private
+from orienter_tasks.output import task_names
 from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def values(config: InstanceConfig, facts: NginxFacts) -> dict[str, object]:
         "user": facts.user,
         "login": settings.nginx.login,
         "hosts": settings.nginx.hosts,
+        "inv": task_names.rename("inv dev").removesuffix("dev"),
         "ports": dict(instance.ports),
         "services": {name: component_of_port(settings, name) or name for name in instance.ports},
         **{f"{name}_port": port for name, port in instance.ports.items()},

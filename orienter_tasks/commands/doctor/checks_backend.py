@@ -10,7 +10,6 @@ from orienter_tasks.commands.doctor.context import asked_for, known, started_on
 from orienter_tasks.infra import choice
 from orienter_tasks.infra.all import component
 from orienter_tasks.output.checks import Check, caught, collect, failed
-from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -91,7 +90,7 @@ def _placement(shared: Engine, ctx: RunContext) -> Iterator[Check]:
 def _images(shared: Engine, ctx: RunContext) -> Iterator[Check]:
     from orienter_tasks.backends.docker import images
 
-    wanted = [ctx.settings.docker.image(name) for name in catalog.names()]
+    wanted = [ctx.settings.docker.image(name) for name in ctx.settings.servers]
     missing = [image for image in wanted if not images.is_here(shared, image)]
     for image in missing:
         yield Check("images", "warning", f"{image} is not here: the first start pulls it", f"docker pull {image}")
@@ -136,7 +135,7 @@ def embedded(ctx: RunContext) -> Iterable[Check]:
 
 def _versions(ctx: RunContext) -> Iterator[str]:
     config = known(lambda: ctx.current.config)
-    for name in catalog.names():
+    for name in ctx.settings.servers:
         yield component(name).version(ctx.settings)
         if config is not None:
             component(name).require_runnable(config)

@@ -116,7 +116,9 @@ def ignored_by_git(ctx: RunContext) -> Iterator[Check]:
 def _completing(ctx: RunContext, names: Sequence[str]) -> str:
     """Return how to give variables a value: `env.init` leaves those alone with which data has been made."""
     if started_on(ctx) and {*names} & {*catalog.inputs(), *catalog.numbered()}:
-        return "choose values in .env, then: inv infra.down --volumes (the data was made with the present ones)"
+        return (
+            "leave it, or change it in the server too, as with \\password in inv infra.psql: the data was made with it"
+        )
     return "inv env.init"
 
 

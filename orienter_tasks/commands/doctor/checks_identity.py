@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.commands.cleanup.model import Snapshot
     from orienter_tasks.identity.claims import Claim
+    from orienter_tasks.instance.model import Instance
     from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.machine.worktree import Worktree
 
@@ -63,15 +64,17 @@ def _zero(ctx: RunContext, tree: Worktree, words: str) -> Check:
 def inherited(ctx: RunContext) -> Iterator[Check]:
     """Find another instance's variables in this shell, which programs started by hand would use."""
     values = ctx.current.config.variables.values
-    foreign = [name for name in _leading() if name in os.environ and os.environ[name] != values.get(name)]
+    foreign = [
+        name for name in _leading(ctx.current.instance) if name in os.environ and os.environ[name] != values.get(name)
+    ]
     if foreign:
         words = f"this shell has another {', '.join(foreign)} than this instance: what you start by hand goes elsewhere"
         yield Check("shell", "warning", words, 'eval "$(inv env.export)"')
 
 
-def _leading() -> Iterator[str]:
+def _leading(instance: Instance) -> Iterator[str]:
     """Name the variables that lead a program to an instance: addresses, ports, names."""
-    for entry in catalog.entries():
+    for entry in map(catalog.entry_of, instance.infra):
         yield from (name for name, value in entry.variables.items() if "://" in value)
         yield from (f"{entry.port.upper()}_PORT", *entry.numbered)
     yield "DATA_DIR"

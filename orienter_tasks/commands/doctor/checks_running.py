@@ -53,10 +53,10 @@ def servers(ctx: RunContext) -> Iterator[Check]:
         yield Check("servers", "ok", f"{config.instance} is stopped")
         return
     users = f", and {', '.join(services)} may need it" if services else ""
-    for name in catalog.names():
+    for name in config.instance.infra:
         if name not in up:
             yield Check("servers", "problem", f"{name} of {config.instance} does not run{users}", "inv infra.up")
-    for name in catalog.names():
+    for name in config.instance.infra:
         if name in up:
             yield from collect("servers", partial(_login, config, name))
 

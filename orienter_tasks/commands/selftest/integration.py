@@ -82,7 +82,7 @@ def start_all(contexts: Sequence[RunContext]) -> None:
 def _proofs(contexts: Sequence[RunContext]) -> Iterator[Check]:
     configs = [ctx.current.config for ctx in contexts]
     yield prove("each page answers as its own", lambda: pages(configs))
-    for name in _traced():
+    for name in _traced(configs[0]):
         trace = component(name).trace
         article = "an" if trace[0] in "aeiou" else "a"
         yield prove(f"{article} {trace} is seen by its own only", partial(traces_are_apart, configs, name))
@@ -125,7 +125,7 @@ def one_stops(contexts: Sequence[RunContext]) -> str:
     first.start.stop()
     first.current.backend.remove_data()
     for ctx in others:
-        for name in _traced():
+        for name in _traced(ctx.current.config):
             _require_only_own(ctx.current.config, name)
     stayed = ", ".join(str(ctx.current.instance.id) for ctx in others)
     return f"instance {first.current.instance.id} and its data went, and {stayed} stayed"
@@ -136,7 +136,7 @@ def nothing_left(configs: Sequence[InstanceConfig]) -> str:
     left = []
     for config in configs:
         left += [describe(pid) for pid in census.take().pids(config.instance)]
-        held = {name: config.instance.ports[name] for name in catalog.ports()}
+        held = {name: port for name, port in config.instance.ports.items() if catalog.component_of_port(name)}
         left += [f"port {port} ({name})" for name, port in held.items() if not ports.is_free(port)]
         left += [str(path) for path in (config.instance.root,) if path.exists()]
         left += _resources(config)
@@ -154,9 +154,9 @@ def _resources(config: InstanceConfig) -> list[str]:
     return [f"{one.kind} {one.name}" for one in found]
 
 
-def _traced() -> list[str]:
+def _traced(config: InstanceConfig) -> list[str]:
     """Name the components in which a trace can be left."""
-    return [name for name in catalog.names() if component(name).trace]
+    return [name for name in config.instance.infra if component(name).trace]
 
 
 def _require_only_own(config: InstanceConfig, name: str) -> None:

@@ -71,7 +71,7 @@ def names_are_accepted(host: HostConfig) -> str:
     for number in host.ids:
         config = host.instance(number)
         last = _numbered(config)
-        for name in catalog.names():
+        for name in config.instance.infra:
             component(name).require_valid(config.variables)
         for name in _docker_names(config.instance):
             if not _DOCKER.fullmatch(name):
@@ -127,7 +127,7 @@ def commands_are_known(host: HostConfig) -> str:
                     hint = "set it in .env or in that entry's env"
                     raise CheckError(f"{error} in instance {number}", hint=hint) from error
     known = f"; what else they need {', '.join(late)} must export" if late else ""
-    return f"{words} words of {len(host.settings.services)} services and {len(host.settings.hooks.all)} hooks{known}"
+    return f"{words} words of {len(host.settings.services)} services and {len(host.settings.all_hooks)} hooks{known}"
 
 
 def ports_of_dotenv(ctx: RunContext) -> Check:
@@ -147,13 +147,13 @@ def _names(config: InstanceConfig) -> list[str]:
 
 
 def _numbered(config: InstanceConfig) -> list[str]:
-    return [config.variables[name] for name in catalog.numbered()]
+    return [config.variables[name] for name in catalog.numbered() if name in config.variables.values]
 
 
 def _docker_names(instance: Instance) -> list[str]:
     return [
-        *(instance.container(name) for name in catalog.names()),
-        *(instance.volume(name) for name in catalog.with_data()),
+        *(instance.container(name) for name in instance.infra),
+        *(instance.volume(name) for name in catalog.with_data() if name in instance.infra),
         instance.network,
         instance.compose_project,
     ]

@@ -153,7 +153,7 @@ def free_ids(settings: Settings, claims: Sequence[Claim], count: int) -> list[in
     found: list[int] = []
     for number in range(settings.instances.max, -1, -1):
         plan = port_plan(settings, number)
-        wanted = {plan[name] for name in catalog.ports()}
+        wanted = {plan[name] for name in catalog.ports() if name in plan}
         if not wanted & claimed and all(ports.is_free(port) and ports.may_bind(port) for port in wanted):
             found.append(number)
         if len(found) == count:
