@@ -51,7 +51,7 @@ class NativeScan:
 
     @property
     def alive(self) -> set[str]:
-        """The components of which any process lives, if only one that a killed server has left."""
+        """The components of which any process lives, such as a worker that a killed server has left."""
         return {catalog.component_of(name) or name for name, members in self._members.items() if members}
 
     def component(self, name: str) -> ComponentStatus | None:
