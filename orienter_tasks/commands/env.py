@@ -33,7 +33,7 @@ OURS = ("derived", "settings")
 
 
 def init(ctx: RunContext, *, complete: bool = True) -> None:
-    """Make `.env` if there is none, else add what it lacks if `complete`; name other instances' ports in it."""
+    """Make `.env` if there is none, else add what it lacks if `complete`; warn of other instances' ports in it."""
     from orienter_tasks.instance import dotenv
 
     tree, ports = worktree.read(ctx.root), partial(own_ports, ctx)
@@ -42,6 +42,11 @@ def init(ctx: RunContext, *, complete: bool = True) -> None:
         new = dotenv.complete(tree, ports, partial(settled_names, ctx))
     if new is not None:
         ctx.report.note(f".env: {new}")
+    if new is not None or complete:
+        warn_of_foreign_ports(ctx)
+
+
+def warn_of_foreign_ports(ctx: RunContext) -> None:
     for found in foreign_ports_of(ctx):
         ctx.report.warn(f".env: {found}")
 
@@ -201,5 +206,4 @@ def _print(ctx: RunContext, source: str, shown: Mapping[str, str]) -> None:
     ctx.report.table(columns, sorted({*shown, *by_hooks}))
     for name in sorted(variables.ignored):
         ctx.report.warn(f".env sets {name}, but {variables.why_ignored(name)}: that line is ignored")
-    for found in foreign_ports_of(ctx):
-        ctx.report.warn(f".env: {found}")
+    warn_of_foreign_ports(ctx)

@@ -32,9 +32,11 @@ LOG_HELP = {
 )
 def up(ctx: RunContext, wait: bool = True) -> None:
     """Start PostgreSQL, the S3 store and nginx."""
+    from orienter_tasks.commands.env import warn_of_foreign_ports
     from orienter_tasks.commands.start import await_infra, start_infra
 
     start_infra(ctx)
+    warn_of_foreign_ports(ctx)
     if wait or given("wait"):  # else this is a step of `inv dev`, which waits for everything at once
         await_infra(ctx, ready=wait)
 

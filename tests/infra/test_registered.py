@@ -146,7 +146,7 @@ class TestEmbedded:
         settings["orienter"]["services"]["echo"] = {"command": ["true"]}
         (main.path / "invoke.yaml").write_text(json.dumps(settings))
         try:
-            assert "echo is a component of the infrastructure" in main.inv("dev.status", code=2).err
+            assert "echo is a component of the infrastructure" in main.inv("env.show", code=2).err
         finally:
             (main.path / "invoke.yaml").write_text(written)
 

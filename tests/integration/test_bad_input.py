@@ -421,7 +421,7 @@ def test_ports_of_main_in_a_worktrees_env_file(make_host: MakeHost) -> None:
     assert tree.inv("env.show", "--json").json["foreign_ports"][0]["variable"] == "ADDRESS"
 
     (tree.path / ".env.example").write_text("NEW=1\n", encoding="utf-8")
-    tree.inv("env.export")  # leaves it as it is
+    assert "ADDRESS" not in tree.inv("env.export").err  # which leaves it as it is
     assert (tree.path / ".env").read_text(encoding="utf-8") == f"{corrected}{rest}"
     assert "added NEW of .env.example" in tree.inv("env.init").err
     assert (tree.path / ".env").read_text(encoding="utf-8") == f"{corrected}{rest}NEW=1\n"

@@ -13,7 +13,7 @@ from orienter_tasks.backends.embedded import programs
 from orienter_tasks.settings.load import load_settings
 from tests.integration.checkouts import INV
 from tests.integration.conftest import BACKENDS
-from tests.integration.small import within
+from tests.integration.small import BASES, within
 from tests.integration.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ def hostile(request: pytest.FixtureRequest, make_host: MakeHost, tmp_path: Path)
 def test_clients_reach_the_instances_own_servers(hostile: Checkout) -> None:
     for words in (["infra.psql", "--", "-c", "SELECT 1"], ["infra.s3", "ls"]):
         assert hostile.inv(*words, code=3).err.endswith("hint: start it with: inv infra.up\n")
-    hostile.inv("dev", "--detach")
+    (hostile.path / ".env").write_text(f"OTHER_URL=http://localhost:{BASES['dashboard'] + 1000}\n")
+    assert "OTHER_URL names port" in hostile.inv("dev", "--detach").err
     values = hostile.variables
     assert hostile.inv("env.exec", "--", "python", "-c", BUCKETS).out == f"['{values['S3_BUCKET']}']\n"
 
@@ -88,7 +89,7 @@ def _ask_psql(checkout: Checkout, database: str) -> None:
         terminal.until("=#")
         terminal.type("SELECT 6*7, 'wide';\r")
         terminal.until("42|wide")
-        terminal.type("\x04")
+        terminal.type("\\q\r")
         assert terminal.end() == 0
 
 
