@@ -40,7 +40,7 @@ def export(ctx: RunContext, format: str = "sh") -> None:
     env.export(ctx, format)
 
 
-@task(pre=[create], name="exec", dry="execute")
+@task(pre=[create], name="exec", dry="execute", words=True)
 def exec_(ctx: RunContext) -> None:
     """Run a command with this instance's variables: inv env.exec -- CMD…."""
     from orienter_tasks.commands import env

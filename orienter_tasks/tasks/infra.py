@@ -104,7 +104,7 @@ def compose(ctx: RunContext, output: str = "") -> None:
     ctx.report.note(f"written to {output}")
 
 
-@task(dry="psql")
+@task(dry="psql", words=True)
 def psql(ctx: RunContext) -> None:
     """Run psql, connected to this instance's database: inv infra.psql -- -c 'SELECT 1'."""
     from orienter_tasks.commands import clients
@@ -112,7 +112,7 @@ def psql(ctx: RunContext) -> None:
     clients.psql(ctx)
 
 
-@task(positional=["verb"], help={"verb": "ls, cp or rm.", "json": f"{JSON_HELP[:-1]} (ls)."}, dry="s3")
+@task(positional=["verb"], help={"verb": "ls, cp or rm.", "json": f"{JSON_HELP[:-1]} (ls)."}, dry="s3", words=True)
 def s3(ctx: RunContext, verb: str, json: bool = False) -> None:
     """List, copy or remove objects of this instance's bucket: inv infra.s3 cp -- logo.png s3:images/."""
     from orienter_tasks.commands import clients

@@ -65,11 +65,12 @@ class OrienterTask(Task[Any]):
 
     `dry` is what Invoke's `--dry` runs instead of its body: a function of `commands/dry.py`, by name; or its body with
     these arguments, by default as they are, because it changes nothing. With `tolerant`, settings may be wrong: it only
-    looks, or stops what runs.
+    looks, or stops what runs. With `words`, it takes words behind two dashes.
     """
 
     dry: str | Mapping[str, Any]
     tolerant: bool
+    words: bool
 
     def argspec(self, body: Callable[..., Any]) -> Signature:
         own = super().argspec(body)
@@ -141,12 +142,13 @@ def task(
     default: bool = False,
     dry: str | Mapping[str, Any] | None = None,
     tolerant: bool = False,
+    words: bool = False,
 ) -> Callable[[Body], OrienterTask]:
     """Make a task of a function that takes a RunContext. Short flags are never assigned automatically.
 
     Arguments are flags, except those in `positional`: these take anything, even an unknown flag. The task also has
     those of `RUN_FLAGS` that `help` describes. A task that changes something needs `dry`. A `tolerant` one goes on with
-    wrong settings.
+    wrong settings, and one with `words` takes those behind two dashes.
     """
     made = invoke_task(
         name=name,
@@ -163,7 +165,7 @@ def task(
     def make(body: Body) -> OrienterTask:
         task = cast("OrienterTask", made(body))
         task.dry = dry or {}
-        task.tolerant = tolerant
+        task.tolerant, task.words = tolerant, words
         return task
 
     return make

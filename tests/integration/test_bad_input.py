@@ -112,6 +112,8 @@ def test_a_name_without_its_flag(make_host: MakeHost) -> None:
         "No idea what 'web' is!\nhint: names of components need -s: inv dev.restart -s web -s minio\n"
     )
     assert "hint: names of components need -s: inv infra.logs -s postgres\n" in said("infra.logs", "postgres")
+    assert "hint: its words stand behind two dashes: inv env.exec -- npm 'a b'\n" in said("env.exec", "npm", "a b")
+    assert "two dashes: inv infra.s3 cp -- a s3:b\n" in said("infra.s3", "cp", "a", "s3:b")
     assert "hint" not in said("dev.status", "web")
     assert "hint" not in said("--list")
     assert "names of components" not in said("services.status", "-s", "wbe")
