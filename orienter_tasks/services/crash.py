@@ -4,9 +4,9 @@ A watcher such as `tsx watch` outlives the program that it runs and waits for th
 takes long must never be taken for that. So all of this must hold, of what is seen from outside:
 
 - nothing listens on the service's port;
-- something of it listened there before, for half a second; or one of its processes ended about when the last lines
-  were written to its log, these are an error with at most its stack trace, and no process was started since: a script
-  that goes on after a failed command starts the next one;
+- something of it listened there before, for half a second; or it has run for longer than it may take to start; or one
+  of its processes ended about when the last lines were written to its log, these are an error with at most its stack
+  trace, and no process was started since: a script that goes on after a failed command starts the next one;
 - for a second, no process of it was started, ended or worked, and nothing was logged.
 
 What a program prints and how long it waits prove nothing: many retry, and some need a minute.
@@ -39,7 +39,8 @@ WORK, BUSY = 0.1, 0.3  # of a core, and of the moments at which a process is see
 class CrashDetector:
     """Looks at a service when it was asked in vain, at most every LOOK_SECONDS; `clock` is monotonic.
 
-    `listened`: it is known that the service has listened on its port; `quiet`: for how long nothing must happen.
+    `listened`: it is known that the service has listened on its port, or should have; `quiet`: for how long nothing
+    must happen.
 
     Attributes:
         last_words: the error with which its log ends; "" where it does not.

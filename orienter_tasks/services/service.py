@@ -72,6 +72,8 @@ class ServiceComponent:
         instance = self._config.instance
         self._handle = running(instance, self.name)
         if self._handle is not None:
+            overdue = time.time() - self._handle.record.started_at > self.timeout
+            self._crash = CrashDetector(self.log, listened=overdue)
             self._take_lease(self._handle)
             return False
         if reason := why_skipped(self._service, environment(self._config, self._exported)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import socket
@@ -71,6 +72,12 @@ def test_not_answering(make_host: MakeHost, tmp_path: Path) -> None:
     problems = [(one["what"], one["remedy"]) for one in said if one["level"] == "problem"]
     assert [remedy for _, remedy in problems] == [f"inv dev.logs -s {name} --no-follow" for name in ("sick", "web")]
     assert f"web of instance 0 (orienter) is not answering: nothing listens on port {DASHBOARD}" in problems[1][0]
+
+    record = main.path / ".dev-pids" / "instance-0" / "web.json"
+    written = json.loads(record.read_text())
+    record.write_text(json.dumps({**written, "started_at": written["started_at"] - 1000}))
+    again = complaint(main.inv("dev", "--detach", code=1))  # it has had its time
+    assert f"is not answering, nothing listens on port {DASHBOARD}: told to end" in again
 
     with Running(main, tmp_path, "dev.attach") as run:
         run.until(f"web is not answering: nothing listens on port {DASHBOARD}: told to end")

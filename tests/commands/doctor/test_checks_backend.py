@@ -43,7 +43,7 @@ def test_an_engine_that_is_needed_and_does_not_answer(patient: Patient) -> None:
     assert "no engine answers" in only(patient.ask(engines.backend), "problem").text
     found = only(patient.ask(engines.engine), "problem")
     assert "unix:///nowhere/docker.sock" in found.text
-    assert "start it" in found.remedy
+    assert "DOCKER_HOST chose it" in found.remedy
 
 
 def test_an_engine_that_is_not_needed_may_be_silent(patient: Patient) -> None:
