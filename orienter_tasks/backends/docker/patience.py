@@ -24,7 +24,8 @@ class Patience:
     """Adds up an engine's silence; safe to share between threads.
 
     A call that is answered promptly does not count, and neither does the time in which an engine does what a call asks
-    for, as long as it `answers` other questions. A command that runs for long forgets silence after a minute.
+    for, as long as it `answers` other questions. While other calls get their answers, an engine is busy, and not
+    silent. A command that runs for long forgets silence after a minute.
     """
 
     def __init__(self, answers: Callable[[], bool]) -> None:
@@ -32,6 +33,7 @@ class Patience:
         self._lock = threading.Lock()
         self._silence = 0.0
         self._counted_until = float("-inf")
+        self._heard = float("-inf")
 
     @property
     def exhausted(self) -> bool:
@@ -44,7 +46,8 @@ class Patience:
         """Count the time from then until now, once if several calls wait."""
         with self._lock:
             now = time.monotonic()
-            self._silence += now - max(since, self._counted_until)
+            if now - self._heard > PROMPT_SECONDS:
+                self._silence += now - max(since, self._counted_until)
             self._counted_until = now
 
     def call(self, ask: Callable[[], T], work: float) -> T:
@@ -67,6 +70,7 @@ class Patience:
                 raise TimeoutError(SILENT)
             since = time.monotonic()
             answered = call.ended.wait(STEP_SECONDS)
+        self._heard = time.monotonic()
         return call.result()
 
 

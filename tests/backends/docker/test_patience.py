@@ -66,6 +66,16 @@ def test_calls_that_wait_at_the_same_time_count_once() -> None:
         assert set(pool.map(lambda _: waiting.call(lambda: late(0.3), 0.0), range(4))) == {"late"}
 
 
+def test_an_engine_that_answers_others_is_busy_and_not_silent() -> None:
+    waiting = Patience(lambda: False)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        slow = pool.submit(waiting.call, lambda: late(3 * LIMIT), 0.0)
+        while not slow.done():
+            waiting.call(lambda: late(0.05), 0.0)
+    assert slow.result() == "late"
+    assert not waiting.exhausted
+
+
 @pytest.mark.parametrize("answers", [True, False])
 def test_work_is_no_silence_as_long_as_pings_are_answered(answers: bool) -> None:
     waiting = Patience(lambda: answers)
