@@ -32,6 +32,36 @@ TOGETHER = {
     "tests/commands/verify/test_verify.py::TestDocker": "verify-docker",
 }
 
+VARIANTS = frozenset(
+    {
+        "tests/commands/cleanup/test_stack.py::test_a_worktree_deleted_under_its_running_stack[docker]",
+        "tests/commands/selftest/test_integration.py::test_on_docker[make_shop]",
+        "tests/faults/test_data.py::test_data_outlives_everything_but_volumes[docker]",
+        "tests/faults/test_security.py::test_hostile_folder_and_branch_names[docker]",
+        "tests/integration/test_bad_input.py::test_an_engine_that_does_not_come_to_an_end[only pings are answered]",
+        "tests/integration/test_changed_settings.py::test_what_runs_is_seen_and_stopped[docker]",
+        "tests/integration/test_dropped.py::test_every_command[s3]",
+        "tests/integration/test_dropped.py::test_every_command[sql]",
+        "tests/integration/test_dry.py::test_nothing_changes_beside_a_running_instance[docker]",
+        "tests/integration/test_dry.py::test_nothing_changes_in_a_checkout_that_never_started_anything[docker]",
+        "tests/integration/test_lifecycle.py::test_a_checkout_that_was_moved[docker]",
+        "tests/integration/test_whose_data.py::test_a_copy[docker]",
+        "tests/integration/test_whose_data.py::test_a_new_worktree_where_one_was_moved_away[docker]",
+        "tests/integration/test_whose_data.py::test_claims_that_are_lost_while_everything_runs[clean up-docker]",
+        "tests/integration/test_whose_data.py::test_claims_that_are_lost_while_everything_runs[clean up-embedded]",
+        "tests/integration/test_whose_data.py::test_claims_that_are_lost_while_everything_runs[start-docker]",
+        "tests/integration/test_whose_data.py::test_claims_that_are_lost_while_everything_runs[start-embedded]",
+        "tests/integration/test_whose_data.py::test_lost_claims[False-docker]",
+        "tests/integration/test_whose_data.py::test_lost_claims[False-embedded]",
+        "tests/integration/test_whose_data.py::test_two_projects_in_one_repository[False-docker]",
+        "tests/integration/test_whose_data.py::test_two_projects_in_one_repository[False-embedded]",
+        "tests/integration/test_whose_data.py::test_two_projects_in_one_repository[True-docker]",
+        "tests/integration/test_worktrees.py::test_three_checkouts_side_by_side[docker]",
+        "tests/observe/test_usage.py::test_of_a_running_instance[docker]",
+    }
+)
+"""Slow variants of what CI tests otherwise: only in the full run (`ORIENTER_FAULT_RUNS=full`), or named singly."""
+
 _workers: list[Any] = []
 
 
@@ -109,10 +139,14 @@ def share(nodeid: str) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave what only the full run has, unless it is named; let what waits for servers come first."""
-    if os.environ.get("ORIENTER_FAULT_RUNS") != "full" and not any("::" in word for word in config.args):
-        left = [item for item in items if item.get_closest_marker("full")]
-        config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if item not in left]
+    """Leave what only the full run has, unless tests are named; let what waits for servers come first."""
+    if not any("::" in word for word in config.args):
+        files, known = {item.nodeid.partition("::")[0] for item in items}, {item.nodeid for item in items}
+        gone = [name for name in VARIANTS - known if name.partition("::")[0] in files]
+        if gone:
+            raise pytest.UsageError(f"tests/workers.py names tests that there are not: {', '.join(gone)}")
+        if os.environ.get("ORIENTER_FAULT_RUNS") != "full":
+            config.hook.pytest_deselected(items=[item for item in items if item.nodeid in VARIANTS])
+            items[:] = [item for item in items if item.nodeid not in VARIANTS]
     if is_worker(config):
         items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in ("docker", "embedded")))

@@ -79,9 +79,10 @@ def test_a_prompt(host: FaultHost) -> None:
 
 def test_messages_of_errors(host: FaultHost) -> None:
     host.configure(host.main, **{EVIL: 1})
-    for text in (shown(host.main, "dev.status"), host.main.inv("dev.status", code=2).err):
-        assert not [code for code in BAD if code in text]
-        assert "error: " in text
+    for word, told in (("env.show", "error: "), ("dev.status", "note: ")):  # one goes on without these settings
+        for text in (shown(host.main, word), host.main.inv(word, code=None).err):
+            assert not [code for code in BAD if code in text]
+            assert told in text
 
 
 def test_logs_keep_colours_on_a_terminal(host: FaultHost) -> None:

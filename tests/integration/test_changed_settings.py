@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.integration.small import MakeHost
 
 BACKENDS = [
-    pytest.param("docker", marks=(pytest.mark.docker, pytest.mark.full)),
+    pytest.param("docker", marks=pytest.mark.docker),
     pytest.param("embedded", marks=pytest.mark.embedded),
 ]
 CLAIMS = (("instances",), ("infra.verify",))  # of all checkouts, by their claims alone

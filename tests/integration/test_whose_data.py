@@ -29,11 +29,6 @@ BACKENDS = [
 ]
 BACKEND = "ORIENTER_BACKEND"
 both = pytest.mark.parametrize("backend", BACKENDS)
-both_in_full = pytest.mark.parametrize(
-    "backend",
-    [pytest.param("docker", marks=(pytest.mark.docker, pytest.mark.full)), BACKENDS[1]],
-)
-in_full = pytest.mark.full
 
 
 @dataclass(frozen=True)
@@ -113,7 +108,7 @@ def test_a_new_worktree_where_one_was_moved_away(scene: Scene) -> None:
     assert (old.variables["AI_INSTANCE_ID"], remembered(old)) == (scene.number, ["kept"])
 
 
-@both_in_full
+@both
 def test_a_copy(scene: Scene) -> None:
     copy = Checkout(scene.first.path.with_name("copy"), scene.first.environ)
     shutil.copytree(scene.first.path, copy.path, symlinks=True)
@@ -125,7 +120,7 @@ def test_a_copy(scene: Scene) -> None:
 
 
 @both
-@pytest.mark.parametrize("cleaned", [pytest.param(False, marks=in_full), True])
+@pytest.mark.parametrize("cleaned", [False, True])
 def test_lost_claims(scene: Scene, backend: str, *, cleaned: bool) -> None:
     other = scene.host.worktree(scene.host.directory / "elsewhere" / "other")
     (other.path / ".env").write_text(f"AI_INSTANCE_ID={scene.number}\n")
@@ -142,7 +137,7 @@ def test_lost_claims(scene: Scene, backend: str, *, cleaned: bool) -> None:
 
 
 @both
-@pytest.mark.parametrize("then", ["stop", *(pytest.param(then, marks=in_full) for then in ("start", "clean up"))])
+@pytest.mark.parametrize("then", ["stop", "start", "clean up"])
 def test_claims_that_are_lost_while_everything_runs(make_host: MakeHost, backend: str, then: str) -> None:
     host = make_host(backend)
     main = Checkout(host.main.path, {name: text for name, text in host.main.environ.items() if name != BACKEND})
@@ -188,7 +183,7 @@ def test_lost_claims_and_an_engine_that_hangs(make_host: MakeHost, tmp_path: Pat
 
 
 @both
-@pytest.mark.parametrize("lost", [pytest.param(False, marks=in_full), True])
+@pytest.mark.parametrize("lost", [False, True])
 def test_two_projects_in_one_repository(make_host: MakeHost, backend: str, *, lost: bool) -> None:
     host = make_host(backend)
     first, second = (Checkout(host.main.path / name, host.main.environ) for name in ("a", "b"))

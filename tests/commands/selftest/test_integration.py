@@ -94,7 +94,7 @@ def test_beside_running_instances(tmp_path: Path) -> None:
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("kind", [make_own, pytest.param(make_shop, marks=pytest.mark.full)])
+@pytest.mark.parametrize("kind", [make_own, make_shop])
 def test_on_docker(kind: Callable[[Path, str], Host], tmp_path: Path) -> None:
     host = kind(tmp_path / "home", "docker")
     found = outcomes(host.main.inv("test.integration", "--json"))
@@ -194,7 +194,7 @@ def test_this_very_repository(tmp_path: Path) -> None:
     """Its own invoke.yaml and templates, as they are."""
     checkout = Repository(make_own(tmp_path / "home", "embedded").main)
     found = checkout.check("test.env") | checkout.check("test.templates")
-    assert len(found) == 10
+    assert len(found) == 11
     assert all(one["ok"] for one in found.values()), found
 
 
