@@ -79,10 +79,8 @@ def _is_elsewhere(claim: Claim, unseen: list[str]) -> bool:
 def _instance(
     claim: Claim, containers: Sequence[DockerResource], native: NativeScan, *, details: bool, hidden: bool
 ) -> ObservedInstance:
-    from orienter_tasks.backends.docker.survey import is_component_of, is_of, status_of
-
     instance = of_claim(claim)
-    own = [status_of(each, with_memory=details) for each in containers if is_component_of(each, instance)]
+    own, foreign = _own(containers, instance, details=details) if containers else ([], False)
     components = [*own, *native.components()]
     up = {status.name for status in components if status.up} | native.alive
     away = _components_elsewhere(instance, up) if claim.backend != "docker" else {}
@@ -91,7 +89,6 @@ def _instance(
     if failure is not None and failure.component and failure.component not in {each.name for each in components}:
         components.append(_not_started(failure, claim))
     components.sort(key=lambda status: (status.name not in catalog.names(), status.name))
-    foreign = any(not is_of(each, instance) for each in containers)
     return ObservedInstance(
         claim=claim,
         instance=instance,
@@ -103,6 +100,16 @@ def _instance(
         used_at=claim.used_at,
         claimed_at=claim.claimed_at,
     )
+
+
+def _own(
+    containers: Sequence[DockerResource], instance: Instance, *, details: bool
+) -> tuple[list[ComponentStatus], bool]:
+    """Describe those containers that are components of an instance, and say whether some are not its own at all."""
+    from orienter_tasks.backends.docker.survey import is_component_of, is_of, status_of
+
+    own = [status_of(each, with_memory=details) for each in containers if is_component_of(each, instance)]
+    return own, any(not is_of(each, instance) for each in containers)
 
 
 def _not_started(failure: Failure, claim: Claim) -> ComponentStatus:

@@ -33,6 +33,10 @@ PARENT, SESSION, FLAGS = 1, 3, 6  # of what follows the name in /proc/PID/stat, 
 KERNEL_THREAD = 0x00200000
 CHUNK = 1 << 16
 _MARKER = f"{COMPONENT_MARKER}=".encode()
+_TELLING = tuple(
+    f"{name}=".encode()
+    for name in ("AI_INSTANCE_ID", "AI_INSTANCE_ROOT", "COMPOSE_PROJECT_NAME", COMPONENT_MARKER, TOKEN_MARKER)
+)
 _COMPOSE_PROJECT = re.compile(r"(.+)-instance-(\d+)")
 
 
@@ -188,8 +192,8 @@ def _environ_in_proc(directory: str) -> tuple[ProcessOwner | None, bool]:
     content = _read(f"/proc/{directory}/environ")
     if _MARKER not in content:
         return None, content.endswith(b"\0\0")  # titles are padded with these
-    pairs = (line.partition(b"=") for line in content.split(b"\0"))
-    return _owner({os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}), False
+    lines = (os.fsdecode(line) for line in content.split(b"\0") if line.startswith(_TELLING))
+    return _owner(dict(line.split("=", 1) for line in lines)), False
 
 
 def _environ_by_psutil(process: psutil.Process) -> tuple[ProcessOwner | None, bool]:
