@@ -105,10 +105,12 @@ class EmbeddedBackend:
         return removed
 
     def require_seen(self) -> None:
-        for each in (*self._components, *self._dropped):
-            holder = each.unseen_user
-            if holder:
-                raise in_use(self._config.instance, each.name, holder)
+        instance = self._config.instance
+        users = {each.name: volumes.user_of(instance, each.name) for each in (*self._components, *self._dropped)}
+        ours = census.take().by_component(instance) if any(users.values()) else {}
+        for name, user in users.items():
+            if user and name not in ours:
+                raise in_use(instance, name, user)
 
     def _present(self, data: Sequence[tuple[str, Path]]) -> Sequence[DataVolume]:
         return [DataVolume(name, size_of(path, within=SIZE_SECONDS)) for name, path in data if os.path.lexists(path)]

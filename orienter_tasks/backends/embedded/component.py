@@ -12,7 +12,6 @@ from orienter_tasks.errors import ConflictError
 from orienter_tasks.identity import volumes
 from orienter_tasks.machine import flock
 from orienter_tasks.machine.directories import move
-from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import listening_ports
 from orienter_tasks.settings import catalog
 from orienter_tasks.stack.component import NotReadyError
@@ -78,12 +77,6 @@ class NativeComponent(ABC):
     def lock(self) -> Path:
         """The lock of its directory, which its main process holds."""
         return volumes.lock_of(self.directory)
-
-    @property
-    def unseen_user(self) -> str:
-        """Describe what uses its directory and cannot be seen from here, such as in a container; "" for nothing."""
-        instance = self.config.instance
-        return "" if census.take().of(instance, self.name) else volumes.user_of(instance, self.name)
 
     @property
     def volume(self) -> Path | None:
