@@ -83,10 +83,10 @@ def test_an_answer_of_many_messages_is_read_whole() -> None:
         made = [
             opened.enter_context(socket.create_server((address, 0), family=family))
             for address, family in (("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6))
-            for _ in range(500)
+            for _ in range(300)  # a message has about a hundred; 1,024 files may be open
         ]
         wanted = {sockets.Listening(one.getsockname()[1], one.getsockname()[0], os.getpid()) for one in made}
-        assert len(wanted) == 1000
+        assert len(wanted) == 600
         assert wanted <= set(sockets.of_kernel([os.getpid()]))
         assert wanted <= set(sockets.of_psutil([os.getpid()]))
 
