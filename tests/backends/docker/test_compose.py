@@ -85,7 +85,7 @@ def test_it_equals_what_the_sdk_makes(lab: DockerLab, network: str) -> None:
         assert own(api.inspect_network(entry["name"])["Labels"]) == entry["labels"]
     for entry in parsed["volumes"].values():
         labels = own(api.inspect_volume(entry["name"])["Labels"])
-        assert labels.pop(LABEL_GENERATION)  # each volume's own: one that compose makes goes by its creation
+        assert labels.pop(LABEL_GENERATION)  # each volume has its own; Compose's volumes go by when they were created
         assert labels == entry["labels"]
 
 
