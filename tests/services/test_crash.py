@@ -1,4 +1,4 @@
-"""A crash below a watcher is distinguished from a program that takes long, whatever that prints and however it waits."""
+"""A crash below a watcher is distinguished from a program that takes long, whatever that prints or waits for."""
 
 from __future__ import annotations
 
