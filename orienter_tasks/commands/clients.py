@@ -32,7 +32,7 @@ def psql(ctx: RunContext) -> None:
     """Become psql, connected to the instance's database; on Docker, that of its container runs.
 
     Raises:
-        NotFoundError: the server does not run, or there is no psql.
+        NotFoundError: the server does not run, or psql is missing.
     """
     config = require_running(ctx, POSTGRES.name)
     words = behind_dashes()

@@ -129,7 +129,7 @@ def command_line() -> list[str]:
     """Return the command that stands behind two dashes."""
     command = behind_dashes()
     if not command:
-        raise ConfigError("there is no command", hint="write it behind two dashes: inv env.exec -- npm test")
+        raise ConfigError("a command is missing", hint="write it behind two dashes: inv env.exec -- npm test")
     return command
 
 

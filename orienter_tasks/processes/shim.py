@@ -85,7 +85,7 @@ def exit_code(instance: Instance, record: Record) -> int | None:
 
 
 def ended_at(instance: Instance, record: Record) -> float | None:
-    """Return when a shim's service ended, in seconds since the epoch; None where there is no exit code either."""
+    """Return when a shim's service ended, in seconds since the epoch; None where its exit code is not known either."""
     if exit_code(instance, record) is None:
         return None
     with suppress(OSError):
