@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orienter_tasks.errors import ConfigError, NotFoundError, OrienterError
+from orienter_tasks.identity import volumes
 from orienter_tasks.identity.ownership import held_by
 from orienter_tasks.infra.all import search_path
 from orienter_tasks.instance.model import port_plan
@@ -38,6 +39,8 @@ def init(ctx: RunContext, *, complete: bool = True) -> None:
 
     tree, ports = worktree.read(ctx.root), partial(own_ports, ctx)
     new = dotenv.create(tree, ports, partial(passwords, ctx))
+    if new is not None and settled_names(ctx):  # the former `.env` is gone, and with it the data's passwords
+        volumes.mark_adopted(_look(ctx).claim)
     if new is None and complete:
         new = dotenv.complete(tree, ports, partial(settled_names, ctx))
     if new is not None:

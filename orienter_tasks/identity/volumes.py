@@ -2,7 +2,7 @@
 
     PROJECT/TOKEN/claim.json             whose they are, also when the claim itself is gone
     PROJECT/TOKEN/engine.json            the Docker engine that has the checkout's volumes, if one has
-    PROJECT/TOKEN/adopted                another checkout made the data, with its own passwords
+    PROJECT/TOKEN/adopted                the data has other passwords than `.env`, until the next start
     PROJECT/TOKEN/done.json              the hooks that ran once for the data of the volumes, on either backend
     PROJECT/TOKEN/postgres-data-3/       named as in Docker
         labels.json  data/  data.lock    what Docker would keep as labels; the server's files; who uses them
@@ -168,7 +168,7 @@ def forget_engine(instance: Instance) -> None:
 
 
 def mark_adopted(claim: Claim) -> None:
-    """Write down that the data was made by another checkout, whose passwords are not this one's."""
+    """Write down that the next start gives the data this checkout's passwords: another made it, or `.env` is new."""
     write_private(volume_dir() / claim.project / claim.token / ADOPTED, "")
 
 

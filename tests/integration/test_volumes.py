@@ -67,13 +67,13 @@ def again(checkout: Checkout) -> list[str]:
 
 def test_git_clean_deletes_no_data(host: SmallHost) -> None:
     host.main.inv("dev.stop")
-    git(host.main.path, "clean", "-fdxq", "--exclude=.env")
+    git(host.main.path, "clean", "-fdxq")  # with `.env`, and so the passwords
     assert again(host.main) == ["kept"]
 
 
 def test_git_clean_while_it_runs(host: SmallHost) -> None:
     """The servers that ran are ended before others start on their data."""
-    git(host.main.path, "clean", "-fdxq", "--exclude=.env")
+    git(host.main.path, "clean", "-fdxq")  # with `.env`, and so the passwords
     assert again(host.main) == ["kept"]
     status = host.main.inv("dev.status", "--json").json
     assert {part["name"] for part in status["components"] if part["state"] == "running"} >= {"postgres", "minio"}

@@ -126,7 +126,7 @@ def test_lost_claims(scene: Scene, backend: str, *, cleaned: bool) -> None:
     (other.path / ".env").write_text(f"AI_INSTANCE_ID={scene.number}\n")
     claims_file().unlink()
     if cleaned:
-        git(scene.first.path, "clean", "-fdxq", "--exclude=.env")
+        git(scene.first.path, "clean", "-fdxq")
     if backend == "docker":
         refused = other.inv("infra.up", code=4)
         assert "needs names that something else has" in refused.err
