@@ -22,7 +22,7 @@ PACKAGE = Path(orienter_tasks.__file__).parent
 NAME = PACKAGE.name
 LAYERS = (
     *("errors", "machine", "settings", "instance", "identity", "processes", "stack", "output"),
-    *("backends", "infra", "services", "observe", "lifecycle", "commands", "tasks"),
+    *("data", "backends", "infra", "services", "observe", "lifecycle", "commands", "tasks"),
 )
 """The order of ARCHITECTURE.md, from the bottom up: a layer imports only from itself and from those before it."""
 ONLY = {"invoke": "tasks", "docker": "backends.docker", "jinja2": "backends.templates"}

@@ -45,8 +45,10 @@ class LockHolder(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def hold(path: Path, *, within: float = 0.0) -> Iterator[int]:
+def hold(path: Path, *, within: float = 0.0, shared: bool = False) -> Iterator[int]:
     """Hold a lock, and yield the descriptor that a server may inherit; such a server keeps the lock afterwards.
+
+    A `shared` lock keeps away only those that want it alone.
 
     Raises:
         HeldError: it is still held elsewhere after `within` seconds.
@@ -61,7 +63,7 @@ def hold(path: Path, *, within: float = 0.0) -> Iterator[int]:
     except OSError as error:
         raise failure(path, f"cannot use the lock {path}", error) from error
     try:
-        while not _acquire(descriptor, fcntl.LOCK_EX):
+        while not _acquire(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 raise HeldError(_described(path))
             time.sleep(POLL_SECONDS)

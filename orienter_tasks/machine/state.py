@@ -52,6 +52,12 @@ def volume_dir() -> Path:
     return Path(platformdirs.user_data_dir("orienter", appauthor=False)) / "volumes"
 
 
+def snapshot_dir() -> Path:
+    """Return the directory of the snapshots, beside the volumes; in a directory that was named, with them."""
+    volumes = volume_dir()
+    return volumes / ".snapshots" if os.environ.get("ORIENTER_VOLUME_DIR") else volumes.with_name("snapshots")
+
+
 def private_dir(path: Path) -> Path:
     """Make a directory that only its owner may enter (0700), with its parents; existing ones keep their modes.
 
