@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import contextlib
+from typing import TYPE_CHECKING
+
 import msgspec
 import pytest
 
@@ -8,6 +10,9 @@ from orienter_tasks.data import store
 from orienter_tasks.data.manifest import Manifest, Part, decode, encode
 from orienter_tasks.errors import CheckError, ConfigError, ConflictError, NotFoundError
 from orienter_tasks.machine.state import snapshot_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PROJECT = "shop"
 PART = Part(component="postgres", server="postgres 16", facts={"database": "shop_0"}, size=7, files=1, digest="ab")
@@ -29,6 +34,12 @@ def make(name: str) -> None:
     with store.writing(PROJECT, name) as unfinished:
         (unfinished.place / "postgres").mkdir()
         store.finish(unfinished, CONTENT)
+
+
+@contextlib.contextmanager
+def ended_by(unfinished: store.Unfinished) -> Iterator[None]:
+    yield
+    store.finish(unfinished, CONTENT)
 
 
 def names() -> list[str]:
@@ -71,7 +82,7 @@ def test_a_name_is_taken_once() -> None:
     with (
         pytest.raises(ConflictError, match="has a snapshot two already"),
         store.writing(PROJECT, "two") as unfinished,
-        contextlib.nullcontext(store.finish(unfinished, CONTENT)),
+        ended_by(unfinished),
     ):
         make("two")
     assert sorted(names()) == ["one", "two"]
