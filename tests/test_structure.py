@@ -127,6 +127,11 @@ def test_a_configuration_is_derived_in_one_place() -> None:
     assert called == {("lifecycle.config", "InstanceConfig"), ("lifecycle.config", "derive")}
 
 
+def test_values_are_structs() -> None:
+    """Making a dataclass takes 1 to 2.5 ms of every command's start, a struct 0.03 ms."""
+    assert [name for name, tree in modules().items() if "dataclasses" in {*imports(tree)}] == []
+
+
 def test_no_two_classes_share_a_name() -> None:
     places = defaultdict(list)
     for name, tree in modules().items():

@@ -110,7 +110,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     few = any("::" in word or word.endswith(".py") for word in config.args)
     if few or config.option.keyword or config.option.collectonly or config.option.capture == "no":
         return 0
-    return min(os.cpu_count() or 1, MOST)  # their tests are busy, not waiting
+    return min(2 * (os.cpu_count() or 1), MOST)  # half of their time, tests wait for servers
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 from msgspec import Struct
 
 if TYPE_CHECKING:
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from orienter_tasks.stack.component import Component, ComponentStatus
 
 
-@dataclass(frozen=True)
-class InstanceConfig:
+class InstanceConfig(msgspec.Struct, frozen=True):
     """What follows from a claim, and everything that a backend needs."""
 
     instance: Instance
@@ -27,8 +26,7 @@ class InstanceConfig:
     variables: Variables
 
 
-@dataclass(frozen=True)
-class NginxFacts:
+class NginxFacts(msgspec.Struct, frozen=True):
     """What the templates need to know about a backend's nginx; paths are as nginx sees them.
 
     Attributes:

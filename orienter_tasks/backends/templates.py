@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from orienter_tasks.errors import CheckError, NotFoundError
 
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).parents[1]
 
 
-@dataclass(frozen=True)
-class Rendered:
+class Rendered(msgspec.Struct, frozen=True):
     """A file to be written."""
 
     path: Path

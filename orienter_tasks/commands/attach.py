@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from orienter_tasks.errors import CheckError, InterruptError, OrienterError
 from orienter_tasks.machine.signals import CTRL_C
@@ -53,8 +54,7 @@ def attach(ctx: RunContext) -> None:
     ctx.report.note(f"{current.instance} was stopped by another command")
 
 
-@dataclass
-class _Watch:
+class _Watch(msgspec.Struct):
     """What is known of one service."""
 
     service: ServiceComponent
@@ -65,8 +65,7 @@ class _Watch:
     silence: _Silence | None = None
 
 
-@dataclass
-class _Silence:
+class _Silence(msgspec.Struct):
     """A time in which nothing listens on a service's port."""
 
     since: float

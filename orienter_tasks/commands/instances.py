@@ -7,9 +7,11 @@ asked. Sizes on disk are waited for briefly: what is not known by then is a dash
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
 
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.identity import checkouts
@@ -38,8 +40,7 @@ INTERVAL = 2.0
 DISK_ROUNDS = 5  # in a live table, sizes are measured anew every so many readings
 
 
-@dataclass(frozen=True)
-class ListedInstance:
+class ListedInstance(msgspec.Struct, frozen=True):
     """An instance, and what became of its checkout."""
 
     found: ObservedInstance
@@ -59,8 +60,7 @@ class ListedInstance:
         return "orphaned" if away is CheckoutState.GONE else away.value
 
 
-@dataclass(frozen=True)
-class Overview:
+class Overview(msgspec.Struct, frozen=True):
     """All instances, and what could not be seen."""
 
     entries: Sequence[ListedInstance]

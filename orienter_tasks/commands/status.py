@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from orienter_tasks.commands.logs import limit_logs
 from orienter_tasks.errors import OrienterError
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
     from orienter_tasks.stack.component import ComponentStatus
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """A component that runs, or should."""
 
     name: str

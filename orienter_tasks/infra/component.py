@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from orienter_tasks.settings.model import Settings
 
 
-@dataclass(frozen=True)
-class ServerContents:
+class ServerContents(msgspec.Struct, frozen=True):
     """What a server contains, and which server it is.
 
     Attributes:
@@ -33,7 +33,7 @@ class ServerContents:
     remedy: str
     built_in: frozenset[str] = frozenset()
     key: str = ""
-    facts: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class InfraComponent(Protocol):

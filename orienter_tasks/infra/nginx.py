@@ -187,7 +187,7 @@ def check_in_docker(config: InstanceConfig, engine: Engine, resources: Resources
 
     The message has this machine's paths.
     """
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from orienter_tasks.backends.docker.oneoff import run_beside, run_inside
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from orienter_tasks.settings import catalog
 from orienter_tasks.settings.model import PORT_STEP
@@ -24,8 +25,7 @@ LABEL_COMPONENT = "io.orienter.component"
 LABEL_TOKEN = "io.orienter.token"  # noqa: S105 - a name, not a secret
 
 
-@dataclass(frozen=True)
-class Instance:
+class Instance(msgspec.Struct, frozen=True):
     """What belongs to one checkout.
 
     Attributes:

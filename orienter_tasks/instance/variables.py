@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
+
+import msgspec
 
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.machine.ports import LOOPBACK
@@ -40,8 +41,7 @@ _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_.]*)\}")  # a variable's or a setting's
 
 
-@dataclass(frozen=True)
-class Variables:
+class Variables(msgspec.Struct, frozen=True):
     """The variables of one instance.
 
     Attributes:

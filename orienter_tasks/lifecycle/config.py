@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import msgspec
+from msgspec.structs import replace
 
 from orienter_tasks.backends.protocol import InstanceConfig
 from orienter_tasks.identity.claims import of_claim
@@ -73,7 +72,7 @@ def config_of(
 
     Its `.env` is read unless `dotenv` has its variables.
     """
-    own = msgspec.structs.replace(settings, project=claim.project)
+    own = replace(settings, project=claim.project)
     instance = instance_of(claim, own)
     given = read_dotenv(instance.root / ".env")[0] if dotenv is None else dotenv
     return configure(instance, own, given, environ, backend=claim.backend)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,8 +59,7 @@ class RunOptions(Struct, frozen=True):
         return choice.wanted(settings, os.environ, self.backend)
 
 
-@dataclass(frozen=True)
-class CurrentInstance:
+class CurrentInstance(Struct, frozen=True, dict=True):
     """The instance of this run's checkout: what follows from its claim, each part derived once and on demand."""
 
     claim: Claim

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from orienter_tasks.services.hook import HookComponent
 from orienter_tasks.services.service import ServiceComponent, environment, why_skipped
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from orienter_tasks.stack.component import Component
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """The components of an instance; `infra` is empty before it has a backend.
 
     `skipped` has names and reasons, as far as they are known before hooks have run.

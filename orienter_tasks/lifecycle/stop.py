@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from orienter_tasks.errors import BackendError, CheckError, ConfigError, OrienterError
 from orienter_tasks.identity import volumes
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
 PORT_SECONDS = 2.0
 
 
-@dataclass(frozen=True)
-class RunningProcess:
+class RunningProcess(msgspec.Struct, frozen=True):
     """A service or hook that runs; without a record it may need any server."""
 
     instance: Instance

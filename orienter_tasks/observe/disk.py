@@ -10,8 +10,9 @@ import contextlib
 import os
 import subprocess
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.identity.claims import of_claim
@@ -27,8 +28,7 @@ UNIT = 1024  # of `du -k`
 END_SECONDS = 1.0
 
 
-@dataclass(frozen=True)
-class Disk:
+class Disk(msgspec.Struct, frozen=True):
     """Bytes of an instance's data (volumes among it) and of its logs; None where they are not known."""
 
     data: int | None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
     from orienter_tasks.stack.component import ComponentStatus
 
 
-@dataclass(frozen=True)
-class ObservedInstance:
+class ObservedInstance(msgspec.Struct, frozen=True):
     """An instance as it is found.
 
     Attributes:
@@ -66,12 +64,11 @@ class ObservedInstance:
         return min((each.started_at for each in self.components if each.running and each.started_at), default=None)
 
 
-@dataclass(frozen=True)
-class Observation:
+class Observation(msgspec.Struct, frozen=True):
     """The instances that were looked at, and what could not be seen."""
 
     instances: Sequence[ObservedInstance]
-    unseen: Sequence[str] = field(default=())
+    unseen: Sequence[str] = ()
 
 
 def as_document(found: ObservedInstance) -> dict[str, object]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from orienter_tasks.machine.threads import map_in_threads
 from orienter_tasks.stack.component import NotReadyError

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from orienter_tasks.errors import NotFoundError
 from orienter_tasks.processes import census
@@ -20,8 +21,7 @@ NANOSECONDS = 1e9
 STATS_SECONDS = 5.0
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(msgspec.Struct, frozen=True):
     """What a component had used at one moment.
 
     Attributes:
@@ -41,8 +41,7 @@ class Sample:
     at: float
 
 
-@dataclass(frozen=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """What a component uses; `cpu` in percent of one core, None before there are two samples to compare."""
 
     component: str

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.output import task_names
@@ -27,16 +28,14 @@ SIGNS: dict[Verdict, tuple[str, str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Fix:
+class Fix(msgspec.Struct, frozen=True):
     """What `--fix` would do, in words and as a function that may run twice."""
 
     text: str
     apply: Callable[[], object]
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(msgspec.Struct, frozen=True):
     """One thing that was examined.
 
     Attributes:

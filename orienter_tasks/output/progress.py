@@ -6,8 +6,9 @@ import contextlib
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from orienter_tasks.machine.signals import deferred
 from orienter_tasks.output.console import fancy
@@ -36,8 +37,7 @@ REMINDER_SECONDS = 5.0  # without a terminal: so often at most is it printed why
 FINAL = (State.READY, State.FAILED, State.SKIPPED, State.STOPPED)
 
 
-@dataclass
-class _Row:
+class _Row(msgspec.Struct):
     state: State
     detail: str
     since: float

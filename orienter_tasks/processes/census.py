@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 from orienter_tasks.identity import volumes
 from orienter_tasks.processes import table
@@ -33,8 +35,7 @@ _PLACE = re.compile(r"(?s)(/.+)/\.dev-data/instance-(\d{1,3})/([a-z0-9_-]+)")
 _ID = re.compile(r"[0-9]{1,3}")
 
 
-@dataclass(frozen=True)
-class OwnedProcess:
+class OwnedProcess(msgspec.Struct, frozen=True):
     """A process of ours, whoever's checkout it is for.
 
     Attributes:

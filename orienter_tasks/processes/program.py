@@ -6,9 +6,10 @@ import errno
 import os
 import shutil
 import signal
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from orienter_tasks.machine.files import open_regular
 from orienter_tasks.settings.model import Logs
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 INTERPRETER_BYTES = 256
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(msgspec.Struct, frozen=True):
     """What to start.
 
     Attributes:
@@ -48,7 +48,7 @@ class Program:
     port: int = 0
     with_shim: bool = False
     lock: int | None = None
-    logs: Logs = field(default_factory=Logs)
+    logs: Logs = msgspec.field(default_factory=Logs)
 
 
 def find_program(name: str, cwd: Path, env: Mapping[str, str]) -> str:

@@ -7,8 +7,9 @@ import shutil
 import signal
 import subprocess
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from orienter_tasks.errors import CheckError, NotFoundError, OrienterError
 from orienter_tasks.machine.state import private_dir
@@ -22,13 +23,12 @@ if TYPE_CHECKING:
     from orienter_tasks.processes.program import Program
 
 
-@dataclass
-class Handle:
+class Handle(msgspec.Struct):
     """A running process: whose it is, its record, and our own child object where this very run started it."""
 
     instance: Instance
     record: Record
-    child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    child: subprocess.Popen[bytes] | None = None
 
     def exit_code(self) -> int | None:
         """Return None while it runs, its exit code when it was our child or had a shim (-N: signal N), else -1000."""

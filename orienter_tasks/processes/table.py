@@ -9,8 +9,9 @@ import os
 import platform
 import re
 import threading
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from orienter_tasks.instance.variables import masked
 from orienter_tasks.processes.record import (
@@ -40,8 +41,7 @@ _TELLING = tuple(
 _COMPOSE_PROJECT = re.compile(r"(.+)-instance-(\d+)")
 
 
-@dataclass(frozen=True)
-class ProcessOwner:
+class ProcessOwner(msgspec.Struct, frozen=True):
     """For whom a process was started, as its environment says; `project` and `token` are "" where it does not say."""
 
     component: str
@@ -51,8 +51,7 @@ class ProcessOwner:
     token: str = ""
 
 
-@dataclass(frozen=True)
-class Process:
+class Process(msgspec.Struct, frozen=True, eq=False):
     """A living process; a zombie is not one. Pid and start mark together identify it.
 
     Attributes:
@@ -64,11 +63,17 @@ class Process:
 
     pid: int
     mark: str
-    parent: int = field(default=-1, compare=False)
-    session: int = field(default=-1, compare=False)
-    name: str = field(default="", compare=False)
-    owner: ProcessOwner | None = field(default=None, compare=False)
-    retitled: bool = field(default=False, compare=False)
+    parent: int = -1
+    session: int = -1
+    name: str = ""
+    owner: ProcessOwner | None = None
+    retitled: bool = False
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Process) and (self.pid, self.mark) == (other.pid, other.mark)
+
+    def __hash__(self) -> int:
+        return hash((self.pid, self.mark))
 
     def alive(self) -> bool:
         """Say whether this very process still runs."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Literal, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:
     import threading
@@ -39,8 +40,7 @@ class State(Enum):
     STOPPED = "stopped"
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """Something that happened to a component, at a monotonic time in seconds."""
 
     component: str
@@ -103,8 +103,7 @@ class Component(Stoppable, Protocol):
         """Give the lines of its log, without line ends; nothing when there is none."""
 
 
-@dataclass(frozen=True)
-class ComponentStatus:
+class ComponentStatus(msgspec.Struct, frozen=True):
     """What a component of an instance was found to be; a component stopped on purpose is not found.
 
     Attributes:
@@ -166,8 +165,7 @@ class ComponentStatus:
 EVERY_LINE = sys.maxsize
 
 
-@dataclass(frozen=True)
-class LogRequest:
+class LogRequest(msgspec.Struct, frozen=True):
     """Which lines of a log.
 
     Attributes:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from msgspec import structs
+from msgspec.structs import replace
 
 from orienter_tasks.backends.docker.placement import ON_HOST
 from orienter_tasks.infra import all as infra, compose
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
 
 BUILT_IN = [entry.name for entry in catalog.BUILT_IN]
-BARE = structs.replace(ENTRY, data=False, secrets=())
+BARE = replace(ENTRY, data=False, secrets=())
 
 
 class Bare(Echo):
@@ -54,7 +53,7 @@ def test_a_component_comes_after_the_built_in_ones() -> None:
 @pytest.mark.parametrize("taken", [{"ports": {"minio_console": 9001}}, {"further_processes": ("minio-front",)}])
 def test_names_of_another_component_are_refused(taken: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="of echo is the name of another component's port or process"):
-        infra.register(structs.replace(ENTRY, **taken), Echo)
+        infra.register(replace(ENTRY, **taken), Echo)
     assert catalog.names() == BUILT_IN
 
 

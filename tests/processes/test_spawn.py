@@ -8,11 +8,11 @@ import signal
 import stat
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from orienter_tasks.errors import CheckError, ConfigError, NotFoundError, OrienterError
 from orienter_tasks.processes import spawn

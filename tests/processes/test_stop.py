@@ -8,12 +8,11 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import msgspec
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from orienter_tasks.errors import CheckError
 from orienter_tasks.processes import census, stop
@@ -181,7 +180,7 @@ def test_a_stale_record_never_harms_who_has_its_pid_now(lab: Lab) -> None:
     stranger = lab.stranger()
     child = lab.stranger(["sh", "-c", "sleep 60 & wait"])
     for pid in (stranger.pid, child.pid):
-        save(lab.instance, msgspec.structs.replace(handle.record, pid=pid))
+        save(lab.instance, replace(handle.record, pid=pid))
         assert census.take().of(lab.instance) == []
         stop_component(lab.instance, "dashboard", GRACE)
         assert load(lab.instance, "dashboard") is None
@@ -215,7 +214,7 @@ def test_a_record_of_before_the_restart_harms_nobody(lab: Lab) -> None:
     orphan = int(note.read_text(encoding="ascii"))
     lab.pids.add(orphan)
     assert os.getsid(orphan) == stranger.pid
-    before = msgspec.structs.replace(handle.record, pid=stranger.pid, mark="an-earlier-boot:123", started_at=1.0)
+    before = replace(handle.record, pid=stranger.pid, mark="an-earlier-boot:123", started_at=1.0)
     save(lab.instance, before)
     assert census.take().of(lab.instance) == []
     stop_component(lab.instance, "dashboard", GRACE)
@@ -281,7 +280,7 @@ def test_who_stops_from_inside_a_component_does_not_end_itself(lab: Lab) -> None
 
 
 def test_this_process_is_never_a_member(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = msgspec.structs.replace(lab.spawn("dashboard", FOREVER).record, pid=os.getpid(), mark=start_mark(os.getpid()))
+    own = replace(lab.spawn("dashboard", FOREVER).record, pid=os.getpid(), mark=start_mark(os.getpid()))
     stop_component(lab.instance, "dashboard", GRACE)
     save(lab.instance, own)
     assert own.alive()

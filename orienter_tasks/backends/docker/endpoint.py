@@ -8,10 +8,11 @@ import os
 import re
 import socket
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
+
+import msgspec
 
 from orienter_tasks.machine.files import read_small
 
@@ -28,8 +29,7 @@ LONGEST_HEAD = 4000
 TIMED_OUT = "timed out"
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True):
     """An engine's URL (`unix:///…`, `tcp://…`), what named it, and the docker context, "" without one."""
 
     url: str

@@ -7,9 +7,10 @@ import platform
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from orienter_tasks.backends.docker import endpoint as endpoints
 from orienter_tasks.backends.docker.patience import SILENT, Patience
@@ -29,8 +30,7 @@ PING_SECONDS = 1.0
 CONNECTIONS = 16
 
 
-@dataclass(frozen=True)
-class EngineFacts:
+class EngineFacts(msgspec.Struct, frozen=True):
     """What kind of engine it is.
 
     `operating_system` is the engine's own description, such as `Docker Desktop`; `native` means that its containers run

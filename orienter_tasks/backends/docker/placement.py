@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import platform
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
 
 from orienter_tasks.errors import BackendError, CheckError
 from orienter_tasks.machine.ports import LOOPBACK
@@ -24,8 +25,7 @@ HOST_NAME = "host.docker.internal"
 HOST_GATEWAY = "host-gateway"
 
 
-@dataclass(frozen=True)
-class Placement:
+class Placement(msgspec.Struct, frozen=True):
     """Where nginx runs.
 
     Attributes:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
 
 from orienter_tasks.errors import ConflictError
 from orienter_tasks.instance.model import LABEL_COMPONENT, LABEL_INSTANCE, LABEL_PROJECT, LABEL_ROOT, LABEL_TOKEN
@@ -29,8 +30,7 @@ COMPOSE_NETWORK = "infra"
 """The network's key in the compose file."""
 
 
-@dataclass(frozen=True)
-class Port:
+class Port(msgspec.Struct, frozen=True):
     """A port of the container, published on this machine's loopback address."""
 
     host: int
@@ -38,8 +38,7 @@ class Port:
     address: str = LOOPBACK
 
 
-@dataclass(frozen=True)
-class Mount:
+class Mount(msgspec.Struct, frozen=True):
     """A named volume or a directory of this machine, inside the container.
 
     With SELinux, a container can read a directory only if the mode has a `z`.
@@ -54,8 +53,7 @@ class Mount:
         return f"{self.source}:{self.target}:{self.mode}"
 
 
-@dataclass(frozen=True)
-class Health:
+class Health(msgspec.Struct, frozen=True):
     """Docker's own health check, in seconds. Readiness does not wait for it: it is too slow."""
 
     test: tuple[str, ...]
@@ -65,8 +63,7 @@ class Health:
     start_period: int = 30
 
 
-@dataclass(frozen=True, kw_only=True)
-class ContainerSpec:
+class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One container. Its `environment` holds secrets; an empty `entrypoint` is the image's.
 
     Attributes:
@@ -83,16 +80,19 @@ class ContainerSpec:
     health: Health
     log_max_size: str
     log_max_file: int
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    environment: Mapping[str, str] = msgspec.field(default_factory=dict)
     ports: tuple[Port, ...] = ()
     mounts: tuple[Mount, ...] = ()
-    extra_hosts: Mapping[str, str] = field(default_factory=dict)
+    extra_hosts: Mapping[str, str] = msgspec.field(default_factory=dict)
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:  # without the secrets
+        return f"ContainerSpec({self.name!r})"
+
     @property
     def digest(self) -> str:
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(msgspec.to_builtins(self), sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def all_labels(self) -> dict[str, str]:

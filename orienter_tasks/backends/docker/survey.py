@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
 
 from orienter_tasks.backends.docker.spec import is_ours, owner
 from orienter_tasks.errors import NotFoundError
@@ -44,8 +45,7 @@ _UP = re.compile(r"Up (?:(\d+)|an?|about an?|less than a) (second|minute|hour|da
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800, "month": 2592000, "year": 31536000}
 
 
-@dataclass(frozen=True)
-class DockerResource:
+class DockerResource(msgspec.Struct, frozen=True):
     """A container, volume or network with our label. Its id is the engine's; a volume's is its name.
 
     Attributes:

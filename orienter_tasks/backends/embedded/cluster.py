@@ -15,9 +15,10 @@ import shutil
 import signal
 import subprocess
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from orienter_tasks.backends.clients.postgres import identifier, literal, password_statement
 from orienter_tasks.backends.embedded.programs import version_of
@@ -47,8 +48,7 @@ TAIL_LINES = 5
 LONGEST_NAME = 63  # bytes, PostgreSQL's NAMEDATALEN - 1
 
 
-@dataclass(frozen=True)
-class Installation:
+class Installation(msgspec.Struct, frozen=True):
     """A PostgreSQL on this machine, and the prefix of its commands that lets this user run it."""
 
     directory: Path

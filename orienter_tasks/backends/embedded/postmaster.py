@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from orienter_tasks.errors import ConflictError
 from orienter_tasks.machine.files import read_small
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 NAMES = ("postgres", "postmaster")
 
 
-@dataclass(frozen=True)
-class Status:
+class Status(msgspec.Struct, frozen=True):
     """Lines 1, 4 and 8 of a running server's postmaster.pid (PostgreSQL ≥ 10, miscadmin.h)."""
 
     pid: int

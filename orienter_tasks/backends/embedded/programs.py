@@ -9,9 +9,10 @@ import platform
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
+
+import msgspec
 
 from orienter_tasks.errors import BackendError, ConfigError
 
@@ -35,8 +36,7 @@ StoreKind = Literal["minio", "rclone"]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Store:
+class Store(msgspec.Struct, frozen=True):
     """The S3 server: which one, and its program."""
 
     kind: StoreKind

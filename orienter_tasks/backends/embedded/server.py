@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from orienter_tasks.backends.embedded.programs import version_of
 from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFoundError
@@ -34,8 +35,7 @@ PORT_TAKEN = ("Address already in use", "address already in use", "Address in us
 DISK_FULL = ("No space left on device", "no space left on device")
 
 
-@dataclass(frozen=True)
-class Launch:
+class Launch(msgspec.Struct, frozen=True):
     """What to start.
 
     Attributes:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec.structs import replace
 
 from orienter_tasks.backends import templates
 from orienter_tasks.backends.nginx.health import await_revision, health_token

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from orienter_tasks.commands.cleanup.snapshot import judge
 from orienter_tasks.errors import ConflictError, OrienterError
@@ -30,8 +31,7 @@ class ChangedError(Exception):
     """A resource is not what was planned for any more: it is left alone."""
 
 
-@dataclass(frozen=True)
-class ExecutionOptions:
+class ExecutionOptions(msgspec.Struct, frozen=True):
     """How to carry a plan out.
 
     Attributes:
@@ -45,21 +45,19 @@ class ExecutionOptions:
     on_wait: Callable[[str], None]
 
 
-@dataclass
-class Outcome:
+class Outcome(msgspec.Struct):
     """What came of a plan: what went, what was left alone because it had changed, and what failed."""
 
-    gone: list[Resource] = field(default_factory=list)
-    skipped: list[tuple[Resource, str]] = field(default_factory=list)
-    failed: list[tuple[Resource, OrienterError]] = field(default_factory=list)
+    gone: list[Resource] = msgspec.field(default_factory=list)
+    skipped: list[tuple[Resource, str]] = msgspec.field(default_factory=list)
+    failed: list[tuple[Resource, OrienterError]] = msgspec.field(default_factory=list)
 
     def troubled(self, instance: int) -> bool:
         """Say whether something of an instance did not go."""
         return any(each.instance == instance for each, _ in (*self.skipped, *self.failed))
 
 
-@dataclass(frozen=True)
-class Removal:
+class Removal(msgspec.Struct, frozen=True):
     """What kinds remove their resources with."""
 
     plan: CleanupPlan

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
 
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.identity.checkouts import CheckoutState
@@ -23,8 +24,7 @@ THOROUGH: tuple[ScopeName, ...] = ("weekly", *NAMED)
 """Those that remove data."""
 
 
-@dataclass(frozen=True)
-class Scope:
+class Scope(msgspec.Struct, frozen=True):
     """A clean-up; `instance` is the id that the user named."""
 
     name: ScopeName
@@ -58,16 +58,14 @@ def of_instance(text: str) -> Scope:
     return Scope("instance", int(text))
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """Whether a resource goes, and why."""
 
     goes: bool
     reason: str
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Kind:
+class Kind(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """A kind of resource: everything that a clean-up has to know about it.
 
     Attributes:
@@ -107,8 +105,7 @@ class Kind:
         return self.name
 
 
-@dataclass(frozen=True)
-class Holder:
+class Holder(msgspec.Struct, frozen=True):
     """A claim, and what became of its checkout; `parked` if nobody holds it any more and only volumes name it."""
 
     claim: Claim
@@ -128,8 +125,7 @@ class Holder:
         )
 
 
-@dataclass(frozen=True)
-class Resource:
+class Resource(msgspec.Struct, frozen=True):
     """Something of ours that is there.
 
     Attributes:
@@ -160,8 +156,7 @@ class Resource:
         return f"{self.kind} {printable(self.name)}"
 
 
-@dataclass(frozen=True)
-class Root:
+class Root(msgspec.Struct, frozen=True):
     """A checkout that no claim of this user names.
 
     Attributes:
@@ -173,8 +168,7 @@ class Root:
     blocker: str = ""
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """Everything of one project that was found.
 
     Attributes:
@@ -188,7 +182,7 @@ class Snapshot:
     project: str
     holders: Sequence[Holder]
     resources: Sequence[Resource]
-    unclaimed: Mapping[str, Root] = field(default_factory=dict)
+    unclaimed: Mapping[str, Root] = msgspec.field(default_factory=dict)
     taken_at: float = 0.0
     hidden: Sequence[str] = ()
     unseen: Sequence[str] = ()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from orienter_tasks.commands.cleanup.model import EXISTS, Verdict
 from orienter_tasks.identity.checkouts import CheckoutState
@@ -24,15 +25,13 @@ KEPT = {
 """Why everything of a checkout stays that git does not confirm to be gone, and what to do about it."""
 
 
-@dataclass(frozen=True)
-class Decision(Verdict):
+class Decision(Verdict, frozen=True):
     """What is to become of a resource, and why."""
 
     resource: Resource
 
 
-@dataclass(frozen=True)
-class CleanupPlan:
+class CleanupPlan(msgspec.Struct, frozen=True):
     """What a clean-up is going to do.
 
     Attributes:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
 
 from orienter_tasks.commands.cleanup.model import Holder, Root, Snapshot
 from orienter_tasks.errors import OrienterError
@@ -29,8 +31,7 @@ if TYPE_CHECKING:
 DOCKER = "containers, volumes and networks"
 
 
-@dataclass(frozen=True)
-class Viewpoint:
+class Viewpoint(msgspec.Struct, frozen=True):
     """From where to look.
 
     Attributes:
@@ -47,15 +48,14 @@ class Viewpoint:
     kinds: Sequence[Kind]
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True, dict=True):
     """What kinds find their resources in; the engine is asked once for all of them."""
 
     view: Viewpoint
     scope: Scope
     holders: Sequence[Holder]
     processes: Sequence[OwnedProcess]
-    unseen: list[str] = field(default_factory=list)
+    unseen: list[str] = msgspec.field(default_factory=list)
 
     @cached_property
     def on_engine(self) -> Sequence[DockerResource]:

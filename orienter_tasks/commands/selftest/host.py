@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from orienter_tasks.instance.model import PRIVILEGED_NGINX_MOVE, make_instance
 from orienter_tasks.lifecycle.config import configure
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from orienter_tasks.settings.model import Settings
 
 
-@dataclass(frozen=True)
-class HostConfig:
+class HostConfig(msgspec.Struct, frozen=True):
     """A host's settings, its `.env`, and the checkout that has them."""
 
     settings: Settings

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from orienter_tasks.commands.verify import native
 from orienter_tasks.commands.verify.snapshot import Evidence
@@ -28,13 +29,12 @@ if TYPE_CHECKING:
     from orienter_tasks.settings.model import BackendName
 
 
-@dataclass
-class _Notes:
+class _Notes(msgspec.Struct):
     """What has been found about one instance, by topic."""
 
-    facts: dict[str, Any] = field(default_factory=dict)
-    absent: dict[str, str] = field(default_factory=dict)
-    unseen: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Any] = msgspec.field(default_factory=dict)
+    absent: dict[str, str] = msgspec.field(default_factory=dict)
+    unseen: dict[str, str] = msgspec.field(default_factory=dict)
 
     @contextmanager
     def about(self, *topics: str) -> Iterator[None]:

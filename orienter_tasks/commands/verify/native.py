@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from orienter_tasks.commands.verify.snapshot import DataLocation, Workload
 from orienter_tasks.identity.volumes import home

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from orienter_tasks.instance.model import Instance
 
 
-@dataclass(frozen=True)
-class DataLocation:
+class DataLocation(msgspec.Struct, frozen=True, dict=True):
     """Where a component of an instance keeps files.
 
     Attributes:
@@ -37,8 +37,7 @@ class DataLocation:
         return os.path.realpath(self.source)
 
 
-@dataclass(frozen=True)
-class Workload:
+class Workload(msgspec.Struct, frozen=True):
     """A process or container of an instance, by its pid or container id.
 
     `wrong` are variables that it lacks or has differently: `POSTGRES_DB=whatsapp_bot_0`, `AI_INSTANCE_ID missing`.
@@ -50,8 +49,7 @@ class Workload:
     wrong: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Network:
+class Network(msgspec.Struct, frozen=True):
     """A Docker network that containers of an instance are on; `outsiders` are its other members."""
 
     id: str
@@ -61,8 +59,7 @@ class Network:
     outsiders: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(msgspec.Struct, frozen=True):
     """What was found of one running instance.
 
     Attributes:
@@ -78,14 +75,14 @@ class Evidence:
 
     instance: Instance
     backend: str
-    own: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    contents: Mapping[str, ServerContents] = field(default_factory=dict)
+    own: Mapping[str, tuple[str, str]] = msgspec.field(default_factory=dict)
+    contents: Mapping[str, ServerContents] = msgspec.field(default_factory=dict)
     networks: Sequence[Network] = ()
     locations: Sequence[DataLocation] = ()
     listening: Sequence[int] = ()
-    taken: Mapping[int, str] = field(default_factory=dict)
+    taken: Mapping[int, str] = msgspec.field(default_factory=dict)
     workloads: Sequence[Workload] = ()
-    calls: Mapping[int, str] = field(default_factory=dict)
-    written: Mapping[str, str] = field(default_factory=dict)
-    absent: Mapping[str, str] = field(default_factory=dict)
-    unseen: Mapping[str, str] = field(default_factory=dict)
+    calls: Mapping[int, str] = msgspec.field(default_factory=dict)
+    written: Mapping[str, str] = msgspec.field(default_factory=dict)
+    absent: Mapping[str, str] = msgspec.field(default_factory=dict)
+    unseen: Mapping[str, str] = msgspec.field(default_factory=dict)

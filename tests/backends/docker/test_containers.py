@@ -9,10 +9,10 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+from msgspec.structs import replace
 
 from orienter_tasks.backends.docker.spec import component_labels
 from orienter_tasks.backends.docker.survey import moment

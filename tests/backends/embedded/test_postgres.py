@@ -196,7 +196,7 @@ def test_a_server_that_somebody_runs_by_hand_is_left_alone(lab: EmbeddedLab) -> 
 
 
 def test_a_changed_port_is_told(lab: EmbeddedLab) -> None:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     config = lab.config()
     up(lab.backend(config), config, ["postgres"])

@@ -371,7 +371,7 @@ def test_the_public_port_is_the_fronts(served: InstanceConfig) -> None:
 
 
 def test_a_wrong_secret_is_told_at_once(lab: EmbeddedLab, served: InstanceConfig) -> None:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from orienter_tasks.backends.clients.s3 import ensure_bucket
 

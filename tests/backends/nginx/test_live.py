@@ -6,12 +6,11 @@ import os
 import socket
 import threading
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
 from orienter_tasks.backends.nginx import configuration as nginx
 from tests.backends.nginx.lab import (
@@ -59,8 +58,8 @@ def test_what_was_accepted_is_not_checked_again(server: Nginx) -> None:
 
 def test_another_nginx_is_asked_again(server: Nginx) -> None:
     nginx.apply(server.config, server)
-    docker = msgspec.structs.replace(server.config.settings.docker, nginx="nginx:1.22")
-    config = replace(server.config, settings=msgspec.structs.replace(server.config.settings, docker=docker))
+    docker = replace(server.config.settings.docker, nginx="nginx:1.22")
+    config = replace(server.config, settings=replace(server.config.settings, docker=docker))
     assert nginx.apply(config, server) is False
     assert server.checks == 2
 
@@ -163,5 +162,5 @@ def test_two_at_a_time_do_not_meet(running: Nginx) -> None:
 
 def make_variant(config: InstanceConfig, name: str) -> InstanceConfig:
     write_template(config, SMALL % f"    location = /{name} {{ return 200 {name}; }}", f"{name}.conf.j2")
-    section = msgspec.structs.replace(config.settings.nginx, template=f"{name}.conf.j2")
-    return replace(config, settings=msgspec.structs.replace(config.settings, nginx=section))
+    section = replace(config.settings.nginx, template=f"{name}.conf.j2")
+    return replace(config, settings=replace(config.settings, nginx=section))

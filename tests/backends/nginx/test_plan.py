@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from orienter_tasks.backends.nginx.configuration import MAIN_TEMPLATE, check, plan
 from orienter_tasks.backends.nginx.health import health_token

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from orienter_tasks.commands.cleanup import files
 from orienter_tasks.commands.cleanup.execute import ChangedError

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from orienter_tasks.commands.cleanup.execute import ExecutionOptions, carry_out, one_by_one
 from orienter_tasks.commands.cleanup.model import Kind, Resource, Scope, Verdict

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from dataclasses import replace
 from typing import Any
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
 from orienter_tasks.commands import cleanup
 from orienter_tasks.commands.cleanup.kinds import KINDS
@@ -37,7 +36,7 @@ def claim(number: int, **changes: object) -> Claim:
         ports={},
         backend="docker",
     )
-    return msgspec.structs.replace(made, **changes)
+    return replace(made, **changes)
 
 
 def resource(kind: str, number: int, root: str = "", **facts: Any) -> Resource:

@@ -8,12 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from orienter_tasks.commands.cleanup import processes
 from orienter_tasks.commands.cleanup.execute import ExecutionOptions, carry_out

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from orienter_tasks.commands.doctor import checks_services as programs
 from orienter_tasks.services import lease
@@ -95,9 +95,7 @@ def test_a_lease_that_another_instance_holds(patient: Patient, tmp_path: Path) -
     patient.configure(services={"whatsapp": {"command": [sys.executable], "lease": "whatsapp"}})
     about = patient.situation()
     assert list(programs.leases(about)) == []
-    lease.take(
-        "whatsapp", dataclasses.replace(about.current.config.instance, id=3, root=tmp_path / "other"), "whatsapp"
-    )
+    lease.take("whatsapp", replace(about.current.config.instance, id=3, root=tmp_path / "other"), "whatsapp")
     found = only(patient.ask(programs.leases), "problem")
     assert f"whatsapp runs in instance 3 ({tmp_path / 'other'}" in found.text
     assert found.remedy.endswith("inv dev --no-whatsapp")

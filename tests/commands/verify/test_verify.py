@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from orienter_tasks.commands.verify import native
 from orienter_tasks.commands.verify.rules import judge
@@ -16,6 +16,7 @@ from orienter_tasks.infra.component import ServerContents
 from tests.configs import make_config, make_instance
 from tests.configurations import OWN_PORTS, make_own, prepare, settled
 from tests.integration.checkouts import Checkout
+from tests.integration.small import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -304,7 +305,8 @@ class TestEmbedded:
             if taken.is_dir():
                 taken.rmdir()
             pair.other.inv("infra.up")
-        pair.verify()
+        # rclone remembers directories for 2 s
+        wait_for(lambda: pair.main.inv("infra.verify", code=None).code == 0, "two stores are apart again")
 
     def test_a_login_that_is_refused_proves_nothing(self, pair: Pair) -> None:
         path = pair.other.path / ".env"
