@@ -5,6 +5,7 @@ A test that is not marked `docker` or `embedded` may start no container and no s
 
 from __future__ import annotations
 
+import compileall
 import functools
 import gc
 import importlib.util
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import hypothesis
 import pytest
 
+import orienter_tasks
 from orienter_tasks.backends.docker import endpoint
 from orienter_tasks.settings.load import load_settings
 from tests import configs, leftovers
@@ -45,8 +47,9 @@ KEPT = ("ORIENTER_REQUIRE_DOCKER", "ORIENTER_TEST_")
 ENGINE = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 """Which engine the tests marked `docker` use; no other test may depend on what the user's shell says of engines."""
 
-# the `inv` of every test would compile the package anew
+# Invoke keeps no compiled modules: the `inv` of every test would compile the package anew
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+compileall.compile_dir(Path(orienter_tasks.__file__).parent, quiet=2)
 
 # who runs the tests in the background may have these ignored: then `inv` would go on ignoring them, and rightly
 for _number, _usual in (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from orienter_tasks.backends.embedded.component import in_use
 from orienter_tasks.backends.protocol import DataVolume
 from orienter_tasks.errors import ConflictError
 from orienter_tasks.identity import volumes
@@ -45,10 +45,15 @@ class EmbeddedBackend:
 
     def __init__(self, config: InstanceConfig) -> None:
         self._config = config
-        self._components = [component(name).native(config) for name in config.instance.infra]
-        self._dropped = [
-            component(name).native(config) for name in catalog.names() if name not in config.instance.infra
-        ]
+
+    @cached_property
+    def _components(self) -> Sequence[NativeComponent]:
+        return [component(name).native(self._config) for name in self._config.instance.infra]
+
+    @cached_property
+    def _dropped(self) -> Sequence[NativeComponent]:
+        names = [name for name in catalog.names() if name not in self._config.instance.infra]
+        return [component(name).native(self._config) for name in names]
 
     def components(self) -> Sequence[NativeComponent]:
         return self._components
@@ -105,6 +110,8 @@ class EmbeddedBackend:
         return removed
 
     def require_seen(self) -> None:
+        from orienter_tasks.backends.embedded.component import in_use
+
         instance = self._config.instance
         users = {each.name: volumes.user_of(instance, each.name) for each in (*self._components, *self._dropped)}
         ours = census.take().by_component(instance) if any(users.values()) else {}

@@ -28,16 +28,13 @@ if TYPE_CHECKING:
 
     from orienter_tasks.machine.worktree import Worktree
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_ASSIGNMENT = re.compile(r"^(?P<head>\s*(?:export\s+)?(?P<name>[A-Za-z_]\w*)\s*=\s*)(?P<value>.*?)(?P<tail>\s*)$")
-_PLACEHOLDER = re.compile(
-    r"(change|replace|your|placeholder|example|generate|secret[-_ ]?here|todo|fixme|xxx|<.*>|\.\.\.)", re.IGNORECASE
-)
+_VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
+_ASSIGNMENT = r"^(?P<head>\s*(?:export\s+)?(?P<name>[A-Za-z_]\w*)\s*=\s*)(?P<value>.*?)(?P<tail>\s*)$"
+_PLACEHOLDER = r"(?i)(change|replace|your|placeholder|example|generate|secret[-_ ]?here|todo|fixme|xxx|<.*>|\.\.\.)"
 
 
-_NOTHING_ELSE = re.compile(
-    r"(change|replace)[-_ ]?(me|this)|your[-_ a-z]*|placeholder|secret[-_ ]?here|todo|fixme|x{3,}|<[^<>]*>|\.\.\.",
-    re.IGNORECASE,
+_NOTHING_ELSE = (
+    r"(?i)(change|replace)[-_ ]?(me|this)|your[-_ a-z]*|placeholder|secret[-_ ]?here|todo|fixme|x{3,}|<[^<>]*>|\.\.\."
 )
 PIPE_SECONDS = 2.0
 OWN = ("AI_INSTANCE_ID", "AI_INSTANCE_ROOT")
@@ -79,7 +76,7 @@ def read_dotenv(path: Path, *, pipe: bool = False) -> tuple[dict[str, str], list
     for binding in parser.parse_stream(io.StringIO(_read(path), newline=None)):
         if binding.key is None and not binding.error:
             continue  # a comment, or nothing
-        if binding.error or binding.value is None or not _VARIABLE.fullmatch(binding.key or ""):
+        if binding.error or binding.value is None or not re.fullmatch(_VARIABLE, binding.key or ""):
             text = binding.original.string
             broken.append(binding.original.line + text[: len(text) - len(text.lstrip())].count("\n"))
         else:
@@ -112,7 +109,7 @@ def from_example(text: str) -> NewEnvFile:
     """Copy an example, with its placeholder secrets replaced by generated ones."""
     lines, generated = [], []
     for line in text.splitlines():
-        match = _ASSIGNMENT.match(line)
+        match = re.match(_ASSIGNMENT, line)
         if match and needs_secret(match["name"], match["value"]):
             generated.append(match["name"])
             line = f"{match['head']}{secrets.token_urlsafe(24)}"  # noqa: PLW2901 - the line as it will be
@@ -128,7 +125,7 @@ def needs_secret(name: str, value: str) -> bool:
     bare = value.strip().strip("\"'")
     if not is_secret(name):
         return False
-    return bool(_PLACEHOLDER.search(bare)) or (not bare and name in catalog.secrets())
+    return bool(re.search(_PLACEHOLDER, bare)) or (not bare and name in catalog.secrets())
 
 
 def placeholders(dotenv: Mapping[str, str], example: Mapping[str, str]) -> list[str]:
@@ -138,7 +135,7 @@ def placeholders(dotenv: Mapping[str, str], example: Mapping[str, str]) -> list[
         for name, value in dotenv.items()
         if value
         and needs_secret(name, value)
-        and (example.get(name) == value or _NOTHING_ELSE.fullmatch(value.strip()))
+        and (example.get(name) == value or re.fullmatch(_NOTHING_ELSE, value.strip()))
     ]
 
 
@@ -236,7 +233,7 @@ def _bindings(text: str) -> list[tuple[str, str, str]]:
         *([("", "", mark)] if mark else []),
         *(
             (binding.key or "", binding.value or "", binding.original.string)
-            if not binding.error and binding.value is not None and _VARIABLE.fullmatch(binding.key or "")
+            if not binding.error and binding.value is not None and re.fullmatch(_VARIABLE, binding.key or "")
             else ("", "", binding.original.string)
             for binding in parser.parse_stream(io.StringIO(text.removeprefix(mark), newline=""))
         ),
@@ -258,5 +255,5 @@ def _read(path: Path) -> str:
 
 
 def _name(line: str) -> str:
-    match = _ASSIGNMENT.match(line)
+    match = re.match(_ASSIGNMENT, line)
     return match["name"] if match else ""

@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 DEFAULTS = {"http": 80, "postgres": 5432, "postgresql": 5432}
 """Ports that a URL need not name."""
 
-_ADDRESS = re.compile(
-    r"(?:(?P<scheme>[a-z][a-z0-9+.-]*)://(?:[^/?#\s]*@)?|(?<![\w.:/-]))"
-    r"(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?![\w.-])(?::(?P<port>\d{1,5})(?!\d))?",
-    re.IGNORECASE,
+_ADDRESS = (
+    r"(?i)(?:(?P<scheme>[a-z][a-z0-9+.-]*)://(?:[^/?#\s]*@)?|(?<![\w.:/-]))"
+    r"(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?![\w.-])(?::(?P<port>\d{1,5})(?!\d))?"
 )
 
 
@@ -55,7 +54,7 @@ def references(variable: str, value: str) -> Iterator[PortReference]:
     if variable.upper().endswith("PORT") and value.isascii() and value.isdigit():
         yield PortReference(int(value), 0, len(value), correctable=True)
         return
-    for found in _ADDRESS.finditer(value):
+    for found in re.finditer(_ADDRESS, value):
         scheme = (found["scheme"] or "").lower()
         if found["port"]:
             yield PortReference(int(found["port"]), *found.span("port"), correctable=bool(scheme))

@@ -30,15 +30,13 @@ MASK = "••••••"
 HARMLESS = frozenset({"AI_INSTANCE_ID", "NODE_ENV", "LOG_LEVEL", "DEBUG", "TZ", "LANG", "HOST", "ENVIRONMENT"})
 """Variables whose values are shown where others' are masked."""
 
-_SECRET = re.compile(
-    r"PASSWORD|PASSWD|PASSPHRASE|(^|_)PASS(_|$)|SECRET|TOKEN|_KEY$|APIKEY|CREDENTIAL|PRIVATE", re.IGNORECASE
-)
-_URL_PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):([^/\s]+)@")  # up to the last @: a password may hold one
-_OWN_ADDRESS = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?/?")
+_HIDDEN_NAME = r"(?i)PASSWORD|PASSWD|PASSPHRASE|(^|_)PASS(_|$)|SECRET|TOKEN|_KEY$|APIKEY|CREDENTIAL|PRIVATE"
+_URL_LOGIN = r"(?<=://)([^/@:\s]*):([^/\s]+)@"  # up to the last @: a password may hold one
+_OWN_ADDRESS = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?/?"
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off", ""}
-_PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_.]*)\}")  # a variable's or a setting's
+_PLACEHOLDER = r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}"
+_REFERENCE = r"\$\{([A-Za-z_][A-Za-z0-9_.]*)\}"  # a variable's or a setting's
 
 
 class Variables(msgspec.Struct, frozen=True):
@@ -130,21 +128,21 @@ def base_name(name: str, separator: str) -> str:
 
 def is_secret(name: str) -> bool:
     """Whether a variable of that name is likely to hold a secret."""
-    return bool(_SECRET.search(name))
+    return bool(re.search(_HIDDEN_NAME, name))
 
 
 def masked(name: str, value: str) -> str:
     """Return a variable's value as it may be shown, with secrets and passwords within addresses hidden."""
     if value and is_secret(name):
         return MASK
-    return _URL_PASSWORD.sub(rf"\1:{MASK}@", value)
+    return re.sub(_URL_LOGIN, rf"\1:{MASK}@", value)
 
 
 def masked_unless_harmless(name: str, value: str) -> str:
     """Return a value that the user wrote as it may be shown: only what is known to be harmless is."""
     known = name in HARMLESS or (name in catalog.inputs() and name not in catalog.secrets())
     plain = value.lower() in _TRUE | _FALSE or (name.upper().endswith("PORT") and value.isdecimal())
-    return value if (known and not is_secret(name)) or plain or _OWN_ADDRESS.fullmatch(value) else MASK
+    return value if (known and not is_secret(name)) or plain or re.fullmatch(_OWN_ADDRESS, value) else MASK
 
 
 def expand(text: str, values: Mapping[str, str], where: str) -> str:
@@ -162,7 +160,7 @@ def expand(text: str, values: Mapping[str, str], where: str) -> str:
             raise ConfigError(f"{where}: ${{{name}}} is not set", hint="see: inv env.show")
         return values[name]
 
-    return _PLACEHOLDER.sub(replace, text)
+    return re.sub(_PLACEHOLDER, replace, text)
 
 
 def expand_all(words: Sequence[str], values: Mapping[str, str], where: str) -> list[str]:
@@ -221,7 +219,7 @@ def _filled(template: str, known: Mapping[str, str], settings: Settings) -> str:
         value = str(attrgetter(name)(settings)) if "." in name else known[name]
         return quote(value, safe="") if "://" in template else value
 
-    return _REFERENCE.sub(replace, template)
+    return re.sub(_REFERENCE, replace, template)
 
 
 def _cross_links(instance: Instance, host: str) -> dict[str, str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from orienter_tasks.services.hook import HookComponent
-from orienter_tasks.services.service import ServiceComponent, environment, why_skipped
+from orienter_tasks.services.service import ServiceComponent, variables, why_skipped
 from orienter_tasks.settings import catalog, graph
 
 if TYPE_CHECKING:
@@ -20,16 +20,21 @@ if TYPE_CHECKING:
     from orienter_tasks.stack.component import Component
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """The components of an instance; `infra` is empty before it has a backend.
+class Plan(msgspec.Struct, frozen=True, dict=True):
+    """The components of an instance.
 
     `skipped` has names and reasons, as far as they are known before hooks have run.
     """
 
-    infra: Sequence[Component]
+    backend: Backend | None
     hooks: Sequence[HookComponent]
     services: Sequence[ServiceComponent]
     skipped: Sequence[tuple[str, str]]
+
+    @cached_property
+    def infra(self) -> Sequence[Component]:
+        """Its servers; none before it has a backend. Commands that only look need not load them."""
+        return self.backend.components() if self.backend is not None else ()
 
     @property
     def lasting(self) -> Sequence[Component]:
@@ -63,7 +68,7 @@ def make_plan(config: InstanceConfig, backend: Backend | None, *, without: Seque
             generations=partial(backend.generations, data) if backend is not None else dict,
         )
 
-    services, skipped, now = [], [], environment(config, {})
+    services, skipped, now = [], [], variables(config, {})
     for name, service in settings.services.items():
         reason = "not wanted" if name in without else "" if exporters[name] else why_skipped(service, now)
         if reason:
@@ -71,5 +76,4 @@ def make_plan(config: InstanceConfig, backend: Backend | None, *, without: Seque
         else:
             made = ServiceComponent(config, name, service, needs=needs[name], exported=exported_to(name))
             services.append(made)
-    infra = backend.components() if backend is not None else ()
-    return Plan(infra, [make_hook(hook) for hook in hooks], services, skipped)
+    return Plan(backend, [make_hook(hook) for hook in hooks], services, skipped)

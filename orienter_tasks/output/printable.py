@@ -6,9 +6,8 @@ import re
 from functools import cache
 
 # ECMA-48: \x9b is ESC [ as one character, \x9d ESC ], \x9c ESC \, and so on
-_DIRTY = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_DIRTY = "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]"
 _COLOUR = r"\x1b\[[0-9;:]*m"
-_ANY_COLOUR = re.compile(_COLOUR)
 _RESET = "\x1b[0m"
 
 
@@ -28,7 +27,7 @@ def _codes() -> re.Pattern[str]:
 
 def printable(text: str, *, colours: bool = False) -> str:
     """Return a text without control codes, apart from line ends and tabs; `colours` keeps those of colours (SGR)."""
-    if _DIRTY.search(text) is None:
+    if text.isprintable() or re.search(_DIRTY, text) is None:
         return text
     return _codes().sub(_kept if colours else _plain, text)
 
@@ -36,7 +35,7 @@ def printable(text: str, *, colours: bool = False) -> str:
 def in_colour(line: str) -> str:
     """Return a log's line with its colours alone, which end with it."""
     line = printable(line, colours=True)
-    return line + _RESET if _ANY_COLOUR.search(line) else line
+    return line + _RESET if re.search(_COLOUR, line) else line
 
 
 def one_line(text: str) -> str:

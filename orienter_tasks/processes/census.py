@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from orienter_tasks.processes.table import Process, ProcessOwner
 
 T = TypeVar("T")
-_PLACE = re.compile(r"(?s)(/.+)/\.dev-data/instance-(\d{1,3})/([a-z0-9_-]+)")
-_ID = re.compile(r"[0-9]{1,3}")
+_PLACE = r"(?s)(/.+)/\.dev-data/instance-(\d{1,3})/([a-z0-9_-]+)"
+_ID = r"[0-9]{1,3}"
 
 
 class OwnedProcess(msgspec.Struct, frozen=True):
@@ -191,7 +191,7 @@ class Census:
         if in_volume is not None and in_volume[1] in servers:
             claim, component = in_volume
             return OwnedProcess(process, servers[component], claim.id, claim.root, claim.project, claim.token)
-        place = _PLACE.fullmatch(directory)
+        place = re.fullmatch(_PLACE, directory)
         if place is None or place[3] not in servers:
             return None
         return OwnedProcess(process, servers[place[3]], int(place[2]), place[1])
@@ -231,6 +231,6 @@ def _is_of(owner: ProcessOwner, instance: Instance) -> bool:
 
 def _marked(process: Process) -> OwnedProcess | None:
     owner = process.owner
-    if owner is None or not owner.root.startswith("/") or not _ID.fullmatch(owner.instance):
+    if owner is None or not owner.root.startswith("/") or not re.fullmatch(_ID, owner.instance):
         return None
     return OwnedProcess(process, owner.component, int(owner.instance), owner.root, owner.project, owner.token)

@@ -38,7 +38,7 @@ _TELLING = tuple(
     f"{name}=".encode()
     for name in ("AI_INSTANCE_ID", "AI_INSTANCE_ROOT", "COMPOSE_PROJECT_NAME", COMPONENT_MARKER, TOKEN_MARKER)
 )
-_COMPOSE_PROJECT = re.compile(r"(.+)-instance-(\d+)")
+_COMPOSE_PROJECT = r"(.+)-instance-(\d+)"
 
 
 class ProcessOwner(msgspec.Struct, frozen=True):
@@ -215,7 +215,7 @@ def _owner(environ: Mapping[str, str]) -> ProcessOwner | None:
     if COMPONENT_MARKER not in environ:  # it may have been part of another variable's value
         return None
     number = environ.get("AI_INSTANCE_ID", "")
-    compose = _COMPOSE_PROJECT.fullmatch(environ.get("COMPOSE_PROJECT_NAME", ""))
+    compose = re.fullmatch(_COMPOSE_PROJECT, environ.get("COMPOSE_PROJECT_NAME", ""))
     project = compose[1] if compose is not None and compose[2] == number else ""
     root, token = environ.get("AI_INSTANCE_ROOT", ""), environ.get(TOKEN_MARKER, "")
     return ProcessOwner(environ[COMPONENT_MARKER], root, number, project, token)

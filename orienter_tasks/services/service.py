@@ -76,7 +76,7 @@ class ServiceComponent:
             self._crash = CrashDetector(self.log, listened=overdue)
             self._take_lease(self._handle)
             return False
-        if reason := why_skipped(self._service, environment(self._config, self._exported)):
+        if reason := why_skipped(self._service, variables(self._config, self._exported)):
             raise SkippedError(reason)
         if census.take().of(instance, self.name):
             note("ending what a crash left")
@@ -250,8 +250,13 @@ def invocation(
 
 def environment(config: InstanceConfig, exported: Mapping[str, str]) -> dict[str, str]:
     """Return all variables of a service or hook but its own `env`: what hooks exported outranks the user's."""
-    values = config.variables.over(worktree.outside_hook(os.environ))
-    return {**values, "PATH": search_path(config, values.get("PATH", os.defpath)), **exported}
+    values = variables(config, exported)
+    return values if "PATH" in exported else {**values, "PATH": search_path(config, values.get("PATH", os.defpath))}
+
+
+def variables(config: InstanceConfig, exported: Mapping[str, str]) -> dict[str, str]:
+    """Return the same without the instance's programs on PATH: enough to decide what runs."""
+    return {**config.variables.over(worktree.outside_hook(os.environ)), **exported}
 
 
 def commands(

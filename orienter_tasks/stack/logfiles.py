@@ -25,8 +25,8 @@ LONGEST_LINE = 65536
 STAMP_BYTES = 128
 POLL_SECONDS = 0.2
 
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_STAMP = re.compile(
+_COLOUR = r"\x1b\[[0-9;]*m"
+_STAMP = (
     r"\W{0,3}(\d{4})[-/](\d\d)[-/](\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?"
     r"(?: ?(?:(Z|UTC|GMT)|([+-](?:[01]\d|2[0-3])):?([0-5]\d)))?"
 )
@@ -74,7 +74,7 @@ def read(path: Path, request: LogRequest) -> Iterator[str]:
 
 def time_of(line: str) -> float | None:
     """Return the time at a line's start in seconds since the epoch, None without one; no zone means local time."""
-    match = _STAMP.match(_COLOUR.sub("", line))
+    match = re.match(_STAMP, re.sub(_COLOUR, "", line))
     if match is None:
         return None
     year, month, day, clock, fraction, utc, hours, minutes = match.groups()

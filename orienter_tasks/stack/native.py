@@ -17,7 +17,6 @@ from orienter_tasks.processes.table import memory, started_at
 from orienter_tasks.settings import catalog
 from orienter_tasks.stack.component import ComponentStatus, LogRequest, last
 from orienter_tasks.stack.logfiles import read
-from orienter_tasks.stack.reasons import LINES, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -171,6 +170,8 @@ def _dead(instance: Instance, record: Record) -> ComponentStatus:
 
 def _ending(log: str) -> tuple[list[str], str]:
     """Return the last lines of a log, and the line that says why."""
+    from orienter_tasks.stack.reasons import LINES, reason
+
     lines = last(read(Path(log), LogRequest(lines=LINES))) if log else []
     return lines[-LAST_LINES:], reason(lines)
 

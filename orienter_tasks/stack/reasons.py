@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 LINES = 60  # so far from its end is a log searched: a stack trace fits in
 LONGEST = 200
 
-_CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|.)|[\x00-\x08\x0b-\x1f\x7f]")
-_PREFIX = re.compile(r"\[(?!nodemon)[a-z0-9@:./-]+\] |[@\w./-]+:[a-z][\w-]*: |[\w-]+ \| ")  # of turbo and the like
-_NPM = re.compile(r"npm (?:error|ERR!) ")
+_CONTROL = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|.)|[\x00-\x08\x0b-\x1f\x7f]"
+_PREFIX = r"\[(?!nodemon)[a-z0-9@:./-]+\] |[@\w./-]+:[a-z][\w-]*: |[\w-]+ \| "  # of turbo and the like
+_NPM = r"npm (?:error|ERR!) "
 _TRACEBACK = "Traceback (most recent call last):"
-_DETAIL = re.compile(
+_DETAIL = (
     r"\s{4,}|\t|\s+at |\s+File \"|goroutine \d+ \[|Require stack:|- /"  # frames, source
     r"|\s*(?:throw|raise|return)\b|\s*[\d ]*[|│╵╭╰─]|[\s^~})\]]*$"
     r"|\s+\[?'?\w+'?\]?: (?!\w*(?:Error|Exception)\b)"  # properties of the error
@@ -29,14 +29,14 @@ _DETAIL = re.compile(
     r"|npm (?:error|ERR!)(?:$| (?:code|path|errno|syscall|signal|workspace|location|command|A complete log|To see) "
     r"| Lifecycle script)"
 )
-_ERROR = re.compile(
+_ERROR = (
     r"(?i:\b(?:errors?|fatal|panic|panicked|uncaught|unhandled|exception|failed|failure|cannot|can't|could not|couldn't"
     r"|unable|refused|denied|critical|missing|invalid|not found|no such|in use|segmentation fault|out of memory)\b)"
     r"|(?:Error|Exception|_ERROR)\b|\"level\": ?(?:50|60)\b"
 )
-_FRAME = re.compile(r"\s+at ")
-_SEVERE = re.compile(r"\W*(?:\S+ )?(?:[\w.]*(?:Error|Exception)\b|ERROR\b|error\b|panic:|fatal error|FATAL|Uncaught)")
-_CALM = re.compile(r"(?i)\b(?:0|no) (?:errors?|failures?|problems?)\b|\berror-free\b")
+_FRAME = r"\s+at "
+_SEVERE = r"\W*(?:\S+ )?(?:[\w.]*(?:Error|Exception)\b|ERROR\b|error\b|panic:|fatal error|FATAL|Uncaught)"
+_CALM = r"(?i)\b(?:0|no) (?:errors?|failures?|problems?)\b|\berror-free\b"
 
 
 def reason(lines: Iterable[str]) -> str:
@@ -61,17 +61,17 @@ def _search(lines: Iterable[str]) -> tuple[str, str, bool]:
             in_traceback, severe = False, True
         elif _TRACEBACK in line:
             in_traceback = True
-        elif _DETAIL.match(line):
-            severe = severe or _FRAME.match(line) is not None
+        elif re.match(_DETAIL, line):
+            severe = severe or re.match(_FRAME, line) is not None
         else:
-            last, severe = line, _SEVERE.match(line) is not None
-            if _ERROR.search(_NPM.sub("", line)) and not _CALM.search(line):
+            last, severe = line, re.match(_SEVERE, line) is not None
+            if re.search(_ERROR, re.sub(_NPM, "", line)) and not re.search(_CALM, line):
                 found = line
     return found.strip()[:LONGEST], last.strip()[:LONGEST], severe
 
 
 def _plain(line: str) -> str:
     """Return a line without control codes and without the name that a runner puts before it."""
-    text = _CONTROL.sub("", line).rstrip()
-    prefix = _PREFIX.match(text)
+    text = re.sub(_CONTROL, "", line).rstrip()
+    prefix = re.match(_PREFIX, text)
     return text[prefix.end() :] if prefix else text

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
 
-from orienter_tasks.backends import templates
 from orienter_tasks.backends.nginx.health import await_revision, health_token
 from orienter_tasks.errors import CheckError, ConfigError, OrienterError
 from orienter_tasks.instance.model import component_of_port
@@ -150,6 +149,8 @@ def _alone(config: InstanceConfig) -> Iterator[None]:
 
 def _plan(config: InstanceConfig, facts: NginxFacts, directory: Path) -> tuple[list[Rendered], str]:
     """Render both files; the revision is their digest, which /health reports to show that a reload is complete."""
+    from orienter_tasks.backends import templates
+
     known, root = values(config, facts), config.instance.root
     drafts = [
         templates.render(root, MAIN_TEMPLATE, directory / MAIN, known),
