@@ -46,14 +46,6 @@ def copying(name: str) -> Copying:
     return found
 
 
-def copied(config: InstanceConfig) -> list[str]:
-    """Name the components of an instance whose data can be copied, in the order in which that keeps a pair whole.
-
-    The database comes first: then each object that a row of it names has been copied, unless it was removed meanwhile.
-    """
-    return [name for name in catalog.with_data() if name in config.instance.infra and component(name).copying()]
-
-
 def containers(config: InstanceConfig, placed: Callable[[], Placement]) -> list[ContainerSpec]:
     return [component(name).container(config, placed) for name in config.instance.infra]
 

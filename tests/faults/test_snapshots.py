@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 from typing import TYPE_CHECKING
+
+import pytest
 
 from orienter_tasks.machine.state import snapshot_dir
 from tests.faults.lab import FULL, bucket, has, kept, put, say
@@ -129,6 +132,52 @@ def test_whoever_writes_meanwhile_is_not_disturbed(make_host: MakeFaultHost, bac
     rows, objects = kept(other)
     assert before <= len(rows) <= after + 1
     assert set(rows) <= set(objects)
+
+
+@pytest.mark.embedded
+def test_what_is_refused_changes_nothing(make_host: MakeFaultHost) -> None:
+    host = make_host()
+    main = host.main
+    main.inv("infra.up")
+    put(main, "one")
+    main.inv("data.snapshot", "kept")
+    place = snapshot_dir() / host.project / "kept"
+    manifest = place / "manifest.json"
+    whole = json.loads(manifest.read_text())
+    with connected(main) as connection:
+        for changes, code, words in (
+            (
+                {"schema_version": 2},
+                2,
+                "snapshot kept has schema version 2, this program knows 1",
+            ),
+            ({"project": "other"}, 4, "snapshot kept is of project other"),
+            ({"backend": "docker"}, 4, "is of the docker backend, and instance 0 (orienter) is on embedded"),
+            ({"parts": None}, 1, "snapshot kept is damaged"),
+        ):
+            manifest.write_text(json.dumps({**whole, **changes}))
+            assert words in complaint(main.inv("data.restore", "kept", "--yes", code=code))
+        manifest.write_text(json.dumps(whole))
+        with (place / "postgres" / "global" / "pg_control").open("r+b") as file:
+            file.write(b"?")
+        damaged = complaint(main.inv("data.restore", "kept", "--yes", code=1))
+        assert "snapshot kept is damaged: postgres/global/pg_control has changed" in damaged
+        for command, code in (
+            (("data.snapshot", "a/b"), 2),
+            (("data.snapshot", "kept"), 4),
+            (("data.restore", "a/b"), 3),
+            (("data.rm", "none"), 3),
+            (("data.rm", "kept"), 2),
+            (("data.clone", "--source", "7"), 3),
+            (("data.clone", "--source", "x"), 2),
+            (("data.clone", "--source", "0"), 4),
+        ):
+            complaint(main.inv(*command, code=code))
+        assert connection.run("SELECT text FROM kept") == [["one"]]
+    has(main, "one")
+    assert [each["name"] for each in main.inv("data.list", "--json").json["snapshots"]] == ["kept"]
+    main.inv("data.rm", "kept", "--yes")
+    assert not place.parent.exists()
 
 
 KILLS = {"embedded": 3, "docker": 1}

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+
+from orienter_tasks.commands.cleanup.snapshots import SNAPSHOT
+from orienter_tasks.data import store
+from tests.data.test_store import CONTENT, PROJECT
+
+READING: Any = SimpleNamespace(view=SimpleNamespace(project=PROJECT))
+
+
+def make(name: str, at: float, *, token: str = "t0", automatic: bool = True) -> None:
+    with store.writing(PROJECT, name) as unfinished:
+        made = msgspec.structs.replace(CONTENT, created_at=at, token=token, automatic=automatic)
+        store.finish(unfinished, made)
+
+
+def test_the_newest_three_automatic_ones_of_each_checkout_stay() -> None:
+    for number in range(5):
+        make(f"auto-{number}", number)
+        make(f"other-{number}", number, token="t1")
+        make(f"named-{number}", number, automatic=False)
+    found = list(SNAPSHOT.find(READING))
+    assert [each.name for each in found] == ["auto-1", "other-1", "auto-0", "other-0"]
+    assert {each.size for each in found} == {CONTENT.size}
+    assert [each.token for each in found] == ["t0", "t1"] * 2
