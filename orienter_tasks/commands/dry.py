@@ -52,6 +52,9 @@ def s3(ctx: RunContext, verb: str, json: bool) -> None:
 def up(ctx: RunContext, **_: object) -> None:
     if ctx.options.fresh:
         _would(ctx, _named("stop", _running(ctx)))
+    backend, initial = ctx.current.settled_backend, ctx.options.data or ctx.settings.data.initial
+    if initial != "empty" and not (backend is not None and backend.data_volumes()):
+        _would(ctx, f"begin with the data of {initial}")
     _would_start(ctx, ctx.settings.servers)
 
 

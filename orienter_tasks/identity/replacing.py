@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from orienter_tasks.errors import CheckError, OrienterError
 from orienter_tasks.identity import volumes
 from orienter_tasks.machine import flock
 from orienter_tasks.machine.directories import remove
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.instance.model import Instance
 
-SWAP = "swap.json"
+T = TypeVar("T")
 NEW, OLD = ".new", ".old"
 
 
@@ -48,24 +49,21 @@ def prepared(instance: Instance, component: str, run: str) -> Path:
 def swap(instance: Instance, components: Iterable[str], run: str) -> None:
     """Put the volumes that a run has prepared in place of the present ones, which go; no server may use these."""
     names = tuple(instance.volume(component) for component in components)
-    write_private(volumes.home(instance) / SWAP, msgspec.json.encode(Swap(run, names)))
+    write_private(volumes.home(instance) / volumes.SWAP, msgspec.json.encode(Swap(run, names)))
     settle(instance)
 
 
 def settle(instance: Instance) -> None:
     """Finish a swap that was decided on, and remove what runs that were killed had prepared or replaced."""
     home = volumes.home(instance)
-    try:
-        decided = msgspec.json.decode(read_small(home / SWAP), type=Swap)
-    except FileNotFoundError:
-        pass
-    else:
+    decided = _read(home / volumes.SWAP, Swap)
+    if decided is not None:
         for name in decided.volumes:
             _replace(home / name, home / f".{name}.{decided.run}")
-        (home / SWAP).unlink()
+        (home / volumes.SWAP).unlink()
     with suppress(FileNotFoundError):
         for left in [each for each in home.iterdir() if each.name.startswith(".") and each.suffix in (NEW, OLD)]:
-            with suppress(flock.HeldError), flock.hold(volumes.lock_of(left / volumes.FILES)):
+            with suppress(flock.HeldError, OrienterError), flock.hold(volumes.lock_of(left / volumes.FILES)):
                 remove(left)
 
 
@@ -99,7 +97,14 @@ def move_to(instance: Instance, directories: Mapping[str, str]) -> None:
 
 
 def _directories(instance: Instance) -> dict[str, str]:
+    return _read(volumes.home(instance) / volumes.REPLACED, dict[str, str]) or {}
+
+
+def _read(path: Path, kind: type[T]) -> T | None:
+    """Read what was written down, if it was; CheckError where that is damaged: guessing could start on other data."""
     try:
-        return msgspec.json.decode(read_small(volumes.home(instance) / volumes.REPLACED), type=dict[str, str])
+        return msgspec.json.decode(read_small(path), type=kind)
     except FileNotFoundError:
-        return {}
+        return None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise CheckError(f"{path} cannot be read: {error}", hint=f"see: {path}") from error

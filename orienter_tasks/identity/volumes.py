@@ -4,6 +4,7 @@
     PROJECT/TOKEN/engine.json            the Docker engine that has the checkout's volumes, if one has
     PROJECT/TOKEN/adopted                the data has other passwords than `.env`, until the next start
     PROJECT/TOKEN/replaced.json          where the data in Docker volumes is, see `identity/replacing.py`
+    PROJECT/TOKEN/swap.json              a swap of volumes that was decided on, see there
     PROJECT/TOKEN/snapshot               the last named snapshot that was taken of it or restored
     PROJECT/TOKEN/done.json              the hooks that ran once for the data of the volumes, on either backend
     PROJECT/TOKEN/postgres-data-3/       named as in Docker
@@ -42,6 +43,7 @@ ENGINE = "engine.json"
 ADOPTED = "adopted"
 DONE = "done.json"
 REPLACED = "replaced.json"
+SWAP = "swap.json"
 SNAPSHOT = "snapshot"
 UNCLAIMED = "unclaimed"
 
@@ -209,7 +211,7 @@ def user_of(instance: Instance, component: str) -> str:
 def sweep_unfinished(instance: Instance) -> None:
     """Remove what killed runs left half-written beside a checkout's volumes."""
     labels = (place(instance, name) / LABELS for name in catalog.with_data())
-    for path in (*(home(instance) / name for name in (CLAIM, ENGINE, DONE, REPLACED)), *labels):
+    for path in (*(home(instance) / name for name in (CLAIM, ENGINE, DONE, REPLACED, SWAP, SNAPSHOT)), *labels):
         sweep(path)
 
 

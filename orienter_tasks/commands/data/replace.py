@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -87,6 +86,7 @@ def replace(ctx: RunContext, by: Replacement, *, yes: bool, backup: bool) -> Non
     start.show_progress()
     try:
         if by.prepare is not None:
+            ctx.report.note(f"copying {by.words}")
             by.prepare(copies)
         start.require_removable()
         ran = start.stop()
@@ -269,6 +269,5 @@ def _start_again(ctx: RunContext, start: Start, ran: Sequence[str]) -> None:
 
 
 def _described(found: Manifest) -> str:
-    where = f"{found.instance} ({Path(found.root).name})"
-    branch = f", {found.branch}" if found.branch else ""
-    return f"of {where}{branch}, {ago(found.created_at)} old, {space(found.size)}"
+    branch = f", branch {found.branch}" if found.branch else ""
+    return f"instance {found.instance}{branch}, {ago(found.created_at)} old, {space(found.size)}"
