@@ -3,6 +3,8 @@
     PROJECT/TOKEN/claim.json             whose they are, also when the claim itself is gone
     PROJECT/TOKEN/engine.json            the Docker engine that has the checkout's volumes, if one has
     PROJECT/TOKEN/adopted                the data has other passwords than `.env`, until the next start
+    PROJECT/TOKEN/replaced.json          where the data in Docker volumes is, see `identity/replacing.py`
+    PROJECT/TOKEN/snapshot               the last named snapshot that was taken of it or restored
     PROJECT/TOKEN/done.json              the hooks that ran once for the data of the volumes, on either backend
     PROJECT/TOKEN/postgres-data-3/       named as in Docker
         labels.json  data/  data.lock    what Docker would keep as labels; the server's files; who uses them
@@ -39,6 +41,8 @@ LABELS = "labels.json"
 ENGINE = "engine.json"
 ADOPTED = "adopted"
 DONE = "done.json"
+REPLACED = "replaced.json"
+SNAPSHOT = "snapshot"
 UNCLAIMED = "unclaimed"
 
 _marking = threading.Lock()
@@ -101,12 +105,12 @@ def mark(claim: Claim) -> None:
     write_private(path, content)
 
 
-def label(instance: Instance, component: str) -> None:
-    """Label a volume whose data is new."""
+def label(instance: Instance, component: str, where: Path | None = None) -> None:
+    """Label a volume whose data is new; `where` it is prepared, if that is not its place yet."""
     name = instance.volume(component)
     labels = {**instance.labels, LABEL_COMPONENT: component}
     content = Labels(name=name, labels=labels, generation=new_token(), created_at=time.time())
-    write_private(place(instance, component) / LABELS, msgspec.json.encode(content))
+    write_private((where or place(instance, component)) / LABELS, msgspec.json.encode(content))
 
 
 def generation(instance: Instance, component: str) -> str:
@@ -181,6 +185,22 @@ def settle_adopted(instance: Instance) -> None:
     (home(instance) / ADOPTED).unlink(missing_ok=True)
 
 
+def remember_snapshot(instance: Instance, name: str) -> None:
+    """Write down which snapshot the data is going on from; "" for none."""
+    if name:
+        write_private(home(instance) / SNAPSHOT, name)
+    else:
+        (home(instance) / SNAPSHOT).unlink(missing_ok=True)
+
+
+def snapshot_of(instance: Instance) -> str:
+    """Return the last named snapshot that was taken of the data, or that it was restored from; "" for none."""
+    try:
+        return read_small(home(instance) / SNAPSHOT).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
 def user_of(instance: Instance, component: str) -> str:
     """Describe what uses the directory in which a component's server works, wherever it runs; "" for nothing."""
     return flock.holder(lock_of(working_dir(instance, component)))
@@ -189,14 +209,14 @@ def user_of(instance: Instance, component: str) -> str:
 def sweep_unfinished(instance: Instance) -> None:
     """Remove what killed runs left half-written beside a checkout's volumes."""
     labels = (place(instance, name) / LABELS for name in catalog.with_data())
-    for path in (*(home(instance) / name for name in (CLAIM, ENGINE, DONE)), *labels):
+    for path in (*(home(instance) / name for name in (CLAIM, ENGINE, DONE, REPLACED)), *labels):
         sweep(path)
 
 
 def forget(checkout: Path) -> None:
     """Remove what says whose the volumes in a checkout's directory are, once the last one is gone."""
     with suppress(OSError):
-        notes = (DONE, ADOPTED, CLAIM)
+        notes = (DONE, REPLACED, SNAPSHOT, ADOPTED, CLAIM)
         if {*os.listdir(checkout)} <= {*notes}:  # noqa: PTH208 - names
             for name in notes:
                 (checkout / name).unlink(missing_ok=True)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.spec import ContainerSpec
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.infra.component import InfraComponent
+    from orienter_tasks.infra.copying import Copying
 
 _makers: dict[str, Callable[[], InfraComponent]] = {}
 
@@ -35,6 +36,22 @@ def register(entry: CatalogEntry, make: Callable[[], InfraComponent]) -> None:
 @cache
 def component(name: str) -> InfraComponent:
     return _makers[name]()
+
+
+def copying(name: str) -> Copying:
+    """Return how the data of a component is copied; TypeError if it cannot be."""
+    found = component(name).copying()
+    if found is None:
+        raise TypeError(name)
+    return found
+
+
+def copied(config: InstanceConfig) -> list[str]:
+    """Name the components of an instance whose data can be copied, in the order in which that keeps a pair whole.
+
+    The database comes first: then each object that a row of it names has been copied, unless it was removed meanwhile.
+    """
+    return [name for name in catalog.with_data() if name in config.instance.infra and component(name).copying()]
 
 
 def containers(config: InstanceConfig, placed: Callable[[], Placement]) -> list[ContainerSpec]:

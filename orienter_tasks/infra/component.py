@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.embedded.component import NativeComponent
     from orienter_tasks.backends.protocol import Inside, InstanceConfig
     from orienter_tasks.errors import OrienterError
+    from orienter_tasks.infra.copying import Copying
     from orienter_tasks.instance.variables import Variables
     from orienter_tasks.settings.model import Settings
 
@@ -68,6 +69,10 @@ class InfraComponent(Protocol):
     def client(self, settings: Settings) -> Path | None:
         """Return where the native server's client program would be, such as psql; None if it has none."""
         del settings
+        return None
+
+    def copying(self) -> Copying | None:
+        """Return how its data is copied; None where it cannot be: then copies of an instance lack it."""
         return None
 
     def require_startable(self, config: InstanceConfig) -> None:

@@ -14,7 +14,7 @@ from orienter_tasks.backends.embedded.component import NativeComponent
 from orienter_tasks.backends.embedded.server import Launch, Server
 from orienter_tasks.backends.embedded.user import prefix_for_postgres
 from orienter_tasks.errors import CheckError
-from orienter_tasks.identity import volumes
+from orienter_tasks.identity import replacing, volumes
 from orienter_tasks.infra.component import InfraComponent, ServerContents
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.settings.catalog import POSTGRES
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.spec import ContainerSpec
     from orienter_tasks.backends.protocol import Inside, InstanceConfig
     from orienter_tasks.errors import OrienterError
+    from orienter_tasks.infra.copying import Copying
     from orienter_tasks.instance.variables import Variables
     from orienter_tasks.settings.model import Settings
     from orienter_tasks.stack.component import Note
@@ -78,7 +79,7 @@ class PostgresComponent(InfraComponent):
                 "POSTGRES_USER": user,
                 "POSTGRES_PASSWORD": variables["POSTGRES_PASSWORD"],
                 "POSTGRES_DB": database,
-                "PGDATA": DATA_IN_CONTAINER,  # from 18 on, the image's own is elsewhere
+                "PGDATA": _data_in_container(config),  # from 18 on, the image's own is elsewhere
             },
             ports=(Port(config.instance.ports["postgres"], 5432),),
             mounts=(Mount("volume", config.instance.volume(NAME), DATA_IN_CONTAINER),),
@@ -89,13 +90,18 @@ class PostgresComponent(InfraComponent):
     def native(self, config: InstanceConfig) -> NativePostgres:
         return NativePostgres(config, NAME)
 
+    def copying(self) -> Copying:
+        from orienter_tasks.infra.postgres_copying import PostgresCopying
+
+        return PostgresCopying(DATA_IN_CONTAINER, notes=[PROOF])
+
     def ready(self, config: InstanceConfig, inside: Inside) -> None:
         require_accepting(config)  # else every attempt would ask the engine, and may import pg8000
         if volumes.is_adopted(config.instance):
             inside.run(EXECUTE, {"STATEMENT": password_statement(config.variables)})
             volumes.settle_adopted(config.instance)
         proof = config.instance.data_dir / PROOF
-        _require_login(config, proof, lambda name: inside.modified(f"{DATA_IN_CONTAINER}/{name}"))
+        _require_login(config, proof, lambda name: inside.modified(f"{_data_in_container(config)}/{name}"))
 
     def installed(self, settings: Settings) -> bool:
         return programs.find_postgres(settings) is not None
@@ -160,6 +166,10 @@ class PostgresComponent(InfraComponent):
         return "postgres", f"{where}, database {config.variables['POSTGRES_DB']}"
 
 
+def _data_in_container(config: InstanceConfig) -> str:
+    return replacing.path_in(DATA_IN_CONTAINER, config.instance, NAME)
+
+
 def _require_login(config: InstanceConfig, path: Path, modified: Callable[[str], object]) -> None:
     """Require that the server accepts the login, unless that is proven."""
     proof = LoginProof.of(path, config.variables.values, modified)
@@ -185,7 +195,7 @@ class NativePostgres(NativeComponent):
         postgres = cluster.Installation.of(programs.postgres_bin(self.config.settings), self.directory)
         cluster.prepare(self.config, self.directory, postgres, note)
         if volumes.is_adopted(self.config.instance):
-            cluster.set_password(self.config, self.directory, postgres)
+            cluster.take_over(self.config, self.directory, postgres, [password_statement(self.config.variables)])
             volumes.settle_adopted(self.config.instance)
         postmaster.clear(self.config.instance, self.directory)
         self._retry_until = time.monotonic() + RETRY_SECONDS

@@ -20,6 +20,7 @@ from orienter_tasks.backends.embedded import programs, user
 from orienter_tasks.backends.embedded.component import NativeComponent
 from orienter_tasks.backends.embedded.server import Launch, Server
 from orienter_tasks.errors import CheckError, ConfigError
+from orienter_tasks.identity import replacing
 from orienter_tasks.infra.component import InfraComponent, ServerContents
 from orienter_tasks.infra.nginx import nginx_launch, worker_user
 from orienter_tasks.machine.ports import LOOPBACK
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.spec import ContainerSpec
     from orienter_tasks.backends.embedded.programs import StoreKind
     from orienter_tasks.backends.protocol import Inside, InstanceConfig
+    from orienter_tasks.infra.copying import Copying
     from orienter_tasks.instance.variables import Variables
     from orienter_tasks.settings.model import Settings
     from orienter_tasks.stack.component import Note
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 NAME, (FRONT,) = MINIO.name, MINIO.further_processes
 SOCKET = "s3.sock"
 MINIO_MARK = ".minio.sys"
+DATA_IN_CONTAINER = "/data"
 VERSION: Mapping[StoreKind, tuple[str, ...]] = {
     "minio": ("--version",),
     "rclone": ("version", "--config", os.devnull),  # else it makes ~/.config/rclone
@@ -172,14 +175,24 @@ class StorageComponent(InfraComponent):
                 "MINIO_REGION": variables["AWS_REGION"],
             },
             ports=(Port(ports["minio_api"], 9000), Port(ports["minio_console"], 9001)),
-            mounts=(Mount("volume", config.instance.volume(NAME), "/data"),),
-            command=("server", "/data", "--console-address", ":9001"),
+            mounts=(Mount("volume", config.instance.volume(NAME), DATA_IN_CONTAINER),),
+            command=(
+                "server",
+                replacing.path_in(DATA_IN_CONTAINER, config.instance, NAME),
+                "--console-address",
+                ":9001",
+            ),
             # not every release of the image has curl
             health=http_health("9000/minio/health/live", otherwise="mc ready local"),
         )
 
     def native(self, config: InstanceConfig) -> NativeStore:
         return NativeStore(config)
+
+    def copying(self) -> Copying:
+        from orienter_tasks.infra.s3_copying import StorageCopying
+
+        return StorageCopying(DATA_IN_CONTAINER, MINIO_MARK)
 
     def ready(self, config: InstanceConfig, inside: Inside) -> None:
         del inside

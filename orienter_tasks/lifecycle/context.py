@@ -43,6 +43,7 @@ class RunOptions(Struct, frozen=True):
         whatsapp: on, off, or None: as the variables say.
         without: services to leave out this time.
         dry: change nothing.
+        data: what a new instance begins with; "": as the settings say.
     """
 
     backend: str = ""
@@ -54,6 +55,7 @@ class RunOptions(Struct, frozen=True):
     whatsapp: bool | None = None
     without: tuple[str, ...] = ()
     dry: bool = False
+    data: str = ""
 
     def wanted_backend(self, settings: Settings) -> BackendChoice:
         return choice.wanted(settings, os.environ, self.backend)

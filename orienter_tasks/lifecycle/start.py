@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import ConflictError, OrienterError
-from orienter_tasks.identity import volumes
+from orienter_tasks.identity import replacing, volumes
 from orienter_tasks.identity.ownership import MARKER, token_in
 from orienter_tasks.instance.model import component_of_port
 from orienter_tasks.lifecycle import holders
@@ -99,12 +99,21 @@ class Start:
         self.locked = True
         for directory in (instance.data_dir, instance.log_dir, instance.pid_dir):
             private_dir(directory)
+        replacing.settle(instance)
 
     def show_progress(self) -> None:
         """Show what the components do until `finish`."""
         if not self._shown:
             self._shown = True
             self._held.enter_context(self._progress)
+
+    @contextmanager
+    def locking(self) -> Iterator[Start]:
+        self.lock()
+        try:
+            yield self
+        finally:
+            self.finish()
 
     @contextmanager
     def stopping(self) -> Iterator[Start]:

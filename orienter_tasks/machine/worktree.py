@@ -93,6 +93,25 @@ def branch(root: Path) -> str:
     return head.removeprefix("ref: refs/heads/") if head.startswith("ref: ") else head[:9]
 
 
+def commit(root: Path) -> str:
+    """Return the id of the checked-out commit; "" where git has none, or keeps it where only git itself finds it."""
+    tree = read(root)
+    if tree.git_dir is None:
+        return ""
+    common = pointer(tree.git_dir / "commondir") or tree.git_dir
+    try:
+        head = read_small(tree.git_dir / "HEAD").decode().strip()
+        if not head.startswith("ref: "):
+            return head
+        ref = head.removeprefix("ref: ")
+        if (common / ref).exists():
+            return read_small(common / ref).decode().strip()
+        packed = (line.split(" ") for line in read_small(common / "packed-refs").decode().splitlines())
+        return next((words[0] for words in packed if words[1:] == [ref]), "")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
 def device_of(path: Path) -> int:
     """Return the device number of a path, or of its nearest existing parent."""
     for candidate in (path, *path.parents):

@@ -168,6 +168,12 @@ class Hooks(Section, frozen=True):
     before_services: tuple[FormerHook, ...] = ()
 
 
+class Data(Section, frozen=True):
+    """Where the data of a new instance comes from."""
+
+    initial: str = "empty"
+
+
 class Settings(Section, frozen=True):
     """Everything under `orienter:`."""
 
@@ -183,6 +189,7 @@ class Settings(Section, frozen=True):
     timeouts: Timeouts = Timeouts()
     logs: Logs = Logs()
     infra: dict[str, None] = {}
+    data: Data = Data()
     services: dict[str, Service] = {}
     hooks: Hooks = Hooks()
 

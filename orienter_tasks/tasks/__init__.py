@@ -34,7 +34,7 @@ ns = Collection(
         infra.stats,
     ),
     Collection("services", services.start, services.stop, services.restart, services.status),
-    Collection("data", data.adopt),
+    Collection("data", data.snapshot, data.listing, data.restore, data.clone, data.reset, data.rm, data.adopt),
     Collection("nginx", nginx.render, nginx.check, nginx.reload),
     Collection("test", test.everything, test.env, test.templates, test.integration),
     Collection(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orienter_tasks.tasks.env import JSON_HELP
 from orienter_tasks.tasks.task import task
 
 if TYPE_CHECKING:
@@ -16,3 +17,57 @@ def adopt(ctx: RunContext, id: str) -> None:
     from orienter_tasks.commands.adopt import take_over
 
     take_over(ctx, id)
+
+
+REPLACE_HELP = {
+    "yes": "Do not ask.",
+    "backup": "Keep what is replaced as an automatic snapshot, or not (--no-backup).",
+}
+
+
+@task(positional=["name"], help={"name": "Its name: letters, digits, '.', '_', '-'.", "json": JSON_HELP}, dry={})
+def snapshot(ctx: RunContext, name: str, json: bool = False) -> None:
+    """Copy database and bucket of this instance, which may run, into a snapshot."""
+    from orienter_tasks.commands.data.snapshot import snapshot as take
+
+    take(ctx, name, as_json=json)
+
+
+@task(name="list", help={"json": JSON_HELP})
+def listing(ctx: RunContext, json: bool = False) -> None:
+    """List the snapshots of this project, which all its checkouts can use."""
+    from orienter_tasks.commands.data.snapshot import show
+
+    show(ctx, as_json=json)
+
+
+@task(positional=["name"], help={"name": "The snapshot, as `inv data.list` shows it.", "yes": "Do not ask."}, dry={})
+def rm(ctx: RunContext, name: str, yes: bool = False) -> None:
+    """Remove a snapshot."""
+    from orienter_tasks.commands.data.snapshot import remove
+
+    remove(ctx, name, yes=yes)
+
+
+@task(positional=["name"], help={"name": "The snapshot, as `inv data.list` shows it.", **REPLACE_HELP}, dry={})
+def restore(ctx: RunContext, name: str, yes: bool = False, backup: bool = True) -> None:
+    """Replace the data of this instance by a snapshot, of whichever checkout."""
+    from orienter_tasks.commands.data import replace
+
+    replace.restore(ctx, name, yes=yes, backup=backup)
+
+
+@task(help={"source": "The id of another instance (default: the main checkout's).", **REPLACE_HELP}, dry={})
+def clone(ctx: RunContext, source: str = "", yes: bool = False, backup: bool = True) -> None:
+    """Replace the data of this instance by a copy of another's, which may run."""
+    from orienter_tasks.commands.data import replace
+
+    replace.clone(ctx, source, yes=yes, backup=backup)
+
+
+@task(help=REPLACE_HELP, dry={})
+def reset(ctx: RunContext, yes: bool = False, backup: bool = True) -> None:
+    """Go back to the last named snapshot that was taken or restored here, else to no data."""
+    from orienter_tasks.commands.data import replace
+
+    replace.reset(ctx, yes=yes, backup=backup)

@@ -44,6 +44,7 @@ def attach(ctx: RunContext) -> None:
         "timeout": "How long each component may take to become ready: 90, 30s, 2m.",
         "backend": "auto, docker or embedded.",
         "quiet": "Print only the answer and errors.",
+        "data": "What a new instance begins with: main, empty, or a snapshot.",
     },
     dry="start",
 )

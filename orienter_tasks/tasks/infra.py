@@ -27,6 +27,7 @@ LOG_HELP = {
         "backend": "auto, docker or embedded.",
         "timeout": "How long each may take to become ready: 90, 30s, 2m.",
         "quiet": "Print errors only.",
+        "data": "What a new instance begins with: main, empty, or a snapshot.",
     },
     dry="up",
 )
@@ -35,6 +36,10 @@ def up(ctx: RunContext, wait: bool = True) -> None:
     from orienter_tasks.commands.env import warn_of_foreign_ports
     from orienter_tasks.commands.start import await_infra, start_infra
 
+    if ctx.options.data or ctx.settings.data.initial != "empty":
+        from orienter_tasks.commands.data.replace import first
+
+        first(ctx)
     start_infra(ctx)
     warn_of_foreign_ports(ctx)
     if wait or given("wait"):  # else this is a step of `inv dev`, which waits for everything at once

@@ -29,7 +29,7 @@ Body = TypeVar("Body", bound="Callable[..., None]")
 
 SHORT_FLAGS = {"service": ("s",)}  # Invoke's own choice would shift with every new argument
 RUN_FLAGS: Mapping[str, str | bool] = {
-    **dict.fromkeys(("backend", "timeout"), ""),
+    **dict.fromkeys(("backend", "timeout", "data"), ""),
     **dict.fromkeys(("quiet", "fresh", "detach", "force", "enable_whatsapp", "no_whatsapp", "no_slack"), False),
 }
 """Flags for the whole run, also for the pre- and post-tasks of the task that has them; they make its RunOptions."""
@@ -274,4 +274,5 @@ def _options(*, dry: bool) -> RunOptions:
         whatsapp=whatsapp,
         without=("slack",) if _given.get("no_slack") else (),
         dry=dry,
+        data=_given.get("data", ""),
     )

@@ -100,6 +100,7 @@ class FaultHost(SmallHost):
         places = [self.state, checkout.path / ".dev-data", checkout.path / ".dev-pids"]
         found += [str(path) for place in places for path in place.glob("**/.*.tmp")]
         found += [str(path) for path in self.state.glob("volumes/*/*/*/.data.new*")]
+        found += [str(path) for path in self.state.glob("volumes/*/*/.*")]
         # a `.gitignore` is there if the start was killed between making `.dev-pids` and writing one into that
         kept = (".gitignore", last_start.NAME)
         return [*found, *(str(path) for path in checkout.path.glob(".dev-pids/*/*") if path.name not in kept)]

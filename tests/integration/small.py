@@ -212,6 +212,16 @@ _ADDRESSES: dict[tuple[Path, str], str] = {}  # asked for once: every question t
 
 def query(checkout: Checkout, *statements: str) -> list[Any]:
     """Run statements in the instance's database, as its services would; return the last one's rows."""
+    rows: list[Any] = []
+    with connected(checkout) as connection:
+        for statement in statements:
+            rows = connection.run(statement) or []
+    return rows
+
+
+@contextlib.contextmanager
+def connected(checkout: Checkout) -> Iterator[Any]:
+    """Connect to the instance's database, as its services would."""
     from pg8000 import native
 
     dotenv = checkout.path / ".env"
@@ -224,11 +234,8 @@ def query(checkout: Checkout, *statements: str) -> list[Any]:
         connection = native.Connection(
             unquote(url.username or ""), sock=sock, database=unquote(url.path[1:]), password=unquote(url.password or "")
         )
-        rows: list[Any] = []
-        for statement in statements:
-            rows = connection.run(statement) or []
+        yield connection
         connection.close()
-        return rows
 
 
 def forget_address(checkout: Checkout) -> None:

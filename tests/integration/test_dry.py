@@ -36,6 +36,10 @@ WORDS: dict[str, Sequence[tuple[str, ...]]] = {
     "doctor": [("--fix", "--yes")],
     "cleanup.instance": [("0", "--yes")],
     "data.adopt": [("0",), ("3",)],
+    "data.snapshot": [("early",)],
+    "data.restore": [("early", "--yes")],
+    "data.rm": [("early", "--yes")],
+    "data.reset": [("--yes",)],
     **{f"cleanup.{name}": [("--yes",)] for name in ("daily", "weekly", "orphans", "logs", "all")},
 }
 """What each task gets on the command line; nothing where it is not named."""
@@ -118,6 +122,10 @@ def test_nothing_changes_beside_a_running_instance(make_host: MakeHost, backend:
     assert answers["infra.s3 cp -- tasks.py s3:made"].out == "would cp tasks.py s3:made\n"
     assert answers["infra.s3 ls"].out == "KEY  SIZE  MODIFIED\n"
     assert answers["infra.psql -- -c CREATE TABLE made ()"].out == "would run: psql -c 'CREATE TABLE made ()'\n"
+    assert answers["data.snapshot early"].out == "would copy the data of instance 0 (orienter): postgres, minio\n"
+    assert (
+        answers["data.reset --yes"].out.splitlines()[0].startswith("would replace the data of instance 0 (orienter): ")
+    )
     assert "instance 0 was named" in answers["cleanup.instance 0 --yes"].out
     assert answers["dev.status"].code == answers["infra.verify"].code == answers["dev.logs"].code == 0
 

@@ -35,6 +35,7 @@ POLL_SECONDS = 0.05
 EXIT_LINES = 15
 NANOSECONDS = 1_000_000_000
 HOST_NETWORK = "host"
+SPECIAL_NETWORKS = ("none", "container:")
 LOG_DRIVER = "json-file"
 
 IN_USE = re.compile(r"bind\(\) to \S+:(\d+) failed .*in use")
@@ -273,7 +274,7 @@ def create_container(engine: Engine, instance: Instance, spec: ContainerSpec, *,
             networking_config=api.create_networking_config(
                 {spec.network: api.create_endpoint_config(aliases=[spec.component])}
             )
-            if spec.network
+            if spec.network and not spec.network.startswith(SPECIAL_NETWORKS)
             else None,
             use_config_proxy=False,
         )

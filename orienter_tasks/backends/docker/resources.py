@@ -17,7 +17,7 @@ from orienter_tasks.backends.docker.spec import (
     volume_key,
 )
 from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFoundError, OrienterError
-from orienter_tasks.identity import volumes
+from orienter_tasks.identity import replacing, volumes
 from orienter_tasks.identity.claims import new_token
 from orienter_tasks.machine.signals import raise_unheard
 from orienter_tasks.settings import catalog
@@ -89,9 +89,10 @@ class Resources:
         return [name for name, volume in found.items() if volume and is_ours(volume["Labels"], self._config)]
 
     def generation(self, component: str) -> str:
-        """Return the generation of a component's volume: its label, or when it was created if it has none."""
+        """Return the generation of a volume: its label, or when it was created; and of what has replaced its data."""
         found = survey.volume(self._engine, self._config.instance.volume(component)) or {}
-        return str((found.get("Labels") or {}).get(LABEL_GENERATION) or found.get("CreatedAt", ""))
+        made = str((found.get("Labels") or {}).get(LABEL_GENERATION) or found.get("CreatedAt", ""))
+        return replacing.path_in(made, self._config.instance, component)
 
     def _create_network(self, name: str) -> Mapping[str, str]:
         """Create the network and return its labels, or those of a network that was created at the same moment."""
@@ -123,12 +124,25 @@ def remove_volume(engine: Engine, name: str, *, remedy: str) -> None:
     except NotFoundError:
         return
     except ConflictError as error:
-        with engine.talking("list containers"):
-            found = engine.reader.containers(all=True, filters={"volume": [name]})
-        users = ", ".join(container["Names"][0].lstrip("/") for container in found if container["Names"])
-        raise ConflictError(f"volume {name} is in use by {users or 'a container'}", hint=remedy) from error
+        raise _in_use(engine, name, remedy) from error
     if survey.volume(engine, name) is not None:
         raise CheckError(f"volume {name} is still there after its removal")
+
+
+def require_unused(engine: Engine, name: str, *, remedy: str) -> None:
+    """Require that no container has a volume, in whatever state; errors as of `remove_volume`."""
+    if _users(engine, name):
+        raise _in_use(engine, name, remedy)
+
+
+def _users(engine: Engine, name: str) -> list[str]:
+    with engine.talking("list containers"):
+        found = engine.reader.containers(all=True, filters={"volume": [name]})
+    return [container["Names"][0].lstrip("/") for container in found if container["Names"]]
+
+
+def _in_use(engine: Engine, name: str, remedy: str) -> ConflictError:
+    return ConflictError(f"volume {name} is in use by {', '.join(_users(engine, name)) or 'a container'}", hint=remedy)
 
 
 def volume_sizes(engine: Engine) -> Mapping[str, int]:

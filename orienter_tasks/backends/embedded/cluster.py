@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orienter_tasks.backends.clients.postgres import identifier, literal, password_statement
+from orienter_tasks.backends.clients.postgres import identifier, literal
 from orienter_tasks.backends.embedded.programs import version_of
 from orienter_tasks.backends.embedded.user import prefix_for_postgres
 from orienter_tasks.errors import CheckError, ConfigError, ConflictError
@@ -187,10 +187,11 @@ def _take_over(variables: Mapping[str, str], data: Path, postgres: Installation)
     )
 
 
-def set_password(config: InstanceConfig, data: Path, postgres: Installation) -> None:
-    """Set the password of the instance's user in a cluster that is not running."""
-    what = f"{config.instance} cannot log in to the data that it has adopted"
-    _execute(data, postgres, password_statement(config.variables), what=what)
+def take_over(config: InstanceConfig, data: Path, postgres: Installation, statements: Sequence[str]) -> None:
+    """Give a cluster that is not running, and that another instance made, this instance's password and names."""
+    with _explained(config, data):
+        _require_same_major(config, data, postgres)
+    _execute(data, postgres, *statements, what=f"{config.instance} cannot take over data of another instance")
 
 
 def _execute(data: Path, postgres: Installation, *statements: str, what: str) -> None:

@@ -9,6 +9,7 @@ from orienter_tasks.commands.cleanup.execute import one_by_one
 from orienter_tasks.commands.cleanup.files import DIRECTORY, LOG, RECORD
 from orienter_tasks.commands.cleanup.model import THOROUGH, Kind, Resource
 from orienter_tasks.commands.cleanup.processes import PROCESS
+from orienter_tasks.commands.cleanup.snapshots import SNAPSHOT
 from orienter_tasks.commands.cleanup.volumes import VOLUME
 from orienter_tasks.identity import volumes
 from orienter_tasks.identity.claims import of_claim
@@ -43,4 +44,4 @@ CLAIM = Kind(
     last=True,
     verbs=("releases", "released"),
 )
-KINDS = (PROCESS, CONTAINER, NETWORK, VOLUME, RECORD, LOG, DIRECTORY, CLAIM)
+KINDS = (PROCESS, CONTAINER, NETWORK, VOLUME, RECORD, LOG, DIRECTORY, SNAPSHOT, CLAIM)

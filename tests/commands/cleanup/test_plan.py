@@ -79,6 +79,7 @@ GOES: dict[str, tuple[set[str], set[str]]] = {
     "record": (DAILY, DAILY),
     "log": ({"logs", "weekly"}, {"logs", "weekly"}),
     "directory": (WEEKLY, set()),
+    "snapshot": (WEEKLY, WEEKLY),
     "claim": (WEEKLY, set()),
 }
 """The clean-ups that take a kind, where nothing else is there; those of a name take all."""

@@ -1,0 +1,274 @@
+"""Replace an instance's data: by a snapshot, by another instance's data, or by nothing."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from orienter_tasks.commands.data.snapshot import require_data, take
+from orienter_tasks.data import store
+from orienter_tasks.errors import ConfigError, ConflictError, NotFoundError, OrienterError
+from orienter_tasks.identity import replacing, volumes
+from orienter_tasks.identity.resolve import parse_id
+from orienter_tasks.infra import choice
+from orienter_tasks.infra.copies import copies_of
+from orienter_tasks.lifecycle.config import config_of
+from orienter_tasks.machine import worktree
+from orienter_tasks.machine.state import locked
+from orienter_tasks.output.units import ago, space
+from orienter_tasks.settings import catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from orienter_tasks.backends.protocol import DataVolume
+    from orienter_tasks.data.manifest import Manifest
+    from orienter_tasks.identity.claims import Claim
+    from orienter_tasks.infra.copying import Copies
+    from orienter_tasks.lifecycle.context import RunContext
+    from orienter_tasks.lifecycle.start import Start
+
+MAIN, EMPTY = "main", "empty"
+
+
+class Replacement(msgspec.Struct, frozen=True):
+    """Where data comes from.
+
+    Attributes:
+        words: the source, for people.
+        backend: the only backend that can use it; "" for any.
+        names: the components whose data it has.
+        prepare: copies it; None for no data.
+        snapshot: the named snapshot that it is; "" if it is none.
+    """
+
+    words: str
+    backend: str
+    names: Sequence[str]
+    prepare: Callable[[Copies], None] | None = None
+    snapshot: str = ""
+
+
+def restore(ctx: RunContext, name: str, *, yes: bool, backup: bool) -> None:
+    """Replace this instance's data by a snapshot."""
+    replace(ctx, _of_snapshot(ctx, name), yes=yes, backup=backup)
+
+
+def clone(ctx: RunContext, source: str, *, yes: bool, backup: bool) -> None:
+    """Replace this instance's data by that of another instance, which may run."""
+    replace(ctx, _of_instance(ctx, source), yes=yes, backup=backup)
+
+
+def reset(ctx: RunContext, *, yes: bool, backup: bool) -> None:
+    """Go back to the last named snapshot that was taken or restored here, else to no data."""
+    name = volumes.snapshot_of(ctx.current.instance)
+    replace(ctx, _of_snapshot(ctx, name) if name else Replacement("no data", "", ()), yes=yes, backup=backup)
+
+
+def replace(ctx: RunContext, by: Replacement, *, yes: bool, backup: bool) -> None:
+    """Stop what runs, replace the data, and start again what ran; the plan is shown, and asked about, before."""
+    ctx.read_pipe()
+    present = _present(ctx, sizes=True)
+    _require_backend(ctx, by)
+    plan = _plan(ctx, by, present, backup=backup)
+    if ctx.options.dry:
+        for line in plan:
+            ctx.report.answer(f"would {line}")
+        return
+    _agree(ctx, plan, ask=bool(present) and not yes)
+    start = ctx.begin()
+    start.check([])
+    current = ctx.current
+    _require_backend(ctx, by)
+    begun, copies = time.monotonic(), copies_of(current.backend.name, current.config)
+    start.show_progress()
+    try:
+        if by.prepare is not None:
+            by.prepare(copies)
+        start.require_removable()
+        ran = start.stop()
+        try:
+            if present and backup:
+                _back_up(ctx)
+            if by.prepare is not None:
+                copies.swap()
+            elif present:
+                current.backend.remove_data()
+        except OrienterError:
+            _start_again(ctx, start, ran)
+            raise
+    finally:
+        copies.discard()
+    volumes.remember_snapshot(current.instance, by.snapshot)
+    ctx.claims.mark_used(current.claim.token)
+    ctx.report.note(f"{current.instance} has {by.words} now, after {time.monotonic() - begun:.1f} s")
+    _start_again(ctx, start, ran)
+
+
+def first(ctx: RunContext) -> None:
+    """Before a start: copy what `--data` or the settings say, if the instance has no data yet.
+
+    Raises:
+        ConflictError: it has, and the command line asks for other data.
+    """
+    ctx.begin().check([])
+    current, wanted = ctx.current, ctx.options.data
+    present = bool(_present(ctx))
+    if present and wanted:
+        hint = {MAIN: "inv data.clone", EMPTY: "inv dev.stop --volumes"}.get(wanted, f"inv data.restore {wanted}")
+        raise ConflictError(f"{current.instance} has data already", hint=f"to replace it: {hint}")
+    by = None if present else _first(ctx, wanted or ctx.settings.data.initial, given=bool(wanted))
+    if by is None or by.prepare is None:
+        return
+    _require_backend(ctx, by)
+    copies = copies_of(current.backend.name, current.config)
+    try:
+        by.prepare(copies)
+        copies.swap()
+    except BaseException:
+        copies.discard()
+        current.backend.remove_data()  # so that the next start begins in the same way
+        raise
+    copies.discard()
+    volumes.remember_snapshot(current.instance, by.snapshot)
+    ctx.report.note(f"{current.instance} begins with {by.words}")
+
+
+def _first(ctx: RunContext, what: str, *, given: bool) -> Replacement | None:
+    if what == EMPTY:
+        return None
+    if what != MAIN:
+        return _of_snapshot(ctx, what)
+    tree = worktree.read(ctx.root)
+    if not given and tree.main_root == tree.root:
+        return None
+    try:
+        return _of_instance(ctx, "")
+    except NotFoundError as error:
+        if given:
+            raise
+        ctx.report.warn(f"{ctx.current.instance} begins without data: {error}")
+        return None
+
+
+def _of_snapshot(ctx: RunContext, name: str) -> Replacement:
+    project = ctx.settings.project
+    found, what = store.load(project, name), f"snapshot {name}"
+    if found.project != project:
+        raise ConflictError(f"{what} is of project {found.project}, not of {project}", hint="see: inv data.list")
+    names = [part.component for part in found.parts if part.component in ctx.current.instance.infra]
+
+    def prepare(copies: Copies) -> None:
+        with store.reading(project, name) as (place, manifest):
+            for component in names:
+                copies.load(component, place, manifest.by_component[component], what)
+
+    words = f"{what} ({_described(found)})"
+    return Replacement(words, found.backend, names, prepare, "" if found.automatic else name)
+
+
+def _of_instance(ctx: RunContext, source: str) -> Replacement:
+    claim = _claim_of(ctx, source)
+    config = config_of(claim, ctx.settings, {})
+    backend = choice.of(claim.backend, config)
+    claim = msgspec.structs.replace(claim, backend=backend.name if backend is not None else "")
+    names = [name for name in require_data(config, backend).names if name in ctx.current.instance.infra]
+
+    def prepare(copies: Copies) -> None:
+        waiting = lambda holder: ctx.report.warn(f"waiting for {holder}")  # noqa: E731 - an argument
+        with locked(config.instance.lock, timeout=ctx.settings.timeouts.lock, on_wait=waiting):
+            replacing.settle(config.instance)
+            origin = copies_of(claim.backend, config)
+            for component in names:
+                copies.clone(component, origin)
+
+    return Replacement(f"the data of {config.instance}", claim.backend, names, prepare)
+
+
+def _claim_of(ctx: RunContext, source: str) -> Claim:
+    """Return the claim of an instance of this project by its id, also of a checkout that is gone; by default main's."""
+    project, own = ctx.settings.project, ctx.current.claim
+    claims = [claim for claim in ctx.claims.read() if claim.project == project]
+    if source:
+        number = parse_id(source, ctx.settings.instances.max, "--source")
+        found = [claim for claim in (*claims, *volumes.parked(project, claims)) if claim.id == number]
+        missing = NotFoundError(f"{project} has no instance {number}", hint="inv instances")
+    else:
+        main = str(worktree.read(ctx.root).main_root)
+        found = [claim for claim in claims if claim.root == main]
+        missing = NotFoundError(f"the main checkout {main} has no instance", hint="name another one with --source")
+    if not found:
+        raise missing
+    if found[0].token == own.token:
+        raise ConflictError(f"{ctx.current.instance} is this checkout's own", hint="name another one with --source")
+    return found[0]
+
+
+def _require_backend(ctx: RunContext, by: Replacement) -> None:
+    current = ctx.current
+    settled = current.settled_backend
+    own = settled.name if settled is not None else current.decide_backend()
+    if by.backend not in ("", own):
+        raise ConflictError(
+            f"{by.words} is of the {by.backend} backend, and {current.instance} is on {own}",
+            hint=f"start over there: inv dev.stop --volumes, then inv dev --backend {by.backend}",
+        )
+
+
+def _present(ctx: RunContext, *, sizes: bool = False) -> list[DataVolume]:
+    backend = ctx.current.settled_backend
+    return list(backend.data_volumes(sizes=sizes)) if backend is not None else []
+
+
+def _plan(ctx: RunContext, by: Replacement, present: Sequence[DataVolume], *, backup: bool) -> list[str]:
+    """Say what happens, each line behind "would" or "will"."""
+    instance = ctx.current.instance
+    lines = []
+    if present:
+        volumes_ = ", ".join(f"{volume.name} ({space(volume.size)})" for volume in present)
+        lines.append(f"replace the data of {instance}: {volumes_}")
+        lines.append("keep it as an automatic snapshot" if backup else "keep nothing of it")
+    kept = [name for name in catalog.with_data() if name in instance.infra and name not in by.names]
+    if by.prepare is not None and kept:
+        lines.append(f"leave as it is: {', '.join(kept)}, whose data is not part of the copy")
+    return [*lines, f"give {instance} {by.words}"]
+
+
+def _agree(ctx: RunContext, plan: Sequence[str], *, ask: bool) -> None:
+    def tell() -> None:
+        for line in plan:
+            ctx.report.warn(f"this will {line}")
+
+    if ask and not ctx.report.confirm("do it?", refusal=f"this will {'; '.join(plan)}", before=tell):
+        raise ConfigError("nothing was changed")
+
+
+def _back_up(ctx: RunContext) -> None:
+    current = ctx.current
+    name = store.free_name(ctx.settings.project, f"{store.AUTOMATIC}{current.instance.id}-")
+    made = take(current.claim, current.config, current.backend, name)
+    ctx.report.note(f"what {current.instance} had is kept: inv data.restore {name} ({space(made.size)})")
+
+
+def _start_again(ctx: RunContext, start: Start, ran: Sequence[str]) -> None:
+    """Start the servers, and if any ran the hooks and services too."""
+    from orienter_tasks.commands.start import await_infra, start_all, start_infra
+
+    if not ran:
+        start.finish()
+        return
+    start_infra(ctx)
+    if any(not catalog.component_of(name) for name in ran):
+        start_all(ctx)
+        start.foreground = False
+    else:
+        await_infra(ctx, ready=True)
+
+
+def _described(found: Manifest) -> str:
+    where = f"{found.instance} ({Path(found.root).name})"
+    branch = f", {found.branch}" if found.branch else ""
+    return f"of {where}{branch}, {ago(found.created_at)} old, {space(found.size)}"

@@ -1,0 +1,149 @@
+"""Take, list and remove snapshots."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from orienter_tasks.data import store
+from orienter_tasks.data.manifest import Manifest
+from orienter_tasks.errors import ConfigError, NotFoundError, OrienterError
+from orienter_tasks.identity import volumes
+from orienter_tasks.infra import choice
+from orienter_tasks.infra.all import component as kind
+from orienter_tasks.infra.copies import copies_of
+from orienter_tasks.machine import worktree
+from orienter_tasks.output.tables import Column
+from orienter_tasks.output.units import ago, space
+from orienter_tasks.settings import catalog
+
+if TYPE_CHECKING:
+    from orienter_tasks.backends.protocol import Backend, InstanceConfig
+    from orienter_tasks.identity.claims import Claim
+    from orienter_tasks.lifecycle.context import RunContext
+
+
+class Copied(msgspec.Struct, frozen=True):
+    """The components of an instance that have data: those that can be copied, and in words those that cannot."""
+
+    names: list[str]
+    left_out: tuple[str, ...]
+
+
+def snapshot(ctx: RunContext, name: str, *, as_json: bool) -> None:
+    """Take a snapshot of this instance, which may run."""
+    store.require_name(name)
+    ctx.read_pipe()
+    current = ctx.current
+    backend = current.settled_backend
+    contents = require_data(current.config, backend)
+    if ctx.options.dry:
+        ctx.report.answer(f"would copy the data of {current.instance}: {', '.join(contents.names)}")
+        return
+    begun = time.monotonic()
+    with ctx.start.locking():
+        made = take(current.claim, current.config, backend, name)
+    volumes.remember_snapshot(current.instance, name)
+    for text in made.left_out:
+        ctx.report.note(text)
+    if as_json:
+        ctx.report.json({"snapshot": document(name, made)})
+        return
+    ctx.report.note(f"{current.instance}: {space(made.size)} in {time.monotonic() - begun:.1f} s")
+    ctx.report.answer(name)
+
+
+def require_data(config: InstanceConfig, backend: Backend | None) -> Copied:
+    """Return what there is to copy of an instance; NotFoundError if there is nothing."""
+    instance, present = config.instance, {volume.name for volume in backend.data_volumes()} if backend else set()
+    names = [name for name in catalog.with_data() if name in instance.infra and instance.volume(name) in present]
+    copied = [name for name in names if kind(name).copying() is not None]
+    if not copied:
+        raise NotFoundError(f"{instance} has no data", hint="inv dev makes it")
+    return Copied(copied, tuple(f"{name}: its data cannot be copied" for name in names if name not in copied))
+
+
+def take(claim: Claim, config: InstanceConfig, backend: Backend | None, name: str) -> Manifest:
+    """Take a snapshot of an instance whose lock is held."""
+    contents = require_data(config, backend)
+    copies = copies_of(claim.backend, config)
+    with store.writing(claim.project, name) as unfinished:
+        made = Manifest(
+            project=claim.project,
+            instance=claim.id,
+            root=claim.root,
+            branch=worktree.branch(Path(claim.root)),
+            commit=worktree.commit(Path(claim.root)),
+            backend=choice.named(claim.backend),
+            token=claim.token,
+            way="physical",
+            created_at=time.time(),
+            automatic=name.startswith(store.AUTOMATIC),
+            left_out=contents.left_out,
+            parts=tuple(copies.save(component, unfinished) for component in contents.names),
+        )
+        store.finish(unfinished, made)
+    return made
+
+
+def show(ctx: RunContext, *, as_json: bool) -> None:
+    """List the snapshots of this project, the latest first."""
+    if not ctx.options.dry:
+        store.sweep(ctx.settings.project)
+    found = store.listed(ctx.settings.project)
+    whole = {name: made for name, made in found.items() if isinstance(made, Manifest)}
+    names = sorted(whole, key=lambda name: whole[name].created_at, reverse=True)
+    broken = {name: error for name, error in found.items() if isinstance(error, OrienterError)}
+    for error in broken.values():
+        ctx.report.warn(error.line())
+    if as_json:
+        damaged = [{"name": name, "error": str(error)} for name, error in broken.items()]
+        ctx.report.json({"snapshots": [document(name, whole[name]) for name in names], "damaged": damaged})
+    elif names:
+        ctx.report.table(_columns(whole), names)
+    else:
+        ctx.report.note(f"{ctx.settings.project} has no snapshot; take one with: inv data.snapshot")
+
+
+def remove(ctx: RunContext, name: str, *, yes: bool) -> None:
+    """Remove a snapshot."""
+    project = ctx.settings.project
+    try:
+        size = space(store.load(project, name).size)
+    except NotFoundError:
+        raise
+    except OrienterError as error:  # damaged, or of a newer version
+        size = str(error)
+    if ctx.options.dry:
+        ctx.report.answer(f"would remove snapshot {name} ({size})")
+        return
+    loss = f"this removes snapshot {name} ({size})"
+    if not yes and not ctx.report.confirm("remove it?", refusal=loss, before=lambda: ctx.report.warn(loss)):
+        raise ConfigError("nothing was removed")
+    store.discard(project, name)
+    ctx.report.note(f"removed snapshot {name}")
+
+
+def document(name: str, made: Manifest) -> dict[str, Any]:
+    """Return a snapshot as JSON."""
+    facts: dict[str, Any] = msgspec.to_builtins(made)
+    del facts["schema_version"], facts["token"]
+    return {"name": name, "size": made.size, **facts}
+
+
+def _columns(found: dict[str, Manifest]) -> list[Column[str]]:
+    return [
+        Column("name", lambda name: name),
+        Column("from", lambda name: _source(found[name]), least=12),
+        Column("branch", lambda name: found[name].branch or "–", least=12, drop=1),
+        Column("backend", lambda name: found[name].backend, drop=2),
+        Column("age", lambda name: ago(found[name].created_at), right=True),
+        Column("size", lambda name: space(found[name].size), right=True),
+    ]
+
+
+def _source(made: Manifest) -> str:
+    return f"{made.instance} ({Path(made.root).name})"

@@ -1,0 +1,236 @@
+"""Copies of a Docker instance's data: directories in its volumes, and archives in snapshots.
+
+Containers of the components' own images do all of it, and are removed afterwards. Nothing is mounted from this machine,
+so the engine may be elsewhere.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from orienter_tasks.backends.docker import images, survey
+from orienter_tasks.backends.docker.container import create_container, redacted
+from orienter_tasks.backends.docker.engine import WORK_SECONDS, shared
+from orienter_tasks.backends.docker.logs import read_log
+from orienter_tasks.backends.docker.oneoff import running_id
+from orienter_tasks.backends.docker.resources import Resources, require_unused
+from orienter_tasks.backends.docker.spec import Mount
+from orienter_tasks.data import tree
+from orienter_tasks.data.manifest import Part
+from orienter_tasks.errors import CheckError, NotFoundError, OrienterError
+from orienter_tasks.identity import replacing
+from orienter_tasks.identity.claims import new_token
+from orienter_tasks.infra.all import component as kind, copying
+from orienter_tasks.machine.state import failure
+from orienter_tasks.settings import catalog
+from orienter_tasks.stack.component import LogRequest, last
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from orienter_tasks.backends.docker.engine import Engine
+    from orienter_tasks.backends.docker.placement import Placement
+    from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.data.store import Unfinished
+    from orienter_tasks.infra.copying import Copies, Script
+
+SOURCE, TARGET = "/orienter/source", "/orienter/target"
+FILES = "data"
+SLOWEST = 5_000_000  # bytes a second that an engine is trusted to unpack
+POLL_SECONDS = 0.05
+TAIL_LINES = 15
+CLEAR = 'cd "$TARGET" && find . -mindepth 1 -maxdepth 1 {which} -exec rm -rf {{}} +'
+
+
+class ContainerCopies:
+    """The copies of one Docker instance's data."""
+
+    def __init__(self, config: InstanceConfig) -> None:
+        self.config = config
+        self._engine: Engine = shared()
+        self._run = new_token()
+        self._prepared: list[str] = []
+        self._replaced: list[str] = []
+
+    def running(self) -> Sequence[str]:
+        return [name for name in catalog.with_data() if running_id(self._engine, self.config, name)]
+
+    def save(self, component: str, unfinished: Unfinished) -> Part:
+        with self.copied(component, self.config, f"{TARGET}/{FILES}") as (container, server):
+            self._read(container, f"{TARGET}/{FILES}", unfinished.place / f"{component}.tar")
+        content = tree.write_checksums(unfinished.place, component)
+        return Part(
+            component=component,
+            server=server,
+            facts=copying(component).names(self.config),
+            size=content.size,
+            files=content.files,
+            digest=content.digest,
+        )
+
+    def load(self, component: str, place: Path, part: Part, what: str) -> None:
+        tree.verify(place, part, what)
+        with self._taking_over(component, part.facts) as container:
+            self._write(container, place / f"{component}.tar")
+            self._finish(component, container)
+
+    def clone(self, component: str, source: Copies) -> None:
+        if not isinstance(source, ContainerCopies):
+            raise TypeError(source)
+        target = f"{TARGET}/{self._run}/{FILES}"
+        volume = self._volume(component)
+        with source.copied(component, self.config, target, volume):
+            pass
+        with self._taking_over(component, copying(component).names(source.config)) as container:
+            self._finish(component, container)
+
+    def swap(self) -> None:
+        for component in self._prepared:
+            require_unused(self._engine, self.config.instance.volume(component), remedy="remove it first")
+        replacing.move_to(self.config.instance, dict.fromkeys(self._prepared, f"{self._run}/{FILES}"))
+        self._prepared, self._replaced = [], self._prepared
+
+    def discard(self) -> None:
+        """Remove what is of no use; whatever cannot be removed now goes with the next swap."""
+        names = [*((name, f'-name "{self._run}"') for name in self._prepared)]
+        names += [(name, f'! -name "{self._run}"') for name in self._replaced]
+        for component, which in names:
+            mounts = (Mount("volume", self.config.instance.volume(component), TARGET),)
+            environment = {"TARGET": TARGET}
+            with (
+                suppress(OrienterError),
+                self._container(component, CLEAR.format(which=which), environment, mounts) as one,
+            ):
+                self._finish(component, one)
+
+    def _volume(self, component: str) -> Mount:
+        """Return the volume in which a component's data is prepared."""
+        Resources(self.config, self._engine).ensure_volume(component)
+        if component not in self._prepared:
+            self._prepared.append(component)
+        return Mount("volume", self.config.instance.volume(component), TARGET)
+
+    @contextmanager
+    def copied(
+        self, component: str, owner: InstanceConfig, target: str, volume: Mount | None = None
+    ) -> Iterator[tuple[str, str]]:
+        """Copy a component's data in a container of its image, labelled as another's; yield it and what it printed."""
+        instance, name = self.config.instance, self.config.instance.volume(component)
+        if name not in Resources(self.config, self._engine).volumes():
+            raise NotFoundError(f"{instance} has no data of {component}", hint="inv infra.up makes it")
+        container = running_id(self._engine, self.config, component)
+        script = copying(component).copy_script(self.config, running=container is not None)
+        source = Mount("volume", name, SOURCE, "ro")
+        mounts = (source, volume) if volume is not None else (source,)
+        environment = {
+            **script.environment,
+            "SOURCE": replacing.path_in(SOURCE, instance, component),
+            "TARGET": target,
+        }
+        network = f"container:{container}" if container is not None else "none"
+        image = ""
+        if container is not None:
+            with self._engine.talking(f"inspect container {container}"):
+                image = self._engine.reader.inspect_container(container)["Image"]
+        with self._container(component, script.text, environment, mounts, owner, network=network, image=image) as one:
+            yield one, self._finish(component, one)
+
+    @contextmanager
+    def _taking_over(self, component: str, names: Mapping[str, str]) -> Iterator[str]:
+        """Yield a container that gives the prepared data the instance's names and passwords, once it runs."""
+        script: Script = copying(component).take_over_script(self.config, names)
+        environment = {**script.environment, "TARGET": f"{TARGET}/{self._run}/{FILES}"}
+        with self._container(component, script.text, environment, (self._volume(component),)) as container:
+            yield container
+
+    @contextmanager
+    def _container(
+        self,
+        component: str,
+        text: str,
+        environment: Mapping[str, str],
+        mounts: tuple[Mount, ...],
+        owner: InstanceConfig | None = None,
+        *,
+        network: str = "none",
+        image: str = "",
+    ) -> Iterator[str]:
+        """Create a container for a script, and remove it at the end."""
+        owner = owner or self.config
+        spec = replace(
+            kind(component).container(self.config, _nowhere),
+            labels=kind(component).container(owner, _nowhere).labels,
+            entrypoint=("sh", "-c"),
+            command=(text,),
+            environment=environment,
+            mounts=mounts,
+            ports=(),
+            network=network,
+        )
+        if image:
+            spec = replace(spec, image=image)
+        else:
+            images.ensure(self._engine, spec.image, spec.image_key, lambda _: None)
+        container = create_container(self._engine, owner.instance, spec, one_off=True)
+        try:
+            yield container
+        finally:
+            with (
+                suppress(NotFoundError),
+                self._engine.talking(f"remove the container of {component}", work=WORK_SECONDS),
+            ):
+                self._engine.api.remove_container(container, force=True, v=True)
+
+    def _finish(self, component: str, container: str) -> str:
+        """Run a container to its end, and return the last line that it printed."""
+        with self._engine.talking(f"start a container of {component}", work=WORK_SECONDS):
+            self._engine.api.start(container)
+        state: Mapping[str, Any] = {"Running": True}
+        while state["Running"]:
+            time.sleep(POLL_SECONDS)
+            found = survey.container(self._engine, container)
+            if found is None:
+                raise CheckError(f"the container that copied {component} of {self.config.instance} was removed")
+            state = found["State"]
+        lines = last(read_log(self._engine, container, LogRequest(lines=TAIL_LINES)))
+        if state["ExitCode"] != 0:
+            details = redacted(self.config, lines)
+            raise CheckError(f"the data of {component} of {self.config.instance} cannot be copied", details=details)
+        return lines[-1] if lines else ""
+
+    def _read(self, container: str, path: str, file: Path) -> None:
+        try:
+            with self._engine.talking(f"read {path}", work=WORK_SECONDS), file.open("xb") as archive:
+                chunks, _ = self._engine.api.get_archive(container, path)
+                for chunk in chunks:
+                    archive.write(chunk)
+        except OSError as error:
+            raise failure(file, f"cannot write {file}", error) from error
+
+    def _write(self, container: str, file: Path) -> None:
+        with self._engine.talking(f"write into {TARGET}", work=WORK_SECONDS):
+            self._engine.api.put_archive(container, TARGET, _directory(self._run))
+        seconds = WORK_SECONDS + file.stat().st_size / SLOWEST
+        with self._engine.talking(f"write into {TARGET}", work=seconds), file.open("rb") as archive:
+            self._engine.api.put_archive(container, f"{TARGET}/{self._run}", archive)
+
+
+def _nowhere() -> Placement:
+    raise TypeError("no component with data asks where nginx runs")
+
+
+def _directory(name: str) -> bytes:
+    """Return an archive of an empty directory."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        entry = tarfile.TarInfo(name)
+        entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+        archive.addfile(entry)
+    return content.getvalue()

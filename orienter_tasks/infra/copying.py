@@ -1,0 +1,80 @@
+"""The Protocols of copying data: what a component adds, and what a backend does with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.data.manifest import Part
+    from orienter_tasks.data.store import Unfinished
+
+
+class Script(NamedTuple):
+    """A script of the shell for a container of the component's image, as root.
+
+    It finds the data of the source in `$SOURCE`, and that of the copy in `$TARGET`.
+    """
+
+    text: str
+    environment: Mapping[str, str]
+
+
+class Copying(Protocol):
+    """How a component's data is copied and given to another instance."""
+
+    def names(self, config: InstanceConfig) -> dict[str, str]:
+        """Return what the data calls by the instance's own names, such as its database."""
+
+    def place(self, working: Path) -> Path:
+        """Return where the data is in the working directory of a native server."""
+
+    def server(self, data: Path) -> str:
+        """Say which server can read the data, such as `PostgreSQL 16`."""
+
+    def copy(self, config: InstanceConfig, target: Path, lock: int, *, running: bool) -> None:
+        """Copy the data of an instance's native server; what runs for that inherits the lock.
+
+        Raises:
+            OrienterError: it cannot be copied; what is at `target` is of no use.
+        """
+
+    def take_over(self, config: InstanceConfig, data: Path, names: Mapping[str, str]) -> None:
+        """Give a copy, which no server uses, the names and passwords of an instance, instead of these names."""
+
+    def mount(self) -> str:
+        """Return where the component's container has its volume."""
+
+    def copy_script(self, config: InstanceConfig, *, running: bool) -> Script:
+        """Return the script that copies the data, and prints which server can read it.
+
+        It has the network of the source's container where that is `running`, else none.
+        """
+
+    def take_over_script(self, config: InstanceConfig, names: Mapping[str, str]) -> Script:
+        """Likewise for `take_over`."""
+
+
+class Copies(Protocol):
+    """The copies of one instance's data on its backend. Everything is prepared beside the present data."""
+
+    def running(self) -> Sequence[str]:
+        """Name the components with data that run."""
+
+    def save(self, component: str, unfinished: Unfinished) -> Part:
+        """Write a component's data into a snapshot."""
+
+    def load(self, component: str, place: Path, part: Part, what: str) -> None:
+        """Prepare a component's data from that of a snapshot, `what`."""
+
+    def clone(self, component: str, source: Copies) -> None:
+        """Prepare a component's data from that of another instance on the same backend."""
+
+    def swap(self) -> None:
+        """Put everything that was prepared in place of the present data; nothing of the instance may run."""
+
+    def discard(self) -> None:
+        """Remove what was prepared and not swapped, and what was replaced."""

@@ -1,0 +1,102 @@
+"""Copies of an embedded instance's data: directories beside its volumes, and in snapshots."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from orienter_tasks.data import tree
+from orienter_tasks.data.manifest import Part
+from orienter_tasks.errors import NotFoundError
+from orienter_tasks.identity import replacing, volumes
+from orienter_tasks.identity.claims import new_token
+from orienter_tasks.infra.all import component as kind, copying
+from orienter_tasks.infra.embedded import EmbeddedBackend
+from orienter_tasks.machine import flock
+from orienter_tasks.machine.state import private_dir
+from orienter_tasks.settings import catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.data.store import Unfinished
+    from orienter_tasks.infra.copying import Copies
+
+
+class NativeCopies:
+    """The copies of one embedded instance's data."""
+
+    def __init__(self, config: InstanceConfig) -> None:
+        self.config = config
+        self._run = new_token()
+        self._prepared: list[str] = []
+        self._locks = ExitStack()
+
+    def running(self) -> Sequence[str]:
+        found = EmbeddedBackend(self.config).status()
+        return [status.name for status in found if status.up and status.name in catalog.with_data()]
+
+    def save(self, component: str, unfinished: Unfinished) -> Part:
+        how = copying(component)
+        self.copy(component, unfinished.place / component, unfinished.lock)
+        content = tree.write_checksums(unfinished.place, component)
+        return Part(
+            component=component,
+            server=how.server(unfinished.place / component),
+            facts=how.names(self.config),
+            size=content.size,
+            files=content.files,
+            digest=content.digest,
+        )
+
+    def load(self, component: str, place: Path, part: Part, what: str) -> None:
+        tree.verify(place, part, what)
+        target, _ = self._prepare(component)
+        tree.copy(place / component, target)
+        self._take_over(component, target, part.facts)
+
+    def clone(self, component: str, source: Copies) -> None:
+        if not isinstance(source, NativeCopies):
+            raise TypeError(source)
+        target, lock = self._prepare(component)
+        source.copy(component, target, lock)
+        self._take_over(component, target, copying(component).names(source.config))
+
+    def swap(self) -> None:
+        instance, backend = self.config.instance, EmbeddedBackend(self.config)
+        with ExitStack() as held:
+            for each in backend.components():
+                if each.name in self._prepared:
+                    held.enter_context(each.held(os.path.lexists(each.directory)))
+            replacing.swap(instance, self._prepared, self._run)
+        self._prepared.clear()
+
+    def discard(self) -> None:
+        self._locks.close()
+        replacing.settle(self.config.instance)
+
+    def _prepare(self, component: str) -> tuple[Path, int]:
+        """Return where the data of a new volume is to be, and the lock of that volume."""
+        place = replacing.prepared(self.config.instance, component, self._run)
+        working = place / volumes.FILES
+        lock = self._locks.enter_context(flock.hold(volumes.lock_of(working)))
+        volumes.label(self.config.instance, component, place)
+        self._prepared.append(component)
+        target = copying(component).place(working)
+        private_dir(target.parent)
+        return target, lock
+
+    def _take_over(self, component: str, target: Path, names: Mapping[str, str]) -> None:
+        copying(component).take_over(self.config, target, names)
+
+    def copy(self, component: str, target: Path, lock: int) -> None:
+        """Copy a component's data; while no server has it, none can start."""
+        instance = self.config.instance
+        if not volumes.working_dir(instance, component).exists():
+            raise NotFoundError(f"{instance} has no data of {component}", hint="inv infra.up makes it")
+        running = component in self.running()
+        with kind(component).native(self.config).held(not running):
+            copying(component).copy(self.config, target, lock, running=running)

@@ -1,0 +1,171 @@
+"""Snapshots, restored and cloned: rows and objects as one, on both backends, running, stopped and killed."""
+
+from __future__ import annotations
+
+import io
+import threading
+from typing import TYPE_CHECKING
+
+from orienter_tasks.machine.state import snapshot_dir
+from tests.faults.lab import FULL, bucket, has, kept, put, say
+from tests.faults.test_crashes import points_of
+from tests.integration.small import complaint, connected, states, wait_for
+
+if TYPE_CHECKING:
+    import random
+
+    from tests.faults.lab import MakeFaultHost
+    from tests.integration.checkouts import Checkout
+
+START = ("dev", "--detach", "--quiet")
+
+
+def test_snapshots_travel(make_host: MakeFaultHost, backend: str) -> None:
+    """The way of one project's data: taken while it runs, given to a worktree, broken there, and brought back."""
+    host = make_host(backend)
+    main, (other,) = host.main, host.worktrees(1)
+    assert complaint(main.inv("data.snapshot", "early", code=3)).startswith("error: instance 0")
+    main.inv(*START)
+    put(main, "one")
+    taken = main.inv("data.snapshot", "first", "--json").json["snapshot"]
+    assert [part["component"] for part in taken["parts"]] == ["postgres", "minio"]
+    put(main, "two")
+
+    other.inv(*START)
+    put(other, "lost")
+    refused = other.inv("data.restore", "first", code=2)
+    assert "this will replace the data of" in complaint(refused)
+    has(other, "lost")
+    other.inv("data.restore", "first", "--yes")
+    has(other, "one")
+    assert all(states(other).values())
+    listed = other.inv("data.list", "--json").json["snapshots"]
+    assert [each["automatic"] for each in listed] == [True, False]
+    other.inv("data.restore", listed[0]["name"], "--yes", "--no-backup")
+    has(other, "lost")
+
+    other.inv("data.clone", "--yes", "--no-backup")
+    has(other, "one", "two")
+    main.inv("dev.stop")
+    other.inv("dev.stop")
+    other.inv("data.clone", "--yes", "--no-backup")
+    main.inv("data.snapshot", "second")
+    other.inv(*START)
+    has(other, "one", "two")
+    main.inv("data.restore", "first", "--yes", "--no-backup")
+    main.inv(*START)
+    has(main, "one")
+    main.inv("data.restore", "second", "--yes", "--no-backup")
+    has(main, "one", "two")
+
+
+def seeds(checkout: Checkout) -> int:
+    return len((checkout.path / "seeded").read_text().splitlines())
+
+
+def test_a_first_start_with_data(make_host: MakeFaultHost, backend: str) -> None:
+    seed = {"name": "seed", "command": ["sh", "-c", "echo >> seeded"], "once": "data", "needs": ["postgres"]}
+    host = make_host(backend, data={"initial": "main"}, hooks={"start": [seed]})
+    main, (first, second) = host.main, host.worktrees(2)
+    main.inv(*START)
+    put(main, "one")
+    first.inv(*START)
+    has(first, "one")
+    assert "has data already" in complaint(first.inv("dev", "--data", "main", code=4))
+    assert first.inv("infra.verify").out
+    second.inv(*START, "--data", "empty")
+    has(second)
+
+    second.inv(*START)
+    assert [seeds(each) for each in (main, first, second)] == [1, 1, 1]
+    put(second, "lost")
+    second.inv("data.reset", "--yes")
+    has(second)
+    second.inv("data.clone", "--yes", "--source", first.variables["AI_INSTANCE_ID"])
+    has(second, "one")
+    assert seeds(second) == 3
+
+
+class Writer:
+    """Writes objects, each before the row that names it, through one connection."""
+
+    def __init__(self, checkout: Checkout) -> None:
+        self._checkout = checkout
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._write)
+        self.rows: list[str] = []
+
+    def __enter__(self) -> Writer:
+        self._thread.start()
+        wait_for(lambda: len(self.rows) > 10, "rows")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _write(self) -> None:
+        client, name = bucket(self._checkout)
+        with connected(self._checkout) as connection:
+            while not self._ended.is_set():
+                text = f"{len(self.rows):06}"
+                client.put_object(name, text, io.BytesIO(text.encode()), len(text))
+                connection.run(f"INSERT INTO kept VALUES ('{text}')")
+                self.rows.append(text)
+
+
+def test_whoever_writes_meanwhile_is_not_disturbed(make_host: MakeFaultHost, backend: str) -> None:
+    """And each row's object is in the copy."""
+    host = make_host(backend)
+    main, (other,) = host.main, host.worktrees(1)
+    main.inv("infra.up")
+    put(main, "first")
+    with Writer(main) as writer:
+        before = len(writer.rows)
+        other.inv("data.clone")
+        after = len(writer.rows)
+        wait_for(lambda: len(writer.rows) > after + 10, "more rows, through the same connection")
+    other.inv("infra.up")
+    rows, objects = kept(other)
+    assert before <= len(rows) <= after + 1
+    assert set(rows) <= set(objects)
+
+
+KILLS = {"embedded": 3, "docker": 1}
+
+
+def test_killed_while_data_is_replaced(make_host: MakeFaultHost, backend: str, dice: random.Random) -> None:
+    """Afterwards the instance has its old data or the new, rows and objects alike, and nothing half-made is listed."""
+    host = make_host(backend)
+    checkout = host.main
+    checkout.inv("infra.up")
+    put(checkout, "old")
+    checkout.inv("data.snapshot", "old")
+    put(checkout, "new")
+    checkout.inv("infra.down")
+    checkout.inv("data.snapshot", "new")
+    ways = {
+        words: points_of(host.trace(checkout, *words))
+        for words in (("data.restore", "old", "--yes"), ("data.snapshot", "third"))
+    }
+    checkout.inv("data.rm", "third", "--yes")
+    reached = 0
+    for words, points in ways.items():
+        for point in points if FULL else dice.sample(points, KILLS[backend]):
+            checkout.inv("data.restore", "new", "--yes", "--no-backup")
+            code = host.kill_at(checkout, f"1:{point}", *words)
+            say(f"{words[0]} killed at {point!r} ({code})")
+            reached += code == -9
+            checkout.inv("infra.up")
+            rows, objects = kept(checkout)
+            assert rows == objects
+            assert rows in (["old"], ["new", "old"]) if words[0] == "data.restore" else rows == ["new", "old"]
+            checkout.inv("infra.down")
+            assert host.left_of(checkout) == []
+            for found in checkout.inv("data.list", "--json").json["snapshots"]:
+                if found["automatic"] or found["name"] == "third":
+                    checkout.inv("data.restore", found["name"], "--yes", "--no-backup")
+                    checkout.inv("data.rm", found["name"], "--yes")
+            assert [path.name for path in snapshot_dir().glob("*/.*")] == []
+    say(f"{backend}: {reached} kills")
+    assert reached
