@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from orienter_tasks.identity.claims import Claim
 
 OWN_DIRECTORIES = (".dev-data", ".dev-pids", "logs")
-_OWN = re.compile(r"instance-\d+|\.gitignore")
+_OWN = r"instance-\d+|\.gitignore"
 
 
 class CheckoutState(Enum):
@@ -177,7 +177,7 @@ def _is_left_over(root: Path, claim: Claim) -> bool:
         with os.scandir(root) as entries:
             for entry in entries:
                 ours = entry.name in OWN_DIRECTORIES and entry.is_dir(follow_symlinks=False)
-                if not ours or not all(_OWN.fullmatch(path.name) for path in Path(entry.path).iterdir()):
+                if not ours or not all(re.fullmatch(_OWN, path.name) for path in Path(entry.path).iterdir()):
                     return False
     except OSError:
         return False

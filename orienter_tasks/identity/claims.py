@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LOCK_SECONDS = 30.0
 
-_PROJECT = re.compile(r"[a-z][a-z0-9_-]*")
+_PROJECT = r"[a-z][a-z0-9_-]*"
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +69,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         """Refuse what could send a destructive command astray."""
         if not 0 <= self.id <= HIGHEST_ID or not all(map(_is_checkout_path, self.roots)):
             raise ValueError(f"not a claim: id {self.id}, roots {self.roots!r}")
-        if not _PROJECT.fullmatch(self.project):
+        if not re.fullmatch(_PROJECT, self.project):
             raise ValueError(f"not a claim: project {self.project!r}")
 
     @property

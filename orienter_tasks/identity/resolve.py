@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from orienter_tasks.identity.allocation import IdRequest
     from orienter_tasks.identity.claims import Claim, Claims
 
-_ID = re.compile(r"0|[1-9][0-9]{0,3}")
+_ID = r"0|[1-9][0-9]{0,3}"
 
 
 def parse_id(text: str, highest: int, where: str) -> int:
@@ -33,7 +33,7 @@ def parse_id(text: str, highest: int, where: str) -> int:
 
     It must be written plainly: a program that reads `03` as octal, or rejects it, would use another instance.
     """
-    if not _ID.fullmatch(text) or int(text) > highest:
+    if not re.fullmatch(_ID, text) or int(text) > highest:
         raise ConfigError(
             f"{where}: {text!r} is not an instance id", hint=f"use an integer from 0 to {highest}, or unset it"
         )

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 NAME = POSTGRES.name
 DATA_IN_CONTAINER = "/var/lib/postgresql/data"
 INCOMPATIBLE = "database files are incompatible with server"
-MAJOR = re.compile(r"initialized by PostgreSQL version (\d+)")
+MAJOR = r"initialized by PostgreSQL version (\d+)"
 PROOF = "orienter-login"
 EXECUTE = """printf %s "$STATEMENT" | psql -X -q -v ON_ERROR_STOP=1 -U "$POSTGRES_USER" -d postgres"""
 RETRY_SECONDS = 5.0
@@ -120,7 +120,7 @@ class PostgresComponent(InfraComponent):
         text = "\n".join(log)
         if INCOMPATIBLE not in text:
             return None
-        major = MAJOR.search(text)
+        major = re.search(MAJOR, text)
         made = f"PostgreSQL {major[1]}" if major else "another PostgreSQL"
         return CheckError(
             f"postgres of {config.instance}: volume {config.instance.volume(NAME)} was made by {made}, "

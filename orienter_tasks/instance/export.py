@@ -11,13 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 Format = Literal["sh", "fish", "dotenv", "json"]
-_ASSIGNMENT = re.compile(r"(?:(?:export|declare[ \t]+-x)[ \t]+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)=")
-_PIECE = re.compile(
-    r"""'(?P<single>[^']*)'|"(?P<double>(?:[^"\\$`]|\\.)*)"|\\(?P<escaped>.)|(?P<plain>[^\s'"\\$`;&|<>()]+)""",
-    re.DOTALL,
-)
-_END = re.compile(r"[ \t\r]*(?:;|(?:(?<=\s)#[^\n]*)?(?:\n|\Z))")  # of a command
-_BLANK = re.compile(r"(?:\s|#[^\n]*)*")
+_ASSIGNMENT = r"(?:(?:export|declare[ \t]+-x)[ \t]+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)="
+_PIECE = r"""(?s)'(?P<single>[^']*)'|"(?P<double>(?:[^"\\$`]|\\.)*)"|\\(?P<escaped>.)|(?P<plain>[^\s'"\\$`;&|<>()]+)"""
+_END = r"[ \t\r]*(?:;|(?:(?<=\s)#[^\n]*)?(?:\n|\Z))"  # of a command
+_BLANK = r"(?:\s|#[^\n]*)*"
 
 FORMATS: tuple[Format, ...] = ("sh", "fish", "dotenv", "json")
 
@@ -51,9 +48,9 @@ def parse(text: str) -> Iterator[tuple[str, str]]:
     """
     at = _after_blank(text, 0)
     while at < len(text):
-        start, found = at, _ASSIGNMENT.match(text, at)
+        start, found = at, re.compile(_ASSIGNMENT).match(text, at)
         value, at = _word(text, found.end()) if found else ("", at)
-        end = _END.match(text, at)
+        end = re.compile(_END).match(text, at)
         if found is None or end is None or "\0" in value:
             raise NotAssignmentError(text.count("\n", 0, start) + 1, found["name"] if found else "")
         yield found["name"], value
@@ -62,14 +59,14 @@ def parse(text: str) -> Iterator[tuple[str, str]]:
 
 def _after_blank(text: str, at: int) -> int:
     """Return where the next command begins, after blank lines and comments."""
-    found = _BLANK.match(text, at)
+    found = re.compile(_BLANK).match(text, at)
     return found.end() if found else at
 
 
 def _word(text: str, at: int) -> tuple[str, int]:
     """Return the word of a shell that begins there, without its quotes, and where it ends."""
     pieces = []
-    while (found := _PIECE.match(text, at)) is not None:
+    while (found := re.compile(_PIECE).match(text, at)) is not None:
         if found["double"] is not None:
             pieces.append(re.sub(r'\\([$`"\\])|\\\n', r"\1", found["double"]))
         elif found["escaped"] != "\n":

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SCHEMA_VERSION = 1
-_OWN = re.compile(r"/(?:\.dev-data|\.dev-pids|logs)(?:/instance-\d+)?$")
+_OWN = r"/(?:\.dev-data|\.dev-pids|logs)(?:/instance-\d+)?$"
 
 
 def state_dir() -> Path:
@@ -70,7 +70,7 @@ def private_dir(path: Path) -> Path:
             each.mkdir(mode=0o700, exist_ok=True)  # one by one: `parents` leaves their modes to the umask
             if each in made:
                 hand_over(each)
-            if made and each == made[-1] and _OWN.search(str(each)):
+            if made and each == made[-1] and re.search(_OWN, str(each)):
                 with suppress(OSError):
                     (each / ".gitignore").write_text("*\n", encoding="ascii")
                     hand_over(each / ".gitignore")

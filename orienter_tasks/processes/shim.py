@@ -37,8 +37,8 @@ SCRIPT = (
 )
 ROOM = b" " * 24  # what is there already can be overwritten on a full disk, too
 SIGNALLED = 128
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_WORDS = re.compile(r"(\d{1,10}) (\d{1,3})\n *")
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_WORDS = r"(\d{1,10}) (\d{1,3})\n *"
 
 
 def wrap_argv(program: Program) -> list[str]:
@@ -52,7 +52,7 @@ def unwrap_argv(words: Sequence[str]) -> Sequence[str]:
 
 def can_hand_on(names: Iterable[str]) -> bool:
     """Say whether the shell hands on variables of these names: all but bash drop what they could not set."""
-    return Path(SHELL).resolve().name == "bash" or all(_NAME.fullmatch(name) for name in names)
+    return Path(SHELL).resolve().name == "bash" or all(re.fullmatch(_NAME, name) for name in names)
 
 
 def open_exit_file(instance: Instance, component: str) -> int:
@@ -80,7 +80,7 @@ def exit_code(instance: Instance, record: Record) -> int | None:
         text = read_small(exit_path(instance, record.component)).decode("ascii")
     except (OSError, UnicodeDecodeError):
         return None
-    found = _WORDS.fullmatch(text)
+    found = re.fullmatch(_WORDS, text)
     return int(found[2]) if found and int(found[1]) == record.pid else None
 
 

@@ -19,9 +19,9 @@ from orienter_tasks.settings.rules import NAME, PORT_NAME, check_settings, neare
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 _AT = " - at `$"  # msgspec's: what is wrong, then where
-_NOT_ALLOWED = re.compile(r"Invalid enum value ['\"](.*)['\"] - at `\$\.(\w+)`$", re.DOTALL)
+_NOT_ALLOWED = r"(?s)Invalid enum value ['\"](.*)['\"] - at `\$\.(\w+)`$"
 
 T = TypeVar("T", bound=Section)
 Program = TypeVar("Program", Service, Hook, FormerHook)
@@ -81,7 +81,7 @@ def _refusal(message: str, section: type[Section], where: str) -> ConfigError:
     """Turn msgspec's «Expected `int`, got `str` - at `$.max`» into our form: the key, then what is wrong with it."""
     text, _, path = message.rpartition(_AT) if _AT in message else (message, "", "")
     line = f"{where}{path.rstrip('`')}: {text[0].lower()}{text[1:]}".replace("`", "")
-    refused = _NOT_ALLOWED.match(message)
+    refused = re.match(_NOT_ALLOWED, message)
     hint = nearest(refused[1], get_args(get_type_hints(section)[refused[2]])) if refused else ""
     return ConfigError(line, hint=hint)
 
@@ -125,7 +125,7 @@ def _ports(raw: object, dropped: Sequence[str]) -> dict[str, int]:
     ports = {name: base for name, base in default_ports().items() if catalog.component_of_port(name) not in dropped}
     for name, base in _mapping(raw, "orienter.ports").items():
         where = f"orienter.ports.{name}"
-        if not PORT_NAME.fullmatch(name):
+        if not re.fullmatch(PORT_NAME, name):
             raise ConfigError(f"{where}: a port's name is lower-case letters, digits and underscores")
         if catalog.component_of_port(name) in dropped:
             continue
@@ -145,7 +145,7 @@ def _services(raw: object, dropped: Sequence[str]) -> dict[str, Service]:
     }
     for name, given in _mapping(raw, "orienter.services").items():
         where = f"orienter.services.{name}"
-        if not NAME.fullmatch(name):
+        if not re.fullmatch(NAME, name):
             raise ConfigError(f"{where}: a service's name is lower-case letters, digits, '-' and '_'")
         if given is None:
             merged.pop(name, None)
@@ -186,7 +186,7 @@ def _program(raw: object, section: type[Program], where: str) -> Program:
             hint="a command is started without a shell",
         )
     for name, value in _mapping(given.get("env"), f"{where}.env").items():
-        if not _VARIABLE.fullmatch(name):
+        if not re.fullmatch(_VARIABLE, name):
             raise ConfigError(f"{where}.env.{name}: a variable's name is letters, digits and underscores")
         if not isinstance(value, str):
             raise ConfigError(f"{where}.env.{name}: expected a text, got {_kind(value)}", hint="put it in quotes")

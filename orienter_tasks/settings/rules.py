@@ -24,14 +24,14 @@ from orienter_tasks.settings.model import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-NAME = re.compile(r"[a-z][a-z0-9_-]*")
+NAME = r"[a-z][a-z0-9_-]*"
 MOST_LOGS = 100
-PORT_NAME = re.compile(r"[a-z][a-z0-9_]*")
-_BASE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,50}")
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,55}")
-_SIZE = re.compile(r"[1-9][0-9]{0,9}[kmg]?")
-_HOST = re.compile(r"(\*?\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
-_PATH = re.compile(r"/[!-~]*")
+PORT_NAME = r"[a-z][a-z0-9_]*"
+_BASE_NAME = r"[A-Za-z_][A-Za-z0-9_]{0,50}"
+_BUCKET = r"[a-z0-9][a-z0-9.-]{1,55}"
+_SIZE = r"[1-9][0-9]{0,9}[kmg]?"
+_HOST = r"(\*?\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*"
+_PATH = r"/[!-~]*"
 
 
 def check_settings(settings: Settings) -> None:
@@ -74,21 +74,21 @@ def nearest(word: str, known: Sequence[str]) -> str:
 
 
 def _check_names(settings: Settings) -> None:
-    if not NAME.fullmatch(settings.project) or len(settings.project) > 40:  # noqa: PLR2004 - leaves room in names
+    if not re.fullmatch(NAME, settings.project) or len(settings.project) > 40:  # noqa: PLR2004 - leaves room in names
         raise ConfigError(
             f"orienter.project: {settings.project!r} is not lower-case letters, digits, '-' and '_', at most 40"
         )
     if not 0 <= settings.instances.max <= HIGHEST_ID:
         raise ConfigError(f"orienter.instances.max: {settings.instances.max} is not within 0 to {HIGHEST_ID}")
-    if not _BASE_NAME.fullmatch(settings.database.name):
+    if not re.fullmatch(_BASE_NAME, settings.database.name):
         raise ConfigError(f"orienter.database.name: {settings.database.name!r} is not a plain PostgreSQL name")
-    if not _BUCKET.fullmatch(settings.storage.bucket):
+    if not re.fullmatch(_BUCKET, settings.storage.bucket):
         raise ConfigError(f"orienter.storage.bucket: {settings.storage.bucket!r} is not a bucket name")
     for section, keys in (("database", settings.database), ("storage", settings.storage)):
         if not keys.user or not keys.password:
             raise ConfigError(f"orienter.{section}: neither user nor password may be empty")
     for host in settings.nginx.hosts:
-        if not _HOST.fullmatch(host):
+        if not re.fullmatch(_HOST, host):
             hint = "write dev.example.test, or *.example.test"
             raise ConfigError(f"orienter.nginx.hosts: {host!r} is not a host name", hint=hint)
     _check_logs(settings)
@@ -97,7 +97,7 @@ def _check_names(settings: Settings) -> None:
 
 def _check_logs(settings: Settings) -> None:
     logs = settings.logs
-    if not _SIZE.fullmatch(logs.max_size):
+    if not re.fullmatch(_SIZE, logs.max_size):
         raise ConfigError(f"orienter.logs.max_size: {logs.max_size!r} is not a size", hint="write 500k, 50m or 1g")
     if not 0 <= logs.keep <= MOST_LOGS:
         raise ConfigError(f"orienter.logs.keep: {logs.keep} is not within 0 to {MOST_LOGS}")
@@ -133,7 +133,7 @@ def _check_services(settings: Settings) -> None:
 def _check_hooks(settings: Settings) -> None:
     hooks, taken = settings.all_hooks, {*catalog.names(), *settings.services}
     for hook in hooks:
-        if not NAME.fullmatch(hook.name) or hook.name in taken:
+        if not re.fullmatch(NAME, hook.name) or hook.name in taken:
             raise ConfigError(
                 f"orienter.hooks: {hook.name!r} is taken, or is not lower-case letters, digits, '-' and '_'"
             )
@@ -168,7 +168,7 @@ def _check_port(service: Service, ports: Mapping[str, int], where: str) -> None:
         raise ConfigError(f"{where}.port: {port} is the infrastructure's own", hint="choose another port")
     if path and not port:
         raise ConfigError(f"{where}.ready.http: the service has no port", hint=f"set {where}.port")
-    if path and not _PATH.fullmatch(path):
+    if path and not re.fullmatch(_PATH, path):
         raise ConfigError(f"{where}.ready.http: invalid path {path!r}", hint="write it like /health")
 
 
