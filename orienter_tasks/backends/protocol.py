@@ -32,12 +32,14 @@ class NginxFacts(msgspec.Struct, frozen=True):
     Attributes:
         listen: `127.0.0.1:1080`, or `80` in a bridged container.
         upstream: the host name or address of the host's services.
+        directory: that of its configuration.
         runtime: the directory for its pid and temporary files.
         user: the user of its workers; "" if the master has no privileges to drop.
     """
 
     listen: str
     upstream: str
+    directory: str
     runtime: str
     mime_types: str
     user: str

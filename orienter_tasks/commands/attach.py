@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from orienter_tasks.backends.nginx import notices
 from orienter_tasks.errors import CheckError, InterruptError, OrienterError
 from orienter_tasks.machine.signals import CTRL_C
 from orienter_tasks.machine.state import is_locked, locked
@@ -66,11 +67,11 @@ class _Watch(msgspec.Struct):
 
 
 class _Silence(msgspec.Struct):
-    """A time in which nothing listens on a service's port."""
+    """A time in which nothing listens on a service's port; `why` is "" until the user has been told."""
 
     since: float
     crash: CrashDetector
-    told: bool = False
+    why: str = ""
 
 
 class Attachment:
@@ -140,18 +141,24 @@ class Attachment:
         """Tell when a service that runs no longer listens on its port, and when it does again."""
         service, silence, now = watch.service, watch.silence, self._clock()
         if service.listens():
-            if silence is not None and silence.told:
-                self._tell(f"{service.name} answers again")
             watch.silence = None
+            if silence is not None and silence.why:
+                self._tell(f"{service.name} answers again")
+                self._show()
             return
         if silence is None:
             crash = CrashDetector(service.log, listened=True, quiet=QUIET_SECONDS, clock=self._clock)
             silence = watch.silence = _Silence(now, crash)
         took, crashed = now - silence.since, silence.crash.crashed(record.pid)
         crashed = crashed or (took > QUIET_SECONDS and bool(silence.crash.last_words))
-        if not silence.told and (crashed or took > SILENT_SECONDS):
-            silence.told = True
-            self._tell(f"{service.name} is {NOT_ANSWERING}: {service.why_silent()}")
+        if not silence.why and (crashed or took > SILENT_SECONDS):
+            silence.why = service.why_silent()
+            self._tell(f"{service.name} is {NOT_ANSWERING}: {silence.why}")
+            self._show()
+
+    def _show(self) -> None:
+        found = {watch.service.name: watch.silence.why for watch in self._watches if watch.silence is not None}
+        notices.show(self._config, {name: why for name, why in found.items() if why})
 
     def _ended(self, watch: _Watch, record: Record) -> None:
         name, policy = watch.service.name, self._config.settings.services[watch.service.name].on_exit

@@ -151,9 +151,8 @@ def _running(ctx: RunContext) -> list[str]:
 
 
 def _nginx_directory(ctx: RunContext) -> str:
-    from orienter_tasks.backends.nginx.configuration import config_dir
 
-    return str(config_dir(ctx.current.instance))
+    return str(ctx.current.instance.nginx_dir)
 
 
 def _named(verb: str, names: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.nginx.configuration import apply, check as check_configuration, config_dir
+from orienter_tasks.backends.nginx.configuration import apply, check as check_configuration
 from orienter_tasks.commands.names import require_running
 from orienter_tasks.settings.catalog import NGINX
 
@@ -16,7 +16,7 @@ def bring_up_to_date(ctx: RunContext) -> None:
     """Render the configuration, let the real nginx check it, swap it in; reload a running nginx."""
     current = ctx.current
     if apply(current.config, current.backend):
-        ctx.report.note(f"nginx: configuration written to {config_dir(current.instance)}")
+        ctx.report.note(f"nginx: configuration written to {current.instance.nginx_dir}")
 
 
 def render(ctx: RunContext) -> None:
@@ -44,4 +44,4 @@ def reload(ctx: RunContext) -> None:
     require_running(ctx, NGINX.name)
     apply(current.config, current.backend, force=True)
     start.finish()
-    ctx.report.answer(f"nginx of {current.instance} runs with {config_dir(current.instance)}")
+    ctx.report.answer(f"nginx of {current.instance} runs with {current.instance.nginx_dir}")

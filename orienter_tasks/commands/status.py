@@ -54,6 +54,7 @@ def status(ctx: RunContext, names: Sequence[str], *, as_json: bool) -> bool:
     for unseen in taken.unseen:
         ctx.report.warn(f"not seen: {unseen}")
     limit_logs(ctx)
+    _show_on_page(ctx, found)
     if as_json:
         document = as_document(found)
         document["components"] = [
@@ -68,6 +69,14 @@ def status(ctx: RunContext, names: Sequence[str], *, as_json: bool) -> bool:
     for line in last_words(found):
         ctx.report.answer(line)
     return found.state == "running"
+
+
+def _show_on_page(ctx: RunContext, found: ObservedInstance) -> None:
+    from orienter_tasks.backends.nginx import notices
+
+    with suppress(OrienterError):
+        if not ctx.options.dry:
+            notices.show(ctx.current.config, {each.name: each.silence for each in found.components if each.silence})
 
 
 def _services(ctx: RunContext) -> Sequence[ServiceComponent]:

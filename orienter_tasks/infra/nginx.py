@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from orienter_tasks.backends.embedded import programs, user
 from orienter_tasks.backends.embedded.component import NativeComponent
 from orienter_tasks.backends.embedded.server import Launch, Server
-from orienter_tasks.backends.nginx.configuration import MAIN, config_dir
+from orienter_tasks.backends.nginx.configuration import MAIN
 from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.backends.protocol import NginxFacts
 from orienter_tasks.errors import CheckError, ConfigError, NotFoundError
@@ -44,7 +44,7 @@ class NginxComponent(InfraComponent):
     def container(self, config: InstanceConfig, placed: Callable[[], Placement]) -> ContainerSpec:
         from orienter_tasks.backends.docker.spec import ContainerSpec, Mount, Port, common_fields, http_health
 
-        directory, port, placement = str(config_dir(config.instance)), config.instance.ports[NAME], placed()
+        directory, port, placement = str(config.instance.nginx_dir), config.instance.ports[NAME], placed()
         if ":" in directory:
             hint = "remove the colon from its path"
             raise ConfigError(f"{config.instance}: Docker cannot mount {directory}", hint=hint)
@@ -97,6 +97,7 @@ class NativeNginx(NativeComponent):
         return NginxFacts(
             listen=f"{LOOPBACK}:{self.port}",
             upstream=LOOPBACK,
+            directory=str(self.config.instance.nginx_dir),
             runtime=str(self.runtime),
             mime_types=str(MIME_TYPES),
             user=worker_user(self.port),
@@ -139,7 +140,7 @@ class NativeNginx(NativeComponent):
 
 
 def require_configuration(config: InstanceConfig) -> None:
-    if not (config_dir(config.instance) / MAIN).is_file():
+    if not (config.instance.nginx_dir / MAIN).is_file():
         raise NotFoundError(f"nginx of {config.instance} has no configuration yet", hint="run: inv nginx.render")
 
 
@@ -176,6 +177,7 @@ def facts_in_docker(config: InstanceConfig, placement: Placement) -> NginxFacts:
     return NginxFacts(
         listen=f"{LOOPBACK}:{config.instance.ports[NAME]}" if placement.on_host else str(BRIDGED_PORT),
         upstream=placement.upstream,
+        directory=DIR_IN_CONTAINER,
         runtime="/tmp",  # noqa: S108 - within the container
         mime_types="/etc/nginx/mime.types",
         user="nginx",
@@ -191,7 +193,7 @@ def check_in_docker(config: InstanceConfig, engine: Engine, resources: Resources
 
     from orienter_tasks.backends.docker.oneoff import run_beside, run_inside
 
-    inside = f"{DIR_IN_CONTAINER}/{(at / MAIN).relative_to(config_dir(config.instance)).as_posix()}"
+    inside = f"{DIR_IN_CONTAINER}/{(at / MAIN).relative_to(config.instance.nginx_dir).as_posix()}"
     test = ("-t", "-q", "-c", inside)
     done = run_inside(engine, config, NAME, ["nginx", *test])
     if done is None or (done[0] != 0 and f'open() "{inside}" failed (2:' in done[1]):
@@ -200,4 +202,4 @@ def check_in_docker(config: InstanceConfig, engine: Engine, resources: Resources
     code, message = done
     if code == 0:
         return ""
-    return message.replace(DIR_IN_CONTAINER, str(config_dir(config.instance))) or f"nginx -t exits with {code}"
+    return message.replace(DIR_IN_CONTAINER, str(config.instance.nginx_dir)) or f"nginx -t exits with {code}"

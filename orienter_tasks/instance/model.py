@@ -82,6 +82,11 @@ class Instance(msgspec.Struct, frozen=True):
         return self.root / ".dev-data" / f"instance-{self.id}"
 
     @property
+    def nginx_dir(self) -> Path:
+        """Where nginx's configuration is, which is rendered anew when it is missing."""
+        return self.data_dir / "nginx"
+
+    @property
     def log_dir(self) -> Path:
         return self.root / "logs" / f"instance-{self.id}"
 

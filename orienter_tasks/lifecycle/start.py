@@ -88,7 +88,7 @@ class Start:
             self.stop()
         if fresh:
             self.stop()
-            directories.remove(self._instance.data_dir / "nginx")  # rendered anew; data and logs stay
+            directories.remove(self._instance.nginx_dir)  # data and logs stay
 
     def lock(self) -> None:
         """Keep other starts and stops of this instance out until `finish`."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.backends.nginx.upstream import get
 from tests.integration.small import BASES, Running, complaint, service, wait_for
 
 if TYPE_CHECKING:
@@ -40,6 +41,12 @@ def parts(checkout: Checkout, *words: str) -> dict[str, dict[str, Any]]:
     document = checkout.inv(*words, "--json").json
     document = document["instances"][0] if "instances" in document else document
     return {part["name"]: part for part in document["components"]} | {"": document}
+
+
+def page(path: str) -> str:
+    """What nginx answers: status and body."""
+    status, _, body = get(BASES["nginx"], path)
+    return f"{status} {body.decode()}"
 
 
 def test_not_answering(make_host: MakeHost, tmp_path: Path) -> None:
@@ -81,10 +88,12 @@ def test_not_answering(make_host: MakeHost, tmp_path: Path) -> None:
 
     with Running(main, tmp_path, "dev.attach") as run:
         run.until(f"web is not answering: nothing listens on port {DASHBOARD}: told to end")
+        assert f": nothing listens on port {DASHBOARD}: told to end\nsee: inv dev.status\n" in page("/api/x")
         (main.path / "changed").touch()
         run.until("web answers again")
         ask(VITE, "/status/200")
         assert parts(main, "dev.status")[""]["state"] == "running"
+        assert page("/api/x").startswith(("200", "404"))
         ask(DASHBOARD, "/exit/8")
         begun = time.monotonic()
         wait_for(lambda: run.err.count("web is not answering") == 2, "the second crash")

@@ -51,12 +51,8 @@ class NginxBackend(Protocol):
         """Make a running nginx reload its configuration; False if it does not run."""
 
 
-def config_dir(instance: Instance) -> Path:
-    return instance.data_dir / "nginx"
-
-
 def candidate_dir(instance: Instance) -> Path:
-    return config_dir(instance) / "candidate"
+    return instance.nginx_dir / "candidate"
 
 
 def values(config: InstanceConfig, facts: NginxFacts) -> dict[str, object]:
@@ -69,6 +65,7 @@ def values(config: InstanceConfig, facts: NginxFacts) -> dict[str, object]:
         "revision": REVISION_MARK,
         "listen": facts.listen,
         "upstream": facts.upstream,
+        "directory": facts.directory,
         "runtime": facts.runtime,
         "mime_types": facts.mime_types,
         "user": facts.user,
@@ -107,7 +104,7 @@ def apply(config: InstanceConfig, backend: NginxBackend, *, force: bool = False)
     previous configuration is in place and in use.
     """
     with _alone(config):
-        facts, live = backend.nginx_facts(), config_dir(config.instance)
+        facts, live = backend.nginx_facts(), config.instance.nginx_dir
         rendered, revision = _plan(config, facts, candidate_dir(config.instance))
         accepted = _verdict_key(config, backend, facts, revision)
         former = {name: _read(live / name) for name in (MAIN, LOCAL, ACCEPTED)}
@@ -130,7 +127,7 @@ def apply(config: InstanceConfig, backend: NginxBackend, *, force: bool = False)
 def write_candidate(config: InstanceConfig, rendered: Sequence[Rendered]) -> None:
     private_dir(config.instance.data_dir)
     try:
-        for path in (config_dir(config.instance), candidate_dir(config.instance)):
+        for path in (config.instance.nginx_dir, candidate_dir(config.instance)):
             path.mkdir(
                 mode=0o755, exist_ok=True
             )  # nothing in here is secret, and a container's root may be another user
@@ -182,7 +179,7 @@ def _rolled_back(
     config: InstanceConfig, backend: NginxBackend, former: Mapping[str, bytes | None], cause: Exception
 ) -> OrienterError:
     """Put the former files back, reload, and return the error to raise."""
-    live = config_dir(config.instance)
+    live = config.instance.nginx_dir
     for name, content in former.items():
         if content is None:
             (live / name).unlink(missing_ok=True)

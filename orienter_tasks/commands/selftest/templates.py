@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.backends.docker import placement
-from orienter_tasks.backends.nginx.configuration import check, config_dir, plan
+from orienter_tasks.backends.nginx.configuration import check, plan
 from orienter_tasks.backends.nginx.health import health_token
 from orienter_tasks.backends.protocol import NginxFacts
 from orienter_tasks.commands.selftest.compose_diff import compare
@@ -47,7 +47,7 @@ def nginx_renders(host: HostConfig) -> str:
     for number in host.ids:
         config = host.instance(number)
         for kind in kinds:
-            files = plan(config, _facts(config, kind), config_dir(config.instance))
+            files = plan(config, _facts(config, kind), config.instance.nginx_dir)
             if not any(health_token(config.instance) in file.content for file in files):
                 raise CheckError(
                     f"{host.settings.nginx.template} of instance {number} does not answer /health with its token",
@@ -92,7 +92,8 @@ def _facts(config: InstanceConfig, kind: str) -> NginxFacts:
     return NginxFacts(
         listen="80" if bridged else f"{LOOPBACK}:{port}",
         upstream=placement.HOST_NAME if bridged else LOOPBACK,
-        runtime=str(config.instance.data_dir / "nginx" / "runtime") if native else "/runtime",
+        directory=str(config.instance.nginx_dir) if native else "/configuration",
+        runtime=str(config.instance.nginx_dir / "runtime") if native else "/runtime",
         mime_types="/mime.types",
         user="" if native else "nginx",
     )

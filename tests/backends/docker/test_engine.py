@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orienter_tasks.backends.docker.endpoint import Endpoint, current
-from orienter_tasks.backends.nginx.configuration import apply, config_dir
+from orienter_tasks.backends.nginx.configuration import apply
 from orienter_tasks.errors import BackendError, CheckError, NotFoundError
 from orienter_tasks.infra.docker import DockerBackend
 from orienter_tasks.stack.component import LogRequest
@@ -118,7 +118,7 @@ def test_an_engine_that_went_away(
         through.remove_data,
         through.remove_network,
         through.reload_nginx,
-        lambda: through.check_nginx(config_dir(config.instance)),
+        lambda: through.check_nginx(config.instance.nginx_dir),
     ]
     for verb in verbs:
         with pytest.raises(BackendError, match="no Docker engine answers") as refused:

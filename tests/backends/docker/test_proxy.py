@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orienter_tasks.backends.nginx.configuration import LOCAL, apply, config_dir
+from orienter_tasks.backends.nginx.configuration import LOCAL, apply
 from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.errors import CheckError
 from tests.backends.contract import component, down, up, written_candidate
@@ -120,7 +120,7 @@ def test_a_directory_that_was_replaced_is_seen_by_a_new_container(lab: DockerLab
     """A mounted directory that is removed and made anew is another one: the running container goes on without it."""
     backend = lab.backend(config)
     up(backend, config, ["nginx"])
-    shutil.rmtree(config_dir(config.instance))
+    shutil.rmtree(config.instance.nginx_dir)
     directory = written_candidate(config, backend)
     assert backend.check_nginx(directory) == ""
     assert len(left(lab, config)) == 1

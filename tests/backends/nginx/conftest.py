@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orienter_tasks.backends.nginx import health as nginx_health
-from orienter_tasks.backends.nginx.configuration import apply, config_dir, plan
+from orienter_tasks.backends.nginx.configuration import apply, plan
 from tests.backends.nginx.lab import Nginx, RouteLab, binaries, on_free_ports
 from tests.backends.nginx.upstream import Upstream
 
@@ -46,7 +46,7 @@ def running_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     directory = tmp_path_factory.mktemp("routes")
     config = on_free_ports(directory / "checkout", nginx={"hosts": ["dev.test", "*.known.example"]})
     server = Nginx(config, binaries()[request.param], directory / "run")
-    live = config_dir(config.instance)
+    live = config.instance.nginx_dir
     live.mkdir(parents=True)
     for file in plan(config, server.nginx_facts(), live):
         file.path.write_text(file.content, encoding="utf-8")
@@ -70,7 +70,7 @@ def deserted(running_lab: RouteLab, tmp_path_factory: pytest.TempPathFactory) ->
     directory = tmp_path_factory.mktemp("deserted")
     config = on_free_ports(directory / "checkout")
     server = Nginx(config, running_lab.server.binary, directory / "run")
-    live = config_dir(config.instance)
+    live = config.instance.nginx_dir
     live.mkdir(parents=True)
     for file in plan(config, server.nginx_facts(), live):
         file.path.write_text(file.content.replace("proxy_read_timeout 1h;", "proxy_read_timeout 1s;"), encoding="utf-8")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.backends.nginx.configuration import MAIN, config_dir
+from orienter_tasks.backends.nginx.configuration import MAIN
 from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.backends.protocol import NginxFacts
 from orienter_tasks.stack.component import NotReadyError
@@ -66,6 +66,7 @@ class Nginx:
         return NginxFacts(
             listen=f"127.0.0.1:{self.config.instance.ports['nginx']}",
             upstream="127.0.0.1",
+            directory=str(self.config.instance.nginx_dir),
             runtime=str(self.runtime),
             mime_types=str(mime_types),
             user="root" if os.geteuid() == 0 else "",
@@ -87,7 +88,7 @@ class Nginx:
     def running(self) -> Iterator[None]:
         """Run nginx with the live configuration, ready for requests."""
         log = (self.runtime / "error.log").open("ab")
-        command = [*self._argv(config_dir(self.config.instance)), "-g", "daemon off;"]
+        command = [*self._argv(self.config.instance.nginx_dir), "-g", "daemon off;"]
         self.process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL)
         try:
             self._await_ready()
@@ -138,7 +139,7 @@ def write_template(config: InstanceConfig, content: str, name: str = "nginx-loca
 
 
 def live_files(config: InstanceConfig) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in config_dir(config.instance).iterdir() if path.is_file()}
+    return {path.name: path.read_bytes() for path in config.instance.nginx_dir.iterdir() if path.is_file()}
 
 
 def revision_of(config: InstanceConfig) -> object:

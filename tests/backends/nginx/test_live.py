@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from orienter_tasks.backends.nginx import configuration as nginx
+from orienter_tasks.backends.nginx import configuration as nginx, notices
 from tests.backends.nginx.lab import (
     HEALTH,
     SMALL,
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.embedded
 
 def test_a_check_touches_nothing_that_is_live(server: Nginx) -> None:
     candidate = nginx.check(server.config, server)
-    assert candidate == nginx.config_dir(server.config.instance) / "candidate"
+    assert candidate == server.config.instance.nginx_dir / "candidate"
     assert sorted(path.name for path in candidate.iterdir()) == ["nginx-local.conf", "nginx.conf"]
     assert live_files(server.config) == {}
     assert (server.checks, server.reloads) == (1, 0)
@@ -42,7 +42,7 @@ def test_a_check_touches_nothing_that_is_live(server: Nginx) -> None:
 
 def test_the_files_are_for_everybody_in_a_directory_for_us(server: Nginx) -> None:
     nginx.apply(server.config, server)
-    live = nginx.config_dir(server.config.instance)
+    live = server.config.instance.nginx_dir
     assert live.parent.stat().st_mode & 0o777 == 0o700
     assert live.stat().st_mode & 0o777 == 0o755
     assert {path.stat().st_mode & 0o777 for path in live.iterdir() if path.is_file()} == {0o644}
@@ -138,6 +138,8 @@ def test_any_directory_will_do(tmp_path: Path, name: bytes) -> None:
         with server.running():
             assert (directory / "run" / "nginx.pid").exists()
             assert (directory / "run" / "client_body").is_dir()
+            notices.show(config, {"dashboard": "it crashed"})
+            assert b": it crashed\n" in get(config.instance.ports["nginx"], "/api/x")[2]
 
 
 def test_two_at_a_time_do_not_meet(running: Nginx) -> None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orienter_tasks.backends.nginx.configuration import LOCAL, config_dir, plan
+from orienter_tasks.backends.nginx import notices
+from orienter_tasks.backends.nginx.configuration import LOCAL, plan
 from tests.backends.nginx.upstream import SIGNED_IN, Upstream
 
 if TYPE_CHECKING:
@@ -44,6 +45,26 @@ def test_a_missing_opencode_is_named_to_whoever_is_signed_in(deserted: RouteLab)
     assert body.startswith(f"opencode of instance 3 is not answering on port {ports['opencode']}".encode())
 
 
+def test_the_page_says_why(deserted: RouteLab) -> None:
+    port = deserted.config.instance.ports["dashboard"]
+    notices.show(deserted.config, {"dashboard": "nothing listens:\x1b[31m SyntaxError: <b>\n$x\udc80", "nobody": "?"})
+    status, headers, body = deserted.get("/api/x")
+    assert (status, headers["content-type"], headers["x-content-type-options"]) == (502, "text/plain", "nosniff")
+    first, why, last = body.decode().splitlines()
+    assert first == f"dashboard of instance 3 is not answering on port {port}"
+    assert why.partition(": ")[2] == "nothing listens: SyntaxError: <b> $x\ufffd"
+    assert last == "see: inv dev.status"
+    assert deserted.get("/")[2].startswith(b"frontend of instance 3 is not answering on")
+    assert deserted.get("/.no-dashboard")[2] != body  # not by itself
+    with closing(http.client.HTTPConnection("127.0.0.1", deserted.port, timeout=10)) as connection:
+        connection.request("POST", "/api/x", b"x" * 5_000_000)
+        response = connection.getresponse()
+        assert (response.status, response.read()) == (502, body)
+    notices.show(deserted.config, {})
+    assert deserted.get("/api/x")[2] != body
+    assert deserted.get("/api/x")[0] == 502
+
+
 def test_a_big_body_for_a_missing_service_is_answered_too(deserted: RouteLab) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", deserted.port, timeout=10)
     with closing(connection):
@@ -69,7 +90,7 @@ def test_a_service_that_accepts_nothing_is_given_up_soon(deserted: RouteLab) -> 
 
 @pytest.mark.parametrize(("slow", "expected"), [(True, 504), (False, 502)])
 def test_a_service_that_was_reached_is_not_called_dead(deserted: RouteLab, slow: bool, expected: int) -> None:
-    assert "proxy_read_timeout 1s;" in (config_dir(deserted.config.instance) / LOCAL).read_text()
+    assert "proxy_read_timeout 1s;" in (deserted.config.instance.nginx_dir / LOCAL).read_text()
     with (
         socket.create_server(("127.0.0.1", deserted.config.instance.ports["vite"])) as listener,
         ThreadPoolExecutor() as pool,
@@ -86,6 +107,6 @@ def test_a_service_that_was_reached_is_not_called_dead(deserted: RouteLab, slow:
 
 
 def test_a_slow_answer_is_awaited_for_an_hour(deserted: RouteLab) -> None:
-    server, directory = deserted.server, config_dir(deserted.config.instance)
+    server, directory = deserted.server, deserted.config.instance.nginx_dir
     (local,) = [file for file in plan(deserted.config, server.nginx_facts(), directory) if file.path.name == LOCAL]
     assert "proxy_read_timeout 1h;" in local.content

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from orienter_tasks.backends.nginx.configuration import apply, check, config_dir
+from orienter_tasks.backends.nginx.configuration import apply, check
 from orienter_tasks.errors import BackendError, CheckError
 from tests import slot
 from tests.backends.nginx.lab import (
@@ -49,7 +49,7 @@ def test_a_refusal_quotes_nginx_and_says_where_to_look(server: Nginx) -> None:
     write_template(server.config, "server {\n    bogus_directive on;\n}\n")
     with pytest.raises(CheckError, match=r"instance 3 \(checkout\)") as caught:
         apply(server.config, server)
-    candidate = config_dir(server.config.instance) / "candidate"
+    candidate = server.config.instance.nginx_dir / "candidate"
     assert str(candidate) in caught.value.hint
     assert f"{candidate}/nginx-local.conf:2" in "\n".join(caught.value.details)
     assert (candidate / "nginx-local.conf").read_text(encoding="utf-8") == "server {\n    bogus_directive on;\n}\n"

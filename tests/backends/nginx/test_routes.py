@@ -11,7 +11,6 @@ from contextlib import closing
 import psutil
 import pytest
 
-from orienter_tasks.backends.nginx.configuration import config_dir
 from orienter_tasks.backends.nginx.health import health_token
 from tests.backends.nginx.lab import RouteLab, binaries
 from tests.backends.nginx.upstream import SIGNED_IN, UPGRADE, exchange, parse, receive
@@ -211,6 +210,6 @@ def test_it_listens_on_loopback_only(lab: RouteLab) -> None:
 
 
 def test_nginx_has_nothing_to_complain_about(lab: RouteLab) -> None:
-    assert lab.server.check_nginx(config_dir(lab.config.instance)) == ""
+    assert lab.server.check_nginx(lab.config.instance.nginx_dir) == ""
     assert "[warn]" not in lab.server.log
     assert "[emerg]" not in lab.server.log
