@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.settings.model import Settings
 
-pytest_plugins = ["tests.workers", "tests.clusters"]
+pytest_plugins = ["tests.workers", "tests.clusters", "tests.node"]
 
 SERVERS = frozenset({"postgres", "initdb", "pg_ctl", "nginx", "rclone", "minio", "dockerd"})
 CLEARED = (
@@ -43,7 +43,7 @@ CLEARED = (
     *("WHATSAPP_", "OPENCODE_", "SLACK_", "INVOKE_", "DATABASE_URL", "SERVICE_HOST", "NODE_ENV", "NO_COLOR"),
     *("DATA_DIR", "LOG_DIR", "PID_DIR", "NGINX_PORT", "DASHBOARD_PORT", "VITE_PORT"),
 )
-KEPT = ("ORIENTER_REQUIRE_DOCKER", "ORIENTER_TEST_")
+KEPT = ("ORIENTER_REQUIRE_", "ORIENTER_TEST_")
 ENGINE = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 """Which engine the tests marked `docker` use; no other test may depend on what the user's shell says of engines."""
 

@@ -19,6 +19,7 @@ from orienter_tasks.output.progress import Progress
 from orienter_tasks.processes.record import load_all
 from orienter_tasks.services import last_start, lease
 from orienter_tasks.services.last_start import Failure
+from orienter_tasks.services.service import variables, why_skipped
 from orienter_tasks.stack.runner import Runner
 
 if TYPE_CHECKING:
@@ -127,6 +128,8 @@ class Start:
     def check(self, components: Sequence[str], *, wanted: Sequence[str] = ()) -> None:
         """Preflight checks: each name, port and lease must be free or ours; a lease that yields, only if `wanted`.
 
+        A service that would be skipped unless a hook exports something takes its lease later, if it is started.
+
         Raises:
             ConflictError: names every conflict; nothing was started.
         """
@@ -138,9 +141,12 @@ class Start:
                 f"{self._instance} needs names that something else has: {', '.join(foreign)}",
                 hint="rename or remove them yourself, or use another id: AI_INSTANCE_ID=N",
             )
+        values = variables(self._config, {})
         for name in components:
             service = self._config.settings.services.get(name)
-            if service is not None and service.lease and (service.on_conflict == "refuse" or name in wanted):
+            if service is None or not service.lease or why_skipped(service, values):
+                continue
+            if service.on_conflict == "refuse" or name in wanted:
                 lease.check(service.lease, self._instance)
         self._check_ports(components)
         if self._owner is not None:

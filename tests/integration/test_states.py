@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import socket
-import subprocess
 import time
 import urllib.request
 from contextlib import suppress
@@ -159,8 +157,8 @@ def test_a_crash_below_a_watcher_ends_the_start(make_host: MakeHost) -> None:
         assert "see: inv dev.logs -s web --no-follow" in complaint(answer)
 
 
-def test_tsx_watch(make_host: MakeHost, npm_packages: Path) -> None:
-    command = [str(npm_packages / ".bin" / "tsx"), "watch", "--clear-screen=false", "main.ts"]
+def test_tsx_watch(make_host: MakeHost, node_modules: Path) -> None:
+    command = [str(node_modules / ".bin" / "tsx"), "watch", "--clear-screen=false", "main.ts"]
     web = {"command": command, "port": "dashboard", "ready": {"http": "/", "timeout": LATE}}
     host = make_host(services={"web": web})
     main, source = host.main, host.main.path / "main.ts"
@@ -176,23 +174,10 @@ def test_tsx_watch(make_host: MakeHost, npm_packages: Path) -> None:
     assert parts(main, "instances")["web"]["state"] == "not answering"
 
 
-def test_vite_with_a_broken_configuration(make_host: MakeHost, npm_packages: Path) -> None:
-    command = [str(npm_packages / ".bin" / "vite"), "--port", "${VITE_PORT}", "--host", "127.0.0.1"]
+def test_vite_with_a_broken_configuration(make_host: MakeHost, node_modules: Path) -> None:
+    command = [str(node_modules / ".bin" / "vite"), "--port", "${VITE_PORT}", "--host", "127.0.0.1"]
     host = make_host(services={"web": {"command": command, "port": "vite", "ready": {"timeout": LATE}}})
     (host.main.path / "vite.config.js").write_text("export default {\n")
     error, _, _ = complaint(host.main.inv("dev", "--detach", code=1)).partition(" → ")
     assert "web of instance 0 (orienter) exited with code 1 before it was ready: " in error
     assert "Expected" in error
-
-
-@pytest.fixture(scope="session")
-def npm_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Packages of Node that tests run; without Node, or a registry that npm reaches, what needs them is skipped."""
-    if shutil.which("npm") is None:
-        pytest.skip("npm is not on PATH")
-    directory = tmp_path_factory.mktemp("npm")
-    words = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(directory), "tsx", "vite"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=180)
-    if done.returncode != 0:
-        pytest.skip(f"npm cannot install packages here: {done.stderr.strip()[-200:]}")
-    return directory / "node_modules"
