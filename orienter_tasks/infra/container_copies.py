@@ -57,7 +57,6 @@ class ContainerCopies:
         self._engine: Engine = shared()
         self._run = new_token()
         self._prepared: list[str] = []
-        self._replaced: list[str] = []
 
     def running(self) -> Sequence[str]:
         return [name for name in catalog.with_data() if running_id(self._engine, self.config, name)]
@@ -95,13 +94,12 @@ class ContainerCopies:
         for component in self._prepared:
             require_unused(self._engine, self.config.instance.volume(component), remedy="remove it first")
         replacing.move_to(self.config.instance, dict.fromkeys(self._prepared, f"{self._run}/{FILES}"))
-        self._prepared, self._replaced = [], self._prepared
 
     def discard(self) -> None:
         """Remove what is of no use; whatever cannot be removed now goes with the next swap."""
-        names = [*((name, f'-name "{self._run}"') for name in self._prepared)]
-        names += [(name, f'! -name "{self._run}"') for name in self._replaced]
-        for component, which in names:
+        for component in self._prepared:
+            swapped = replacing.directory_in(self.config.instance, component).startswith(self._run)
+            which = f'{"! " if swapped else ""}-name "{self._run}"'
             mounts = (Mount("volume", self.config.instance.volume(component), TARGET),)
             environment = {"TARGET": TARGET}
             with (

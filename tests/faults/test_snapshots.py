@@ -88,6 +88,14 @@ def test_a_first_start_with_data(make_host: MakeFaultHost, backend: str) -> None
     has(second, "one")
     assert seeds(second) == 3
 
+    put(second, "left")
+    number = second.variables["AI_INSTANCE_ID"]
+    second.inv("dev.stop")
+    host.git("worktree", "remove", "--force", str(second.path))
+    first.inv("data.clone", "--source", number, "--yes", "--no-backup")
+    has(first, "left", "one")
+    host.main.inv("cleanup.instance", number, "--yes")
+
 
 class Writer:
     """Writes objects, each before the row that names it, through one connection."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,7 +22,7 @@ from orienter_tasks.output.units import ago, space
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from orienter_tasks.backends.protocol import DataVolume
     from orienter_tasks.data.manifest import Manifest
@@ -98,7 +99,8 @@ def replace(ctx: RunContext, by: Replacement, *, yes: bool, backup: bool) -> Non
             elif present:
                 current.backend.remove_data()
         except OrienterError:
-            _start_again(ctx, start, ran)
+            with _reported(ctx):
+                _start_again(ctx, start, ran)
             raise
     finally:
         copies.discard()
@@ -266,6 +268,15 @@ def _start_again(ctx: RunContext, start: Start, ran: Sequence[str]) -> None:
         start.foreground = False
     else:
         await_infra(ctx, ready=True)
+
+
+@contextmanager
+def _reported(ctx: RunContext) -> Iterator[None]:
+    """Report an error on the way out of another one, which ends the run."""
+    try:
+        yield
+    except OrienterError as error:
+        ctx.report.error(error)
 
 
 def _described(found: Manifest) -> str:
