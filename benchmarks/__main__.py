@@ -15,18 +15,26 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import idle, many, overhead, start_stop, today
+from benchmarks import idle, many, overhead, real, start_stop, today
 from benchmarks.hosts import BenchHost, state_below
 from benchmarks.measure import Line
 from orienter_tasks.errors import OrienterError
+from tests.node import MissingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 BACKENDS = ("embedded", "docker")
-SECTIONS = ("overhead", "start", "today", "idle", "ten", "fifty", "full")
+SECTIONS = ("overhead", "start", "today", "real", "idle", "ten", "fifty", "full")
 ALL_SECTIONS = (*SECTIONS, "thirty")
-ONLY = {"overhead": "embedded", "today": "docker", "fifty": "embedded", "full": "docker", "thirty": "docker"}
+ONLY = {
+    "overhead": "embedded",
+    "today": "docker",
+    "real": "docker",
+    "fifty": "embedded",
+    "full": "docker",
+    "thirty": "docker",
+}
 SERVERS_ONLY = ("fifty", "full", "thirty")
 
 
@@ -69,7 +77,7 @@ def _show(title: str, found: Iterable[Line | str]) -> list[Line]:
             print(line, flush=True)
             if isinstance(line, Line):
                 lines.append(line)
-    except (AssertionError, OrienterError) as error:  # the other sections can still be measured
+    except (AssertionError, OrienterError, MissingError) as error:  # the other sections can still be measured
         lines.append(Line("what could not be measured", "nothing", "failed", met=False, figures=str(error).strip()))
         print(lines[-1], flush=True)
     print(f"  ({time.monotonic() - begun:.0f} s)", flush=True)
@@ -85,6 +93,13 @@ def _measure(section: str, backend: str, pictures: Path | None) -> Iterator[Line
         scratch.chmod(0o755)
         state_below(scratch)
         empty = overhead.empty_tasks(scratch)
+        if section == "real":
+            orient = real.make_host(scratch)
+            try:
+                yield from real.measure(orient)
+            finally:
+                orient.clean_up()
+            return
         host = BenchHost(scratch / "home", backend, services=section not in SERVERS_ONLY)
         measures: dict[str, Callable[[], Iterator[Line | str]]] = {
             "overhead": lambda: overhead.measure(host, empty),

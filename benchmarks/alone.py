@@ -26,15 +26,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
-    from benchmarks.hosts import BenchHost
     from orienter_tasks.stack.component import Component
-    from tests.integration.checkouts import Checkout
+    from tests.integration.checkouts import Checkout, Host
 
 POLL_SECONDS = 0.002
 PATIENCE = 60.0
 
 
-def starts(host: BenchHost) -> dict[str, float]:
+def starts(host: Host) -> dict[str, float]:
     """Start the stopped main checkout's components one after the other; return each one's seconds until ready."""
     with _begun(host) as ctx:
         from orienter_tasks.commands.nginx import bring_up_to_date
@@ -43,7 +42,7 @@ def starts(host: BenchHost) -> dict[str, float]:
         return {part.name: _start(part) for part in _in_order(ctx)}
 
 
-def side_by_side(host: BenchHost) -> float:
+def side_by_side(host: Host) -> float:
     """Start the stopped main checkout's components, each as soon as what it needs is ready; return the seconds.
 
     Nothing else is done: no claim, lock, rendering or look at what runs. No start on this machine is much quicker.
@@ -70,13 +69,13 @@ def side_by_side(host: BenchHost) -> float:
             return time.perf_counter() - begun
 
 
-def stops(host: BenchHost) -> dict[str, float]:
+def stops(host: Host) -> dict[str, float]:
     """Stop the running main checkout's components one after the other; return each one's seconds."""
     with _begun(host) as ctx:
         return {part.name: _stop(part, ctx.grace) for part in reversed(_in_order(ctx))}
 
 
-def stop_in_order(host: BenchHost) -> float:
+def stop_in_order(host: Host) -> float:
     """Stop the running main checkout's components, each once nothing is left that needs it; return the seconds."""
     with _begun(host) as ctx:
         from orienter_tasks.stack.runner import stop_all
@@ -106,7 +105,7 @@ def end_processes(checkouts: Iterable[Checkout]) -> float:
     return took
 
 
-def end_containers(host: BenchHost, ids: str) -> float:
+def end_containers(host: Host, ids: str) -> float:
     """Let the engine stop and remove the containers and networks of instances; return the seconds.
 
     Args:
@@ -126,7 +125,7 @@ def end_containers(host: BenchHost, ids: str) -> float:
     return time.perf_counter() - begun
 
 
-def longest_chain(host: BenchHost, seconds: Mapping[str, float]) -> tuple[list[str], float]:
+def longest_chain(host: Host, seconds: Mapping[str, float]) -> tuple[list[str], float]:
     """Return the chain of needs that takes longest, and its seconds."""
     with _begun(host) as ctx:
         parts = _in_order(ctx)
@@ -138,7 +137,7 @@ def longest_chain(host: BenchHost, seconds: Mapping[str, float]) -> tuple[list[s
 
 
 @contextlib.contextmanager
-def _begun(host: BenchHost) -> Iterator[RunContext]:
+def _begun(host: Host) -> Iterator[RunContext]:
     """Hold the main checkout's lock, as `inv` in it would."""
     own = dict(os.environ)
     os.environ.update(host.environ)

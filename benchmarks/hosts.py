@@ -39,7 +39,7 @@ class BenchHost(Host):
     def __init__(self, directory: Path, backend: str, *, services: bool = True) -> None:
         """Make the demo with all ids, and with the test images where this machine has them: else what a user gets."""
         known = {**demo_settings(f"orienter-bench-{backend}"), "ports": PORTS, "instances": {"max": HIGHEST_ID}}
-        if backend != "docker" or not _has_test_images():
+        if backend != "docker" or not has_test_images():
             known.pop("docker")
         if not services:
             known |= {"services": dict.fromkeys(known["services"]), "hooks": {}}
@@ -62,7 +62,8 @@ class BenchHost(Host):
         return [self.worktree(self.directory / "wt" / f"tree-{index + 1}") for index in range(count)]
 
 
-def _has_test_images() -> bool:
+def has_test_images() -> bool:
+    """Say whether this machine has the images of the tests."""
     asked = subprocess.run(["docker", "image", "inspect", f"{IMAGES}/postgres:local"], capture_output=True, check=False)
     return asked.returncode == 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from benchmarks.hosts import BenchHost
+    from tests.integration.checkouts import Host
 
 SCRIPT = Path(__file__).with_name("today.sh")
 PREFIX = "orienter-bench-today"
@@ -23,24 +23,9 @@ LIMITS = {"cold": 2.0, "warm": 3.0}
 
 def measure(host: BenchHost) -> Iterator[Line]:
     """Start the same components with both, cold and warm."""
-    from orienter_tasks.settings.load import load_settings
-
     host.main.inv("dev", "--detach")
     host.main.inv("dev.stop")
-    images = load_settings(json.loads((host.main.path / "invoke.yaml").read_text())["orienter"]).docker
-    env = {
-        **host.environ,
-        **host.main.variables,
-        "PREFIX": PREFIX,
-        "PYTHON": sys.executable,
-        "POSTGRES_IMAGE": images.postgres,
-        "MINIO_IMAGE": images.minio,
-        "NGINX_IMAGE": images.nginx,
-    }
-
-    def bash(*words: str) -> None:
-        run(["bash", str(SCRIPT), *words], host.main.path, env)
-
+    bash = script(host, "demo")
     host.main.inv("dev.stop", "--volumes", "--yes")
     try:
         for kind in ("cold", "warm"):
@@ -55,6 +40,28 @@ def measure(host: BenchHost) -> Iterator[Line]:
             )
     finally:
         bash("down", "volumes")
+
+
+def script(host: Host, app: str) -> Callable[..., object]:
+    """Return what runs the script in the main checkout, on its images and ports."""
+    from orienter_tasks.settings.load import load_settings
+
+    images = load_settings(host.settings).docker
+    env = {
+        **host.environ,
+        **host.main.variables,
+        "APP": app,
+        "PREFIX": PREFIX,
+        "PYTHON": sys.executable,
+        "POSTGRES_IMAGE": images.postgres,
+        "MINIO_IMAGE": images.minio,
+        "NGINX_IMAGE": images.nginx,
+    }
+
+    def bash(*words: str) -> None:
+        run(["bash", str(SCRIPT), *words], host.main.path, env)
+
+    return bash
 
 
 def _start_both(host: BenchHost, bash: Callable[..., object], kind: str) -> tuple[list[float], list[float]]:

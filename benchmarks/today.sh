@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What people use today, after the scripts that this project replaces: containers one after the other, each waited for
 # with one-second polls, then services one after the other, each waited for the same way.
-# Usage: today.sh up|down. Its variables come from `inv env.export`; images are POSTGRES_IMAGE, MINIO_IMAGE, NGINX_IMAGE.
+# Usage: today.sh up|down. Its variables come from `inv env.export`; images are POSTGRES_IMAGE, MINIO_IMAGE, NGINX_IMAGE;
+# APP is `demo` or `orient`.
 set -euo pipefail
 name() { echo "$PREFIX-$1-$AI_INSTANCE_ID"; }
 
@@ -16,10 +17,35 @@ wait_for() { # NAME COMMAND...
     exit 1
 }
 
-service() { # NAME URL
-    nohup "$PYTHON" -m "examples.demo.$1" >"$LOG_DIR/$1-today.log" 2>&1 &
+launch() { # NAME COMMAND...: as the leader of a process group
+    setsid nohup "${@:2}" >"$LOG_DIR/$1-today.log" 2>&1 &
     echo $! >"$PID_DIR/$1-today.pid"
+}
+
+service() { # NAME URL COMMAND...
+    launch "$1" "${@:3}"
     wait_for "$1" curl -fsS -o /dev/null --max-time 2 "$2"
+}
+
+demo() {
+    "$PYTHON" -m examples.demo.migrate >/dev/null
+    service frontend "http://127.0.0.1:$VITE_PORT/" "$PYTHON" -m examples.demo.frontend
+    service dashboard "http://127.0.0.1:$DASHBOARD_PORT/api/auth/setup-required" "$PYTHON" -m examples.demo.dashboard
+    service opencode "http://127.0.0.1:$OPENCODE_PORT/global/health" "$PYTHON" -m examples.demo.opencode
+    service whatsapp "http://127.0.0.1:$WHATSAPP_PORT/health" "$PYTHON" -m examples.demo.whatsapp
+}
+
+orient() { # the data is seeded and the mini-apps are built
+    npx tsx scripts/migrate.ts
+    launch frontend pnpm --filter @orient/dashboard-frontend run dev --strictPort --host 127.0.0.1
+    service dashboard "http://127.0.0.1:$DASHBOARD_PORT/api/auth/setup-required" pnpm --filter @orient/dashboard dev
+    service opencode "http://127.0.0.1:$OPENCODE_PORT/global/health" \
+        opencode serve --port "$OPENCODE_PORT" --hostname 127.0.0.1
+    eval "$(npx tsx scripts/load-secrets.ts)"
+    service whatsapp "http://127.0.0.1:$WHATSAPP_PORT/health" \
+        npx tsx watch --clear-screen=false packages/bot-whatsapp/src/main.ts
+    launch slack npx tsx watch --clear-screen=false packages/bot-slack/src/main.ts
+    wait_for frontend curl -fsS -o /dev/null --max-time 2 "http://127.0.0.1:$VITE_PORT/@vite/client"
 }
 
 up() {
@@ -55,21 +81,18 @@ v = os.environ
 client = Minio(v["AWS_ENDPOINT_URL"].split("//")[1], v["AWS_ACCESS_KEY_ID"], v["AWS_SECRET_ACCESS_KEY"],
                region=v["AWS_REGION"], secure=False)
 client.bucket_exists(v["S3_BUCKET"]) or client.make_bucket(v["S3_BUCKET"])'
-    "$PYTHON" -m examples.demo.migrate >/dev/null
-    service frontend "http://127.0.0.1:$VITE_PORT/"
-    service dashboard "http://127.0.0.1:$DASHBOARD_PORT/api/auth/setup-required"
-    service opencode "http://127.0.0.1:$OPENCODE_PORT/global/health"
-    service whatsapp "http://127.0.0.1:$WHATSAPP_PORT/health"
+    "$APP"
 }
 
 down() { # [volumes]
     local file
     for file in "$PID_DIR"/*-today.pid; do
         [ -e "$file" ] || continue
-        kill "$(cat "$file")" 2>/dev/null || true
-        for _ in {1..100}; do kill -0 "$(cat "$file")" 2>/dev/null || break; sleep 0.1; done
+        kill -- "-$(cat "$file")" 2>/dev/null || true
+        for _ in {1..100}; do kill -0 -- "-$(cat "$file")" 2>/dev/null || break; sleep 0.1; done
         rm -f "$file"
     done
+    docker stop "$(name postgres)" "$(name minio)" "$(name nginx)" >/dev/null 2>&1 || true
     docker rm -f "$(name postgres)" "$(name minio)" "$(name nginx)" >/dev/null 2>&1 || true
     docker network rm "$PREFIX-network-$AI_INSTANCE_ID" >/dev/null 2>&1 || true
     if [ "${1:-}" = volumes ]; then
