@@ -37,6 +37,7 @@ VARIANTS = frozenset(
         "tests/commands/cleanup/test_stack.py::test_a_worktree_deleted_under_its_running_stack[docker]",
         "tests/commands/selftest/test_integration.py::test_on_docker[make_shop]",
         "tests/faults/test_data.py::test_data_outlives_everything_but_volumes[docker]",
+        "tests/faults/test_exports.py::test_to_the_other_backend[docker]",
         "tests/faults/test_snapshots.py::test_a_first_start_with_data[docker]",
         "tests/faults/test_snapshots.py::test_killed_while_data_is_replaced[docker]",
         "tests/faults/test_snapshots.py::test_whoever_writes_meanwhile_is_not_disturbed[docker]",

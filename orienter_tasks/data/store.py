@@ -90,6 +90,18 @@ def writing(project: str, name: str) -> Iterator[Unfinished]:
             raise
 
 
+@contextmanager
+def temporary(project: str) -> Iterator[Unfinished]:
+    """Yield a directory for the parts of a copy that is no snapshot; it goes at the end."""
+    sweep(project)
+    place = place_of(project, f".import.{new_token()}")
+    with _locked(place) as lock:
+        try:
+            yield Unfinished(place, lock)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+
 def finish(unfinished: Unfinished, content: Manifest) -> None:
     """Write the manifest: the last thing that is written."""
     write_private(unfinished.place / MANIFEST, manifest.encode(content))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.infra.component import InfraComponent
     from orienter_tasks.infra.copying import Copying
+    from orienter_tasks.infra.portable import Portable
 
 _makers: dict[str, Callable[[], InfraComponent]] = {}
 
@@ -41,6 +42,14 @@ def component(name: str) -> InfraComponent:
 def copying(name: str) -> Copying:
     """Return how the data of a component is copied; TypeError if it cannot be."""
     found = component(name).copying()
+    if found is None:
+        raise TypeError(name)
+    return found
+
+
+def portable(name: str) -> Portable:
+    """Return how the data of a component travels; TypeError if it cannot."""
+    found = component(name).portable()
     if found is None:
         raise TypeError(name)
     return found

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import Inside, InstanceConfig
     from orienter_tasks.errors import OrienterError
     from orienter_tasks.infra.copying import Copying
+    from orienter_tasks.infra.portable import Portable
     from orienter_tasks.instance.variables import Variables
     from orienter_tasks.settings.model import Settings
 
@@ -73,6 +74,10 @@ class InfraComponent(Protocol):
 
     def copying(self) -> Copying | None:
         """Return how its data is copied; None where it cannot be: then copies of an instance lack it."""
+        return None
+
+    def portable(self) -> Portable | None:
+        """Return how its data travels between backends, versions and machines; None where it cannot."""
         return None
 
     def require_startable(self, config: InstanceConfig) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import Inside, InstanceConfig
     from orienter_tasks.errors import OrienterError
     from orienter_tasks.infra.copying import Copying
+    from orienter_tasks.infra.portable import Portable
     from orienter_tasks.instance.variables import Variables
     from orienter_tasks.settings.model import Settings
     from orienter_tasks.stack.component import Note
@@ -94,6 +95,11 @@ class PostgresComponent(InfraComponent):
         from orienter_tasks.infra.postgres_copying import PostgresCopying
 
         return PostgresCopying(DATA_IN_CONTAINER, notes=[PROOF])
+
+    def portable(self) -> Portable:
+        from orienter_tasks.infra.postgres_portable import PostgresPortable
+
+        return PostgresPortable()
 
     def ready(self, config: InstanceConfig, inside: Inside) -> None:
         require_accepting(config)  # else every attempt would ask the engine, and may import pg8000

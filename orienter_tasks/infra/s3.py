@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.embedded.programs import StoreKind
     from orienter_tasks.backends.protocol import Inside, InstanceConfig
     from orienter_tasks.infra.copying import Copying
+    from orienter_tasks.infra.portable import Portable
     from orienter_tasks.instance.variables import Variables
     from orienter_tasks.settings.model import Settings
     from orienter_tasks.stack.component import Note
@@ -193,6 +194,11 @@ class StorageComponent(InfraComponent):
         from orienter_tasks.infra.s3_copying import StorageCopying
 
         return StorageCopying(DATA_IN_CONTAINER, MINIO_MARK)
+
+    def portable(self) -> Portable:
+        from orienter_tasks.infra.s3_portable import StoragePortable
+
+        return StoragePortable()
 
     def ready(self, config: InstanceConfig, inside: Inside) -> None:
         del inside

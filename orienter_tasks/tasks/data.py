@@ -71,3 +71,24 @@ def reset(ctx: RunContext, yes: bool = False, backup: bool = True) -> None:
     from orienter_tasks.commands.data import replace
 
     replace.reset(ctx, yes=yes, backup=backup)
+
+
+@task(
+    name="export",
+    positional=["file"],
+    help={"file": "The file to write; it must not exist.", "json": JSON_HELP},
+    dry={},
+)
+def export_(ctx: RunContext, file: str, json: bool = False) -> None:
+    """Write database and bucket of this instance, which runs, into a file for another backend, version or machine."""
+    from orienter_tasks.commands.data.portable import export
+
+    export(ctx, file, as_json=json)
+
+
+@task(name="import", positional=["file"], help={"file": "A file of `inv data.export`.", **REPLACE_HELP}, dry={})
+def import_(ctx: RunContext, file: str, yes: bool = False, backup: bool = True) -> None:
+    """Replace the data of this instance by that of a file, of whichever backend or version."""
+    from orienter_tasks.commands.data.portable import load
+
+    load(ctx, file, yes=yes, backup=backup)

@@ -36,6 +36,8 @@ RUNNING: dict[str, tuple[Sequence[str], int]] = {
     "data.reset": (["--yes", "--no-backup"], 0),
     "data.clone": (["--yes"], 4),
     "data.rm": (["early", "--yes"], 0),
+    "data.export": (["data.tar"], 0),
+    "data.import": (["data.tar", "--yes", "--no-backup"], 0),
     "infra.down": ([], 4),
     "dev.status": ([], 0),
     "dev.logs": (["--no-follow"], 0),

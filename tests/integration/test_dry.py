@@ -40,6 +40,8 @@ WORDS: dict[str, Sequence[tuple[str, ...]]] = {
     "data.restore": [("early", "--yes")],
     "data.rm": [("early", "--yes")],
     "data.reset": [("--yes",)],
+    "data.export": [("data.tar",)],
+    "data.import": [("data.tar", "--yes")],
     **{f"cleanup.{name}": [("--yes",)] for name in ("daily", "weekly", "orphans", "logs", "all")},
 }
 """What each task gets on the command line; nothing where it is not named."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -13,12 +13,14 @@ from orienter_tasks.errors import CheckError, NotFoundError
 from orienter_tasks.machine.ports import LOOPBACK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
 
 SECONDS = 5.0
+BLOCK = 2**20
+METADATA = "x-amz-meta-"
 
 
 class DatabaseSession:
@@ -59,6 +61,14 @@ class StoredObject(Struct, frozen=True):
     key: str
     size: int
     modified: str
+
+
+class ObjectFacts(Struct, frozen=True):
+    """What the store knows of an object beside its content."""
+
+    key: str
+    content_type: str = ""
+    metadata: dict[str, str] = {}
 
 
 class StoreSession:
@@ -113,6 +123,45 @@ class StoreSession:
 
         return bytes(self._asked(read))
 
+    @contextmanager
+    def reading(self, key: str) -> Iterator[tuple[ObjectFacts, Iterator[bytes]] | None]:
+        """Yield the facts and the content of an object; None if there is none."""
+        from minio.error import S3Error
+
+        def get() -> Any:
+            try:
+                return self._client.get_object(self._bucket, key)
+            except S3Error as error:
+                if error.code not in ("NoSuchKey", "NoSuchObject"):
+                    raise
+                return None
+
+        answer = self._asked(get)
+        if answer is None:
+            yield None
+            return
+        with closing(answer):
+            headers = {name.lower(): str(value) for name, value in answer.headers.items()}
+            metadata = {
+                name.removeprefix(METADATA): value for name, value in headers.items() if name.startswith(METADATA)
+            }
+            yield ObjectFacts(key, headers.get("content-type", ""), metadata), self._content(answer, headers)
+
+    def _content(self, answer: Any, headers: Mapping[str, str]) -> Iterator[bytes]:
+        length = 0
+        while block := self._asked(lambda: answer.read(BLOCK)):
+            length += len(block)
+            yield block
+        if str(length) != headers.get("content-length", str(length)):
+            raise CheckError(f"S3 store of {self._config.instance}: it ended within an object")
+
+    def write(self, facts: ObjectFacts, size: int, blocks: Iterator[bytes]) -> None:
+        kind = facts.content_type or "application/octet-stream"
+        metadata = dict(facts.metadata)
+        self._asked(
+            lambda: self._client.put_object(self._bucket, facts.key, _Stream(blocks), size, kind, metadata or None)
+        )
+
     def _of(self, key: str, request: Callable[[], Any]) -> None:
         from minio.error import S3Error
 
@@ -138,6 +187,20 @@ class StoreSession:
                 f"S3 store of {self._config.instance} on port {self._config.instance.ports['minio_api']}: {reason}",
                 hint="see: inv infra.logs -s minio",
             ) from error
+
+
+class _Stream:
+    """Blocks as a file, which is read in pieces of any length."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        while len(self._rest) < size and (block := next(self._blocks, b"")):
+            self._rest += block
+        found, self._rest = self._rest[:size], self._rest[size:]
+        return found
 
 
 @contextmanager

@@ -1,0 +1,162 @@
+"""Data that travels between backends, versions and machines: export it into a file, import it from one.
+
+An import fills the servers of a throwaway instance first. What they then have replaces this instance's data as a
+snapshot would.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from orienter_tasks.commands.data.replace import Replacement, replace
+from orienter_tasks.commands.data.snapshot import require_data
+from orienter_tasks.commands.selftest.host import HostConfig
+from orienter_tasks.commands.selftest.sandbox import free_ids, open_sandbox
+from orienter_tasks.commands.start import await_infra, start_infra
+from orienter_tasks.data import archive, store
+from orienter_tasks.data.manifest import Manifest, Part
+from orienter_tasks.errors import ConflictError, NotFoundError
+from orienter_tasks.infra import choice
+from orienter_tasks.infra.all import component as kind, portable
+from orienter_tasks.infra.copies import copies_of
+from orienter_tasks.machine import worktree
+from orienter_tasks.output.units import ago, space
+
+if TYPE_CHECKING:
+    from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.infra.copying import Copies
+    from orienter_tasks.lifecycle.context import RunContext
+    from orienter_tasks.settings.model import BackendName
+
+
+def export(ctx: RunContext, file: str, *, as_json: bool) -> None:
+    """Write the data of this instance, whose servers run, into a file."""
+    path = _path(ctx, file)
+    ctx.read_pipe()
+    current = ctx.current
+    backend = current.settled_backend
+    config = current.config
+    names = [name for name in require_data(config, backend).names if kind(name).portable() is not None]
+    if ctx.options.dry:
+        ctx.report.answer(f"would write the data of {current.instance} to {path}: {', '.join(names)}")
+        return
+    begun = time.monotonic()
+    with ctx.start.locking(), archive.writing(path, _Shown(ctx)) as writer:
+        idle = set(names) - set(copies_of(current.backend.name, config).running())
+        if idle:
+            raise NotFoundError(
+                f"{', '.join(sorted(idle))} of {current.instance} does not run", hint="start it: inv infra.up"
+            )
+        claim = current.claim
+        made = Manifest(
+            project=claim.project,
+            instance=claim.id,
+            root=claim.root,
+            branch=worktree.branch(Path(claim.root)),
+            commit=worktree.commit(Path(claim.root)),
+            backend=choice.named(claim.backend),
+            token="",
+            way="portable",
+            created_at=time.time(),
+            left_out=tuple(f"{name}: {portable(name).left_out}" for name in names),
+            parts=tuple(_saved(name, config, writer) for name in names),
+        )
+        writer.finish(made)
+    for text in made.left_out:
+        ctx.report.note(f"left out: {text}")
+    if as_json:
+        facts = msgspec.to_builtins(made)
+        del facts["schema_version"], facts["token"]
+        ctx.report.json({"export": {"file": str(path), "size": made.size, **facts}})
+        return
+    ctx.report.note(f"{current.instance}: {space(made.size)} in {time.monotonic() - begun:.1f} s")
+    ctx.report.answer(str(path))
+
+
+def load(ctx: RunContext, file: str, *, yes: bool, backup: bool) -> None:
+    """Replace this instance's data by that of a file."""
+    path = _path(ctx, file)
+    with archive.reading(path) as found:
+        found.verify()
+        made = found.manifest
+        if made.way != "portable":
+            raise ConflictError(f"{path} is not an export", hint="inv data.export FILE makes one")
+        known = [part.component for part in made.parts if part.component in ctx.current.instance.infra]
+        names = [name for name in known if kind(name).portable() is not None]
+        if not names:
+            raise ConflictError(f"{path} has no data for {ctx.current.instance}", hint="see: inv infra.status")
+        if made.project != ctx.settings.project:
+            ctx.report.warn(f"{path} is of project {made.project}, not of {ctx.settings.project}")
+        for text in made.left_out:
+            ctx.report.note(f"not in {path.name}: {text}")
+
+        def prepare(copies: Copies) -> None:
+            with store.temporary(ctx.settings.project) as unfinished:
+                for part in _converted(ctx, found, names, unfinished):
+                    copies.load(part.component, unfinished.place, part, str(path))
+
+        words = f"the data of {path} (instance {made.instance}, {ago(made.created_at)} old, {space(made.size)})"
+        replace(ctx, Replacement(words, "", names, prepare), yes=yes, backup=backup)
+
+
+def _converted(ctx: RunContext, found: archive.Archive, names: list[str], unfinished: store.Unfinished) -> list[Part]:
+    """Let servers of a throwaway instance read an export, and return what they then have on disk."""
+    current = ctx.current
+    backend: BackendName = current.backend.name
+    claims = ctx.claims.read()
+    host = HostConfig(ctx.settings, {}, ctx.root)
+    with open_sandbox(host) as sandbox:
+        (number,) = free_ids(ctx.settings, claims, 1)
+        scratch = sandbox.context(sandbox.checkout("import", number), backend)
+        try:
+            start_infra(scratch)
+            await_infra(scratch, ready=True)
+        except BaseException:
+            scratch.undo()
+            raise
+        config = scratch.current.config
+        for name in names:
+            portable(name).load(config, found.manifest.by_component[name], found.members(name))
+        scratch.begin().stop()
+        scratch.begin().finish()
+        copies = copies_of(backend, config)
+        return [copies.save(name, unfinished) for name in names]
+
+
+def _saved(name: str, config: InstanceConfig, writer: archive.Writer) -> Part:
+    how = portable(name)
+    server, facts = how.server(config), how.facts(config)
+    how.save(config, writer)
+    content = writer.content(name)
+    return Part(
+        component=name,
+        server=server,
+        facts=facts,
+        size=content.size,
+        files=content.files,
+        digest=content.digest,
+    )
+
+
+class _Shown:
+    """Says every few seconds how much is written."""
+
+    SECONDS = 5.0
+
+    def __init__(self, ctx: RunContext) -> None:
+        self._ctx = ctx
+        self._next = time.monotonic() + self.SECONDS
+
+    def __call__(self, size: int) -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + self.SECONDS
+            self._ctx.report.note(f"{space(size)} written")
+
+
+def _path(ctx: RunContext, file: str) -> Path:
+    return Path(os.path.abspath(ctx.root / Path(file).expanduser()))  # noqa: PTH100 - as typed
