@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import tarfile
 from typing import TYPE_CHECKING
 
 from tests.faults.lab import bucket, has, put
-from tests.integration.small import complaint, connected
+from tests.integration.small import complaint, connected, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +40,20 @@ def fill(checkout: Checkout) -> None:
     client.put_object(name, ODD, io.BytesIO(b"odd"), 3, "text/odd", {"colour": "red"})
     client.put_object(name, "empty", io.BytesIO(), 0)
     client.put_object(name, "big", io.BytesIO(bytes(6 * 2**20)), 6 * 2**20)
+
+
+def throwaway(checkout: Checkout) -> list[Path]:
+    return list((checkout.path / ".dev-data").glob("test-*"))
+
+
+def end(checkout: Checkout, sent: signal.Signals, *words: str) -> int:
+    """Run `inv`, and send it a signal once it fills the throwaway instance; return its exit code."""
+    with checkout.start(*words) as process:
+        wait_for(lambda: list((checkout.path / ".dev-data").glob("test-*/import/.dev-data")), "the throwaway instance")
+        process.send_signal(sent)
+        _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err, err
+    return process.returncode
 
 
 def test_to_the_other_backend(make_host: MakeFaultHost, backend: str, tmp_path: Path) -> None:
@@ -74,8 +89,10 @@ def test_to_the_other_backend(make_host: MakeFaultHost, backend: str, tmp_path: 
     assert "this will replace the data of" in complaint(other.inv("data.import", str(file), code=2))
     has(other, "lost")
 
-    host.kill_after(other, 2.5, "data.import", str(file), "--yes")
-    assert list((other.path / ".dev-data").glob("test-*")), "killed too late, or too early"
+    assert end(other, signal.SIGINT, "data.import", str(file), "--yes") == 128 + signal.SIGINT
+    assert not throwaway(other)
+    assert end(other, signal.SIGKILL, "data.import", str(file), "--yes") == -signal.SIGKILL
+    assert throwaway(other)
     has(other, "lost")
     told = other.inv("data.import", str(file), "--yes")
     assert "roles" in told.err
@@ -94,4 +111,4 @@ def test_to_the_other_backend(make_host: MakeFaultHost, backend: str, tmp_path: 
     (kept,) = other.inv("data.list", "--json").json["snapshots"]
     other.inv("data.restore", kept["name"], "--yes", "--no-backup")
     has(other, "lost")
-    assert not list((other.path / ".dev-data").glob("test-*"))
+    assert not throwaway(other)
