@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 def export(ctx: RunContext, file: str, *, as_json: bool) -> None:
     """Write the data of this instance, whose servers run, into a file."""
-    path = _path(ctx, file)
+    path = _path(file)
     ctx.read_pipe()
     current = ctx.current
     backend = current.settled_backend
@@ -80,7 +80,7 @@ def export(ctx: RunContext, file: str, *, as_json: bool) -> None:
 
 def load(ctx: RunContext, file: str, *, yes: bool, backup: bool) -> None:
     """Replace this instance's data by that of a file."""
-    path = _path(ctx, file)
+    path = _path(file)
     with archive.reading(path) as found:
         found.verify()
         made = found.manifest
@@ -158,5 +158,5 @@ class _Shown:
             self._ctx.report.note(f"{space(size)} written")
 
 
-def _path(ctx: RunContext, file: str) -> Path:
-    return Path(os.path.abspath(ctx.root / Path(file).expanduser()))  # noqa: PTH100 - as typed
+def _path(file: str) -> Path:
+    return Path(os.path.abspath(Path(file).expanduser()))  # noqa: PTH100 - links stay as they are
