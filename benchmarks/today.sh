@@ -17,6 +17,10 @@ wait_for() { # NAME COMMAND...
     exit 1
 }
 
+healthy() { # NAME
+    [ "$(docker inspect -f '{{.State.Health.Status}}' "$(name "$1")")" = healthy ]
+}
+
 launch() { # NAME COMMAND...: as the leader of a process group
     setsid nohup "${@:2}" >"$LOG_DIR/$1-today.log" 2>&1 &
     echo $! >"$PID_DIR/$1-today.pid"
@@ -68,11 +72,16 @@ CONF
         -e POSTGRES_USER -e POSTGRES_PASSWORD -e POSTGRES_DB "$POSTGRES_IMAGE" >/dev/null
     docker run -d --name "$(name minio)" --network "$PREFIX-network-$AI_INSTANCE_ID" \
         -p "127.0.0.1:$MINIO_API_PORT:9000" -v "$PREFIX-minio-$AI_INSTANCE_ID:/data" \
+        --health-interval 10s --health-cmd 'curl -fsS http://127.0.0.1:9000/minio/health/live || mc ready local' \
         -e MINIO_ROOT_USER -e MINIO_ROOT_PASSWORD "$MINIO_IMAGE" server /data >/dev/null
     docker run -d --name "$(name nginx)" --network host \
         -v "$DATA_DIR/today/nginx.conf:/etc/nginx/nginx.conf:ro" "$NGINX_IMAGE" >/dev/null
     wait_for postgres docker exec "$(name postgres)" pg_isready -h 127.0.0.1 -U "$POSTGRES_USER" -d "$POSTGRES_DB"
-    wait_for minio curl -sS -o /dev/null --max-time 2 "$AWS_ENDPOINT_URL"
+    if [ "$APP" = orient ]; then # its compose file: `interval: 10s`, which is also the time before the first check
+        wait_for minio healthy minio
+    else
+        wait_for minio curl -sS -o /dev/null --max-time 2 "$AWS_ENDPOINT_URL"
+    fi
     wait_for nginx curl -fsS -o /dev/null --max-time 2 "http://127.0.0.1:$NGINX_PORT/health"
     "$PYTHON" -c '
 import os
