@@ -8,6 +8,8 @@ import signal
 import tarfile
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.faults.lab import bucket, has, put
 from tests.integration.small import complaint, connected, wait_for
 
@@ -56,6 +58,7 @@ def end(checkout: Checkout, sent: signal.Signals, *words: str) -> int:
     return process.returncode
 
 
+@pytest.mark.docker
 def test_to_the_other_backend(make_host: MakeFaultHost, backend: str, tmp_path: Path) -> None:
     host = make_host(backend)
     main, (other,) = host.main, host.worktrees(1)

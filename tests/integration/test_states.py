@@ -162,6 +162,7 @@ def test_tsx_watch(make_host: MakeHost, node_modules: Path) -> None:
     web = {"command": command, "port": "dashboard", "ready": {"http": "/", "timeout": LATE}}
     host = make_host(services={"web": web})
     main, source = host.main, host.main.path / "main.ts"
+    main.inv("infra.up")  # on a busy disk, initdb can take longer than the service needs to crash
     source.write_text("const = 3\n")
     assert 'main.ts:1:6: ERROR: Expected identifier but found "="' in complaint(main.inv("dev", "--detach", code=1))
     source.write_text(
@@ -177,6 +178,7 @@ def test_tsx_watch(make_host: MakeHost, node_modules: Path) -> None:
 def test_vite_with_a_broken_configuration(make_host: MakeHost, node_modules: Path) -> None:
     command = [str(node_modules / ".bin" / "vite"), "--port", "${VITE_PORT}", "--host", "127.0.0.1"]
     host = make_host(services={"web": {"command": command, "port": "vite", "ready": {"timeout": LATE}}})
+    host.main.inv("infra.up")
     (host.main.path / "vite.config.js").write_text("export default {\n")
     error, _, _ = complaint(host.main.inv("dev", "--detach", code=1)).partition(" → ")
     assert "web of instance 0 (orienter) exited with code 1 before it was ready: " in error
