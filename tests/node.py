@@ -40,7 +40,7 @@ def install(directory: Path) -> Path:
     """Install PACKAGES below a directory, unless they are there; return the `node_modules` with them.
 
     Raises:
-        MissingError: there is no npm, or it reaches no registry.
+        MissingError: npm is missing, or reaches no registry.
     """
     installed = directory / "installed"
     if not installed.exists():

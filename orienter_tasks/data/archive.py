@@ -191,14 +191,14 @@ def reading(path: Path) -> Iterator[Archive]:
     """Yield an export.
 
     Raises:
-        NotFoundError: there is no such file.
+        NotFoundError: the file does not exist.
         ConfigError, CheckError: a newer version wrote it, or it is damaged.
     """
     try:
         with open_regular(path) as file:
             yield Archive(file, str(path))
     except FileNotFoundError as error:
-        raise NotFoundError(f"there is no file {path}", hint="inv data.export FILE makes one") from error
+        raise NotFoundError(f"{path} does not exist", hint="inv data.export FILE makes one") from error
     except OSError as error:
         raise failure(path, f"cannot read {path}", error) from error
 

@@ -3,7 +3,7 @@
 PROJECT/NAME/manifest.json       written last: a directory without it is unfinished
 PROJECT/NAME/COMPONENT           a component's data, and its checksums in COMPONENT.sha256
 PROJECT/NAME/lock                held while it is written, read or removed
-PROJECT/.NAME.TOKEN/             one that is being written or removed
+PROJECT/.NAME.TOKEN/             a snapshot while it is written or removed
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def writing(project: str, name: str) -> Iterator[Unfinished]:
 
 @contextmanager
 def temporary(project: str) -> Iterator[Unfinished]:
-    """Yield a directory for the parts of a copy that is no snapshot; it goes at the end."""
+    """Yield a directory for the parts of a copy that is not kept as a snapshot; it is removed at the end."""
     sweep(project)
     place = place_of(project, f".import.{new_token()}")
     with _locked(place) as lock:

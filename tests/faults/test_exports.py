@@ -88,7 +88,7 @@ def test_to_the_other_backend(make_host: MakeFaultHost, backend: str, tmp_path: 
     content[-(2**20)] ^= 1
     damaged.write_bytes(content)
     assert "is damaged" in complaint(other.inv("data.import", str(damaged), "--yes", code=1))
-    assert "there is no file" in complaint(other.inv("data.import", "nowhere", "--yes", code=3))
+    assert "nowhere does not exist" in complaint(other.inv("data.import", "nowhere", "--yes", code=3))
     assert "this will replace the data of" in complaint(other.inv("data.import", str(file), code=2))
     has(other, "lost")
 
