@@ -55,7 +55,7 @@ def test_the_page_says_why(deserted: RouteLab) -> None:
     assert why.partition(": ")[2] == "nothing listens: SyntaxError: <b> $x\ufffd"
     assert last == "see: inv dev.status"
     assert deserted.get("/")[2].startswith(b"frontend of instance 3 is not answering on")
-    assert deserted.get("/.no-dashboard")[2] != body  # not by itself
+    assert deserted.get("/.no-dashboard")[2] != body  # internal: only in place of an answer
     with closing(http.client.HTTPConnection("127.0.0.1", deserted.port, timeout=10)) as connection:
         connection.request("POST", "/api/x", b"x" * 5_000_000)
         response = connection.getresponse()
