@@ -48,7 +48,7 @@ ALTER ROLE "{POSTGRES_USER}" PASSWORD 'other'
 FRESH = 'rm -rf "$TARGET"; mkdir -p "$TARGET"; chown postgres "$TARGET"; chmod 700 "$TARGET"'
 IN_CONTAINER = (
     f'{AS_POSTGRES}as_postgres pg_basebackup -h {LOOPBACK} -D "$TARGET" {" ".join(BACKUP)}',
-    'cp -a /source /target/objects',
+    "cp -a /source /target/objects",
     f'{AS_POSTGRES}as_postgres postgres --single -D "$TARGET" template1 >/dev/null',
 )
 
