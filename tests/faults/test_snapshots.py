@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orienter_tasks.machine.state import snapshot_dir
+from tests.faults import contents
 from tests.faults.lab import FULL, bucket, has, kept, put, say
 from tests.faults.test_crashes import points_of
 from tests.integration.small import complaint, connected, states, wait_for
@@ -31,6 +32,7 @@ def test_snapshots_travel(make_host: MakeFaultHost, backend: str) -> None:
     assert complaint(main.inv("data.snapshot", "early", code=3)).startswith("error: instance 0")
     main.inv(*START)
     put(main, "one")
+    contents.fill(main)
     taken = main.inv("data.snapshot", "first", "--json").json["snapshot"]
     assert [part["component"] for part in taken["parts"]] == ["postgres", "minio"]
     put(main, "two")
@@ -42,6 +44,7 @@ def test_snapshots_travel(make_host: MakeFaultHost, backend: str) -> None:
     has(other, "lost")
     other.inv("data.restore", "first", "--yes")
     has(other, "one")
+    contents.require_everything(other)
     assert all(states(other).values())
     listed = other.inv("data.list", "--json").json["snapshots"]
     assert [each["automatic"] for each in listed] == [True, False]
@@ -50,6 +53,7 @@ def test_snapshots_travel(make_host: MakeFaultHost, backend: str) -> None:
 
     other.inv("data.clone", "--yes", "--no-backup")
     has(other, "one", "two")
+    contents.require_everything(other)
     main.inv("dev.stop")
     other.inv("dev.stop")
     other.inv("data.clone", "--yes", "--no-backup")
@@ -144,7 +148,7 @@ def test_whoever_writes_meanwhile_is_not_disturbed(make_host: MakeFaultHost, bac
 
 
 @pytest.mark.embedded
-def test_what_is_refused_changes_nothing(make_host: MakeFaultHost) -> None:
+def test_what_is_refused_changes_nothing(make_host: MakeFaultHost, tmp_path: Path) -> None:
     host = make_host()
     main = host.main
     main.inv("infra.up")
@@ -183,6 +187,13 @@ def test_what_is_refused_changes_nothing(make_host: MakeFaultHost) -> None:
         ):
             complaint(main.inv(*command, code=code))
         assert connection.run("SELECT text FROM kept") == [["one"]]
+        spaces = tmp_path / "spaces"
+        spaces.mkdir()
+        connection.run(f"CREATE TABLESPACE elsewhere LOCATION '{spaces}'")
+        assert "the data of postgres of instance 0 (orienter) cannot be copied" in complaint(
+            main.inv("data.snapshot", "spaces", code=1)
+        )
+        connection.run("DROP TABLESPACE elsewhere")
     has(main, "one")
     assert [each["name"] for each in main.inv("data.list", "--json").json["snapshots"]] == ["kept"]
     main.inv("data.rm", "kept", "--yes")
