@@ -6,8 +6,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from orienter_tasks.commands.logs import limit_logs
+from orienter_tasks.commands.names import pages
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.infra.all import component
 from orienter_tasks.observe.model import as_document, component_document, last_words
@@ -50,7 +52,7 @@ COLUMNS: tuple[Column[Row], ...] = (
 def status(ctx: RunContext, names: Sequence[str], *, as_json: bool) -> bool:
     """Show the components of this instance, which are asked whether they answer; say whether all is well."""
     taken = scan([ctx.current.claim])
-    found = probed(taken.instances[0], _services(ctx))
+    found = probed(replace(taken.instances[0], instance=ctx.current.instance), _services(ctx))
     for unseen in taken.unseen:
         ctx.report.warn(f"not seen: {unseen}")
     limit_logs(ctx)
@@ -62,7 +64,7 @@ def status(ctx: RunContext, names: Sequence[str], *, as_json: bool) -> bool:
         ]
         ctx.report.json({**document, "skipped": skipped_services(ctx), "unseen": list(taken.unseen)})
         return found.state == "running"
-    title = f"{ctx.current.instance}  {found.state}  {ctx.current.instance.url}"
+    title = f"{ctx.current.instance}  {found.state}  {ctx.current.instance.host_url}"
     ctx.report.table(COLUMNS, _rows(ctx, found, names), title=title)
     if found.failure is not None and not found.failure.component:
         ctx.report.answer(f"the last start failed {ago(found.failure.at)} ago: {found.failure.what}")
@@ -89,7 +91,7 @@ def _services(ctx: RunContext) -> Sequence[ServiceComponent]:
 def announce(ctx: RunContext) -> None:
     """Print where everything is."""
     instance = ctx.current.instance
-    facts = [("page", instance.url)]
+    facts = pages(instance)
     skipped = skipped_services(ctx)
     for name, service in ctx.settings.services.items():
         if service.port and name not in skipped:
