@@ -11,9 +11,9 @@ All paths are relative to the working directory, since a socket's path has at mo
   file over a directory and removes no directory that is not empty, and all else is done to the request's own file.
 
 The errors are MinIO's; after SlowDown clients repeat a request by themselves. What is not signed passes, so that the
-answer tells nothing; `//`, `.` and `..` in keys rclone itself refuses. Which keys the requests in rclone change is known in
-JavaScript (njs), which the nginx of the wheel has. Another nginx without it sees neither what happens at the same moment
-nor what is in a batch.
+answer tells nothing; `//`, `.` and `..` in keys rclone itself refuses. Which keys the requests in rclone change is
+known in JavaScript (njs), which the nginx of the wheel has. Another nginx without it sees neither what happens at the
+same moment nor what is in a batch.
 """
 
 from __future__ import annotations
