@@ -4,16 +4,17 @@ All paths are relative to the working directory, since a socket's path has at mo
 
 - Its errors are text/xml, which minio-py does not accept.
 - It refuses the preflight requests of browsers, which are never signed. MinIO, too, lets every origin ask.
-- It keeps an object as a file, and objects below its name in a directory, and `a/` is `a` to it. For a DELETE of `a/b`
-  it removes `a`, which it takes for an empty directory; a PUT removes the former object before it renames the new one.
-  So requests to change what cannot be are refused, and while a request to change `a` is in rclone those to change `a/b`
-  are told to come again, and the other way round. Then no request can harm another one's object: the kernel renames no
-  file over a directory and removes no directory that is not empty, and all else is done to the request's own file.
+- It keeps an object as a file, and objects below its name in a directory, and `a/` is `a` to it. For a DELETE of
+  `a/b` it removes `a`, which it takes for an empty directory; a PUT removes the former object before it renames the
+  new one. So requests to change what cannot be are refused, and while a request to change `a` is in rclone one to
+  change `a/b` gets SlowDown, and the other way round. Then no request can harm another one's object: the kernel
+  renames no file over a directory and removes no directory that is not empty, and all else is done to the request's
+  own file.
 
-The errors are MinIO's; after SlowDown clients repeat a request by themselves. What is not signed passes, so that the
-answer tells nothing; `//`, `.` and `..` in keys rclone itself refuses. Which keys the requests in rclone change is
-known in JavaScript (njs), which the nginx of the wheel has. Another nginx without it sees neither what happens at the
-same moment nor what is in a batch.
+The errors are MinIO's; SDKs repeat a request after SlowDown. What is not signed passes, so that the answer tells
+nothing; `//`, `.` and `..` in keys rclone itself refuses. Which keys the requests in rclone change is known in
+JavaScript (njs), which the nginx of the wheel has. Another nginx without it sees neither what happens at the same
+moment nor what is in a batch.
 """
 
 from __future__ import annotations
