@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.left import engine
 from tests.integration.small import BASES, Running, complaint, service, wait_for, web, within
 from tests.integration.test_bad_machine import run
 from tests.integration.test_states import ask
@@ -172,4 +171,3 @@ def test_on_docker(make_host: MakeHost, tmp_path: Path) -> None:
     assert "no Docker engine answers" in explained(away)[0]
     assert away.inv("dev.why", "--json").json["state"] == "unknown"
     assert "unknown what runs" in complaint(away.inv("dev.wait", code=5))
-    assert engine("") is not None
