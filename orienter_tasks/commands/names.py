@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from orienter_tasks.lifecycle.context import RunContext
 
 
-def known_components(ctx: RunContext, names: Sequence[str]) -> list[str]:
+def known_components(ctx: RunContext, names: Sequence[str], *, hooks: bool = True) -> list[str]:
     """Require that every name is a component of this instance."""
-    known = [*ctx.settings.servers, *(hook.name for hook in ctx.settings.all_hooks), *ctx.settings.services]
-    return _known(names, known)
+    of_hooks = [hook.name for hook in ctx.settings.all_hooks] if hooks else []
+    return _known(names, [*ctx.settings.servers, *of_hooks, *ctx.settings.services])
 
 
 def known_services(ctx: RunContext, names: Sequence[str]) -> list[str]:

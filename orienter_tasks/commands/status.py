@@ -49,9 +49,8 @@ COLUMNS: tuple[Column[Row], ...] = (
 
 def status(ctx: RunContext, names: Sequence[str], *, as_json: bool) -> bool:
     """Show the components of this instance, which are asked whether they answer; say whether all is well."""
-    taken = scan([ctx.current.claim])
-    found = probed(taken.instances[0], _services(ctx))
-    for unseen in taken.unseen:
+    found, unseen_parts = look(ctx)
+    for unseen in unseen_parts:
         ctx.report.warn(f"not seen: {unseen}")
     limit_logs(ctx)
     _show_on_page(ctx, found)
@@ -60,7 +59,7 @@ def status(ctx: RunContext, names: Sequence[str], *, as_json: bool) -> bool:
         document["components"] = [
             component_document(each) for each in found.components if not names or each.name in names
         ]
-        ctx.report.json({**document, "skipped": skipped_services(ctx), "unseen": list(taken.unseen)})
+        ctx.report.json({**document, "skipped": skipped_services(ctx), "unseen": list(unseen_parts)})
         return found.state == "running"
     title = f"{ctx.current.instance}  {found.state}  {ctx.current.instance.url}"
     ctx.report.table(COLUMNS, _rows(ctx, found, names), title=title)
@@ -69,6 +68,12 @@ def status(ctx: RunContext, names: Sequence[str], *, as_json: bool) -> bool:
     for line in last_words(found):
         ctx.report.answer(line)
     return found.state == "running"
+
+
+def look(ctx: RunContext) -> tuple[ObservedInstance, Sequence[str]]:
+    """Look at this instance and ask its services whether they answer; also return what could not be seen."""
+    taken = scan([ctx.current.claim])
+    return probed(taken.instances[0], _services(ctx)), taken.unseen
 
 
 def _show_on_page(ctx: RunContext, found: ObservedInstance) -> None:

@@ -28,6 +28,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
         hint: what to do about it.
         at: when, in seconds since the epoch.
         last_lines: the end of the component's log.
+        exit_code: what the start ended with.
     """
 
     component: str
@@ -35,6 +36,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     hint: str
     at: float
     last_lines: tuple[str, ...] = ()
+    exit_code: int = 1
 
 
 class LastStart(msgspec.Struct, frozen=True, kw_only=True):

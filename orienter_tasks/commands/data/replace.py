@@ -185,10 +185,8 @@ def _of_instance(ctx: RunContext, source: str, *, quiesce: bool = False) -> Repl
         waiting = lambda holder: ctx.report.warn(f"waiting for {holder}")  # noqa: E731 - an argument
         with locked(config.instance.lock, timeout=ctx.settings.timeouts.lock, on_wait=waiting):
             replacing.settle(config.instance)
-            origin = copies_of(claim.backend, config)
             with resting(ctx, config, quiesce=quiesce):
-                for component in names:
-                    copies.clone(component, origin)
+                copies.clone(names, copies_of(claim.backend, config))
 
     meanwhile = f"stop the services of {config.instance} meanwhile: {services_of(config.instance)}" if quiesce else ""
     return Replacement(f"the data of {config.instance}", claim.backend, names, prepare, meanwhile=meanwhile)
