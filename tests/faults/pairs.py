@@ -10,7 +10,7 @@ from minio import Minio
 from pg8000 import native
 
 KEPT = 20
-told = []
+told: list[bool] = []
 signal.signal(signal.SIGTERM, lambda *_: told.append(True))
 
 database, store = urlsplit(os.environ["DATABASE_URL"]), urlsplit(os.environ["AWS_ENDPOINT_URL"])
