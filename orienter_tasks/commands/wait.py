@@ -55,7 +55,7 @@ def wait(ctx: RunContext, names: Sequence[str], *, as_json: bool) -> None:
     if as_json:
         ctx.report.json({"ready": True, "seconds": _seconds(begun), **as_document(found)})
     else:
-        ctx.report.answer(f"{', '.join(names) or found.instance} is ready: {found.instance.url}")
+        ctx.report.answer(f"{', '.join(names) or found.instance} is ready: {found.instance.host_url}")
 
 
 def _seconds(begun: float) -> float:

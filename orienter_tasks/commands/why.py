@@ -71,7 +71,7 @@ def _title(found: ObservedInstance | None, checks: Sequence[Check], starting: st
     if starting:
         return f"{found.instance} is being started or stopped by {starting}"
     well = found.state == "running" and not any(check.verdict == "problem" for check in checks)
-    return f"{found.instance} is {found.state}" + (f", and all is well: {found.instance.url}" if well else "")
+    return f"{found.instance} is {found.state}" + (f", and all is well: {found.instance.host_url}" if well else "")
 
 
 def _by_weight(checks: Sequence[Check]) -> list[Check]:
