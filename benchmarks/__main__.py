@@ -1,7 +1,8 @@
 """Print each claim with its target, what was measured, and the verdict.
 
-python -m benchmarks [embedded] [docker] [SECTION…] [--pictures DIR]; without names: all that this machine can, but the
-section «thirty», which really starts as many checkouts as Docker's networks allow, takes minutes, and must be named.
+python -m benchmarks [embedded] [docker] [SECTION…] [--pictures DIR]; without names: all that this machine can. Two
+sections take minutes and must be named: «thirty», which really starts as many checkouts as Docker's networks allow, and
+«big», gigabytes of data.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import idle, many, overhead, real, start_stop, today
+from benchmarks import data, idle, many, overhead, real, start_stop, today
 from benchmarks.hosts import BenchHost, state_below
 from benchmarks.measure import Line
 from orienter_tasks.errors import OrienterError
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 BACKENDS = ("embedded", "docker")
-SECTIONS = ("overhead", "start", "today", "real", "idle", "ten", "fifty", "full")
-ALL_SECTIONS = (*SECTIONS, "thirty")
+SECTIONS = ("overhead", "start", "today", "real", "idle", "data", "ten", "fifty", "full")
+ALL_SECTIONS = (*SECTIONS, "thirty", "big")
 ONLY = {
     "overhead": "embedded",
     "today": "docker",
@@ -35,7 +36,7 @@ ONLY = {
     "full": "docker",
     "thirty": "docker",
 }
-SERVERS_ONLY = ("fifty", "full", "thirty")
+SERVERS_ONLY = ("data", "fifty", "full", "thirty", "big")
 
 
 def main() -> int:
@@ -106,10 +107,12 @@ def _measure(section: str, backend: str, pictures: Path | None) -> Iterator[Line
             "start": lambda: start_stop.measure(host, pictures),
             "today": lambda: today.measure(host),
             "idle": lambda: idle.measure(host),
+            "data": lambda: data.measure(host),
             "ten": lambda: many.ten(host, empty),
             "fifty": lambda: many.fifty(host, empty, pictures),
             "full": lambda: many.full(host),
             "thirty": lambda: many.until_full(host),
+            "big": lambda: data.big(host),
         }
         try:
             yield from measures[section]()

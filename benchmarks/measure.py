@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -14,7 +17,8 @@ from orienter_tasks.errors import CheckError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
+
+POLL_SECONDS = 0.005
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,27 @@ def paired(ours: Callable[[], object], theirs: Callable[[], object], *, rounds: 
     pairs = [(timed(ours), timed(theirs)) for _ in range(rounds)]
     ratio = statistics.median(one / other for one, other in pairs)
     return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs), ratio
+
+
+def peak(command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> tuple[float, float]:
+    """Run a command that must succeed; return its seconds, and the most memory in MB that its process had."""
+    most, begun = 0, time.perf_counter()
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        subprocess.Popen(
+            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT
+        ) as process,
+    ):
+        while process.poll() is None:
+            with contextlib.suppress(OSError, StopIteration):
+                lines = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8").splitlines()
+                most = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))  # in kiB
+            time.sleep(POLL_SECONDS)
+        took = time.perf_counter() - begun
+        said.seek(0)
+        if process.returncode != 0:
+            raise CheckError(f"{' '.join(command)} in {cwd}: exit {process.returncode}\n{said.read()}")
+    return took, most * 1024 / 1e6
 
 
 def pss_of(process: psutil.Process) -> float:

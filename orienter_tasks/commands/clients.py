@@ -52,7 +52,7 @@ def s3(ctx: RunContext, verb: str, *, as_json: bool) -> None:
     if run is None:
         raise ConfigError(f"infra.s3: unknown verb {verb!r}", hint=nearest(verb, list(VERBS)))
     words = behind_dashes()
-    with sessions.store(require_running(ctx, MINIO.name)) as session:
+    with sessions.store(require_running(ctx, MINIO.name), patient=verb == "cp") as session:
         run(ctx, session, words, as_json)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from orienter_tasks.commands.names import pages
 from orienter_tasks.errors import ConfigError, NotFoundError, OrienterError
 from orienter_tasks.identity import volumes
 from orienter_tasks.identity.ownership import held_by
@@ -165,6 +166,7 @@ def _document(
         "root": str(instance.root),
         "branch": worktree.branch(instance.root),
         "url": instance.url,
+        "host_url": instance.host_url,
         "backend": current.claim.backend,
         "variables": shown,
         "origins": dict(variables.origins),
@@ -190,7 +192,7 @@ def _print(ctx: RunContext, source: str, shown: Mapping[str, str]) -> None:
     ctx.report.box(
         f"instance {instance.id}",
         [
-            ("page", instance.url),
+            *pages(instance),
             ("checkout", str(instance.root)),
             ("id from", source),
             ("branch", worktree.branch(instance.root) or "–"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
+from orienter_tasks.commands.names import pages
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.identity import checkouts
 from orienter_tasks.identity.checkouts import CheckoutState
@@ -182,7 +183,7 @@ def columns(overview: Overview) -> list[Column[ListedInstance]]:
         Column("worktree", lambda entry: entry.found.instance.worktree, least=14),
         Column("branch", lambda entry: entry.found.branch or "–", least=12, drop=4),
         Column("state", _state, least=9),
-        Column("url", lambda entry: entry.found.instance.url),
+        Column("url", _url, narrow=lambda entry: entry.found.instance.url),
         Column("backend", lambda entry: entry.found.backend or "–", drop=3),
         Column("services", _services, drop=8, right=True),
         Column("memory", lambda entry: megabytes(entry.found.memory), drop=7, right=True),
@@ -196,6 +197,10 @@ def columns(overview: Overview) -> list[Column[ListedInstance]]:
 def _name(entry: ListedInstance, *, several: bool) -> str:
     instance = entry.found.instance
     return f"{instance.project}/{instance.id}" if several else str(instance.id)
+
+
+def _url(entry: ListedInstance) -> str:
+    return " ".join(address for _, address in pages(entry.found.instance))
 
 
 def _state(entry: ListedInstance) -> str:

@@ -1,7 +1,8 @@
-"""Which components the user means by the names on the command line, and whether they run."""
+"""Which components the user means by the names on the command line, whether they run; and the names of a page."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import ConfigError, NotFoundError
@@ -11,13 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.instance.model import Instance
     from orienter_tasks.lifecycle.context import RunContext
 
 
-def known_components(ctx: RunContext, names: Sequence[str]) -> list[str]:
+def known_components(ctx: RunContext, names: Sequence[str], *, hooks: bool = True) -> list[str]:
     """Require that every name is a component of this instance."""
-    known = [*ctx.settings.servers, *(hook.name for hook in ctx.settings.all_hooks), *ctx.settings.services]
-    return _known(names, known)
+    of_hooks = [hook.name for hook in ctx.settings.all_hooks] if hooks else []
+    return _known(names, [*ctx.settings.servers, *of_hooks, *ctx.settings.services])
 
 
 def known_services(ctx: RunContext, names: Sequence[str]) -> list[str]:
@@ -34,6 +36,12 @@ def require_running(ctx: RunContext, name: str) -> InstanceConfig:
     if not any(status.up for status in current.backend.status() if status.name == name):
         raise NotFoundError(f"{name} of {current.instance} does not run", hint="start it with: inv infra.up")
     return current.config
+
+
+def pages(instance: Instance) -> list[tuple[str, str]]:
+    """Return the addresses of the page, and what to call them; Safari resolves no `*.localhost`."""
+    both = sys.platform == "darwin" and instance.host_url != instance.url
+    return [("page", instance.host_url), *([("in Safari", instance.url)] if both else [])]
 
 
 def _known(names: Sequence[str], known: Sequence[str]) -> list[str]:

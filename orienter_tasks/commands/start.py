@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from orienter_tasks.commands.names import known_components, known_services
 from orienter_tasks.errors import ConfigError, NotFoundError
 from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import listening_ports
 from orienter_tasks.services import last_start
-from orienter_tasks.services.last_start import LastStart
 from orienter_tasks.settings import catalog, graph
 from orienter_tasks.settings.model import WHATSAPP_SWITCH
 
@@ -155,7 +156,7 @@ def _remember(ctx: RunContext, services: Sequence[Component], hooks: Sequence[Ho
     kept = {name: reason for name, reason in former.skipped.items() if name not in names}
     left_out = {name: skipped[name] for name in names if name in skipped}
     exported = {**former.exported, **{hook.name: tuple(hook.printed) for hook in hooks}}
-    last_start.save(instance, LastStart(skipped={**kept, **left_out}, exported=exported))
+    last_start.save(instance, replace(former, skipped={**kept, **left_out}, exported=exported, failure=None))
     if left_out:
         ctx.claims.expect_without(ctx.current.claim, left_out)
 

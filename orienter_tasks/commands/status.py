@@ -6,8 +6,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from orienter_tasks.commands.logs import limit_logs
+from orienter_tasks.commands.names import pages
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.infra.all import component
 from orienter_tasks.observe.model import as_document, component_document, last_words
@@ -49,9 +51,8 @@ COLUMNS: tuple[Column[Row], ...] = (
 
 def status(ctx: RunContext, names: Sequence[str], *, as_json: bool) -> bool:
     """Show the components of this instance, which are asked whether they answer; say whether all is well."""
-    taken = scan([ctx.current.claim])
-    found = probed(taken.instances[0], _services(ctx))
-    for unseen in taken.unseen:
+    found, unseen_parts = look(ctx)
+    for unseen in unseen_parts:
         ctx.report.warn(f"not seen: {unseen}")
     limit_logs(ctx)
     _show_on_page(ctx, found)
@@ -60,15 +61,21 @@ def status(ctx: RunContext, names: Sequence[str], *, as_json: bool) -> bool:
         document["components"] = [
             component_document(each) for each in found.components if not names or each.name in names
         ]
-        ctx.report.json({**document, "skipped": skipped_services(ctx), "unseen": list(taken.unseen)})
+        ctx.report.json({**document, "skipped": skipped_services(ctx), "unseen": list(unseen_parts)})
         return found.state == "running"
-    title = f"{ctx.current.instance}  {found.state}  {ctx.current.instance.url}"
+    title = f"{ctx.current.instance}  {found.state}  {ctx.current.instance.host_url}"
     ctx.report.table(COLUMNS, _rows(ctx, found, names), title=title)
     if found.failure is not None and not found.failure.component:
         ctx.report.answer(f"the last start failed {ago(found.failure.at)} ago: {found.failure.what}")
     for line in last_words(found):
         ctx.report.answer(line)
     return found.state == "running"
+
+
+def look(ctx: RunContext) -> tuple[ObservedInstance, Sequence[str]]:
+    """Look at this instance and ask its services whether they answer; also return what could not be seen."""
+    taken = scan([ctx.current.claim])
+    return probed(replace(taken.instances[0], instance=ctx.current.instance), _services(ctx)), taken.unseen
 
 
 def _show_on_page(ctx: RunContext, found: ObservedInstance) -> None:
@@ -89,7 +96,7 @@ def _services(ctx: RunContext) -> Sequence[ServiceComponent]:
 def announce(ctx: RunContext) -> None:
     """Print where everything is."""
     instance = ctx.current.instance
-    facts = [("page", instance.url)]
+    facts = pages(instance)
     skipped = skipped_services(ctx)
     for name, service in ctx.settings.services.items():
         if service.port and name not in skipped:

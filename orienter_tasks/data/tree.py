@@ -9,8 +9,8 @@ import os
 import shutil
 import stat
 import sys
-from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from orienter_tasks.errors import CheckError
 from orienter_tasks.machine.files import open_regular
@@ -48,7 +48,7 @@ def copy(source: Path, target: Path, *, leave_out: Callable[[str], bool] = lambd
         CheckError: there is something else than files and directories, or no space is left.
     """
     try:
-        _copy(source, target, leave_out, _Cloning())
+        _copy(str(source), str(target), leave_out, _Cloning())
         hand_over(target)
     except OSError as error:
         raise failure(target, f"cannot copy {source} to {target}", error) from error
@@ -75,19 +75,22 @@ def verify(place: Path, part: Part, what: str) -> None:
     Raises:
         CheckError: they are not.
     """
+    missing = f"files of {part.component} are missing or have changed"
     try:
-        whole, written = hashlib.sha256(), {*(place / f"{part.component}.sha256").read_bytes().split(b"\0")}
-        for name, _, digest in _hashed(place, part.component):
-            line = _line(name, digest)
-            whole.update(line)
-            if line[:-1] not in written:
-                raise CheckError(f"{what} is damaged: {os.fsdecode(name)} has changed", hint=f"see: {place}")
+        whole = hashlib.sha256()
+        with open_regular(place / f"{part.component}.sha256") as file:
+            written = _lines(file)
+            for name, _, digest in _hashed(place, part.component):
+                line, expected = _line(name, digest), next(written, b"")
+                if line != expected:
+                    same = expected.endswith(line[len(digest) :])
+                    damage = f"{os.fsdecode(name)} has changed" if same else missing
+                    raise CheckError(f"{what} is damaged: {damage}", hint=f"see: {place}")
+                whole.update(line)
     except OSError as error:
         raise CheckError(f"{what} is damaged: {error.filename or place}: {error.strerror}") from error
     if whole.hexdigest() != part.digest:
-        raise CheckError(
-            f"{what} is damaged: files of {part.component} are missing or have changed", hint=f"see: {place}"
-        )
+        raise CheckError(f"{what} is damaged: {missing}", hint=f"see: {place}")
 
 
 class _Cloning:
@@ -107,35 +110,61 @@ class _Cloning:
         return self.possible
 
 
-def _copy(source: Path, target: Path, leave_out: Callable[[str], bool], cloning: _Cloning) -> None:
+def _copy(source: str, target: str, leave_out: Callable[[str], bool], cloning: _Cloning) -> None:
+    """Paths are strings here: with pathlib, a copy of small files takes half as long again."""
     raise_unheard()
-    target.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):
+        os.mkdir(target, 0o700)  # noqa: PTH102
     with os.scandir(source) as entries:
         for entry in entries:
             if leave_out(entry.name):
                 continue
+            copied = f"{target}/{entry.name}"
             if entry.is_symlink() or not (entry.is_dir() or entry.is_file()):
                 raise CheckError(f"{entry.path} is neither a file nor a directory: it cannot be copied")
             with suppress(FileNotFoundError):
                 if entry.is_dir():
-                    _copy(source / entry.name, target / entry.name, leave_out, cloning)
+                    _copy(entry.path, copied, leave_out, cloning)
                 else:
-                    _copy_file(source / entry.name, target / entry.name, cloning)
+                    _copy_file(entry.path, copied, cloning)
     shutil.copystat(source, target)
 
 
-def _copy_file(source: Path, target: Path, cloning: _Cloning) -> None:
-    with source.open("rb") as read, target.open("xb") as written:
-        if not cloning.file(read.fileno(), written.fileno()):
-            shutil.copyfileobj(read, written, BLOCK)
-        status = os.fstat(read.fileno())
-        os.fchmod(written.fileno(), stat.S_IMODE(status.st_mode))
+def _copy_file(source: str, target: str, cloning: _Cloning) -> None:
+    with _opened(source, os.O_RDONLY) as read, _opened(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as written:
+        status = os.fstat(read)
+        if not cloning.file(read, written):
+            while block := os.read(read, min(BLOCK, status.st_size + 1)):
+                raise_unheard()
+                _write(written, block)
+        os.fchmod(written, stat.S_IMODE(status.st_mode))
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@contextmanager
+def _opened(path: str, flags: int) -> Iterator[int]:
+    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _write(descriptor: int, block: bytes) -> None:
+    while block:
+        block = block[os.write(descriptor, block) :]
 
 
 def _line(name: bytes, digest: str) -> bytes:
     """As of sha256sum --zero: a name may contain line breaks."""
     return f"{digest}  ".encode() + name + b"\0"
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    rest = b""
+    while block := file.read(BLOCK):
+        *lines, rest = (rest + block).split(b"\0")
+        yield from (line + b"\0" for line in lines)
 
 
 def _hashed(place: Path, component: str) -> Iterator[tuple[bytes, int, str]]:

@@ -27,12 +27,14 @@ from orienter_tasks.errors import CheckError, NotFoundError, OrienterError
 from orienter_tasks.identity import replacing
 from orienter_tasks.identity.claims import new_token
 from orienter_tasks.infra.all import component as kind, copying
+from orienter_tasks.machine.signals import raise_unheard
 from orienter_tasks.machine.state import failure
+from orienter_tasks.machine.threads import map_in_threads, map_in_turn
 from orienter_tasks.settings import catalog
 from orienter_tasks.stack.component import LogRequest, last
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from orienter_tasks.backends.docker.engine import Engine
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 SOURCE, TARGET = "/orienter/source", "/orienter/target"
 FILES = "data"
 SLOWEST = 5_000_000  # bytes a second that an engine is trusted to unpack
+COPIED = "/tmp/orienter-copied"  # noqa: S108 - in a container
 POLL_SECONDS = 0.05
 TAIL_LINES = 15
 CLEAR = 'cd "$TARGET" && find . -mindepth 1 -maxdepth 1 {which} -exec rm -rf {{}} +'
@@ -57,12 +60,18 @@ class ContainerCopies:
         self._engine: Engine = shared()
         self._run = new_token()
         self._prepared: list[str] = []
+        self._new: list[str] = []
 
     def running(self) -> Sequence[str]:
         return [name for name in catalog.with_data() if running_id(self._engine, self.config, name)]
 
-    def save(self, component: str, unfinished: Unfinished) -> Part:
-        with self.copied(component, self.config, f"{TARGET}/{FILES}") as (container, server):
+    def save(self, components: Sequence[str], unfinished: Unfinished) -> Sequence[Part]:
+        return map_in_turn(lambda component, copied: self._save(component, unfinished, copied), components)
+
+    def _save(self, component: str, unfinished: Unfinished, copied: Callable[[], None]) -> Part:
+        with self.copier(component, self.config, f"{TARGET}/{FILES}") as container:
+            server = self._finish(component, container)
+            copied()
             self._read(container, f"{TARGET}/{FILES}", unfinished.place / f"{component}.tar")
         content = tree.write_checksums(unfinished.place, component)
         return Part(
@@ -80,15 +89,22 @@ class ContainerCopies:
             self._write(container, place / f"{component}.tar")
             self._finish(component, container)
 
-    def clone(self, component: str, source: Copies) -> None:
+    def clone(self, components: Sequence[str], source: Copies) -> None:
         if not isinstance(source, ContainerCopies):
             raise TypeError(source)
-        target = f"{TARGET}/{self._run}/{FILES}"
-        volume = self._volume(component)
-        with source.copied(component, self.config, target, volume):
-            pass
-        with self._taking_over(component, copying(component).names(source.config)) as container:
-            self._finish(component, container)
+        map_in_turn(lambda component, copied: self._clone(component, source, copied), components)
+
+    def _clone(self, component: str, source: ContainerCopies, copied: Callable[[], None]) -> None:
+        """Copy and take over in one container, if the source's server is of the image that this instance has."""
+        names, target = copying(component).names(source.config), f"{TARGET}/{self._run}/{FILES}"
+        volume, image = self._volume(component), source.image_of(component)
+        one = image in ("", self._image(component))
+        script = copying(component).take_over_script(self.config, names) if one else None
+        with source.copier(component, self.config, target, volume, script) as container:
+            self._finish(component, container, copied)
+        if not one:
+            with self._taking_over(component, names) as container:
+                self._finish(component, container)
 
     def swap(self) -> None:
         for component in self._prepared:
@@ -97,48 +113,65 @@ class ContainerCopies:
 
     def discard(self) -> None:
         """Remove what is of no use; whatever cannot be removed now goes with the next swap."""
-        for component in self._prepared:
-            swapped = replacing.directory_in(self.config.instance, component).startswith(self._run)
-            which = f'{"! " if swapped else ""}-name "{self._run}"'
-            mounts = (Mount("volume", self.config.instance.volume(component), TARGET),)
-            environment = {"TARGET": TARGET}
-            with (
-                suppress(OrienterError),
-                self._container(component, CLEAR.format(which=which), environment, mounts) as one,
-            ):
-                self._finish(component, one)
+        map_in_threads(self._clear, self._prepared)
+
+    def _clear(self, component: str) -> None:
+        swapped = replacing.directory_in(self.config.instance, component).startswith(self._run)
+        if swapped and component in self._new:
+            return
+        which = f'{"! " if swapped else ""}-name "{self._run}"'
+        mounts = (Mount("volume", self.config.instance.volume(component), TARGET),)
+        environment = {"TARGET": TARGET}
+        with suppress(OrienterError), self._container(component, CLEAR.format(which=which), environment, mounts) as one:
+            self._finish(component, one)
 
     def _volume(self, component: str) -> Mount:
         """Return the volume in which a component's data is prepared."""
-        Resources(self.config, self._engine).ensure_volume(component)
+        new = Resources(self.config, self._engine).ensure_volume(component)
         if component not in self._prepared:
             self._prepared.append(component)
+            if new:
+                self._new.append(component)
         return Mount("volume", self.config.instance.volume(component), TARGET)
 
+    def image_of(self, component: str) -> str:
+        """Return the id of the image of a component's container; "" if that does not run."""
+        container = running_id(self._engine, self.config, component)
+        found = survey.container(self._engine, container) if container is not None else None
+        return str(found["Image"]) if found is not None else ""
+
+    def _image(self, component: str) -> str:
+        """Return the id of the image that a component's container would have; "" if it is to be pulled first."""
+        image = kind(component).container(self.config, _nowhere).image
+        with suppress(NotFoundError), self._engine.talking(f"inspect image {image}"):
+            return str(self._engine.reader.inspect_image(image)["Id"])
+        return ""
+
     @contextmanager
-    def copied(
-        self, component: str, owner: InstanceConfig, target: str, volume: Mount | None = None
-    ) -> Iterator[tuple[str, str]]:
-        """Copy a component's data in a container of its image, labelled as another's; yield it and what it printed."""
+    def copier(
+        self,
+        component: str,
+        owner: InstanceConfig,
+        target: str,
+        volume: Mount | None = None,
+        then: Script | None = None,
+    ) -> Iterator[str]:
+        """Yield a container of a component's image, labelled as another's, that copies the data once it runs."""
         instance, name = self.config.instance, self.config.instance.volume(component)
         if name not in Resources(self.config, self._engine).volumes():
             raise NotFoundError(f"{instance} has no data of {component}", hint="inv infra.up makes it")
         container = running_id(self._engine, self.config, component)
         script = copying(component).copy_script(self.config, running=container is not None)
+        text, environment = f"{script.text}touch {COPIED}\n", dict(script.environment)
+        if then is not None:
+            text, environment = f"{text}{then.text}", {**environment, **then.environment}
+        environment |= {"SOURCE": replacing.path_in(SOURCE, instance, component), "TARGET": target}
         source = Mount("volume", name, SOURCE, "ro")
         mounts = (source, volume) if volume is not None else (source,)
-        environment = {
-            **script.environment,
-            "SOURCE": replacing.path_in(SOURCE, instance, component),
-            "TARGET": target,
-        }
         network = f"container:{container}" if container is not None else "none"
-        image = ""
-        if container is not None:
-            with self._engine.talking(f"inspect container {container}"):
-                image = self._engine.reader.inspect_container(container)["Image"]
-        with self._container(component, script.text, environment, mounts, owner, network=network, image=image) as one:
-            yield one, self._finish(component, one)
+        image = self.image_of(component)
+        with self._container(component, text, environment, mounts, owner, network=network, image=image) as one:
+            yield one
 
     @contextmanager
     def _taking_over(self, component: str, names: Mapping[str, str]) -> Iterator[str]:
@@ -186,13 +219,17 @@ class ContainerCopies:
             ):
                 self._engine.api.remove_container(container, force=True, v=True)
 
-    def _finish(self, component: str, container: str) -> str:
-        """Run a container to its end, and return the last line that it printed."""
+    def _finish(self, component: str, container: str, copied: Callable[[], None] | None = None) -> str:
+        """Run a container to its end, and return the last line that it printed; tell as soon as it has copied."""
         with self._engine.talking(f"start a container of {component}", work=WORK_SECONDS):
             self._engine.api.start(container)
         state: Mapping[str, Any] = {"Running": True}
         while state["Running"]:
             time.sleep(POLL_SECONDS)
+            raise_unheard()
+            if copied is not None and self._has_copied(container):
+                copied()
+                copied = None
             found = survey.container(self._engine, container)
             if found is None:
                 raise CheckError(f"the container that copied {component} of {self.config.instance} was removed")
@@ -202,6 +239,11 @@ class ContainerCopies:
             details = redacted(self.config, lines)
             raise CheckError(f"the data of {component} of {self.config.instance} cannot be copied", details=details)
         return lines[-1] if lines else ""
+
+    def _has_copied(self, container: str) -> bool:
+        with suppress(NotFoundError), self._engine.talking(f"look at {COPIED}"):
+            return self._engine.reader.path_stat(container, COPIED) is not None
+        return False
 
     def _read(self, container: str, path: str, file: Path) -> None:
         try:

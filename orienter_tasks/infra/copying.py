@@ -42,6 +42,9 @@ class Copying(Protocol):
             OrienterError: it cannot be copied; what is at `target` is of no use.
         """
 
+    def check(self, config: InstanceConfig, target: Path, lock: int) -> None:
+        """Require that such a copy is whole, and let it have nothing that is of one server. Errors as of `copy`."""
+
     def take_over(self, config: InstanceConfig, data: Path, names: Mapping[str, str]) -> None:
         """Give a copy, which no server uses, the names and passwords of an instance, instead of these names."""
 
@@ -55,7 +58,7 @@ class Copying(Protocol):
         """
 
     def take_over_script(self, config: InstanceConfig, names: Mapping[str, str]) -> Script:
-        """Likewise for `take_over`."""
+        """Likewise for `take_over`; it may run in the same container after the other one."""
 
 
 class Copies(Protocol):
@@ -64,14 +67,14 @@ class Copies(Protocol):
     def running(self) -> Sequence[str]:
         """Name the components with data that run."""
 
-    def save(self, component: str, unfinished: Unfinished) -> Part:
-        """Write a component's data into a snapshot."""
+    def save(self, components: Sequence[str], unfinished: Unfinished) -> Sequence[Part]:
+        """Write the data of components into a snapshot; each is copied after those before it."""
 
     def load(self, component: str, place: Path, part: Part, what: str) -> None:
         """Prepare a component's data from that of a snapshot, `what`."""
 
-    def clone(self, component: str, source: Copies) -> None:
-        """Prepare a component's data from that of another instance on the same backend."""
+    def clone(self, components: Sequence[str], source: Copies) -> None:
+        """Prepare the data of components from that of another instance on the same backend, likewise in order."""
 
     def swap(self) -> None:
         """Put everything that was prepared in place of the present data; nothing of the instance may run."""

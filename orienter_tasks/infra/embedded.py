@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -12,6 +13,7 @@ from orienter_tasks.errors import ConflictError
 from orienter_tasks.identity import volumes
 from orienter_tasks.infra.all import component
 from orienter_tasks.machine.directories import remove, size_of
+from orienter_tasks.machine.flock import POLL_SECONDS
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import listening_ports
@@ -111,13 +113,20 @@ class EmbeddedBackend:
 
     def require_seen(self) -> None:
         from orienter_tasks.backends.embedded.component import in_use
+        from orienter_tasks.backends.embedded.server import LEFTOVER_SECONDS
 
+        instance, deadline = self._config.instance, time.monotonic() + LEFTOVER_SECONDS
+        while unseen := self._unseen():
+            if time.monotonic() > deadline:
+                raise in_use(instance, *unseen)
+            time.sleep(POLL_SECONDS)  # a process that ends gives up its locks after what shows whose it is
+
+    def _unseen(self) -> tuple[str, str] | None:
+        """Return a component whose lock is held although no process of it is seen, and what holds it."""
         instance = self._config.instance
         users = {each.name: volumes.user_of(instance, each.name) for each in (*self._components, *self._dropped)}
         ours = census.take().by_component(instance) if any(users.values()) else {}
-        for name, user in users.items():
-            if user and name not in ours:
-                raise in_use(instance, name, user)
+        return next(((name, user) for name, user in users.items() if user and name not in ours), None)
 
     def _present(self, data: Sequence[tuple[str, Path]]) -> Sequence[DataVolume]:
         return [DataVolume(name, size_of(path, within=SIZE_SECONDS)) for name, path in data if os.path.lexists(path)]

@@ -15,10 +15,11 @@ from orienter_tasks.infra.all import component as kind, copying
 from orienter_tasks.infra.embedded import EmbeddedBackend
 from orienter_tasks.machine import flock
 from orienter_tasks.machine.state import private_dir
+from orienter_tasks.machine.threads import map_in_turn
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
@@ -39,13 +40,18 @@ class NativeCopies:
         found = EmbeddedBackend(self.config).status()
         return [status.name for status in found if status.up and status.name in catalog.with_data()]
 
-    def save(self, component: str, unfinished: Unfinished) -> Part:
-        how = copying(component)
-        self.copy(component, unfinished.place / component, unfinished.lock)
+    def save(self, components: Sequence[str], unfinished: Unfinished) -> Sequence[Part]:
+        return map_in_turn(lambda component, copied: self._save(component, unfinished, copied), components)
+
+    def _save(self, component: str, unfinished: Unfinished, copied: Callable[[], None]) -> Part:
+        how, place = copying(component), unfinished.place / component
+        self.copy(component, place, unfinished.lock)
+        copied()
+        how.check(self.config, place, unfinished.lock)
         content = tree.write_checksums(unfinished.place, component)
         return Part(
             component=component,
-            server=how.server(unfinished.place / component),
+            server=how.server(place),
             facts=how.names(self.config),
             size=content.size,
             files=content.files,
@@ -56,14 +62,20 @@ class NativeCopies:
         tree.verify(place, part, what)
         target, _ = self._prepare(component)
         tree.copy(place / component, target)
-        self._take_over(component, target, part.facts)
+        copying(component).take_over(self.config, target, part.facts)
 
-    def clone(self, component: str, source: Copies) -> None:
+    def clone(self, components: Sequence[str], source: Copies) -> None:
         if not isinstance(source, NativeCopies):
             raise TypeError(source)
+        map_in_turn(lambda component, copied: self._clone(component, source, copied), components)
+
+    def _clone(self, component: str, source: NativeCopies, copied: Callable[[], None]) -> None:
+        how = copying(component)
         target, lock = self._prepare(component)
         source.copy(component, target, lock)
-        self._take_over(component, target, copying(component).names(source.config))
+        copied()
+        how.check(source.config, target, lock)
+        how.take_over(self.config, target, how.names(source.config))
 
     def swap(self) -> None:
         instance, backend = self.config.instance, EmbeddedBackend(self.config)
@@ -88,9 +100,6 @@ class NativeCopies:
         target = copying(component).place(working)
         private_dir(target.parent)
         return target, lock
-
-    def _take_over(self, component: str, target: Path, names: Mapping[str, str]) -> None:
-        copying(component).take_over(self.config, target, names)
 
     def copy(self, component: str, target: Path, lock: int) -> None:
         """Copy a component's data; while no server has it, none can start."""

@@ -16,6 +16,7 @@ from orienter_tasks.identity import volumes
 from orienter_tasks.infra.copying import Script
 from orienter_tasks.machine.files import read_small
 from orienter_tasks.machine.ports import LOOPBACK
+from orienter_tasks.machine.signals import raise_unheard
 from orienter_tasks.settings.catalog import POSTGRES
 
 if TYPE_CHECKING:
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
 
 NAME = POSTGRES.name
 OF_ONE_SERVER = ("postmaster.pid", "postmaster.opts")
-OF_THE_BACKUP = ("backup_manifest", "backup_label.old")
+MANIFEST = "backup_manifest"
+OF_THE_BACKUP = (MANIFEST, "backup_label.old")
 TABLESPACES = "it has tablespaces outside of its data directory, which are not copied"
 BACKUP = ("-X", "stream", "-c", "fast", "--no-sync", "--no-password")  # else its checkpoint takes minutes
 TAIL_LINES = 5
+POLL_SECONDS = 0.2
 
 AS_POSTGRES = """\
 as_postgres() {
@@ -102,9 +105,13 @@ class PostgresCopying:
             user = config.variables["POSTGRES_USER"]
             backup = postgres.command("pg_basebackup", "-D", str(target), "-U", user, *address, *BACKUP)
             _run(config, backup, lock, {"PGPASSWORD": config.variables["POSTGRES_PASSWORD"]})
-            _run(config, postgres.command("pg_verifybackup", "-q", str(target)), lock)
         else:
             tree.copy(source, target, leave_out=lambda name: name in self._notes)
+
+    def check(self, config: InstanceConfig, target: Path, lock: int) -> None:
+        if (target / MANIFEST).exists():
+            postgres = cluster.Installation.of(programs.postgres_bin(config.settings), target)
+            _run(config, postgres.command("pg_verifybackup", "-q", str(target)), lock)
         for name in (*self._notes, *OF_THE_BACKUP):
             (target / name).unlink(missing_ok=True)
         with suppress(FileNotFoundError):
@@ -156,13 +163,21 @@ def _run(
         errors="replace",
     ) as process:
         try:
-            said, _ = process.communicate()
+            said = _said(process)
         except BaseException:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             raise
     if process.returncode != 0:
         raise _failed(config, [line for line in said.splitlines() if line.strip()][-TAIL_LINES:])
+
+
+def _said(process: subprocess.Popen[str]) -> str:
+    """Return what a program says until it ends, or until a signal arrives, also where that does not interrupt it."""
+    while True:
+        raise_unheard()
+        with suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=POLL_SECONDS)[0]
 
 
 def _failed(config: InstanceConfig, details: Sequence[str]) -> CheckError:

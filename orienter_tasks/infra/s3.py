@@ -21,8 +21,10 @@ from orienter_tasks.backends.embedded.component import NativeComponent
 from orienter_tasks.backends.embedded.server import Launch, Server
 from orienter_tasks.errors import CheckError, ConfigError
 from orienter_tasks.identity import replacing
+from orienter_tasks.infra import s3_front
 from orienter_tasks.infra.component import InfraComponent, ServerContents
 from orienter_tasks.infra.nginx import nginx_launch, worker_user
+from orienter_tasks.infra.s3_front import SOCKET
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.machine.state import private_dir, write_private
 from orienter_tasks.settings.catalog import MINIO
@@ -43,107 +45,12 @@ if TYPE_CHECKING:
     from orienter_tasks.stack.component import Note
 
 NAME, (FRONT,) = MINIO.name, MINIO.further_processes
-SOCKET = "s3.sock"
 MINIO_MARK = ".minio.sys"
 DATA_IN_CONTAINER = "/data"
 VERSION: Mapping[StoreKind, tuple[str, ...]] = {
     "minio": ("--version",),
     "rclone": ("version", "--config", os.devnull),  # else it makes ~/.config/rclone
 }
-
-# All paths are relative to the working directory, since a socket's path has at most 103 bytes. What rclone needs:
-# - Its errors are text/xml, which minio-py does not accept.
-# - It keeps an object as a file, and objects below its name in a directory. A PUT of `a` hides `a/b` (rclone#9718), a
-#   DELETE of `a/b` removes `a`, and `a/` is `a` to it. So signed requests to change such a key end here, with MinIO's
-#   error codes. Unsigned ones pass, so that the answer tells nothing; `//`, `.` and `..` in keys rclone itself refuses.
-# - It refuses the preflight requests of browsers, which are never signed. MinIO, too, lets every origin ask.
-CONFLICT = (
-    "<?xml version='1.0' encoding='UTF-8'?>"
-    "<Error><Code>$conflict</Code><Message>an object has no others below its name, and no name ends in /"
-    "</Message></Error>"
-)
-FRONT_CONF = """\
-{user}
-pid front/nginx.pid;
-error_log stderr warn;
-worker_processes 1;
-events {{
-    worker_connections 512;
-}}
-http {{
-    access_log off;
-    client_body_temp_path front/client_body;
-    proxy_temp_path front/proxy;
-    fastcgi_temp_path front/fastcgi;
-    uwsgi_temp_path front/uwsgi;
-    scgi_temp_path front/scgi;
-    map "$upstream_status $upstream_http_content_type" $s3_type {{
-        default $upstream_http_content_type;
-        "~^[345].. text/xml" application/xml;
-    }}
-    map "$request_method$arg_uploadId $uri" $change {{
-        "~^(?:PUT|POST)\\S* /+[^/]+/+[^/]" put;
-        "~^DELETE /+[^/]+/+[^/]" delete;
-    }}
-    map "$http_authorization$args" $signed_change {{
-        ~AWS4-HMAC-SHA256 $change;
-    }}
-    map $uri $parent {{
-        "~(?s)^(?<s3_parent>.+)/" data$s3_parent;
-    }}
-    server {{
-        listen {listen};
-        client_max_body_size 0;
-        client_body_timeout 1h;
-        send_timeout 1h;
-        large_client_header_buffers 8 32k;
-        ignore_invalid_headers off;
-        underscores_in_headers on;
-        merge_slashes off;
-        lingering_time 1h;
-        lingering_timeout 1h;
-        types {{
-        }}
-        default_type application/xml;
-        root data;
-        location / {{
-            if ($request_method = OPTIONS) {{
-                return 204;
-            }}
-            set $conflict "";
-            if (-f $parent) {{
-                set $conflict XMinioParentIsObject;
-            }}
-            if (-d $request_filename) {{
-                set $conflict XMinioObjectExistsAsDirectory;
-            }}
-            if ($uri ~ /$) {{
-                set $conflict XMinioInvalidObjectName;
-            }}
-            set $outcome "$signed_change $conflict";
-            if ($outcome ~ "^delete .") {{
-                return 204;
-            }}
-            if ($outcome ~ "^put .") {{
-                return 409 "{conflict}";
-            }}
-            proxy_pass http://unix:{socket}:;
-            proxy_http_version 1.1;
-            proxy_set_header Host $http_host;
-            proxy_buffering off;
-            proxy_request_buffering off;
-            proxy_read_timeout 1h;
-            proxy_send_timeout 1h;
-            proxy_hide_header Content-Type;
-            add_header Content-Type $s3_type always;
-            proxy_hide_header Access-Control-Allow-Origin;
-            add_header Access-Control-Allow-Origin * always;
-            add_header Access-Control-Allow-Methods $http_access_control_request_method;
-            add_header Access-Control-Allow-Headers $http_access_control_request_headers;
-        }}
-    }}
-}}
-"""
 
 
 def written_by(data: Path) -> StoreKind | None:
@@ -296,7 +203,10 @@ class NativeStore(NativeComponent):
     def _rclone(self, program: Path) -> Launch:
         (self.directory / SOCKET).unlink(missing_ok=True)
         words = ["serve", "s3", "--config", os.devnull, "--addr", f"unix://{SOCKET}", "--cache-dir", "cache"]
-        words += ["--dir-cache-time", "2s", "data"]  # so long may two requests for colliding names hide an object
+        # so long may two requests in one directory hide an object
+        words += ["--dir-cache-time", "2s"]
+        # else rclone takes one name for another: U+240A for a line's end, and one Unicode normal form for the other
+        words += ["--no-unicode-normalization", "--local-encoding", "Slash,Ctl,Del,Dot", "data"]
         return self._launch("rclone", program, words, {"RCLONE_AUTH_KEY": self._auth_key()})
 
     def _launch(self, kind: StoreKind, program: Path, words: Sequence[str], env: Mapping[str, str]) -> Launch:
@@ -313,8 +223,7 @@ class NativeStore(NativeComponent):
         return '"' + f"{key},{secret}".replace('"', '""') + '"'
 
     def _front(self) -> Launch:
-        workers, listen = worker_user(self.port), f"{LOOPBACK}:{self.port}"
-        owner = f"user {workers};" if workers else ""
-        text = FRONT_CONF.format(listen=listen, socket=SOCKET, conflict=CONFLICT, user=owner)
-        write_private(self.directory / "front" / "nginx.conf", text, durable=False)
-        return nginx_launch(self.config.settings, "front/nginx.conf", self.port)
+        nginx = programs.nginx(self.config.settings)
+        for path, text in s3_front.files(nginx, f"{LOOPBACK}:{self.port}", worker_user(self.port)).items():
+            write_private(self.directory / path, text, durable=False)
+        return nginx_launch(self.config.settings, s3_front.CONFIGURATION, self.port)

@@ -37,8 +37,8 @@ class StoragePortable:
         return {}
 
     def save(self, config: InstanceConfig, archive: Writer) -> None:
-        with sessions.store(config) as session:
-            for number, key in enumerate(session.objects()):
+        with sessions.store(config, patient=True) as session:
+            for number, key in enumerate(session.each_object()):
                 with session.reading(key) as found:
                     if found is not None:  # else it was deleted meanwhile
                         facts, blocks = found
@@ -48,7 +48,7 @@ class StoragePortable:
     def load(self, config: InstanceConfig, part: Part, members: Iterable[Member]) -> None:
         del part
         facts: ObjectFacts | None = None
-        with sessions.store(config) as session:
+        with sessions.store(config, patient=True) as session:
             for member in members:
                 if member.name.endswith(FACTS):
                     facts = _facts(member)

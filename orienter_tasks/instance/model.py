@@ -36,6 +36,7 @@ class Instance(msgspec.Struct, frozen=True):
         ports: name (`nginx`, `minio_api`, …) to port number.
         former_roots: where the checkout was before it was moved: what was started there belongs to it.
         token: of the claim.
+        hostname: a name that no other instance has, by which nginx answers; "" where none is known.
     """
 
     id: int
@@ -45,6 +46,7 @@ class Instance(msgspec.Struct, frozen=True):
     ports: Mapping[str, int]
     former_roots: tuple[str, ...] = ()
     token: str = ""
+    hostname: str = ""
 
     @property
     def roots(self) -> tuple[str, ...]:
@@ -97,9 +99,17 @@ class Instance(msgspec.Struct, frozen=True):
 
     @property
     def url(self) -> str:
-        """The address of the instance's page, through nginx."""
+        """The address of the instance's page, through nginx, as every client resolves it."""
+        return self._address("localhost")
+
+    @property
+    def host_url(self) -> str:
+        """The address by the instance's own name, for which a browser keeps cookies apart; `url` where it has none."""
+        return self._address(self.hostname or "localhost")
+
+    def _address(self, host: str) -> str:
         port = self.ports["nginx"]
-        return "http://localhost" if port == 80 else f"http://localhost:{port}"  # noqa: PLR2004 - HTTP's own port
+        return f"http://{host}" if port == 80 else f"http://{host}:{port}"  # noqa: PLR2004 - HTTP's own port
 
     @property
     def labels(self) -> dict[str, str]:
@@ -134,6 +144,7 @@ def make_instance(settings: Settings, instance_id: int, root: Path, moved: Mappi
         project=settings.project,
         worktree=root.name or str(root),
         ports=port_plan(settings, instance_id, moved),
+        hostname=settings.hostname(instance_id),
     )
 
 

@@ -52,8 +52,9 @@ def configure(
 
 
 def instance_of(claim: Claim, settings: Settings) -> Instance:
-    """Build the instance of a claim, with those ports of the settings' plan that the claim does not have yet."""
-    return replace(of_claim(claim), ports={**port_plan(settings, claim.id, claim.moved), **claim.ports})
+    """Build the instance of a claim, with its host name and those ports of the plan that the claim does not have."""
+    ports = {**port_plan(settings, claim.id, claim.moved), **claim.ports}
+    return replace(of_claim(claim), ports=ports, hostname=settings.hostname(claim.id))
 
 
 def settings_of(claim: Claim) -> Settings:

@@ -188,7 +188,12 @@ class Start:
         """
         if isinstance(error, OrienterError) and (self._began or error.component):
             why = Failure(
-                component=error.component, what=str(error), hint=error.hint, at=time.time(), last_lines=error.details
+                component=error.component,
+                what=str(error),
+                hint=error.hint,
+                at=time.time(),
+                last_lines=error.details,
+                exit_code=error.exit_code,
             )
             last_start.remember(self._instance, why)
         if self.foreground:

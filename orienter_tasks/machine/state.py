@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SCHEMA_VERSION = 1
+HOLDER_LOOKS = 5
 _OWN = r"/(?:\.dev-data|\.dev-pids|logs)(?:/instance-\d+)?$"
 
 
@@ -196,6 +197,18 @@ def is_locked(name: str) -> bool:
     except OSError:
         return True
     return False
+
+
+def lock_holder(name: str) -> tuple[str, float]:
+    """Describe the process that holds a lock, and since when (seconds since the epoch); "" while nobody does."""
+    path = state_dir() / "locks" / f"{name}.holder"
+    for _ in range(HOLDER_LOOKS):
+        if not is_locked(name):
+            return "", 0.0
+        with suppress(OSError):
+            return _holder(path), path.stat().st_mtime
+        time.sleep(0.01)  # it has just been taken, or another process looks whether it is
+    return _holder(path), time.time()
 
 
 def _command() -> str:

@@ -83,6 +83,7 @@ def as_document(found: ObservedInstance) -> dict[str, object]:
         "state": found.state,
         "backend": found.backend,
         "url": instance.url,
+        "host_url": instance.host_url,
         "ports": dict(instance.ports),
         "services": {"running": up, "of": of},
         "memory_bytes": found.memory,

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.identity import volumes
 from orienter_tasks.identity.checkouts import is_missing
@@ -79,13 +81,13 @@ def _is_elsewhere(claim: Claim, unseen: list[str]) -> bool:
 def _instance(
     claim: Claim, containers: Sequence[DockerResource], native: NativeScan, *, details: bool, hidden: bool
 ) -> ObservedInstance:
-    instance = of_claim(claim)
+    last = last_start.load(of_claim(claim))
+    instance, failure = replace(of_claim(claim), hostname=last.hostname), last.failure
     own, foreign = _own(containers, instance, details=details) if containers else ([], False)
     components = [*own, *native.components()]
     up = {status.name for status in components if status.up} | native.alive
     away = _components_elsewhere(instance, up) if claim.backend != "docker" else {}
     components = [*away.values(), *(status for status in components if status.name not in away)]
-    failure = last_start.load(instance).failure
     if failure is not None and failure.component and failure.component not in {each.name for each in components}:
         components.append(_not_started(failure, claim))
     components.sort(key=lambda status: (status.name not in catalog.names(), status.name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from orienter_tasks.output.printable import printable
 
@@ -46,6 +47,7 @@ class Column(Struct, Generic[T], frozen=True):
         drop: its place among those that are left out where there is no room for all; 0: it always stays.
         right: whether it has figures.
         wrap: whether its cells may take several lines.
+        narrow: a shorter text for its cells, where the table would not fit even with the fewest columns.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Column(Struct, Generic[T], frozen=True):
     drop: int = 0
     right: bool = False
     wrap: bool = False
+    narrow: Callable[[T], str] | None = None
 
 
 def plain(columns: Sequence[Column[T]], things: Sequence[T], title: str = "") -> str:
@@ -73,6 +76,9 @@ def drawn(columns: Sequence[Column[T]], things: Sequence[T], available: int) -> 
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="dim")
     widths = fitting(columns, things, available)
+    if _total(widths) > available:
+        columns = [replace(column, cell=column.narrow or column.cell) for column in columns]
+        widths = fitting(columns, things, available)
     kept = [column for column in columns if column.name in widths]
     for column in kept:
         table.add_column(

@@ -1,4 +1,7 @@
-"""What only a start knows, remembered until the next: the services it left out, its hooks' exports, why it failed."""
+"""What a start knows, remembered until the next.
+
+The services that it left out, its hooks' exports, its host name for those without its settings, why it failed.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
         hint: what to do about it.
         at: when, in seconds since the epoch.
         last_lines: the end of the component's log.
+        exit_code: what the start ended with.
     """
 
     component: str
@@ -35,6 +39,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     hint: str
     at: float
     last_lines: tuple[str, ...] = ()
+    exit_code: int = 1
 
 
 class LastStart(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,11 +48,13 @@ class LastStart(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         skipped: services that were not started, and why.
         exported: names of the variables that each hook exported; their values are not written down.
+        hostname: of the instance.
         failure: why it failed; None if it did not.
     """
 
     skipped: dict[str, str] = {}
     exported: dict[str, tuple[str, ...]] = {}
+    hostname: str = ""
     failure: Failure | None = None
 
 
@@ -67,7 +74,7 @@ def remember(instance: Instance, failure: Failure | None) -> None:
     """Note why a start failed; None when the next one begins. Where that cannot be noted, the start itself counts."""
     with suppress(OrienterError, OSError):
         if instance.pid_dir.is_dir():  # else the checkout was removed meanwhile
-            save(instance, msgspec.structs.replace(load(instance), failure=failure))
+            save(instance, msgspec.structs.replace(load(instance), failure=failure, hostname=instance.hostname))
 
 
 def _path(instance: Instance) -> Path:

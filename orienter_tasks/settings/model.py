@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from typing import Literal
 
 import msgspec
@@ -75,11 +77,12 @@ class Embedded(Section, frozen=True):
 
 
 class Nginx(Section, frozen=True):
-    """The reverse proxy: its template, its network in Docker, the page that asks for a login, and further names."""
+    """The reverse proxy: its template, its network in Docker, the login page, an instance's name, and further ones."""
 
     template: str = "nginx-local.conf.j2"
     network: Literal["auto", "bridge", "host"] = "auto"
     login: str = "/dashboard/"
+    hostname: str = "{project}-{id}.localhost"
     hosts: tuple[str, ...] = ()
 
 
@@ -198,6 +201,10 @@ class Settings(Section, frozen=True):
         """The components of the infrastructure: all but those that `infra` drops."""
         return [name for name in names() if name not in self.infra]
 
+    def hostname(self, instance_id: int) -> str:
+        """Return the host name of an instance; "" where it has none."""
+        return self.nginx.hostname.replace("{project}", _dns_label(self.project)).replace("{id}", str(instance_id))
+
     @property
     def all_hooks(self) -> list[Hook]:
         """All hooks, those of the former list first."""
@@ -208,3 +215,9 @@ class Settings(Section, frozen=True):
             before, earlier = given.pop("services"), [hook.name for hook in hooks]
             hooks.append(Hook(**given, needs=(*servers, *earlier), before=before))
         return [*hooks, *self.hooks.start]
+
+
+def _dns_label(project: str) -> str:
+    """Make a DNS label of a project's name; a changed name gets a checksum, so that no two projects share a label."""
+    label = re.sub("[-_]+", "-", project).strip("-")  # two hyphens mark encoded names, such as xn--
+    return label if label == project else f"{label}-{zlib.crc32(project.encode()) & 0xFFFF:04x}"

@@ -31,6 +31,8 @@ _BASE_NAME = r"[A-Za-z_][A-Za-z0-9_]{0,50}"
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,55}"
 _SIZE = r"[1-9][0-9]{0,9}[kmg]?"
 _HOST = r"(\*?\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*"
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_HOSTNAME = rf"(?=.{{1,253}}$)({_LABEL}\.)*(?![0-9]){_LABEL}"  # browsers take a number at the end for an address
 _PATH = r"/[!-~]*"
 
 
@@ -91,6 +93,12 @@ def _check_names(settings: Settings) -> None:
         if not re.fullmatch(_HOST, host):
             hint = "write dev.example.test, or *.example.test"
             raise ConfigError(f"orienter.nginx.hosts: {host!r} is not a host name", hint=hint)
+    name = settings.nginx.hostname
+    if name and ("{id}" not in name or not re.fullmatch(_HOSTNAME, settings.hostname(settings.instances.max))):
+        hint = 'write {project}-{id}.localhost, or "" for none'
+        raise ConfigError(
+            f"orienter.nginx.hostname: {name!r} is not a lower-case host name with {{id}} in it", hint=hint
+        )
     _check_logs(settings)
     _check_seconds(settings)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import io
 import re
 import time
@@ -14,16 +13,15 @@ from orienter_tasks.stack.component import NotReadyError
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
-    from typing import Any
 
     from _typeshed import WriteableBuffer
 
 PROBE_SECONDS = 2.0
-STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})\s")
+STATUS_LINE = rb"HTTP/1\.[01] (\d{3})\s"
 LONGEST_LINE = 65536
 
 
-class _Hurried(io.RawIOBase):
+class Hurried(io.RawIOBase):
     """Reads a socket until a moment, and not a limit for every piece: a server may drip for ever."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -46,45 +44,13 @@ class _Hurried(io.RawIOBase):
         super().close()
 
 
-class _Response(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **keywords: Any) -> None:
-        super().__init__(sock, *args, **keywords)
-        self.fp.close()
-        self.fp = io.BufferedReader(_Hurried(sock))
-
-
-class Connection(http.client.HTTPConnection):
-    """An HTTP connection to a server of this machine, as `ports.connect` makes it."""
-
-    def connect(self) -> None:
-        self.sock = ports.connect(self.host, self.port, self.timeout or PROBE_SECONDS)
-
-
-def http_answer(host: str, port: int, path: str, *, timeout: float = PROBE_SECONDS) -> tuple[int, bytes]:
-    """GET a path; the status and at most 64 KiB of the body.
-
-    Raises:
-        NotReadyError: when nothing answers in time.
-    """
-    connection = Connection(host, port, timeout=timeout)
-    connection.response_class = _Response
-    try:
-        connection.request("GET", path, headers={"Host": f"localhost:{port}", "User-Agent": "orienter-probe"})
-        with connection.getresponse() as response:  # it keeps the socket where the server closes the connection
-            return response.status, response.read(65536)
-    except (OSError, http.client.HTTPException) as error:
-        raise NotReadyError(f"http://{host}:{port}{path}: {str(error) or type(error).__name__}") from error
-    finally:
-        connection.close()
-
-
 def http_ready(host: str, port: int, path: str, *, timeout: float = PROBE_SECONDS) -> None:
     """Require a 2xx or 3xx on a path. The status line is enough: an event stream's answer has no end."""
     try:
         with ports.connect(host, port, timeout) as connection:
             headers = f"Host: localhost:{port}\r\nUser-Agent: orienter-probe\r\nConnection: close\r\n"
             connection.sendall(f"GET {path} HTTP/1.1\r\n{headers}\r\n".encode("ascii"))
-            with io.BufferedReader(_Hurried(connection)) as answer:
+            with io.BufferedReader(Hurried(connection)) as answer:
                 status = _status(answer.readline)
     except OSError as error:
         raise NotReadyError(f"http://{host}:{port}{path}: {error.strerror or error}") from error
@@ -94,7 +60,7 @@ def http_ready(host: str, port: int, path: str, *, timeout: float = PROBE_SECOND
 
 def _status(read_line: Callable[[int], bytes]) -> int:
     """Read the status of an answer, behind those that only announce it (1xx); OSError where it is not HTTP."""
-    while match := STATUS_LINE.match(read_line(LONGEST_LINE)):
+    while match := re.match(STATUS_LINE, read_line(LONGEST_LINE)):
         status = int(match[1])
         if status >= 200:  # noqa: PLR2004
             return status

@@ -19,7 +19,18 @@ atexit.register(gc.freeze)
 ns = Collection(
     machine.instances,
     machine.doctor,
-    Collection("dev", dev.start, dev.stop, dev.status, dev.logs, dev.restart, dev.announce, dev.attach),
+    Collection(
+        "dev",
+        dev.start,
+        dev.stop,
+        dev.status,
+        dev.why,
+        dev.wait,
+        dev.logs,
+        dev.restart,
+        dev.announce,
+        dev.attach,
+    ),
     Collection("env", env.init, env.show, env.export, env.exec_),
     Collection(
         "infra",

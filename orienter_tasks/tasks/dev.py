@@ -83,6 +83,29 @@ def status(ctx: RunContext, json: bool = False) -> None:
     show.status(ctx, [], as_json=json)
 
 
+@task(iterable=["service"], help={"json": JSON_HELP, "service": SERVICE_HELP}, tolerant=True)
+def why(ctx: RunContext, service: list[str], json: bool = False) -> None:
+    """Say in at most twelve lines what is wrong with this instance, the worst first, and what to run next."""
+    from orienter_tasks.commands.why import why as explain
+
+    explain(ctx, service, as_json=json)
+
+
+@task(
+    iterable=["service"],
+    help={
+        "json": JSON_HELP,
+        "service": SERVICE_HELP,
+        "timeout": "How long to wait: 90, 30s, 2m. Without: until the start, or what starts, has had its time.",
+    },
+)
+def wait(ctx: RunContext, service: list[str], json: bool = False) -> None:
+    """Wait until this instance is ready, whoever starts it; exit with the start's code as soon as it has failed."""
+    from orienter_tasks.commands.wait import wait as wait_for
+
+    wait_for(ctx, service, as_json=json)
+
+
 @task(iterable=["service"], help={**infra.LOG_HELP, "service": SERVICE_HELP}, tolerant=True)
 def logs(
     ctx: RunContext, service: list[str], follow: bool = True, lines: str = "100", since: str = "", grep: str = ""

@@ -78,7 +78,7 @@ class OrienterTask(Task[Any]):
         flags = [
             Parameter(name, Parameter.KEYWORD_ONLY, default=RUN_FLAGS[name]) for name in named if name in RUN_FLAGS
         ]
-        return own.replace(parameters=[*own.parameters.values(), *flags])
+        return own.replace(parameters=[*own.parameters.values(), *flags]) if flags else own
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         texts = dict(self.help)  # Invoke removes each text when it uses it

@@ -104,7 +104,7 @@ def test_its_document_has_these_keys(host: Host, service: Callable[[Claim, str],
     service(claimed(host.main.path, 0), "web")
     (one,) = instances(host, "--json").json["instances"]
     about = {"id", "project", "root", "worktree", "branch", "state", "backend", "url", "ports", "services", "checkout"}
-    about |= {"failed_start", "snapshots"}
+    about |= {"failed_start", "host_url", "snapshots"}
     figures = {"memory_bytes", "data_bytes", "logs_bytes", "running_since", "used_at", "claimed_at"}
     assert set(one) == {*about, *figures, "components"}
     (component,) = [each for each in one["components"] if each["name"] == "web"]

@@ -24,16 +24,15 @@ START = ("dev", "--detach", "--quiet")
 
 
 def test_snapshots_travel(make_host: MakeFaultHost, backend: str) -> None:
-    """The way of one project's data: taken while it runs, given to a worktree, broken there, and brought back."""
+    """Taken while it runs, given to a worktree that runs, broken there, and brought back; cloned in the end."""
     host = make_host(backend)
     main, (other,) = host.main, host.worktrees(1)
     assert complaint(main.inv("data.snapshot", "early", code=3)).startswith("error: instance 0")
-    main.inv(*START)
+    main.inv("infra.up")
     put(main, "one")
     taken = main.inv("data.snapshot", "first", "--json").json["snapshot"]
     assert [part["component"] for part in taken["parts"]] == ["postgres", "minio"]
     put(main, "two")
-
     other.inv(*START)
     put(other, "lost")
     refused = other.inv("data.restore", "first", code=2)
@@ -46,11 +45,21 @@ def test_snapshots_travel(make_host: MakeFaultHost, backend: str) -> None:
     assert [each["automatic"] for each in listed] == [True, False]
     other.inv("data.restore", listed[0]["name"], "--yes", "--no-backup")
     has(other, "lost")
-
     other.inv("data.clone", "--yes", "--no-backup")
     has(other, "one", "two")
+
+
+def test_snapshots_and_clones_of_what_stands_still(make_host: MakeFaultHost, backend: str) -> None:
+    host = make_host(backend)
+    main, (other,) = host.main, host.worktrees(1)
+    main.inv(*START)
+    put(main, "one")
+    main.inv("data.snapshot", "first")
+    put(main, "two")
     main.inv("dev.stop")
-    other.inv("dev.stop")
+    other.inv("infra.up")
+    put(other, "lost")
+    other.inv("infra.down")
     other.inv("data.clone", "--yes", "--no-backup")
     main.inv("data.snapshot", "second")
     other.inv(*START)

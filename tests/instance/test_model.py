@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,8 +79,29 @@ def test_a_moved_port_is_followed(settings: Settings) -> None:
 
 
 def test_url(settings: Settings) -> None:
-    assert make_instance(settings, 0, ROOT).url == "http://localhost"
-    assert make_instance(settings, 3, ROOT).url == "http://localhost:3080"
+    main, other = make_instance(settings, 0, ROOT), make_instance(settings, 3, ROOT)
+    assert (main.url, main.host_url) == ("http://localhost", "http://orienter-0.localhost")
+    assert (other.url, other.host_url) == ("http://localhost:3080", "http://orienter-3.localhost:3080")
+
+
+@pytest.mark.parametrize(
+    ("template", "host"), [("", "localhost"), ("{project}.dev{id}.test", "orienter.dev3.test"), ("d{id}", "d3")]
+)
+def test_the_host_name_is_a_setting(template: str, host: str) -> None:
+    it = make_instance(load_settings({"nginx": {"hostname": template}}), 3, ROOT)
+    assert (it.url, it.host_url) == ("http://localhost:3080", f"http://{host}:3080")
+
+
+PROJECTS = ["a-b", "a_b", "a--b", "a-b-", "a_b_", "a-_b", "xn--a", "xn-a", "xn-", "xn", "a" * 40, "a" + "_a" * 19 + "-"]
+
+
+def test_every_project_has_a_dns_label_of_its_own() -> None:
+    names = {project: load_settings({"project": project}).hostname(56) for project in PROJECTS}
+    assert names["a-b"] == "a-b-56.localhost"
+    assert names["a_b"].startswith("a-b-")
+    assert len({*names.values()}) == len(PROJECTS)
+    for name in names.values():
+        assert re.fullmatch(r"[a-z]([a-z0-9]|-(?!-)){0,61}[a-z0-9]\.localhost", name), name
 
 
 def test_a_port_of_the_hosts_own() -> None:

@@ -40,6 +40,8 @@ RUNNING: dict[str, tuple[Sequence[str], int]] = {
     "data.import": (["data.tar", "--yes", "--no-backup"], 0),
     "infra.down": ([], 4),
     "dev.status": ([], 0),
+    "dev.why": ([], 0),
+    "dev.wait": ([], 0),
     "dev.logs": (["--no-follow"], 0),
     "dev.announce": ([], 0),
     "dev.restart": ([], 0),

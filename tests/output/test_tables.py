@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from operator import itemgetter
 
+import pytest
 from hypothesis import given, strategies
 from msgspec.structs import replace
 from rich.console import Console
@@ -83,6 +84,19 @@ def test_columns_go_in_their_order() -> None:
     for names in kept:
         gone = len(COLUMNS) - len(names)
         assert set(names) == set(NAMES) - set(DROPPED[:gone])
+
+
+LONG, PORT = "http://orienter-with-a-long-name-12.localhost:12080", "http://localhost:12080"
+
+
+@pytest.mark.parametrize(("width", "seen", "gone"), [(64, PORT, LONG), (80, PORT, LONG), (92, LONG, PORT)])
+def test_a_cell_that_leaves_no_room_for_any_choice_has_a_shorter_text(width: int, seen: str, gone: str) -> None:
+    row = (*ROW[:4], LONG, *ROW[5:])
+    columns = [replace(column, narrow=(lambda _: PORT) if column.name == "url" else None) for column in COLUMNS]
+    out = io.StringIO()
+    Console(file=out, width=width, force_terminal=False).print(tables.drawn(columns, [row], width))
+    assert seen in out.getvalue()
+    assert gone not in out.getvalue()
 
 
 def test_a_pipe_gets_everything() -> None:

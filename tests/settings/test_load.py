@@ -91,6 +91,21 @@ def test_saying_nothing_gives_the_defaults(raw: object) -> None:
             ({"nginx": {"hosts": [host]}}, "orienter.nginx.hosts:")
             for host in ("", "a b", "a;", "*", "http://a", "a:80")
         ),
+        *(
+            ({"nginx": {"hostname": name}}, "orienter.nginx.hostname:")
+            for name in (
+                "dev.localhost",
+                "{id}",
+                "dev.{id}",
+                "{ID}-{id}.localhost",
+                "A-{id}.localhost",
+                "a_{id}.localhost",
+            )
+        ),
+        *(
+            ({"nginx": {"hostname": name}}, "orienter.nginx.hostname:")
+            for name in ("a {id}", "a{id};", "*.a{id}", ".a{id}", "a{id}.", "-a{id}", "a..a{id}", "a" * 64 + ".a{id}")
+        ),
         ({"timeouts": {"stop": "10"}}, "orienter.timeouts.stop:"),
         ({"timeouts": {"stop": 0}}, "orienter.timeouts.stop:"),
         ({"timeouts": {"infra": float("nan")}}, "orienter.timeouts.infra:"),
@@ -192,7 +207,7 @@ def test_a_misspelling_is_told_the_right_word(raw: object, wrong: str, right: st
 
 
 def test_a_word_that_is_near_to_nothing_gets_the_list() -> None:
-    assert refusal({"nginx": {"zzz": 1}}).endswith("known: template, network, login, hosts")
+    assert refusal({"nginx": {"zzz": 1}}).endswith("known: template, network, login, hostname, hosts")
 
 
 def test_a_hostile_word_stays_within_its_message() -> None:

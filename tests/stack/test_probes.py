@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orienter_tasks.stack.component import NotReadyError
-from orienter_tasks.stack.probes import PROBE_SECONDS, http_answer, http_ready, tcp_ready
+from orienter_tasks.stack.http import http_answer
+from orienter_tasks.stack.probes import PROBE_SECONDS, http_ready, tcp_ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

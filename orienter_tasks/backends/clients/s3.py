@@ -17,7 +17,7 @@ from urllib.parse import quote
 from orienter_tasks.errors import CheckError
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.stack.component import NotReadyError
-from orienter_tasks.stack.probes import Connection
+from orienter_tasks.stack.http import Connection
 
 if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig

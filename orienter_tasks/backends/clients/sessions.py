@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
 
 SECONDS = 5.0
+PATIENCE = 600.0  # a store says nothing while it puts an object of gigabytes together
 BLOCK = 2**20
 METADATA = "x-amz-meta-"
 
@@ -83,8 +84,13 @@ class StoreSession:
         return sorted(bucket.name for bucket in self._asked(self._client.list_buckets))
 
     def objects(self) -> list[str]:
-        found = self._asked(lambda: list(self._client.list_objects(self._bucket, recursive=True)))
-        return sorted(entry.object_name for entry in found)
+        return sorted(self.each_object())
+
+    def each_object(self) -> Iterator[str]:
+        """Yield the keys as the store lists them, a page at a time."""
+        entries = self._client.list_objects(self._bucket, recursive=True)
+        while (entry := self._asked(lambda: next(entries, None))) is not None:
+            yield entry.object_name
 
     def listing(self, prefix: str) -> list[StoredObject]:
         """Return the objects whose keys begin with a prefix, in order."""
@@ -204,13 +210,17 @@ class _Stream:
 
 
 @contextmanager
-def store(config: InstanceConfig) -> Iterator[StoreSession]:
-    """Open a session with the instance's S3 store; only a request shows whether it answers."""
+def store(config: InstanceConfig, *, patient: bool = False) -> Iterator[StoreSession]:
+    """Open a session with the instance's S3 store; only a request shows whether it answers.
+
+    A `patient` one, for whole objects, waits as long as a store may work on a big one.
+    """
     import urllib3
     from minio import Minio
 
     variables = config.variables
-    with urllib3.PoolManager(timeout=SECONDS, retries=False) as pool:
+    timeout = urllib3.Timeout(connect=SECONDS, read=PATIENCE if patient else SECONDS)
+    with urllib3.PoolManager(timeout=timeout, retries=False) as pool:
         client = Minio(
             f"{LOOPBACK}:{config.instance.ports['minio_api']}",
             access_key=variables["AWS_ACCESS_KEY_ID"],

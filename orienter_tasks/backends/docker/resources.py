@@ -65,22 +65,23 @@ class Resources:
                 raise
         return True
 
-    def ensure_volume(self, component: str) -> None:
-        """Create the volume of a component; an existing volume keeps its data."""
+    def ensure_volume(self, component: str) -> bool:
+        """Create the volume of a component, and return whether it is new; an existing one keeps its data."""
         instance = self._config.instance
-        name = instance.volume(component)
+        name, generation = instance.volume(component), new_token()
         with self._engine.talking(f"create volume {name}", work=WORK_SECONDS):
             # for an existing name, the engine returns that volume and its labels
             found = self._engine.api.create_volume(
                 name,
                 labels={
-                    LABEL_GENERATION: new_token(),
+                    LABEL_GENERATION: generation,
                     **component_labels(instance, component),
                     **compose_labels(instance, volume=volume_key(component)),
                 },
             )
         require_ours("volume", name, found["Labels"], self._config)
         volumes.mark_engine(instance, volumes.EngineMark(self._engine.facts.id, str(self._engine.endpoint)))
+        return bool(found["Labels"].get(LABEL_GENERATION) == generation)
 
     def volumes(self) -> list[str]:
         """Return the names of this instance's own volumes."""

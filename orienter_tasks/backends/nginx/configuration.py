@@ -70,6 +70,7 @@ def values(config: InstanceConfig, facts: NginxFacts) -> dict[str, object]:
         "mime_types": facts.mime_types,
         "user": facts.user,
         "login": settings.nginx.login,
+        "hostname": instance.hostname,
         "hosts": settings.nginx.hosts,
         "inv": task_names.rename("inv dev").removesuffix("dev"),
         "ports": dict(instance.ports),

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from orienter_tasks.stack.component import NotReadyError
-from orienter_tasks.stack.probes import http_answer
+from orienter_tasks.stack.http import http_answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -124,8 +124,7 @@ def _converted(ctx: RunContext, found: archive.Archive, names: list[str], unfini
             portable(name).load(config, found.manifest.by_component[name], found.members(name))
         scratch.begin().stop()
         scratch.begin().finish()
-        copies = copies_of(backend, config)
-        return [copies.save(name, unfinished) for name in names]
+        return list(copies_of(backend, config).save(names, unfinished))
 
 
 def _saved(name: str, config: InstanceConfig, writer: archive.Writer) -> Part:

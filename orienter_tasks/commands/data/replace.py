@@ -183,9 +183,7 @@ def _of_instance(ctx: RunContext, source: str) -> Replacement:
         waiting = lambda holder: ctx.report.warn(f"waiting for {holder}")  # noqa: E731 - an argument
         with locked(config.instance.lock, timeout=ctx.settings.timeouts.lock, on_wait=waiting):
             replacing.settle(config.instance)
-            origin = copies_of(claim.backend, config)
-            for component in names:
-                copies.clone(component, origin)
+            copies.clone(names, copies_of(claim.backend, config))
 
     return Replacement(f"the data of {config.instance}", claim.backend, names, prepare)
 

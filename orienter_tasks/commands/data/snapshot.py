@@ -83,7 +83,7 @@ def take(claim: Claim, config: InstanceConfig, backend: Backend | None, name: st
             created_at=time.time(),
             automatic=name.startswith(store.AUTOMATIC),
             left_out=contents.left_out,
-            parts=tuple(copies.save(component, unfinished) for component in contents.names),
+            parts=tuple(copies.save(contents.names, unfinished)),
         )
         store.finish(unfinished, made)
     return made

@@ -14,10 +14,9 @@ from orienter_tasks.commands.cleanup.snapshot import Viewpoint, read
 from orienter_tasks.commands.doctor.checks_identity import checkouts
 from orienter_tasks.commands.doctor.context import started_on
 from orienter_tasks.commands.selftest.sandbox import left
+from orienter_tasks.commands.status import look
 from orienter_tasks.infra import choice
 from orienter_tasks.infra.all import component
-from orienter_tasks.observe.probing import probed
-from orienter_tasks.observe.scan import scan
 from orienter_tasks.output.checks import Check, Fix, collect
 from orienter_tasks.output.units import megabytes
 from orienter_tasks.processes import census
@@ -65,10 +64,10 @@ def answering(ctx: RunContext) -> Iterator[Check]:
     """Ask the running services whether they answer: a crash below a file watcher leaves a process that does not."""
     if not started_on(ctx):
         return
-    current = ctx.current
-    for each in probed(scan([current.claim]).instances[0], current.plan.services).components:
+    found, _ = look(ctx)
+    for each in found.components:
         if each.silence:
-            words = f"{each.name} of {current.instance} is not answering: {each.silence}"
+            words = f"{each.name} of {found.instance} is not answering: {each.silence}"
             yield Check("services", "problem", words, f"inv dev.logs -s {each.name} --no-follow")
 
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, strategies as st
 
+from orienter_tasks.backends.clients import sessions
 from orienter_tasks.backends.clients.s3 import ensure_bucket, is_name, sign
 from orienter_tasks.errors import CheckError
 from orienter_tasks.stack.component import NotReadyError
@@ -64,8 +65,8 @@ def test_no_buckets_name(name: str) -> None:
 
 
 @contextmanager
-def store(*answers: tuple[int, str]) -> Iterator[tuple[int, list[tuple[str, str, bytes]]]]:
-    """Answer requests in turn with a status and an S3 error code; yields the port and what was asked."""
+def store(*answers: tuple[int, str], seconds: float = 0.0) -> Iterator[tuple[int, list[tuple[str, str, bytes]]]]:
+    """Answer requests in turn with a status and an S3 error code, after some time; yields port and requests."""
     asked: list[tuple[str, str, bytes]] = []
     left = list(answers)
 
@@ -74,6 +75,7 @@ def store(*answers: tuple[int, str]) -> Iterator[tuple[int, list[tuple[str, str,
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             asked.append((self.command, self.path, body))
             status, code = left.pop(0)
+            time.sleep(seconds)
             content = f"<Error><Code>{code}</Code></Error>".encode() if code and self.command != "HEAD" else b""
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
@@ -144,3 +146,16 @@ def test_nobody_is_not_ready_yet(tmp_path: Path) -> None:
         pass
     with pytest.raises(NotReadyError, match=f"S3 on port {port}: ConnectionRefusedError"):
         ensure_bucket(make_config(tmp_path, ports=ports_from(port)))
+
+
+def test_only_a_patient_session_waits_for_a_store_that_works_on_an_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "SECONDS", 0.2)
+    with store((200, ""), (200, ""), seconds=0.5) as (port, asked):
+        config = make_config(tmp_path, ports=ports_from(port))
+        with sessions.store(config) as session, pytest.raises(CheckError, match="ReadTimeoutError"):
+            session.put("big", b"1")
+        with sessions.store(config, patient=True) as session:
+            session.put("big", b"1")
+    assert [each[:2] for each in asked] == [("PUT", "/orienter-data-0/big")] * 2

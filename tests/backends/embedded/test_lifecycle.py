@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -12,10 +14,12 @@ import psutil
 import pytest
 
 from orienter_tasks.backends.embedded import user
+from orienter_tasks.backends.embedded.server import LEFTOVER_SECONDS
 from orienter_tasks.backends.nginx.configuration import apply
 from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError, OrienterError
 from orienter_tasks.identity.volumes import home, working_dir
+from orienter_tasks.machine.flock import hold
 from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import listening_addresses
 from orienter_tasks.processes.record import load, path_of
@@ -319,3 +323,33 @@ def test_as_root_nothing_is_given_away(lab: EmbeddedLab) -> None:
     up(lab.backend(config), config)
     owners: set[Any] = {path.lstat().st_uid for path in config.instance.data_dir.rglob("*")}
     assert owners == {os.geteuid()}
+
+
+ENDING = """
+import ctypes, os, sys, threading, time
+threading.Thread(target=lambda: (time.sleep(float(sys.argv[1])), os._exit(0))).start()
+print("its first thread ends", flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
+"""A process that ends slowly: its first thread is gone, and with it its environment, while another has its files."""
+
+
+@pytest.mark.parametrize("seconds", [0.5, 60.0])
+def test_a_lock_outlives_what_shows_whose_it_is(lab: EmbeddedLab, seconds: float) -> None:
+    config = lab.config()
+    backend = lab.backend(config)
+    minio = next(each for each in backend.components() if each.name == "minio")
+    with hold(minio.lock) as lock:
+        command = [sys.executable, "-c", ENDING, str(seconds)]
+        process = subprocess.Popen(command, pass_fds=[lock], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        if seconds < LEFTOVER_SECONDS:
+            backend.require_seen()
+        else:
+            with pytest.raises(ConflictError, match=r"minio of instance 0 .* runs already"):
+                backend.require_seen()
+    finally:
+        process.kill()
+        process.communicate()

@@ -6,30 +6,35 @@ import http.client
 import io
 import os
 import random
+import shlex
+import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 import pytest
 
 from orienter_tasks.backends.clients.s3 import sign
+from orienter_tasks.backends.embedded.programs import nginx
 from orienter_tasks.identity.volumes import working_dir
-from tests.backends.contract import s3
+from tests.backends.contract import get, put, s3, up
 from tests.backends.embedded.test_storage import MIB, boto_client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
+    from tests.backends.embedded.lab import EmbeddedLab
 
 pytestmark = pytest.mark.embedded
 
-WRITERS, CHANGES = 8, 40
+WRITERS, CHANGES, STORED = 8, 40, 20
 SECONDS = 20.0  # rclone looks again after two, and without being told so after 300
 
 
@@ -133,6 +138,41 @@ def test_a_name_below_an_object_is_refused(served: InstanceConfig, boto: Any) ->
     assert objects(served, boto) == files(served) == {"f": b"kept"}
 
 
+def test_a_batch_with_a_name_below_an_object_deletes_nothing(served: InstanceConfig, boto: Any) -> None:
+    """rclone would remove `f` for `f/g`; what is in the batch is read as rclone reads it."""
+    bucket = served.variables["S3_BUCKET"]
+    odd = ("f&g;<h>'\"/amp&amp;", "日本/\U0001f600", "line\nend/x")
+    for key in ("f&g", *odd):
+        boto.put_object(Bucket=bucket, Key=key, Body=key.encode())
+    batch = {"Objects": [{"Key": key} for key in (*odd, "none", "none/x", "f&g/below")]}
+    assert code_of(boto.delete_objects, Bucket=bucket, Delete=batch) == "XMinioParentIsObject"
+    assert sorted(objects(served, boto)) == sorted(("f&g", *odd))
+    batch["Objects"].pop()
+    assert len(boto.delete_objects(Bucket=bucket, Delete=batch)["Deleted"]) == len(batch["Objects"])
+    assert objects(served, boto) == files(served) == {"f&g": b"f&g"}
+    for body in (b"", b"<Delete/>", b"<Delete><Object><Key><![CDATA[f&g/below]]></Key></Object></Delete>"):
+        assert ask(served, "POST", f"/{bucket}", body)[0] == 400
+    assert files(served) == {"f&g": b"f&g"}
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file system knows one name only")
+def test_names_that_look_alike_are_two(served: InstanceConfig, boto: Any) -> None:
+    """rclone by itself takes one Unicode normal form for the other, and a picture of a control code for the code."""
+    bucket = served.variables["S3_BUCKET"]
+    for one, other in (
+        ("caf\u00e9", "cafe\u0301"),
+        ("x\u240a", "x\n"),
+        ("x\u2421", "x\x7f"),
+        ("\uff0e", "\uff0e\uff0e"),
+    ):
+        for key in (one, other, f"d/{one}/0", f"d/{other}/0"):
+            boto.put_object(Bucket=bucket, Key=key, Body=key.encode())
+        boto.delete_object(Bucket=bucket, Key=one)
+        assert get(served, other) == other.encode()
+        assert get(served, f"d/{one}/0") == f"d/{one}/0".encode()
+        assert files(served).keys() >= {other, f"d/{one}/0", f"d/{other}/0"}
+
+
 def test_requests_for_buckets_pass(served: InstanceConfig, boto: Any) -> None:
     for path in ("/another", "/one-more/"):
         assert ask(served, "PUT", path)[0] == 200
@@ -203,6 +243,96 @@ def test_a_page_of_another_origin_uploads_with_a_link(served: InstanceConfig, bo
         with caught.value:
             assert caught.value.headers.get_all("Access-Control-Allow-Origin") == ["*"]
     assert objects(served, boto) == {"photo": b"data", "a/b": b"x"}
+
+
+@contextmanager
+def unfinished_upload(config: InstanceConfig, key: str) -> Iterator[Callable[[], int]]:
+    """Begin an upload of two bytes; what is given sends the second one and returns the status."""
+    variables, port = config.variables, config.instance.ports["minio_api"]
+    keys = (variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"])
+    path, host = f"/{variables['S3_BUCKET']}/{key}", f"127.0.0.1:{port}"
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.putrequest("PUT", path, skip_host=True)
+        signature = sign("PUT", path, host, b"ok", keys, variables["AWS_REGION"], time.gmtime())
+        for name, value in {"Host": host, **signature, "Content-Length": "2"}.items():
+            connection.putheader(name, value)
+        connection.endheaders(b"o")
+
+        def finish() -> int:
+            connection.send(b"k")
+            return connection.getresponse().status
+
+        yield finish
+
+
+def test_requests_for_names_that_exclude_each_other_take_turns(served: InstanceConfig, boto: Any) -> None:
+    bucket = served.variables["S3_BUCKET"]
+
+    def wait_for(method: str, key: str, status: int) -> None:
+        until = time.monotonic() + SECONDS
+        while (found := ask(served, method, f"/{bucket}/{key}")[0]) != status and time.monotonic() < until:
+            time.sleep(0.01)
+        assert found == status, (method, key)
+
+    batch = {"Objects": [{"Key": "plain"}, {"Key": "s/b"}]}
+    with unfinished_upload(served, "s") as finish:
+        wait_for("DELETE", "s/b", 503)
+        for method, key in (("PUT", "s/b"), ("POST", "s/b?uploads"), ("PUT", "s/b/c"), ("DELETE", "s/b/c")):
+            assert ask(served, method, f"/{bucket}/{key}")[0] == 503, (method, key)
+        assert code_of(boto.delete_objects, Bucket=bucket, Delete=batch) == "SlowDown"
+        for key in ("s", "s2", "plain"):
+            assert ask(served, "PUT", f"/{bucket}/{key}", b"x")[0] == 200, key
+        assert finish() == 200
+    assert ask(served, "PUT", f"/{bucket}/s/b")[0] == 409
+    with unfinished_upload(served, "t/b/c"):
+        wait_for("DELETE", "t/b", 503)
+        for method, key, status in (("PUT", "t/b", 503), ("PUT", "t", 503), ("PUT", "t/d", 200), ("PUT", "t/b/d", 200)):
+            assert ask(served, method, f"/{bucket}/{key}", b"x")[0] == status, (method, key)
+    wait_for("DELETE", "t/b", 204)  # whoever hung up holds nothing
+    assert files(served) == {"s": b"ok", "s2": b"x", "plain": b"x", "t/d": b"x", "t/b/d": b"x"}
+
+
+def test_a_delete_below_never_takes_what_is_put_meanwhile(served: InstanceConfig, boto: Any) -> None:
+    bucket, kept, lost = served.variables["S3_BUCKET"], directory(served) / "h", []
+    ended = threading.Event()
+
+    def delete_below() -> None:
+        while not ended.is_set():
+            ask(served, "DELETE", f"/{bucket}/h/x")
+
+    with ThreadPoolExecutor(2) as pool:
+        others = [pool.submit(delete_below) for _ in range(2)]
+        try:
+            stored = 0
+            while stored < STORED:
+                if ask(served, "PUT", f"/{bucket}/h", b"kept")[0] == 200:
+                    stored += 1
+                    time.sleep(0.002)
+                    lost += [] if kept.is_file() else [stored]
+                    while ask(served, "DELETE", f"/{bucket}/h")[0] != 204:
+                        pass
+        finally:
+            ended.set()
+        for other in others:
+            other.result()
+    assert lost == []
+    put(served, "h", b"kept")
+    assert objects(served, boto) == files(served) == {"h": b"kept"}
+
+
+def test_an_nginx_without_njs_refuses_what_cannot_be(lab: EmbeddedLab) -> None:
+    plain = lab.config()
+    program = lab.directory / "nginx"
+    program.write_text(f'#!/bin/sh\n[ "$1" = -V ] && exit\nexec {shlex.quote(str(nginx(plain.settings)))} "$@"\n')
+    program.chmod(0o755)
+    config = lab.config(embedded={"nginx": str(program)})
+    up(lab.backend(config), config, ["minio"])
+    bucket = config.variables["S3_BUCKET"]
+    put(config, "u/a/0", b"0")
+    assert [ask(config, "PUT", f"/{bucket}/{key}")[0] for key in ("u", "u/a", "u/b")] == [409, 409, 200]
+    with closing(boto_client(config)) as client:
+        client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "u/b"}]})
+    assert files(config) == {"u/a/0": b"0"}
 
 
 class Writer:

@@ -105,6 +105,21 @@ def test_a_login_page_that_nginx_would_take_for_a_variable_is_refused(tmp_path: 
         plan(config, FACTS, Path("/c"))
 
 
+@pytest.mark.parametrize("hostname", ["", f"{'a' * 63}.{'b' * 63}.{'c' * 63}.d{{id}}"])
+@pytest.mark.embedded
+def test_a_name_is_as_long_as_the_dns_allows(tmp_path: Path, hostname: str) -> None:
+    config = on_free_ports(
+        tmp_path / "checkout", nginx={"hostname": hostname, "hosts": [f"{'d' * 63}.{'e' * 63}.test"]}
+    )
+    names = plan(config, FACTS, Path("/c"))[1].content.partition('server_name ""')[2].partition(";")[0].split()
+    assert names[:2] == [
+        "localhost",
+        f".{config.instance.hostname}" if hostname else '"~^127\\.[0-9]+\\.[0-9]+\\.[0-9]+$"',
+    ]
+    for binary in binaries().values():
+        check(config, Nginx(config, binary, tmp_path / "run"))
+
+
 def test_an_unconfigured_service_has_its_ports_name(tmp_path: Path) -> None:
     config = on_free_ports(tmp_path / "checkout", services={"whatsapp": None})
     assert '"whatsapp of instance 3 $fault on port' in plan(config, FACTS, Path("/c"))[1].content
