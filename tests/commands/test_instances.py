@@ -122,7 +122,7 @@ def test_snapshots_of_each_and_of_gone_checkouts(host: Host) -> None:
     assert [each["snapshots"] for each in found["instances"]] == [{"count": 2, "bytes": 2 * CONTENT.size}]
     (other,) = found["other_snapshots"]
     assert other == {"project": main.project, "instance": 4, "root": CONTENT.root, "count": 1, "bytes": CONTENT.size}
-    assert "snapshots of 0: 2 (4 kB), others: 1 (4 kB) → inv data.list" in instances(host).out
+    assert "snapshots of 0: 2 (1 kB), others: 1 (1 kB) → inv data.list" in instances(host).out
 
 
 def test_one_that_died_is_of_all_too(host: Host, service: Callable[[Claim, str], int]) -> None:
