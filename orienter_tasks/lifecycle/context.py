@@ -147,6 +147,12 @@ class RunContext:
         copy.tolerant = self.tolerant
         return copy
 
+    def of_checkout(self, root: Path, options: RunOptions) -> RunContext:
+        """Return a context of another checkout of the repository, with the settings of this one."""
+        other = RunContext(root, self._raw_settings, options=options)
+        other.report, other.claims = self.report, self.claims
+        return other
+
     @cached_property
     def root(self) -> Path:
         """The checkout's real path.
