@@ -218,7 +218,13 @@ def test_two_projects_in_one_repository(make_host: MakeHost, backend: str, *, lo
 @pytest.mark.docker
 @pytest.mark.parametrize("backend", ["docker"])
 def test_another_engine_is_not_taken_silently(scene: Scene) -> None:
-    """It has none of the volumes, so a start there would begin without data."""
+    """It has none of the volumes, so a start there would begin without data; their labels say whose they are."""
+    claims = json.loads(claims_file().read_text())["claims"]
+    (token,) = [claim["token"] for claim in claims if claim["root"] == str(scene.first.path)]
+    volumes = [f"{scene.host.project}-{name}-data-{scene.number}" for name in ("postgres", "minio")]
+    command = ["docker", "volume", "inspect", "--format", "{{json .Labels}}", *volumes]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert {json.loads(line)["io.orienter.token"] for line in done.stdout.splitlines()} == {token}
     (mark,) = claims_file().parent.glob("volumes/*/*/engine.json")
     written = json.loads(mark.read_text())
     mark.write_text(json.dumps({**written, "id": "that one"}))
@@ -226,7 +232,6 @@ def test_another_engine_is_not_taken_silently(scene: Scene) -> None:
     assert remembered(scene.first) == ["kept"]
     assert json.loads(mark.read_text()) == written
     scene.first.inv("infra.down")
-    volumes = [f"{scene.host.project}-{name}-data-{scene.number}" for name in ("postgres", "minio")]
     subprocess.run(["docker", "volume", "rm", *volumes], capture_output=True, check=True)
     mark.write_text(json.dumps({**written, "id": "that one"}))
     for words in (("infra.up",), ("dev.stop",)):
@@ -238,14 +243,3 @@ def test_another_engine_is_not_taken_silently(scene: Scene) -> None:
     assert not mark.exists()
     up(scene.first)
     assert remembered(scene.first) == []
-
-
-@pytest.mark.docker
-@pytest.mark.parametrize("backend", ["docker"])
-def test_labels_say_whose_it_is(scene: Scene) -> None:
-    claims = json.loads(claims_file().read_text())["claims"]
-    (token,) = [claim["token"] for claim in claims if claim["root"] == str(scene.first.path)]
-    name = f"{scene.host.project}-postgres-data-{scene.number}"
-    command = ["docker", "volume", "inspect", "--format", "{{json .Labels}}", name]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout)["io.orienter.token"] == token
