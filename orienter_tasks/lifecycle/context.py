@@ -161,7 +161,7 @@ class RunContext:
             ConfigError: it has control characters, which neither nginx nor PostgreSQL takes.
         """
         root = worktree.find_root(self._project_dir)
-        if any(ord(char) < ord(" ") or "\x7f" <= char <= "\x9f" for char in str(root)):
+        if worktree.has_control_characters(root):
             raise ConfigError(
                 f"the checkout {str(root)!r} has control characters in its path", hint="rename the folder"
             )

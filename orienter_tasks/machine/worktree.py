@@ -60,6 +60,11 @@ def outside_hook(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in LOCAL_VARIABLES}
 
 
+def has_control_characters(path: Path) -> bool:
+    """Whether a path has characters that neither nginx nor PostgreSQL takes."""
+    return any(ord(char) < ord(" ") or "\x7f" <= char <= "\x9f" for char in str(path))
+
+
 def find_root(start: Path) -> Path:
     """Return the checkout that a directory lies in: the nearest parent with `.git`, else the directory itself."""
     start = start.resolve()

@@ -74,7 +74,7 @@ def place(ctx: RunContext, name: str, given: str) -> Path:
     base = Path.cwd() if given else tree.main_root
     template = given or ctx.settings.worktree.path.format(repo=tree.main_root.name, name=name.replace("/", "-"))
     path = Path(os.path.normpath(base / Path(template).expanduser()))
-    if not str(path).isprintable():
+    if worktree.has_control_characters(path):
         raise ConfigError(f"{str(path)!r} has control characters", hint="choose another path")
     return Path(os.path.realpath(path.parent)) / path.name
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,24 +43,43 @@ def remove(ctx: RunContext, name: str, *, keep_data: bool, yes: bool) -> None:
         ctx.report.note(f"{name} is removed: an earlier run had not finished that")
         return
     target = find(common, name)
+    lost = _require_saved(ctx, common, target, name)
     claims = unfinished.instances(ctx, common, target.root)
-    _require_removable(ctx, common, target, claims)
-    lost = list(unsaved.losses(common, target, unfinished.registrations(common), known=_proposed(target)))
-    if lost and not ctx.options.force:
-        hint = f"save it, or give it up: inv worktree.rm {shlex.quote(name)} --force"
-        raise ConflictError(f"{target.root} stays: {'; '.join(lost)}", hint=hint)
     merged = bool(target.branch) and unsaved.is_merged(common, target.branch, target.head)
     data = [each for claim in claims for each in _data(ctx, claim, sizes=not (yes or keep_data))]
+    plan = "; ".join(_plan(target, data, keep_data=keep_data, merged=merged))
     if ctx.options.dry:
-        ctx.report.answer(f"would remove {'; '.join(_plan(target, data, keep_data=keep_data, merged=merged))}")
+        ctx.report.answer(f"would remove {plan}")
         return
     if data and not keep_data and not yes:
         _ask(ctx, target, data)
     with unfinished.working_on(ctx, target.root):
-        _remove(ctx, target, keep_data=keep_data, branch=target.branch if merged else "")
-    for what in lost:
-        ctx.report.warn(f"lost with it: {what}" if "commit" not in what or not target.branch else f"it had {what}")
-    ctx.report.note(f"removed {'; '.join(_plan(target, data, keep_data=keep_data, merged=merged))}")
+        if target.is_there and not (target.git_dir / UNTRUSTED).exists():
+            _run_hooks(ctx, target.root)
+        now = unfinished.registered(common, target.root)
+        if now != target:
+            raise ConflictError(f"{target.root} has changed meanwhile", hint=f"inv worktree.rm {shlex.quote(name)}")
+        lost = _require_saved(ctx, common, target, name)
+        inode = target.root.stat().st_ino if target.is_there else 0
+        left = unfinished.UnfinishedWorktree(str(target.root), target.head, target.branch if merged else "", inode)
+        unfinished.take_away(ctx, left, partial(_keep, ctx) if keep_data else None)
+    if lost:
+        ctx.report.warn(f"removed although {'; '.join(lost)}")
+    ctx.report.note(f"removed {plan}")
+
+
+def _require_saved(ctx: RunContext, common: Path, target: Registration, name: str) -> list[str]:
+    """Require that a worktree may go, and that no work is lost with it; return what --force gives up.
+
+    Raises:
+        ConflictError: it says what speaks against it.
+    """
+    _require_removable(ctx, common, target)
+    lost = list(unsaved.losses(common, target, unfinished.registrations(common), known=_proposed(target)))
+    if lost and not ctx.options.force:
+        hint = f"save it, or give it up: inv worktree.rm {shlex.quote(name)} --force"
+        raise ConflictError(f"{target.root} stays: {'; '.join(lost)}", hint=hint)
+    return lost
 
 
 def find(common: Path, name: str) -> Registration:
@@ -97,7 +117,7 @@ def _names(root: Path) -> tuple[str, ...]:
     return root.name, str(root)
 
 
-def _require_removable(ctx: RunContext, common: Path, target: Registration, claims: Sequence[Claim]) -> None:
+def _require_removable(ctx: RunContext, common: Path, target: Registration) -> None:
     """Require what also --force cannot do without."""
     if os.path.lexists(target.root) and not target.is_there:
         raise ConflictError(
@@ -106,7 +126,7 @@ def _require_removable(ctx: RunContext, common: Path, target: Registration, clai
         )
     for mount in _mounts_below(target.root):
         raise ConflictError(f"{target.root} stays: something is mounted at {mount}", hint=f"unmount it: umount {mount}")
-    for claim in claims:
+    for claim in unfinished.instances(ctx, common, target.root):
         judged = checkouts.judge(claim)
         if judged.state not in (CheckoutState.HERE, CheckoutState.GONE, CheckoutState.LOCKED):
             raise ConflictError(f"{target.root} stays: {judged.reason}", hint=checkouts.remedy(claim, judged))
@@ -146,18 +166,6 @@ def _ask(ctx: RunContext, target: Registration, data: Sequence[str]) -> None:
     hint = "add --yes to skip the prompt, or --keep-data to keep a snapshot"
     if not ctx.report.confirm("remove it?", refusal=loss, hint=hint, before=lambda: ctx.report.warn(loss)):
         raise ConfigError("nothing was removed")
-
-
-def _remove(ctx: RunContext, target: Registration, *, keep_data: bool, branch: str) -> None:
-    if target.is_there and not (target.git_dir / UNTRUSTED).exists():
-        _run_hooks(ctx, target.root)
-    inode = target.root.stat().st_ino if target.is_there else 0
-    left = unfinished.UnfinishedWorktree(str(target.root), target.head, branch, inode)
-
-    def keep(claim: Claim, config: InstanceConfig, backend: Backend | None) -> None:
-        _keep(ctx, claim, config, backend)
-
-    unfinished.take_away(ctx, left, keep if keep_data else None)
 
 
 def _run_hooks(ctx: RunContext, root: Path) -> None:
