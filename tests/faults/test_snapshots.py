@@ -197,7 +197,7 @@ def test_what_is_refused_changes_nothing(make_host: MakeFaultHost) -> None:
     assert not place.parent.exists()
 
 
-KILLS = {"embedded": 3, "docker": 1}
+KILLS = {"embedded": 2, "docker": 1}
 
 
 def test_killed_while_data_is_replaced(make_host: MakeFaultHost, backend: str, dice: random.Random) -> None:
