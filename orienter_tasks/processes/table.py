@@ -201,6 +201,19 @@ def _environ_in_proc(directory: str) -> tuple[ProcessOwner | None, bool]:
     return _owner(dict(line.split("=", 1) for line in lines)), False
 
 
+def environment(pid: int) -> dict[str, str]:
+    """Return the environment that a process was started with; nothing where it cannot be read."""
+    if platform.system() != "Linux":
+        import psutil
+
+        try:
+            return dict(psutil.Process(pid).environ())
+        except (psutil.Error, OSError):
+            return {}
+    entries = (os.fsdecode(entry) for entry in _read(f"/proc/{pid}/environ").split(b"\0"))
+    return dict(entry.split("=", 1) for entry in entries if "=" in entry)
+
+
 def _environ_by_psutil(process: psutil.Process) -> tuple[ProcessOwner | None, bool]:
     import psutil
 

@@ -19,18 +19,23 @@ def adopt(ctx: RunContext, id: str) -> None:
     take_over(ctx, id)
 
 
+QUIESCE_HELP = "Stop its services while it is copied, and start them again: database and bucket are of one moment."
 REPLACE_HELP = {
     "yes": "Do not ask.",
     "backup": "Keep what is replaced as an automatic snapshot, or not (--no-backup).",
 }
 
 
-@task(positional=["name"], help={"name": "Its name: letters, digits, '.', '_', '-'.", "json": JSON_HELP}, dry={})
-def snapshot(ctx: RunContext, name: str, json: bool = False) -> None:
+@task(
+    positional=["name"],
+    help={"name": "Its name: letters, digits, '.', '_', '-'.", "quiesce": QUIESCE_HELP, "json": JSON_HELP},
+    dry={},
+)
+def snapshot(ctx: RunContext, name: str, quiesce: bool = False, json: bool = False) -> None:
     """Copy database and bucket of this instance, which may run, into a snapshot."""
     from orienter_tasks.commands.data.snapshot import snapshot as take
 
-    take(ctx, name, as_json=json)
+    take(ctx, name, quiesce=quiesce, as_json=json)
 
 
 @task(name="list", help={"json": JSON_HELP})
@@ -57,12 +62,19 @@ def restore(ctx: RunContext, name: str, yes: bool = False, backup: bool = True) 
     replace.restore(ctx, name, yes=yes, backup=backup)
 
 
-@task(help={"source": "The id of another instance (default: the main checkout's).", **REPLACE_HELP}, dry={})
-def clone(ctx: RunContext, source: str = "", yes: bool = False, backup: bool = True) -> None:
+@task(
+    help={
+        "source": "The id of another instance (default: the main checkout's).",
+        "quiesce": QUIESCE_HELP,
+        **REPLACE_HELP,
+    },
+    dry={},
+)
+def clone(ctx: RunContext, source: str = "", quiesce: bool = False, yes: bool = False, backup: bool = True) -> None:
     """Replace the data of this instance by a copy of another's, which may run."""
     from orienter_tasks.commands.data import replace
 
-    replace.clone(ctx, source, yes=yes, backup=backup)
+    replace.clone(ctx, source, quiesce=quiesce, yes=yes, backup=backup)
 
 
 @task(help=REPLACE_HELP, dry={})
@@ -76,14 +88,14 @@ def reset(ctx: RunContext, yes: bool = False, backup: bool = True) -> None:
 @task(
     name="export",
     positional=["file"],
-    help={"file": "The file to write; it must not exist.", "json": JSON_HELP},
+    help={"file": "The file to write; it must not exist.", "quiesce": QUIESCE_HELP, "json": JSON_HELP},
     dry={},
 )
-def export_(ctx: RunContext, file: str, json: bool = False) -> None:
+def export_(ctx: RunContext, file: str, quiesce: bool = False, json: bool = False) -> None:
     """Write database and bucket of this instance, which runs, into a file for another backend, version or machine."""
     from orienter_tasks.commands.data.portable import export
 
-    export(ctx, file, as_json=json)
+    export(ctx, file, quiesce=quiesce, as_json=json)
 
 
 @task(name="import", positional=["file"], help={"file": "A file of `inv data.export`.", **REPLACE_HELP}, dry={})

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orienter_tasks.commands.data.replace import Replacement, replace
-from orienter_tasks.commands.data.snapshot import require_data
+from orienter_tasks.commands.data.snapshot import require_data, resting, services_of
 from orienter_tasks.commands.selftest.host import HostConfig
 from orienter_tasks.commands.selftest.sandbox import free_ids, open_sandbox
 from orienter_tasks.commands.start import await_infra, start_infra
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from orienter_tasks.settings.model import BackendName
 
 
-def export(ctx: RunContext, file: str, *, as_json: bool) -> None:
+def export(ctx: RunContext, file: str, *, quiesce: bool, as_json: bool) -> None:
     """Write the data of this instance, whose servers run, into a file."""
     path = _path(file)
     ctx.read_pipe()
@@ -44,9 +44,15 @@ def export(ctx: RunContext, file: str, *, as_json: bool) -> None:
     names = [name for name in require_data(config, backend).names if kind(name).portable() is not None]
     if ctx.options.dry:
         ctx.report.answer(f"would write the data of {current.instance} to {path}: {', '.join(names)}")
+        if quiesce:
+            ctx.report.answer(f"would stop its services meanwhile: {services_of(current.instance)}")
         return
     begun = time.monotonic()
-    with ctx.start.locking(), archive.writing(path, _Shown(ctx)) as writer:
+    with (
+        ctx.start.locking(),
+        resting(ctx, config, quiesce=quiesce),
+        archive.writing(path, _Shown(ctx)) as writer,
+    ):
         idle = set(names) - set(copies_of(current.backend.name, config).running())
         if idle:
             raise NotFoundError(

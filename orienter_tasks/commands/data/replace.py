@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orienter_tasks.commands.data.snapshot import require_data, take
+from orienter_tasks.commands.data.snapshot import require_data, resting, services_of, take
 from orienter_tasks.data import store
 from orienter_tasks.errors import ConfigError, ConflictError, NotFoundError, OrienterError
 from orienter_tasks.identity import replacing, volumes
@@ -42,6 +42,7 @@ class Replacement(msgspec.Struct, frozen=True):
         backend: the only backend that can use it; "" for any.
         names: the components whose data it has.
         prepare: copies it; None for no data.
+        meanwhile: what else happens to its source, in words.
         snapshot: the named snapshot that it is; "" if it is none.
     """
 
@@ -50,6 +51,7 @@ class Replacement(msgspec.Struct, frozen=True):
     names: Sequence[str]
     prepare: Callable[[Copies], None] | None = None
     snapshot: str = ""
+    meanwhile: str = ""
 
 
 def restore(ctx: RunContext, name: str, *, yes: bool, backup: bool) -> None:
@@ -57,9 +59,9 @@ def restore(ctx: RunContext, name: str, *, yes: bool, backup: bool) -> None:
     replace(ctx, _of_snapshot(ctx, name), yes=yes, backup=backup)
 
 
-def clone(ctx: RunContext, source: str, *, yes: bool, backup: bool) -> None:
+def clone(ctx: RunContext, source: str, *, quiesce: bool, yes: bool, backup: bool) -> None:
     """Replace this instance's data by that of another instance, which may run."""
-    replace(ctx, _of_instance(ctx, source), yes=yes, backup=backup)
+    replace(ctx, _of_instance(ctx, source, quiesce=quiesce), yes=yes, backup=backup)
 
 
 def reset(ctx: RunContext, *, yes: bool, backup: bool) -> None:
@@ -172,7 +174,7 @@ def _of_snapshot(ctx: RunContext, name: str) -> Replacement:
     return Replacement(words, found.backend, names, prepare, "" if found.automatic else name)
 
 
-def _of_instance(ctx: RunContext, source: str) -> Replacement:
+def _of_instance(ctx: RunContext, source: str, *, quiesce: bool = False) -> Replacement:
     claim = _claim_of(ctx, source)
     config = config_of(claim, ctx.settings, {})
     backend = choice.of(claim.backend, config)
@@ -183,9 +185,11 @@ def _of_instance(ctx: RunContext, source: str) -> Replacement:
         waiting = lambda holder: ctx.report.warn(f"waiting for {holder}")  # noqa: E731 - an argument
         with locked(config.instance.lock, timeout=ctx.settings.timeouts.lock, on_wait=waiting):
             replacing.settle(config.instance)
-            copies.clone(names, copies_of(claim.backend, config))
+            with resting(ctx, config, quiesce=quiesce):
+                copies.clone(names, copies_of(claim.backend, config))
 
-    return Replacement(f"the data of {config.instance}", claim.backend, names, prepare)
+    meanwhile = f"stop the services of {config.instance} meanwhile: {services_of(config.instance)}" if quiesce else ""
+    return Replacement(f"the data of {config.instance}", claim.backend, names, prepare, meanwhile=meanwhile)
 
 
 def _claim_of(ctx: RunContext, source: str) -> Claim:
@@ -234,7 +238,7 @@ def _plan(ctx: RunContext, by: Replacement, present: Sequence[DataVolume], *, ba
     kept = [name for name in catalog.with_data() if name in instance.infra and name not in by.names]
     if by.prepare is not None and kept:
         lines.append(f"leave as it is: {', '.join(kept)}, whose data is not part of the copy")
-    return [*lines, f"give {instance} {by.words}"]
+    return [*lines, f"give {instance} {by.words}", *([by.meanwhile] if by.meanwhile else [])]
 
 
 def _agree(ctx: RunContext, plan: Sequence[str], *, ask: bool) -> None:

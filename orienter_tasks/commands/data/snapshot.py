@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,18 @@ from orienter_tasks.identity import volumes
 from orienter_tasks.infra import choice
 from orienter_tasks.infra.all import component as kind
 from orienter_tasks.infra.copies import copies_of
+from orienter_tasks.lifecycle.stop import services_running
 from orienter_tasks.machine import worktree
 from orienter_tasks.output.tables import Column
 from orienter_tasks.output.units import ago, space
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from orienter_tasks.backends.protocol import Backend, InstanceConfig
     from orienter_tasks.identity.claims import Claim
+    from orienter_tasks.instance.model import Instance
     from orienter_tasks.lifecycle.context import RunContext
 
 
@@ -33,7 +38,7 @@ class Copied(msgspec.Struct, frozen=True):
     left_out: tuple[str, ...]
 
 
-def snapshot(ctx: RunContext, name: str, *, as_json: bool) -> None:
+def snapshot(ctx: RunContext, name: str, *, quiesce: bool, as_json: bool) -> None:
     """Take a snapshot of this instance, which may run."""
     store.require_name(name)
     ctx.read_pipe()
@@ -42,9 +47,11 @@ def snapshot(ctx: RunContext, name: str, *, as_json: bool) -> None:
     contents = require_data(current.config, backend)
     if ctx.options.dry:
         ctx.report.answer(f"would copy the data of {current.instance}: {', '.join(contents.names)}")
+        if quiesce:
+            ctx.report.answer(f"would stop its services meanwhile: {services_of(current.instance)}")
         return
     begun = time.monotonic()
-    with ctx.start.locking():
+    with ctx.start.locking(), resting(ctx, current.config, quiesce=quiesce):
         made = take(current.claim, current.config, backend, name)
     volumes.remember_snapshot(current.instance, name)
     for text in made.left_out:
@@ -54,6 +61,23 @@ def snapshot(ctx: RunContext, name: str, *, as_json: bool) -> None:
         return
     ctx.report.note(f"{current.instance}: {space(made.size)} in {time.monotonic() - begun:.1f} s")
     ctx.report.answer(name)
+
+
+@contextmanager
+def resting(ctx: RunContext, config: InstanceConfig, *, quiesce: bool) -> Iterator[None]:
+    """Keep the services of a locked instance stopped, if that is wanted."""
+    if not quiesce:
+        yield
+        return
+    from orienter_tasks.lifecycle.quiesce import quiesced
+
+    with quiesced(config, ctx.grace, ctx.report):
+        yield
+
+
+def services_of(instance: Instance) -> str:
+    """Name the services of an instance that run."""
+    return ", ".join(process.name for process in services_running(instance)) or "none runs"
 
 
 def require_data(config: InstanceConfig, backend: Backend | None) -> Copied:
