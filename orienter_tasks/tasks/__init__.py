@@ -58,7 +58,7 @@ ns = Collection(
         data.adopt,
     ),
     Collection("nginx", nginx.render, nginx.check, nginx.reload),
-    Collection("test", test.everything, test.env, test.templates, test.integration),
+    Collection("test", test.everything, test.env, test.templates, test.integration, test.run),
     Collection(
         "cleanup",
         cleanup.daily,
