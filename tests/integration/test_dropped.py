@@ -55,6 +55,7 @@ RUNNING: dict[str, tuple[Sequence[str], int]] = {
     "instances": ([], 0),
     "doctor": ([], 0),
     "data.adopt": (["3"], 3),
+    "agents.skill": ([], 0),
     "test.env": ([], 0),
     "test.templates": ([], 0),
     "test.integration": ([], 0),

@@ -32,6 +32,7 @@ WORDS: dict[str, Sequence[tuple[str, ...]]] = {
     "infra.compose": [("--output", "compose.yaml")],
     "env.exec": [("--", "touch", "made")],
     "test.run": [("--", "touch", "made")],
+    "agents.skill": [("--write",)],
     "infra.psql": [("--", "-c", "CREATE TABLE made ()")],
     "infra.s3": [("ls",), ("cp", "--", "tasks.py", "s3:made"), ("rm", "--", "made")],
     "doctor": [("--fix", "--yes")],
