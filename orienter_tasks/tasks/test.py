@@ -53,7 +53,7 @@ def integration(ctx: RunContext, json: bool = False) -> None:
 )
 def run(ctx: RunContext, service: list[str]) -> None:
     """Run a command in a throwaway instance of its own, and exit with its code: inv test.run -- CMD…."""
-    from orienter_tasks.commands.selftest.run import run as run_there
+    from orienter_tasks.commands.run import run as run_there
 
     run_there(ctx, service)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orienter_tasks.commands.selftest.run import chosen
+from orienter_tasks.commands.run import chosen
 from orienter_tasks.identity.claims import Claims
 from orienter_tasks.machine.state import state_dir
 from orienter_tasks.settings.load import load_settings
