@@ -133,6 +133,7 @@ def _replace_files(instance: Instance, files: Files) -> None:
                     (source / name).rename(target / name)
                 except OSError as error:
                     raise failure(base / name, f"cannot replace {base / name}", error) from error
+    (volumes.home(instance) / volumes.DONE).unlink(missing_ok=True)  # a hook may have run for them alone
 
 
 def directory_in(instance: Instance, component: str) -> str:

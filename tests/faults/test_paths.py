@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import shutil
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,7 +63,7 @@ def test_sqlite_alone(make_host: MakeFaultHost, tmp_path: Path) -> None:
 
     other.inv("infra.up", "--quiet")
     assert written(other) == ["one"]
-    assert [name for path in place(other).iterdir() if not is_own_file(name := path.name)] == ["app.db", "up"]
+    assert {name for path in place(other).iterdir() if not is_own_file(name := path.name)} == {"app.db", "up"}
     write(other, "two")
     (place(other) / "app.db-wal").write_bytes(b"of the former database")
     refused = complaint(other.inv("data.restore", "first", code=2))
@@ -80,14 +79,10 @@ def test_sqlite_alone(make_host: MakeFaultHost, tmp_path: Path) -> None:
     assert written(other) == ["one", "three"]
     other.inv("data.import", str(tmp_path / "data.tar"), "--yes", "--no-backup")
     assert written(other) == ["one"]
-    shutil.rmtree(host.state / "snapshots" / "x", ignore_errors=True)
-    main.inv("data.rm", "first", "--yes")
-    other.inv("data.reset", "--yes", "--no-backup", code=3)
-    assert written(other) == ["one"]
-    other.inv("data.restore", kept, "--yes", "--no-backup")
-    assert "two" in written(other)
     other.inv("data.reset", "--yes", "--no-backup")
     assert written(other) == []
+    other.inv("data.restore", kept, "--yes", "--no-backup")
+    assert written(other) == ["one", "two"]
 
 
 def put(checkout: Checkout, text: str) -> None:
@@ -105,9 +100,7 @@ def has(checkout: Checkout) -> list[str]:
     return rows
 
 
-def test_rows_in_sqlite_and_objects(
-    make_host: MakeFaultHost, backend: str, tmp_path: Path, dice: random.Random
-) -> None:
+def test_rows_in_sqlite_and_objects(make_host: MakeFaultHost, backend: str, tmp_path: Path) -> None:
     host = make_host(backend, infra={"postgres": None}, data=DATA)
     main, (other,) = host.main, host.worktrees(1)
     main.inv("infra.up")
@@ -120,12 +113,8 @@ def test_rows_in_sqlite_and_objects(
     main.inv("data.export", str(tmp_path / "data.tar"))
     other.inv(*RESTORE)
     assert has(other) == ["old"]
-    if backend == "embedded":
-        other.inv("data.import", str(tmp_path / "data.tar"), "--yes", "--no-backup")
-        assert has(other) == ["new", "old"]
-        return
-
-    other.inv("dev.stop")
+    other.inv("data.import", str(tmp_path / "data.tar"), "--yes", "--no-backup")
+    assert has(other) == ["new", "old"]
 
 
 @pytest.mark.embedded

@@ -67,7 +67,7 @@ def export(ctx: RunContext, file: str, *, quiesce: bool, as_json: bool) -> None:
             root=claim.root,
             branch=worktree.branch(Path(claim.root)),
             commit=worktree.commit(Path(claim.root)),
-            backend=choice.named(claim.backend),
+            backend=claim.backend and choice.named(claim.backend),
             token="",
             way="portable",
             created_at=time.time(),

@@ -111,7 +111,7 @@ def take(claim: Claim, config: InstanceConfig, backend: Backend | None, name: st
             root=claim.root,
             branch=worktree.branch(Path(claim.root)),
             commit=worktree.commit(Path(claim.root)),
-            backend=choice.named(claim.backend),
+            backend=claim.backend and choice.named(claim.backend),
             token=claim.token,
             way="physical",
             created_at=time.time(),
