@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import bottle
 
 from examples.demo.errors import BadInputError
-from examples.demo.sessions import LIFETIME
+from examples.demo.sessions import COOKIE, LIFETIME
 from examples.demo.web import answer, read_object
 
 if TYPE_CHECKING:
@@ -54,14 +54,14 @@ class AuthApi:
             return answer({"error": "the password is wrong"}, 401)
         token = self._sessions.issue()
         granted = answer({"token": token, "expires_in": LIFETIME})
-        granted.set_cookie(self._sessions.cookie, token, max_age=LIFETIME, path="/", httponly=True, samesite="lax")
+        granted.set_cookie(COOKIE, token, max_age=LIFETIME, path="/", httponly=True, samesite="lax")
         return granted
 
     def logout(self) -> Any:
         """Take the cookie back."""
         done = answer({"valid": False})
-        done.delete_cookie(self._sessions.cookie, path="/", httponly=True, samesite="lax")
+        done.delete_cookie(COOKIE, path="/", httponly=True, samesite="lax")
         return done
 
     def _cookie(self) -> str:
-        return str(bottle.request.get_cookie(self._sessions.cookie) or "")
+        return str(bottle.request.get_cookie(COOKIE) or "")

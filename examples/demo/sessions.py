@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+COOKIE = "orienter_session"
 LIFETIME = 7 * 24 * 3600
 KEY_BYTES = 32
 
@@ -24,11 +25,6 @@ class Sessions:
         self._key = key
         self._instance_id = instance_id
         self._now = now
-
-    @property
-    def cookie(self) -> str:
-        """The cookie's name; it has the id because a cookie belongs to a host, whatever the port."""
-        return f"orienter_session_{self._instance_id}"
 
     def issue(self) -> str:
         """Return a token that is good for LIFETIME seconds."""

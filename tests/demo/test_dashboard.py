@@ -227,15 +227,13 @@ def test_signing_in_and_out(dashboard: Service) -> None:
     answer = dashboard.send("/api/auth/login", {"password": "demo"})
     assert answer.status == 200
     cookie, *attributes = answer.headers["Set-Cookie"].split("; ")
-    assert cookie.startswith("orienter_session_3=")
+    assert cookie.startswith("orienter_session=")
     assert {"HttpOnly", "Path=/", "SameSite=lax"} <= set(attributes)
     assert dashboard.ask("/api/auth/validate", headers={"Cookie": cookie}).status == 200
     bearer = f"Bearer {answer.json['token']}"
     assert dashboard.ask("/api/auth/validate", headers={"Authorization": bearer}).status == 200
     assert dashboard.ask("/api/auth/validate", headers={"Authorization": f"{bearer}0"}).status == 401
-    other = cookie.replace("session_3", "session_4")
-    assert dashboard.ask("/api/auth/validate", headers={"Cookie": other}).status == 401
-    assert 'orienter_session_3=""' in dashboard.send("/api/auth/logout", {}).headers["Set-Cookie"]
+    assert 'orienter_session=""' in dashboard.send("/api/auth/logout", {}).headers["Set-Cookie"]
 
 
 def test_an_open_page_hears_of_changes(dashboard: Service) -> None:

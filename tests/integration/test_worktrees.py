@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import slot
+from tests.integration.browsers import Curl, keeps_sessions_apart
 from tests.integration.checkouts import demo_host
 from tests.integration.left import nothing_left
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from tests.integration.checkouts import Host
 
 
-def test_three_checkouts_side_by_side(host: Host) -> None:
+def test_three_checkouts_side_by_side(host: Host, tmp_path: Path) -> None:
     main = host.main
     agent = host.worktree(host.directory / "claude-worktrees" / "orienter" / "feature-a-1")
     other = host.worktree(host.directory / "elsewhere" / "we ird $(x) 'é\"")
@@ -45,6 +46,8 @@ def test_three_checkouts_side_by_side(host: Host) -> None:
     assert [(one["root"], one["state"]) for one in listed] == [
         (str(checkout.path), "running") for checkout in sorted(checkouts, key=lambda c: c.get("/api/instance")["id"])
     ]
+
+    keeps_sessions_apart(Curl(tmp_path), main, agent, other)
 
     agent.inv("dev.stop")
     assert not agent.answers()

@@ -1,4 +1,4 @@
-"""This machine: Python, git, disk space."""
+"""This machine: Python, git, disk space, how it resolves the instance's host name."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import shutil
 import subprocess
 import sys
 from importlib import metadata
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.doctor.remedies import install
+from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.machine import worktree
 from orienter_tasks.machine.state import state_dir
 from orienter_tasks.output.checks import Check
 from orienter_tasks.output.units import megabytes
+from orienter_tasks.services import last_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
 OLDEST_PYTHON = (3, 10)
 ASK_SECONDS = 10.0
+RESOLVE_SECONDS = 3.0
+RESOLVE = "import socket, sys; print(*{found[4][0] for found in socket.getaddrinfo(sys.argv[1], 80)})"
 LOW = 5_000_000_000
 NONE_LEFT = 1_000_000_000
 
@@ -69,3 +74,39 @@ def disk(ctx: RunContext) -> Iterator[Check]:
         verdict: Verdict = "problem" if free < NONE_LEFT else "warning" if free < LOW else "ok"
         remedy = "" if verdict == "ok" else "inv cleanup.weekly --dry-run"
         yield Check("disk", verdict, f"{megabytes(free)} free for {name} ({path})", remedy)
+
+
+def hostname(ctx: RunContext) -> Iterator[Check]:
+    """Say who finds the instance by its host name: browsers and curl need nobody's help for `*.localhost`."""
+    instance = ctx.current.instance
+    name = instance.hostname
+    if not name:
+        return
+    found, remedy = resolved(name), f"echo '127.0.0.1 {name}' | sudo tee -a /etc/hosts"
+    elsewhere = [address for address in found if not ip_address(address.partition("%")[0]).is_loopback]
+    spared = "services use 127.0.0.1 and are not affected"
+    if elsewhere:
+        words = f"{name} leads to {', '.join(elsewhere)} and not to this machine; {spared}"
+        yield Check("hostname", "warning", words, remedy)
+    elif found:
+        yield Check("hostname", "ok", f"{name} leads to this machine")
+    elif name.endswith(".localhost"):
+        words = f"browsers and curl find {name}; programs that ask this system do not. {spared.capitalize()}"
+        yield Check("hostname", "ok", words, remedy)
+    else:
+        yield Check("hostname", "warning", f"this system does not resolve {name}; {spared}", remedy)
+    for claim in ctx.claims.read():
+        other = of_claim(claim)
+        if claim.token != instance.token and last_start.load(other).hostname == name:
+            words = f"{name} is the host name of {other} of {claim.project} too, so that they share cookies"
+            yield Check("hostname", "warning", f"{words}; orienter.nginx.hostname sets another", "inv instances")
+
+
+def resolved(name: str) -> list[str]:
+    """Return the addresses of a name; none where the system knows none, or takes too long to say."""
+    command = [sys.executable, "-I", "-S", "-c", RESOLVE, name]  # a process, since a resolver cannot be interrupted
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=RESOLVE_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return sorted(done.stdout.split())

@@ -51,6 +51,7 @@ CHECKS: tuple[tuple[str, Look], ...] = (
     ("embedded", backends.embedded),
     ("ports", ports.held),
     ("exposed", ports.exposed),
+    ("hostname", machine.hostname),
     ("servers", running.servers),
     ("services", running.answering),
     ("records", running.stale_records),

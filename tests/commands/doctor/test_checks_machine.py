@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from orienter_tasks.commands.doctor import checks_machine as machine
+from orienter_tasks.services import last_start
 from tests.commands.doctor.conftest import Patient, levels, only
+from tests.configurations import OWN_PORTS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
-
-    from tests.conftest import MakeWorktree
+    from orienter_tasks.output.checks import Verdict
+    from tests.conftest import MakeRepo, MakeWorktree
 
 
 def test_the_interpreter_is_named(patient: Patient) -> None:
@@ -63,3 +66,46 @@ def test_room_on_the_disk(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> 
     assert only(patient.ask(machine.disk), "warning").remedy == "inv cleanup.weekly --dry-run"
     monkeypatch.setattr(machine, "NONE_LEFT", huge)
     assert levels(patient.ask(machine.disk)) == ["problem"]
+
+
+def test_a_host_name_that_the_system_does_not_resolve(patient: Patient) -> None:
+    assert machine.resolved("localhost") != []
+    assert machine.resolved("nowhere.invalid") == []
+    patient.configure(nginx={"hostname": "a{id}.invalid"})
+    found = only(patient.ask(machine.hostname), "warning")
+    assert "does not resolve a0.invalid" in found.text
+    assert "services use 127.0.0.1 and are not affected" in found.text
+    assert found.remedy == "echo '127.0.0.1 a0.invalid' | sudo tee -a /etc/hosts"
+    patient.configure(nginx={"hostname": ""})
+    assert patient.ask(machine.hostname) == []
+
+
+@pytest.mark.parametrize(
+    ("addresses", "verdict", "words"),
+    [
+        ([], "ok", "browsers and curl find"),
+        (["127.0.0.1", "::1"], "ok", "leads to this machine"),
+        (["127.0.0.1", "192.0.2.1"], "warning", "leads to 192.0.2.1 and not to this machine"),
+        (["fe80::1%lo"], "warning", "leads to fe80::1%lo"),
+    ],
+)
+def test_where_a_host_name_leads(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch, addresses: list[str], verdict: Verdict, words: str
+) -> None:
+    monkeypatch.setattr(machine, "resolved", lambda _: addresses)
+    assert words in only(patient.ask(machine.hostname), verdict).text
+
+
+def test_two_projects_with_one_host_name(patient: Patient, make_repo: MakeRepo) -> None:
+    other = patient.beside(make_repo("other"))
+    for each, project in ((other, "other"), (patient, "one")):
+        each.configure(project=project, nginx={"hostname": "same-{id}.localhost"})
+    other.configure(ports={name: base + 20_000 for name, base in OWN_PORTS.items()})  # else it gets another id
+    assert levels(patient.ask(machine.hostname)) == ["ok"]
+    instance = other.context().current.instance
+    instance.pid_dir.mkdir(parents=True)
+    last_start.remember(instance, None)
+    assert (
+        "same-0.localhost is the host name of instance 0 (other) of other too"
+        in only(patient.ask(machine.hostname), "warning").text
+    )
