@@ -54,7 +54,7 @@ def matches(base: Path, paths: Sequence[str]) -> list[str]:
 def with_beside(base: Path, names: Sequence[str]) -> list[str]:
     """Add what SQLite keeps beside its databases."""
     beside = (f"{name}{suffix}" for name in names for suffix in BESIDE_SQLITE)
-    return [*names, *(name for name in beside if name not in names and os.path.lexists(base / name))]
+    return [*dict.fromkeys([*names, *(name for name in beside if os.path.lexists(base / name))])]
 
 
 def measure(base: Path, paths: Sequence[str]) -> Measured:
@@ -76,7 +76,7 @@ def copy(base: Path, paths: Sequence[str], target: Path, *, live: bool) -> None:
         CheckError: there is a link, a socket or the like, a database stays locked, or no space is left.
     """
     names = [each for name in matches(base, paths) for each in _walk(base, name)]
-    databases = [name for name in names if live and _is_database(base / name)]
+    databases = dict.fromkeys(name for name in names if live and _is_database(base / name))
     beside = {f"{name}{suffix}" for name in databases for suffix in BESIDE_SQLITE}
     cloning, directories = Cloning(), []
     try:
