@@ -50,6 +50,7 @@ VARIANTS = frozenset(
         "tests/faults/test_snapshots.py::test_a_first_start_with_data[docker]",
         "tests/faults/test_snapshots.py::test_snapshots_and_clones_of_what_stands_still[docker]",
         "tests/faults/test_snapshots.py::test_killed_while_data_is_replaced[docker]",
+        "tests/faults/test_snapshots.py::test_killed_while_data_comes_from_elsewhere[docker]",
         "tests/faults/test_snapshots.py::test_whoever_writes_meanwhile_is_not_disturbed[docker]",
         "tests/faults/test_security.py::test_hostile_folder_and_branch_names[docker]",
         "tests/integration/test_bad_input.py::test_an_engine_that_does_not_come_to_an_end[only pings are answered]",

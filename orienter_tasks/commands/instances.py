@@ -17,6 +17,7 @@ from orienter_tasks.commands.names import pages
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.identity import checkouts
 from orienter_tasks.identity.checkouts import CheckoutState
+from orienter_tasks.machine.state import snapshot_dir
 from orienter_tasks.observe.disk import Disk, DiskUsage
 from orienter_tasks.observe.model import as_document, last_words
 from orienter_tasks.observe.scan import scan
@@ -26,10 +27,11 @@ from orienter_tasks.output.tables import Column
 from orienter_tasks.output.units import ago, megabytes, space
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rich.table import Table
 
+    from orienter_tasks.data.manifest import Manifest
     from orienter_tasks.identity.checkouts import Checkout
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.lifecycle.context import RunContext
@@ -77,6 +79,15 @@ class Overview(msgspec.Struct, frozen=True):
         ]
 
     @property
+    def tokens(self) -> set[str]:
+        return {entry.found.claim.token for entry in self.entries}
+
+    @property
+    def several(self) -> bool:
+        """Whether there are instances of several projects."""
+        return len({entry.found.instance.project for entry in self.entries}) > 1
+
+    @property
     def last_words(self) -> list[str]:
         """The ends of the logs of what died or does not answer in instances that else run."""
         told = [entry.found for entry in self.entries if entry.state == "partial" or entry.found.failure is not None]
@@ -95,15 +106,20 @@ def show(ctx: RunContext, *, watch: bool, as_json: bool) -> None:
     overview = _once(ctx.claims.read(), THOROUGH if as_json else GLANCE)
     for note in overview.notes:
         ctx.report.warn(note)
+    snapshots = _snapshots()
     if as_json:
-        documents = [_document(entry) for entry in overview.entries]
-        ctx.report.json({"instances": documents, "unseen": list(overview.unseen)})
-    elif overview.entries:
+        documents = [_document(entry, snapshots) for entry in overview.entries]
+        others = [_taken_of(of_one) for token, of_one in snapshots.items() if token not in overview.tokens]
+        ctx.report.json({"instances": documents, "other_snapshots": others, "unseen": list(overview.unseen)})
+        return
+    if overview.entries:
         ctx.report.table(columns(overview), overview.entries)
         for line in overview.last_words:
             ctx.report.answer(line)
     else:
         ctx.report.note("no checkout has an instance yet; start one with: inv dev")
+    if snapshots:
+        ctx.report.answer(_line(overview, snapshots))
 
 
 def _once(claims: Sequence[Claim], patience: float) -> Overview:
@@ -162,9 +178,8 @@ def _readings(ctx: RunContext) -> Iterator[Overview]:
 
 def columns(overview: Overview) -> list[Column[ListedInstance]]:
     """Describe the table; ids have their project in front where there are several."""
-    several = len({entry.found.instance.project for entry in overview.entries}) > 1
     return [
-        Column("id", lambda entry: _name(entry, several=several), right=True),
+        Column("id", lambda entry: _name(entry, several=overview.several), right=True),
         Column("worktree", lambda entry: entry.found.instance.worktree, least=14),
         Column("branch", lambda entry: entry.found.branch or "–", least=12, drop=4),
         Column("state", _state, least=9),
@@ -199,8 +214,40 @@ def _services(entry: ListedInstance) -> str:
     return f"{up}/{of}" if of else "–"
 
 
-def _document(entry: ListedInstance) -> dict[str, object]:
+def _snapshots() -> dict[str, list[Manifest]]:
+    """Return the snapshots of all projects by the token of the claim that they were taken of."""
+    if not snapshot_dir().exists():
+        return {}
+    from orienter_tasks.data import store
+
+    found: dict[str, list[Manifest]] = {}
+    for made in store.of_all_projects():
+        found.setdefault(made.token, []).append(made)
+    return found
+
+
+def _line(overview: Overview, snapshots: Mapping[str, Sequence[Manifest]]) -> str:
+    """Say how many snapshots there are of each instance, and of those that are not in the table, and their bytes."""
+    of = {
+        _name(entry, several=overview.several): snapshots.get(entry.found.claim.token, ()) for entry in overview.entries
+    }
+    of["others"] = [made for token, each in snapshots.items() if token not in overview.tokens for made in each]
+    told = [f"{name}: {len(each)} ({space(sum(made.size for made in each))})" for name, each in of.items() if each]
+    return f"snapshots of {', '.join(told)} → inv data.list"
+
+
+def _taken(snapshots: Sequence[Manifest]) -> dict[str, int]:
+    return {"count": len(snapshots), "bytes": sum(made.size for made in snapshots)}
+
+
+def _taken_of(snapshots: Sequence[Manifest]) -> dict[str, object]:
+    first = snapshots[0]
+    return {"project": first.project, "instance": first.instance, "root": first.root, **_taken(snapshots)}
+
+
+def _document(entry: ListedInstance, snapshots: Mapping[str, Sequence[Manifest]]) -> dict[str, object]:
     checkout = entry.checkout
     place = str(checkout.place) if checkout.place is not None else None
+    taken = _taken(snapshots.get(entry.found.claim.token, ()))
     told = {"state": checkout.state.value, "reason": checkout.reason, "place": place}
-    return {**as_document(entry.found), "state": entry.state, "checkout": told}
+    return {**as_document(entry.found), "state": entry.state, "checkout": told, "snapshots": taken}

@@ -145,6 +145,16 @@ def listed(project: str) -> dict[str, Manifest | OrienterError]:
     return found
 
 
+def of_all_projects() -> list[Manifest]:
+    """Return the manifests of all snapshots of this user that can be read."""
+    try:
+        projects = sorted(os.listdir(snapshot_dir()))  # noqa: PTH208 - names
+    except OSError:
+        return []
+    found = (made for project in projects for made in listed(project).values())
+    return [made for made in found if isinstance(made, manifest.Manifest)]
+
+
 def discard(project: str, name: str) -> None:
     """Remove a snapshot; errors as of `reading`, but it may be damaged."""
     place = _existing(project, name)

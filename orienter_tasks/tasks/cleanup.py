@@ -16,6 +16,7 @@ HELP = {
     "yes": "Do not ask.",
     "json": f"{JSON_HELP.rstrip('.')}; with --dry-run or --yes.",
 }
+NAMED_HELP = {**HELP, "snapshots": "Remove the snapshots, too."}
 DRY = {"dry_run": True}
 
 
@@ -43,21 +44,34 @@ def logs(ctx: RunContext, dry_run: bool = False, yes: bool = False, json: bool =
     _clean_up(ctx, "logs", dry_run=dry_run, yes=yes, as_json=json)
 
 
-@task(positional=["id"], help={"id": "The instance's id, as `inv instances` shows it.", **HELP}, dry=DRY)
-def instance(ctx: RunContext, id: str, dry_run: bool = False, yes: bool = False, json: bool = False) -> None:
+@task(positional=["id"], help={"id": "The instance's id, as `inv instances` shows it.", **NAMED_HELP}, dry=DRY)
+def instance(
+    ctx: RunContext, id: str, snapshots: bool = False, dry_run: bool = False, yes: bool = False, json: bool = False
+) -> None:
     """Remove everything of one instance of this project: processes, containers, data, logs and its claim."""
-    _clean_up(ctx, "instance", id, dry_run=dry_run, yes=yes, as_json=json)
+    _clean_up(ctx, "instance", id, snapshots=snapshots, dry_run=dry_run, yes=yes, as_json=json)
 
 
-@task(name="all", help=HELP, dry=DRY)
-def everything(ctx: RunContext, dry_run: bool = False, yes: bool = False, json: bool = False) -> None:
+@task(name="all", help=NAMED_HELP, dry=DRY)
+def everything(
+    ctx: RunContext, snapshots: bool = False, dry_run: bool = False, yes: bool = False, json: bool = False
+) -> None:
     """Remove everything of every instance of this project, data too. It asks for the project's name first."""
-    _clean_up(ctx, "all", dry_run=dry_run, yes=yes, as_json=json)
+    _clean_up(ctx, "all", snapshots=snapshots, dry_run=dry_run, yes=yes, as_json=json)
 
 
-def _clean_up(ctx: RunContext, name: ScopeName, id: str = "", *, dry_run: bool, yes: bool, as_json: bool) -> None:
+def _clean_up(
+    ctx: RunContext,
+    name: ScopeName,
+    id: str = "",
+    *,
+    snapshots: bool = False,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
     from orienter_tasks.commands.cleanup.command import clean_up
     from orienter_tasks.commands.cleanup.model import Scope, of_instance
 
-    scope = of_instance(id) if name == "instance" else Scope(name)
+    scope = of_instance(id, snapshots=snapshots) if name == "instance" else Scope(name, snapshots=snapshots)
     clean_up(ctx, scope, dry_run=dry_run, yes=yes, as_json=as_json)

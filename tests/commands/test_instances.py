@@ -14,6 +14,7 @@ import msgspec
 import psutil
 import pytest
 
+from orienter_tasks.data import store
 from orienter_tasks.identity.claims import Claim, Claims, of_claim
 from orienter_tasks.output.units import space
 from orienter_tasks.processes.program import Program
@@ -21,6 +22,7 @@ from orienter_tasks.processes.spawn import spawn
 from orienter_tasks.processes.stop import stop_component
 from orienter_tasks.processes.table import memory
 from tests.commands.cleanup.worlds import claim_of
+from tests.data.test_store import CONTENT
 from tests.integration.checkouts import Answer, Host
 from tests.integration.small import within
 from tests.integration.terminal import Terminal
@@ -77,7 +79,12 @@ def test_before_there_is_any(host: Host) -> None:
     answer = instances(host)
     assert answer.out == ""
     assert "start one with: inv dev" in answer.err
-    assert instances(host, "--json").json == {"schema_version": 1, "instances": [], "unseen": []}
+    assert instances(host, "--json").json == {
+        "schema_version": 1,
+        "instances": [],
+        "other_snapshots": [],
+        "unseen": [],
+    }
 
 
 def test_services_up_of_all(host: Host, service: Callable[[Claim, str], int]) -> None:
@@ -97,12 +104,25 @@ def test_its_document_has_these_keys(host: Host, service: Callable[[Claim, str],
     service(claimed(host.main.path, 0), "web")
     (one,) = instances(host, "--json").json["instances"]
     about = {"id", "project", "root", "worktree", "branch", "state", "backend", "url", "ports", "services", "checkout"}
-    about |= {"failed_start", "host_url"}
+    about |= {"failed_start", "host_url", "snapshots"}
     figures = {"memory_bytes", "data_bytes", "logs_bytes", "running_since", "used_at", "claimed_at"}
     assert set(one) == {*about, *figures, "components"}
     (component,) = [each for each in one["components"] if each["name"] == "web"]
     about = {"name", "kind", "running", "state", "what", "exposed", "last_lines", "exit_code"}
     assert set(component) == {*about, "started_at", "ended_at", "memory_bytes"}
+
+
+def test_snapshots_of_each_and_of_gone_checkouts(host: Host) -> None:
+    main = claimed(host.main.path, 0)
+    of = {"project": main.project, "root": str(host.main.path), "token": main.token}
+    for name, facts in (("one", of), ("two", of), ("three", {"project": main.project, "instance": 4})):
+        with store.writing(main.project, name) as unfinished:
+            store.finish(unfinished, msgspec.structs.replace(CONTENT, **facts))
+    found = instances(host, "--json").json
+    assert [each["snapshots"] for each in found["instances"]] == [{"count": 2, "bytes": 2 * CONTENT.size}]
+    (other,) = found["other_snapshots"]
+    assert other == {"project": main.project, "instance": 4, "root": CONTENT.root, "count": 1, "bytes": CONTENT.size}
+    assert "snapshots of 0: 2 (1 kB), others: 1 (1 kB) → inv data.list" in instances(host).out
 
 
 def test_one_that_died_is_of_all_too(host: Host, service: Callable[[Claim, str], int]) -> None:

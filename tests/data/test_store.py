@@ -57,6 +57,15 @@ def test_a_snapshot_is_listed_once_it_is_whole() -> None:
     assert store.listed("other") == {}
 
 
+def test_the_snapshots_of_all_projects() -> None:
+    assert store.of_all_projects() == []
+    make("one")
+    make("damaged")
+    (store.place_of(PROJECT, "damaged") / "manifest.json").write_text("{")
+    (snapshot_dir() / "no directory").touch()
+    assert store.of_all_projects() == [CONTENT]
+
+
 def test_what_fails_leaves_nothing() -> None:
     with pytest.raises(ValueError, match="disk"), store.writing(PROJECT, "one"):
         raise ValueError("disk")

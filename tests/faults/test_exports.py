@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
 import signal
 import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
+from orienter_tasks.data import archive, manifest
+from tests.faults import contents
 from tests.faults.lab import bucket, has, put
 from tests.integration.small import complaint, connected, wait_for
 
@@ -20,28 +22,16 @@ if TYPE_CHECKING:
     from tests.integration.checkouts import Checkout
 
 OTHER = {"docker": "embedded", "embedded": "docker"}
-ODD = "päth/a b+c%2F&d"
-SCHEMA = (
-    "CREATE SCHEMA shop",
-    "CREATE TYPE shop.state AS ENUM ('new', 'paid')",
-    "CREATE TABLE shop.orders (id serial PRIMARY KEY, state shop.state)",
-    "INSERT INTO shop.orders (state) VALUES ('new'), ('paid')",
-    "COMMENT ON TABLE shop.orders IS 'all of them'",
-    "SELECT lo_from_bytea(4711, 'large')",
-    "CREATE ROLE reader",
-    "GRANT SELECT ON shop.orders TO reader",
+TRIGGER = (
+    "CREATE FUNCTION noted() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'",
+    "CREATE EVENT TRIGGER noting ON ddl_command_start EXECUTE FUNCTION noted()",
 )
 
 
 def fill(checkout: Checkout) -> None:
     put(checkout, "one")
-    with connected(checkout) as connection:
-        for statement in SCHEMA:
-            connection.run(statement)
-    client, name = bucket(checkout)
-    client.put_object(name, ODD, io.BytesIO(b"odd"), 3, "text/odd", {"colour": "red"})
-    client.put_object(name, "empty", io.BytesIO(), 0)
-    client.put_object(name, "big", io.BytesIO(bytes(6 * 2**20)), 6 * 2**20)
+    contents.fill(checkout)
+    contents.put_objects(checkout, bucket(checkout)[1])
 
 
 def throwaway(checkout: Checkout) -> list[Path]:
@@ -56,6 +46,18 @@ def end(checkout: Checkout, sent: signal.Signals, *words: str) -> int:
         _, err = process.communicate(timeout=60)
     assert "Traceback" not in err, err
     return process.returncode
+
+
+def refuses(other: Checkout, file: Path) -> None:
+    """Try what an import refuses; nothing changes."""
+    damaged = file.with_name("damaged.tar")
+    content = bytearray(file.read_bytes())
+    content[-(2**20)] ^= 1
+    damaged.write_bytes(content)
+    assert "is damaged" in complaint(other.inv("data.import", str(damaged), "--yes", code=1))
+    assert "nowhere does not exist" in complaint(other.inv("data.import", "nowhere", "--yes", code=3))
+    assert "this will replace the data of" in complaint(other.inv("data.import", str(file), code=2))
+    has(other, "lost")
 
 
 @pytest.mark.docker
@@ -76,21 +78,15 @@ def test_to_the_other_backend(make_host: MakeFaultHost, backend: str, tmp_path: 
             for each in archive.getnames()
             if each.startswith("minio/") and each.endswith(".json")
         ]
-    (odd,) = (each for each in facts if each["key"] == ODD)
-    assert (odd["content_type"], odd["metadata"]) == ("text/odd", {"colour": "red"})
+    assert {each["key"] for each in facts} == {"one", *contents.KEYS}
+    odd = [(each["content_type"], each["metadata"]) for each in facts if each["key"] in contents.KEYS]
+    assert odd == [("text/odd", {"colour": "red"})] * len(contents.KEYS)
     assert "is there already" in complaint(main.inv("data.export", str(file), code=4))
 
     other.environ["ORIENTER_BACKEND"] = OTHER[backend]
     other.inv("infra.up")
     put(other, "lost")
-    damaged = tmp_path / "damaged.tar"
-    content = bytearray(file.read_bytes())
-    content[-(2**20)] ^= 1
-    damaged.write_bytes(content)
-    assert "is damaged" in complaint(other.inv("data.import", str(damaged), "--yes", code=1))
-    assert "nowhere does not exist" in complaint(other.inv("data.import", "nowhere", "--yes", code=3))
-    assert "this will replace the data of" in complaint(other.inv("data.import", str(file), code=2))
-    has(other, "lost")
+    refuses(other, file)
 
     assert end(other, signal.SIGINT, "data.import", str(file), "--yes") == 128 + signal.SIGINT
     assert not throwaway(other)
@@ -101,17 +97,66 @@ def test_to_the_other_backend(make_host: MakeFaultHost, backend: str, tmp_path: 
     assert "roles" in told.err
     with connected(other) as connection:
         assert connection.run("TABLE kept") == [["one"]]
-        assert connection.run("SELECT state::text FROM shop.orders ORDER BY id") == [["new"], ["paid"]]
-        assert connection.run("INSERT INTO shop.orders (state) VALUES ('new') RETURNING id") == [[3]]
-        assert connection.run("SELECT obj_description('shop.orders'::regclass)") == [["all of them"]]
-        assert connection.run("SELECT convert_from(lo_get(4711), 'utf8')") == [["large"]]
         assert connection.run("SELECT rolname FROM pg_roles WHERE rolname IN ('reader', 'orienter_import')") == []
         owners = connection.run("SELECT DISTINCT tableowner = current_user FROM pg_tables WHERE schemaname = 'shop'")
         assert owners == [[True]]
+    contents.require_schemas(other)
+    assert not any(contents.of_the_server(other))
     client, name = bucket(other)
-    found = {each.object_name: each.size for each in client.list_objects(name, recursive=True)}
-    assert found == {"one": 3, ODD: 3, "empty": 0, "big": 6 * 2**20}
+    client.remove_object(name, "one")
+    contents.require_objects(other, name)
+    assert [each.name for each in client.list_buckets()] == [name]
     (kept,) = other.inv("data.list", "--json").json["snapshots"]
     other.inv("data.restore", kept["name"], "--yes", "--no-backup")
     has(other, "lost")
     assert not throwaway(other)
+
+    if backend == "docker":
+        file.unlink()
+        refuses_pg_trgm(main, other, file)
+        has(other, "lost")
+
+
+def refuses_pg_trgm(main: Checkout, other: Checkout, file: Path) -> None:
+    """Give the other checkout what its PostgreSQL does not have."""
+    with connected(main) as connection:
+        connection.run("CREATE EXTENSION pg_trgm")
+    main.inv("data.export", str(file))
+    assert "extensions of the data: pg_trgm" in complaint(other.inv("data.import", str(file), "--yes", code=1))
+
+
+def with_extensions(file: Path, names: str) -> Path:
+    """Copy an export and let it say that its database has these extensions."""
+    content = bytearray(file.read_bytes())
+    begin, end = tarfile.BLOCKSIZE, tarfile.BLOCKSIZE + archive.MANIFEST_BYTES
+    made = manifest.decode(bytes(content[begin:end]), "")
+    parts = tuple(
+        replace(part, facts={**part.facts, "extensions": names}) if part.component == "postgres" else part
+        for part in made.parts
+    )
+    content[begin:end] = manifest.encode(replace(made, parts=parts)).ljust(archive.MANIFEST_BYTES)
+    changed = file.with_name("extensions.tar")
+    changed.write_bytes(content)
+    return changed
+
+
+@pytest.mark.embedded
+def test_what_the_other_postgres_cannot_have_is_refused_before_anything_stops(
+    make_host: MakeFaultHost, tmp_path: Path
+) -> None:
+    main, file = make_host().main, tmp_path / "data.tar"
+    main.inv("infra.up")
+    put(main, "one")
+    with connected(main) as connection:
+        for statement in TRIGGER:
+            connection.run(statement)
+        main.inv("data.export", str(file))
+        lacking = main.inv("data.import", str(with_extensions(file, "pg_trgm vector")), "--yes", code=1)
+        assert "cannot create extensions of the data: pg_trgm, vector" in complaint(lacking)
+        refused = main.inv("data.import", str(file), "--yes", code=1)
+        assert "the database cannot be restored" in complaint(refused)
+        assert "event trigger" in refused.err
+        assert connection.run("SELECT text FROM kept") == [["one"]]
+    assert not throwaway(main)
+    assert main.inv("data.list", "--json").json["snapshots"] == []
+    has(main, "one")

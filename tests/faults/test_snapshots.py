@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orienter_tasks.machine.state import snapshot_dir
+from tests.faults import contents
 from tests.faults.lab import FULL, bucket, has, kept, put, say
 from tests.faults.test_crashes import points_of
 from tests.integration.small import complaint, connected, states, wait_for
 
 if TYPE_CHECKING:
     import random
+    from pathlib import Path
 
-    from tests.faults.lab import MakeFaultHost
+    from tests.faults.lab import FaultHost, MakeFaultHost
     from tests.integration.checkouts import Checkout
 
 START = ("dev", "--detach", "--quiet")
@@ -30,6 +32,7 @@ def test_snapshots_travel(make_host: MakeFaultHost, backend: str) -> None:
     assert complaint(main.inv("data.snapshot", "early", code=3)).startswith("error: instance 0")
     main.inv("infra.up")
     put(main, "one")
+    contents.fill(main)
     taken = main.inv("data.snapshot", "first", "--json").json["snapshot"]
     assert [part["component"] for part in taken["parts"]] == ["postgres", "minio"]
     put(main, "two")
@@ -40,6 +43,7 @@ def test_snapshots_travel(make_host: MakeFaultHost, backend: str) -> None:
     has(other, "lost")
     other.inv("data.restore", "first", "--yes")
     has(other, "one")
+    contents.require_everything(other)
     assert all(states(other).values())
     listed = other.inv("data.list", "--json").json["snapshots"]
     assert [each["automatic"] for each in listed] == [True, False]
@@ -47,6 +51,7 @@ def test_snapshots_travel(make_host: MakeFaultHost, backend: str) -> None:
     has(other, "lost")
     other.inv("data.clone", "--yes", "--no-backup")
     has(other, "one", "two")
+    contents.require_everything(other)
 
 
 def test_snapshots_and_clones_of_what_stands_still(make_host: MakeFaultHost, backend: str) -> None:
@@ -152,7 +157,7 @@ def test_whoever_writes_meanwhile_is_not_disturbed(make_host: MakeFaultHost, bac
 
 
 @pytest.mark.embedded
-def test_what_is_refused_changes_nothing(make_host: MakeFaultHost) -> None:
+def test_what_is_refused_changes_nothing(make_host: MakeFaultHost, tmp_path: Path) -> None:
     host = make_host()
     main = host.main
     main.inv("infra.up")
@@ -191,6 +196,13 @@ def test_what_is_refused_changes_nothing(make_host: MakeFaultHost) -> None:
         ):
             complaint(main.inv(*command, code=code))
         assert connection.run("SELECT text FROM kept") == [["one"]]
+        spaces = tmp_path / "spaces"
+        spaces.mkdir()
+        connection.run(f"CREATE TABLESPACE elsewhere LOCATION '{spaces}'")
+        assert "the data of postgres of instance 0 (orienter) cannot be copied" in complaint(
+            main.inv("data.snapshot", "spaces", code=1)
+        )
+        connection.run("DROP TABLESPACE elsewhere")
     has(main, "one")
     assert [each["name"] for each in main.inv("data.list", "--json").json["snapshots"]] == ["kept"]
     main.inv("data.rm", "kept", "--yes")
@@ -198,6 +210,7 @@ def test_what_is_refused_changes_nothing(make_host: MakeFaultHost) -> None:
 
 
 KILLS = {"embedded": 3, "docker": 1}
+MOST = 150  # an import has four hundred state changes, most of them files of the throwaway instance
 
 
 def test_killed_while_data_is_replaced(make_host: MakeFaultHost, backend: str, dice: random.Random) -> None:
@@ -219,19 +232,65 @@ def test_killed_while_data_is_replaced(make_host: MakeFaultHost, backend: str, d
     for words, points in ways.items():
         for point in points if FULL else dice.sample(points, KILLS[backend]):
             checkout.inv("data.restore", "new", "--yes", "--no-backup")
-            code = host.kill_at(checkout, f"1:{point}", *words)
-            say(f"{words[0]} killed at {point!r} ({code})")
-            reached += code == -9
+            reached += killed(host, checkout, point, *words)
             checkout.inv("infra.up")
             rows, objects = kept(checkout)
             assert rows == objects
             assert rows in (["old"], ["new", "old"]) if words[0] == "data.restore" else rows == ["new", "old"]
             checkout.inv("infra.down")
-            assert host.left_of(checkout) == []
-            for found in checkout.inv("data.list", "--json").json["snapshots"]:
-                if found["automatic"] or found["name"] == "third":
-                    checkout.inv("data.restore", found["name"], "--yes", "--no-backup")
-                    checkout.inv("data.rm", found["name"], "--yes")
-            assert [path.name for path in snapshot_dir().glob("*/.*")] == []
+            cleared(host, checkout)
+    say(f"{backend}: {reached} kills")
+    assert reached
+
+
+def killed(host: FaultHost, checkout: Checkout, point: str, *words: str) -> bool:
+    """Run `inv` and kill it before a state change; say whether it came to that."""
+    code = host.kill_at(checkout, f"1:{point}", *words)
+    say(f"{words[0]} killed at {point!r} ({code})")
+    return code == -9
+
+
+def cleared(host: FaultHost, checkout: Checkout) -> None:
+    """Require that a stopped instance has left nothing half-made, and that its automatic snapshots can be restored."""
+    assert host.left_of(checkout) == []
+    for found in checkout.inv("data.list", "--json").json["snapshots"]:
+        if found["automatic"] or found["name"] == "third":
+            checkout.inv("data.restore", found["name"], "--yes", "--no-backup")
+            checkout.inv("data.rm", found["name"], "--yes")
+    assert [path.name for path in snapshot_dir().glob("*/.*")] == []
+
+
+def test_killed_while_data_comes_from_elsewhere(
+    make_host: MakeFaultHost, backend: str, dice: random.Random, tmp_path: Path
+) -> None:
+    """A clone or an import leaves the source as it is, and the target with its old data or the new."""
+    host = make_host(backend)
+    main, (other,) = host.main, host.worktrees(1)
+    file = str(tmp_path / "data.tar")
+    main.inv("infra.up")
+    put(main, "source")
+    main.inv("data.export", file)
+    other.inv("infra.up")
+    put(other, "old")
+    other.inv("infra.down")
+    other.inv("data.snapshot", "old")
+    reached = 0
+    with connected(main) as connection:
+        for words in (("data.clone", "--yes"), ("data.import", file, "--yes")):
+            points = points_of(host.trace(other, *words))
+            for point in dice.sample(points, min(len(points), MOST if FULL else 1)):
+                other.inv("data.restore", "old", "--yes", "--no-backup")
+                reached += killed(host, other, point, *words)
+                other.inv("infra.up")
+                rows, objects = kept(other)
+                assert rows == objects
+                assert rows in (["old"], ["source"])
+                other.inv("infra.down")
+                if words[0] == "data.import":  # removes the throwaway instance
+                    other.inv(*words)
+                assert not list((other.path / ".dev-data").glob("test-*"))
+                cleared(host, other)
+        assert connection.run("SELECT text FROM kept") == [["source"]]
+    has(main, "source")
     say(f"{backend}: {reached} kills")
     assert reached

@@ -220,8 +220,8 @@ def query(checkout: Checkout, *statements: str) -> list[Any]:
 
 
 @contextlib.contextmanager
-def connected(checkout: Checkout) -> Iterator[Any]:
-    """Connect to the instance's database, as its services would."""
+def connected(checkout: Checkout, database: str = "") -> Iterator[Any]:
+    """Connect to the instance's database, as its services would, or to another one of the server."""
     from pg8000 import native
 
     dotenv = checkout.path / ".env"
@@ -232,7 +232,10 @@ def connected(checkout: Checkout) -> Iterator[Any]:
     # a socket of our own: pg8000 would leave its one open when the server goes away
     with socket.create_connection((url.hostname or "", url.port or 0), timeout=PATIENCE) as sock:
         connection = native.Connection(
-            unquote(url.username or ""), sock=sock, database=unquote(url.path[1:]), password=unquote(url.password or "")
+            unquote(url.username or ""),
+            sock=sock,
+            database=database or unquote(url.path[1:]),
+            password=unquote(url.password or ""),
         )
         yield connection
         connection.close()

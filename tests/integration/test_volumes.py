@@ -185,10 +185,14 @@ def test_everything_can_be_removed(host: SmallHost, tmp_path: Path) -> None:
 
     main.inv("infra.up")
     assert list(home.glob(".local/share/orienter/volumes/*/*/*postgres*"))
+    main.inv("data.snapshot", "kept")
+    stays = main.inv("cleanup.instance", "0", "--dry-run")
+    assert "1 snapshot: to remove it too, add --snapshots" in stays.out
     (of_checkout, of_project) = [
         words.split("`")[1::2] for words in README.read_text().split("To remove everything of ")[1:]
     ]
-    main.inv(*of_checkout[0].split()[1:-1], "0", "--yes")
+    main.inv(*(word.replace("ID", "0") for word in of_checkout[0].split()[1:]), "--yes")
+    assert not list(home.glob(".local/share/orienter/snapshots/*/*"))
     subprocess.run(["bash", "-c", of_checkout[1]], cwd=main.path, check=True)
     assert sorted(host.main.path.rglob("*")) == before
     assert not git(main.path, "status", "--porcelain")

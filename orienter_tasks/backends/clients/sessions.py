@@ -164,9 +164,9 @@ class StoreSession:
     def write(self, facts: ObjectFacts, size: int, blocks: Iterator[bytes]) -> None:
         kind = facts.content_type or "application/octet-stream"
         metadata = dict(facts.metadata)
-        self._asked(
-            lambda: self._client.put_object(self._bucket, facts.key, _Stream(blocks), size, kind, metadata or None)
-        )
+        given = (self._bucket, facts.key, _Stream(blocks), size, kind, metadata or None)
+        # each part that is uploaded is in memory
+        self._asked(lambda: self._client.put_object(*given, num_parallel_uploads=1))
 
     def _of(self, key: str, request: Callable[[], Any]) -> None:
         from minio.error import S3Error

@@ -25,10 +25,11 @@ THOROUGH: tuple[ScopeName, ...] = ("weekly", *NAMED)
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """A clean-up; `instance` is the id that the user named."""
+    """A clean-up; `instance` is the id that the user named, `snapshots` whether those were named, too."""
 
     name: ScopeName
     instance: int | None = None
+    snapshots: bool = False
 
     @property
     def named(self) -> bool:
@@ -46,7 +47,7 @@ class Scope(msgspec.Struct, frozen=True):
         return self.name if self.instance is None else f"{self.name} {self.instance}"
 
 
-def of_instance(text: str) -> Scope:
+def of_instance(text: str, *, snapshots: bool = False) -> Scope:
     """Build the scope of one instance from the command line's word, which may be anything, also a flag.
 
     Raises:
@@ -55,7 +56,7 @@ def of_instance(text: str) -> Scope:
     if not text.isascii() or not text.isdigit() or len(text) > 2 or int(text) > HIGHEST_ID:  # noqa: PLR2004 - 56
         hint = "see: inv --help cleanup.instance" if text.startswith("-") else "see: inv instances"
         raise ConfigError(f"invalid instance id {text!r}: ids are 0 to {HIGHEST_ID}", hint=hint)
-    return Scope("instance", int(text))
+    return Scope("instance", int(text), snapshots)
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -75,6 +76,7 @@ class Kind(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         find: finds it, given a `snapshot.Reading`.
         remove: removes those of one instance, given an `execute.Removal`, through that one's `attempt`.
         unneeded: judges one whose checkout exists.
+        outlives: whether it outlives its checkout: `unneeded` judges it whatever became of that.
         sizes: returns bytes by key, given a `snapshot.Viewpoint` and what goes; None: `find` knows.
         is_data: whether a user could miss it.
         last: whether it goes only after everything else of its instance, if nothing of that stays or is unseen.
@@ -90,6 +92,7 @@ class Kind(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     find: Callable[[Any], Iterable[Resource]]
     remove: Callable[[Any, Sequence[Resource]], None]
     unneeded: Callable[[Scope, Snapshot, Resource], Verdict] = lambda *_: Verdict(goes=False, reason=EXISTS)
+    outlives: bool = False
     sizes: Callable[[Any, Sequence[Resource]], Mapping[str, int | None]] | None = None
     is_data: bool = False
     last: bool = False

@@ -68,7 +68,10 @@ def make(scope: Scope, snapshot: Snapshot) -> CleanupPlan:
     decisions: list[Decision] = []
     for resource in mine:
         holder = snapshot.holder_of(resource)
-        verdict = _verdict(scope, snapshot, resource, holder)
+        if resource.kind.outlives and not scope.snapshots:
+            verdict = resource.kind.unneeded(scope, snapshot, resource)
+        else:
+            verdict = _verdict(scope, snapshot, resource, holder)
         if verdict.goes and resource.kind.last and holder is not None:
             verdict = _verdict_on_last(snapshot, holder, verdict, resource, decisions)
         decisions.append(Decision(verdict.goes, verdict.reason, resource))

@@ -79,10 +79,11 @@ GOES: dict[str, tuple[set[str], set[str]]] = {
     "record": (DAILY, DAILY),
     "log": ({"logs", "weekly"}, {"logs", "weekly"}),
     "directory": (WEEKLY, set()),
-    "snapshot": (WEEKLY, WEEKLY),
     "claim": (WEEKLY, set()),
 }
 """The clean-ups that take a kind, where nothing else is there; those of a name take all."""
+OUTLIVES = {"snapshot": ({"weekly"}, {"weekly", "instance", "all"})}
+"""Likewise of what outlives its checkout: without and with `--snapshots`."""
 
 
 @pytest.mark.parametrize("state", CheckoutState)
@@ -98,11 +99,29 @@ def test_what_goes_by_kind_and_checkout(kind: str, name: str, state: CheckoutSta
     assert plan.decisions[0].reason
 
 
+@pytest.mark.parametrize("state", [None, *CheckoutState])
+@pytest.mark.parametrize("name", ["weekly", "instance", "all"])
+def test_what_outlives_its_checkout_goes_where_it_is_named(name: str, state: CheckoutState | None) -> None:
+    """None: no claim names the checkout any more."""
+    holders = [] if state is None else [(claim(1), state)]
+    for kind, takes in OUTLIVES.items():
+        for named in (False, True) if name != "weekly" else (False,):
+            scope = Scope(name, 1 if name == "instance" else None, snapshots=named)  # type: ignore[arg-type]
+            found = reality(*holders, resources=[resource(kind, 1)], unclaimed={"/trees/1": Root(exists=False)})
+            plan = make(scope, found)
+            assert (f"{kind} 1" in going(plan)) is (name in takes[named])
+            assert all(decision.reason for decision in plan.decisions)
+            claims = [each for each in plan.decisions if each.resource.kind.name == "claim"]
+            assert all(each.goes for each in claims if scope.named)
+
+
 def test_every_kind_is_in_that_table() -> None:
     names = [f"{cleanup.__name__}.{each.name}" for each in pkgutil.iter_modules(cleanup.__path__)]
     written = [each for name in names for each in vars(importlib.import_module(name)).values()]
-    assert {each.name for each in written if isinstance(each, Kind)} == set(GOES)
-    assert list(GOES) == [kind.name for kind in sorted(KINDS, key=lambda kind: kind.order)]
+    assert {each.name for each in written if isinstance(each, Kind)} == {*GOES, *OUTLIVES}
+    ordered = sorted(KINDS, key=lambda kind: kind.order)
+    assert list(GOES) == [kind.name for kind in ordered if not kind.outlives]
+    assert list(OUTLIVES) == [kind.name for kind in ordered if kind.outlives]
 
 
 @pytest.mark.parametrize(
