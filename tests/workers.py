@@ -42,6 +42,8 @@ VARIANTS = frozenset(
         "tests/faults/test_crashes.py::test_killed_at_any_moment[docker]",
         "tests/faults/test_data.py::test_data_outlives_everything_but_volumes[docker]",
         "tests/faults/test_exports.py::test_to_the_other_backend[docker]",
+        "tests/faults/test_files.py::test_a_running_instance_is_seen_and_stopped[device]",
+        "tests/faults/test_files.py::test_files_of_a_checkout[directory]",
         "tests/faults/test_output.py::test_any_encoding[cp037]",
         "tests/faults/test_output.py::test_closed_and_full_streams[dev.stop]",
         "tests/faults/test_output.py::test_closed_and_full_streams[env.export]",
@@ -53,6 +55,7 @@ VARIANTS = frozenset(
         "tests/faults/test_snapshots.py::test_killed_while_data_comes_from_elsewhere[docker]",
         "tests/faults/test_snapshots.py::test_whoever_writes_meanwhile_is_not_disturbed[docker]",
         "tests/faults/test_security.py::test_hostile_folder_and_branch_names[docker]",
+        "tests/integration/test_bad_input.py::test_a_volume_of_another_major",
         "tests/integration/test_bad_input.py::test_an_engine_that_does_not_come_to_an_end[only pings are answered]",
         "tests/integration/test_changed_settings.py::test_what_runs_is_seen_and_stopped[docker]",
         "tests/integration/test_dropped.py::test_every_command[s3]",
@@ -61,6 +64,7 @@ VARIANTS = frozenset(
         "tests/integration/test_dry.py::test_nothing_changes_in_a_checkout_that_never_started_anything[docker]",
         "tests/integration/test_hostnames.py::test_two_logged_in_at_once_in_one_chromium",
         "tests/integration/test_lifecycle.py::test_a_checkout_that_was_moved[docker]",
+        "tests/integration/test_lifecycle.py::test_containers_that_were_killed",
         "tests/integration/test_whose_data.py::test_a_copy[docker]",
         "tests/integration/test_whose_data.py::test_a_new_worktree_where_one_was_moved_away[docker]",
         "tests/integration/test_whose_data.py::test_claims_that_are_lost_while_everything_runs[clean up-docker]",
@@ -73,6 +77,7 @@ VARIANTS = frozenset(
         "tests/integration/test_whose_data.py::test_two_projects_in_one_repository[False-embedded]",
         "tests/integration/test_whose_data.py::test_two_projects_in_one_repository[True-docker]",
         "tests/integration/test_worktrees.py::test_three_checkouts_side_by_side[docker]",
+        "tests/integration/test_worktrees.py::test_three_checkouts_side_by_side[embedded]",
         "tests/observe/test_usage.py::test_of_a_running_instance[docker]",
     }
 )

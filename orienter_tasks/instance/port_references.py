@@ -21,14 +21,14 @@ DEFAULTS = {"http": 80, "postgres": 5432, "postgresql": 5432}
 
 _ADDRESS = (
     r"(?i)(?:(?P<scheme>[a-z][a-z0-9+.-]*)://(?:[^/?#\s]*@)?|(?<![\w.:/-]))"
-    r"(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?![\w.-])(?::(?P<port>\d{1,5})(?!\d))?"
+    r"(?P<named>(?:[a-z0-9-]+\.)+(?=localhost))?(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?![\w.-])(?::(?P<port>\d{1,5})(?!\d))?"
 )
 
 
 class PortReference(Struct, frozen=True):
     """A port within a value: where it stands (or would stand, where it is the scheme's default).
 
-    `correctable`: the value is the port alone, or it stands in a URL whose host is loopback.
+    `correctable`: the value is the port alone, or it stands in a URL whose host is loopback and no instance's own name.
     """
 
     port: int
@@ -57,9 +57,10 @@ def references(variable: str, value: str) -> Iterator[PortReference]:
     for found in re.finditer(_ADDRESS, value):
         scheme = (found["scheme"] or "").lower()
         if found["port"]:
-            yield PortReference(int(found["port"]), *found.span("port"), correctable=bool(scheme))
+            correctable = bool(scheme) and not found["named"]
+            yield PortReference(int(found["port"]), *found.span("port"), correctable=correctable)
         elif scheme in DEFAULTS:
-            yield PortReference(DEFAULTS[scheme], found.end(), found.end(), correctable=True)
+            yield PortReference(DEFAULTS[scheme], found.end(), found.end(), correctable=not found["named"])
 
 
 def corrected(variable: str, value: str, ports: Mapping[int, int]) -> str:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-import zlib
 from typing import Literal
 
 import msgspec
@@ -221,4 +220,8 @@ class Settings(Section, frozen=True):
 def _dns_label(project: str) -> str:
     """Make a DNS label of a project's name; a changed name gets a checksum, so that no two projects share a label."""
     label = re.sub("[-_]+", "-", project).strip("-")  # two hyphens mark encoded names, such as xn--
-    return label if label == project else f"{label}-{zlib.crc32(project.encode()) & 0xFFFF:04x}"
+    if label == project:
+        return label
+    from zlib import crc32
+
+    return f"{label}-{crc32(project.encode()) & 0xFFFF:04x}"

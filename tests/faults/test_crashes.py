@@ -165,6 +165,7 @@ def test_containers_killed_as_by_a_restarted_engine(make_host: MakeFaultHost) ->
     subprocess.run(["docker", "rm", "-f", names[0]], capture_output=True, check=True)
     host.main.inv(*START)
     has(host.main, "before")
+    subprocess.run(["docker", "kill", *names], capture_output=True, check=True)
     host.main.inv(*STOP)
     assert host.left_of(host.main) == []
 

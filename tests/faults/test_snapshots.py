@@ -209,7 +209,7 @@ def test_what_is_refused_changes_nothing(make_host: MakeFaultHost, tmp_path: Pat
     assert not place.parent.exists()
 
 
-KILLS = {"embedded": 3, "docker": 1}
+KILLS = {"embedded": 2, "docker": 1}
 MOST = 150  # an import has four hundred state changes, most of them files of the throwaway instance
 
 

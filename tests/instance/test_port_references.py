@@ -52,6 +52,8 @@ def test_what_is_corrected(name: str, value: str, right: str) -> None:
         ("LIMIT", "4098"),
         ("API_PORT", "4098 "),
         ("ADDRESS", "127.0.0.1:4098"),
+        ("BASE_URL", "http://orienter-0.localhost:4098"),
+        ("BASE_URL", "http://orienter-0.localhost"),
         ("NOTE", "see 10.127.0.0.1:4098"),
     ],
 )
@@ -71,6 +73,8 @@ def test_only_other_ids_ports_in_values_that_count(tmp_path: Path) -> None:
         "BASE_URL": "http://localhost:4098",
         "OWN_URL": "http://localhost:7098",
         "OTHER": "localhost:9432",
+        "NAMED_URL": "http://orienter-0.localhost/login",
+        "NOT_OURS": "http://evil-localhost:4098",
         "ELSE": "http://localhost:6379",
         "PGPORT": "5432",
     }
@@ -79,4 +83,5 @@ def test_only_other_ids_ports_in_values_that_count(tmp_path: Path) -> None:
     assert [(each.variable, each.port, each.own, each.owner) for each in found] == [
         ("BASE_URL", MAIN, THIRD, 0),
         ("OTHER", 9432, 8432, 4),
+        ("NAMED_URL", 80, 3080, 0),
     ]

@@ -122,10 +122,19 @@ class Checkout:
 
     def request(self, method: str, path: str, body: bytes | None = None, kind: str = "application/json") -> bytes:
         """Ask the instance's page, through nginx."""
-        url = f"http://127.0.0.1:{self.variables['NGINX_PORT']}{path}"
+        url = f"http://127.0.0.1:{self._page_port()}{path}"
         request = urllib.request.Request(url, data=body, method=method, headers={"Content-Type": kind})
         with urllib.request.urlopen(request, timeout=10) as response:
             return bytes(response.read())
+
+    def _page_port(self) -> str:
+        """NGINX_PORT, asked for once, as long as the checkout says the same of its id and ports."""
+        files = [self.path / name for name in (".env", "invoke.yaml")]
+        texts = [path.read_text(encoding="utf-8") if path.is_file() else "" for path in files]
+        asked = (self.path, self.environ.get("AI_INSTANCE_ID", ""), *texts)
+        if asked not in _PAGE_PORTS:
+            _PAGE_PORTS[asked] = self.variables["NGINX_PORT"]
+        return _PAGE_PORTS[asked]
 
     def get(self, path: str) -> Any:
         """GET JSON."""
@@ -146,6 +155,9 @@ class Checkout:
         except (urllib.error.URLError, OSError):
             return False
         return True
+
+
+_PAGE_PORTS: dict[tuple[object, ...], str] = {}  # as every question to `inv` costs a moment
 
 
 class Host:
