@@ -147,6 +147,12 @@ class RunContext:
         copy.tolerant = self.tolerant
         return copy
 
+    def of_checkout(self, root: Path, options: RunOptions) -> RunContext:
+        """Return a context of another checkout of the repository, with the settings of this one."""
+        other = RunContext(root, self._raw_settings, options=options)
+        other.report, other.claims = self.report, self.claims
+        return other
+
     @cached_property
     def root(self) -> Path:
         """The checkout's real path.
@@ -155,7 +161,7 @@ class RunContext:
             ConfigError: it has control characters, which neither nginx nor PostgreSQL takes.
         """
         root = worktree.find_root(self._project_dir)
-        if any(ord(char) < ord(" ") or "\x7f" <= char <= "\x9f" for char in str(root)):
+        if worktree.has_control_characters(root):
             raise ConfigError(
                 f"the checkout {str(root)!r} has control characters in its path", hint="rename the folder"
             )

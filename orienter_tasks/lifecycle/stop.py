@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orienter_tasks.errors import BackendError, CheckError, ConfigError, OrienterError
-from orienter_tasks.identity import volumes
+from orienter_tasks.identity import replacing, volumes
 from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.infra import choice
+from orienter_tasks.lifecycle import holders
 from orienter_tasks.lifecycle.config import config_of
 from orienter_tasks.machine import ports
 from orienter_tasks.machine.state import locked
@@ -115,6 +116,31 @@ def stop_other(claim: Claim, settings: Settings, claims: Claims, grace: float) -
     except OrienterError as error:
         return error
     return None
+
+
+def remove_other(
+    claim: Claim,
+    settings: Settings,
+    claims: Claims,
+    grace: float,
+    before: Callable[[InstanceConfig, Backend | None], None] = lambda _config, _backend: None,
+) -> None:
+    """Stop another checkout's instance, remove its data and release its claim; `before` the data goes, it is stopped.
+
+    Raises:
+        OrienterError: something of it cannot be stopped or removed, or may be in use elsewhere; the claim stays.
+    """
+    config = _config_to_stop(claim, settings)
+    instance, backend = config.instance, choice.of(claim.backend, config)
+    with locked(instance.lock, timeout=settings.timeouts.lock):
+        replacing.settle(instance)
+        holders.require_removable(instance, lambda: holders.own_ports(instance, backend))
+        stop_instance(instance, backend, grace, lambda _: None)
+        before(config, backend)
+        if backend is not None:
+            backend.remove_data()
+    volumes.forget(volumes.home(instance))
+    claims.release(claim.token)
 
 
 def _config_to_stop(claim: Claim, settings: Settings) -> InstanceConfig:

@@ -37,9 +37,32 @@ class Worktree(Struct, frozen=True):
     main_root: Path
 
 
+class Registration(Struct, frozen=True):
+    """A checkout as its repository lists it, whether or not it is there.
+
+    `git_dir` is its own; `branch` is "" when detached, `head` "" before the first commit; `locked` has the reason.
+    """
+
+    root: Path
+    git_dir: Path
+    branch: str
+    head: str
+    locked: str | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether its directory is there and still this checkout."""
+        return own_git_dir(read(self.root)) == self.git_dir
+
+
 def outside_hook(environ: Mapping[str, str]) -> dict[str, str]:
     """Return an environment without what git sets for a hook: there, it would be any program's repository."""
     return {name: value for name, value in environ.items() if name not in LOCAL_VARIABLES}
+
+
+def has_control_characters(path: Path) -> bool:
+    """Whether a path has characters that neither nginx nor PostgreSQL takes."""
+    return any(ord(char) < ord(" ") or "\x7f" <= char <= "\x9f" for char in str(path))
 
 
 def find_root(start: Path) -> Path:
@@ -81,6 +104,49 @@ def is_cut_off(tree: Worktree) -> bool:
     return tree.git_dir is not None and not tree.git_dir.is_dir()
 
 
+def common_dir(tree: Worktree) -> Path | None:
+    """Return the git directory that a repository's checkouts share; None without git."""
+    if tree.git_dir is None:
+        return None
+    return (pointer(tree.git_dir / "commondir") or tree.git_dir).resolve()
+
+
+def registrations(tree: Worktree) -> list[Registration]:
+    """List the checkouts of a repository: the main one, unless the repository is bare, then linked ones by path."""
+    common = common_dir(tree)
+    if common is None:
+        return []
+    main = [_registration(common.parent, common)] if common.name == ".git" else []
+    if not tree.linked and not main:
+        main = [_registration(tree.root, common)]
+    found = []
+    for git_dir in (common / "worktrees").glob("*"):
+        linked_from = pointer(git_dir / "gitdir")
+        if linked_from is not None:
+            found.append(_registration(linked_from.parent, git_dir))
+    return [*main, *sorted(found, key=lambda each: each.root)]
+
+
+def _registration(root: Path, git_dir: Path) -> Registration:
+    try:
+        reason = read_small(git_dir / "locked").decode(errors="replace").strip()
+    except OSError:
+        reason = None
+    return Registration(root, git_dir, *head(git_dir), reason)
+
+
+def head(git_dir: Path) -> tuple[str, str]:
+    """Return the branch ("" when detached) and the commit ("" without) that a git directory has checked out."""
+    try:
+        text = read_small(git_dir / "HEAD").decode(errors="surrogateescape").strip()
+    except OSError:
+        return "", ""
+    if not text.startswith("ref: "):
+        return "", text
+    ref = text.removeprefix("ref: ")
+    return ref.removeprefix("refs/heads/"), _commit_of(ref, pointer(git_dir / "commondir") or git_dir)
+
+
 def branch(root: Path) -> str:
     """Return the checked-out branch, a short commit id when detached, or "" where git has neither."""
     git_dir = read(root).git_dir
@@ -95,15 +161,12 @@ def branch(root: Path) -> str:
 
 def commit(root: Path) -> str:
     """Return the id of the checked-out commit; "" where git has none, or keeps it where only git itself finds it."""
-    tree = read(root)
-    if tree.git_dir is None:
-        return ""
-    common = pointer(tree.git_dir / "commondir") or tree.git_dir
+    git_dir = read(root).git_dir
+    return head(git_dir)[1] if git_dir is not None else ""
+
+
+def _commit_of(ref: str, common: Path) -> str:
     try:
-        head = read_small(tree.git_dir / "HEAD").decode().strip()
-        if not head.startswith("ref: "):
-            return head
-        ref = head.removeprefix("ref: ")
         if (common / ref).exists():
             return read_small(common / ref).decode().strip()
         packed = (line.split(" ") for line in read_small(common / "packed-refs").decode().splitlines())

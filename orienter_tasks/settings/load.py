@@ -13,7 +13,7 @@ import msgspec
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.settings import catalog
 from orienter_tasks.settings.defaults import SERVICES, ports as default_ports
-from orienter_tasks.settings.model import BackendChoice, FormerHook, Hook, Section, Service, Settings
+from orienter_tasks.settings.model import BackendChoice, FormerHook, Hook, Section, Service, Settings, WorktreeHook
 from orienter_tasks.settings.rules import NAME, PORT_NAME, check_settings, nearest
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _AT = " - at `$"  # msgspec's: what is wrong, then where
 _NOT_ALLOWED = r"(?s)Invalid enum value ['\"](.*)['\"] - at `\$\.(\w+)`$"
 
 T = TypeVar("T", bound=Section)
-Program = TypeVar("Program", Service, Hook, FormerHook)
+Program = TypeVar("Program", Service, Hook, FormerHook, WorktreeHook)
 
 
 def load_settings(raw: object) -> Settings:
@@ -166,8 +166,8 @@ def _over(base: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]
 
 def _hooks(raw: object) -> dict[str, Any]:
     given = _mapping(raw, "orienter.hooks")
-    former = _listed(given.get("before_services"), FormerHook, "orienter.hooks.before_services")
-    return {**given, "start": _listed(given.get("start"), Hook, "orienter.hooks.start"), "before_services": former}
+    kinds = {"start": Hook, "before_services": FormerHook, "worktree_new": WorktreeHook, "worktree_rm": WorktreeHook}
+    return {**given, **{key: _listed(given.get(key), kind, f"orienter.hooks.{key}") for key, kind in kinds.items()}}
 
 
 def _listed(raw: object, section: type[Program], where: str) -> list[Program]:

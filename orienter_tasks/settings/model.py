@@ -163,11 +163,28 @@ class Hook(Section, frozen=True):
     timeout: float = 600.0
 
 
+class WorktreeHook(Section, frozen=True):
+    """A command that runs to its end when a worktree is made or removed, one after the other; see README."""
+
+    name: str
+    command: tuple[str, ...]
+    cwd: str = "."
+    env: dict[str, str] = {}
+    optional: bool = False
+    timeout: float = 600.0
+
+
 class Hooks(Section, frozen=True):
-    """Commands that a start runs; `before_services` is the former list, one entry after the other."""
+    """Commands that a start runs (`before_services` is the former list), and those of a new and a removed worktree."""
 
     start: tuple[Hook, ...] = ()
     before_services: tuple[FormerHook, ...] = ()
+    worktree_new: tuple[WorktreeHook, ...] = ()
+    worktree_rm: tuple[WorktreeHook, ...] = ()
+
+    @property
+    def of_worktrees(self) -> tuple[WorktreeHook, ...]:
+        return (*self.worktree_new, *self.worktree_rm)
 
 
 class Data(Section, frozen=True):
@@ -175,6 +192,13 @@ class Data(Section, frozen=True):
 
     initial: str = "empty"
     paths: tuple[str, ...] = ()
+
+
+class Worktrees(Section, frozen=True):
+    """Where a new worktree goes, and which ignored files it gets a copy of, as patterns of .gitignore."""
+
+    path: str = "~/claude-worktrees/{repo}/{name}"
+    copy: tuple[str, ...] = ()
 
 
 class Settings(Section, frozen=True):
@@ -193,6 +217,7 @@ class Settings(Section, frozen=True):
     logs: Logs = Logs()
     infra: dict[str, None] = {}
     data: Data = Data()
+    worktree: Worktrees = Worktrees()
     services: dict[str, Service] = {}
     hooks: Hooks = Hooks()
 

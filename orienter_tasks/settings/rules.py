@@ -48,6 +48,7 @@ def check_settings(settings: Settings) -> None:
     _check_names(settings)
     _check_paths(settings.data.paths)
     check_ports(settings.ports, settings.instances.max)
+    _check_worktrees(settings)
     _check_hooks(settings)
     _check_services(settings)
     _check_circles(settings)
@@ -137,9 +138,20 @@ def _check_seconds(settings: Settings) -> None:
     limits = {f"timeouts.{name}": value for name, value in msgspec.structs.asdict(settings.timeouts).items()}
     limits |= {f"services.{name}.ready.timeout": it.ready.timeout for name, it in settings.services.items()}
     limits |= {f"hooks ({hook.name}).timeout": hook.timeout for hook in settings.all_hooks}
+    limits |= {f"hooks ({hook.name}).timeout": hook.timeout for hook in settings.hooks.of_worktrees}
     for key, seconds in limits.items():
         if not 0 < seconds < math.inf:
             raise ConfigError(f"orienter.{key}: {seconds} is not above 0 seconds and finite")
+
+
+def _check_worktrees(settings: Settings) -> None:
+    path, where = settings.worktree.path, "orienter.worktree.path"
+    try:
+        known = path.format(repo="", name="NAME")
+    except (LookupError, ValueError, AttributeError):
+        known = ""
+    if "NAME" not in known:
+        raise ConfigError(f"{where}: {path!r} is not a path with {{name}}", hint="beside it, {repo} is known")
 
 
 def _check_services(settings: Settings) -> None:
@@ -162,12 +174,10 @@ def _check_services(settings: Settings) -> None:
 
 def _check_hooks(settings: Settings) -> None:
     hooks, taken = settings.all_hooks, {*catalog.names(), *settings.services}
-    for hook in hooks:
-        if not re.fullmatch(NAME, hook.name) or hook.name in taken:
-            raise ConfigError(
-                f"orienter.hooks: {hook.name!r} is taken, or is not lower-case letters, digits, '-' and '_'"
-            )
-        taken.add(hook.name)
+    for name in [*(hook.name for hook in hooks), *(hook.name for hook in settings.hooks.of_worktrees)]:
+        if not re.fullmatch(NAME, name) or name in taken:
+            raise ConfigError(f"orienter.hooks: {name!r} is taken, or is not lower-case letters, digits, '-' and '_'")
+        taken.add(name)
     waiting = [*settings.services, *(hook.name for hook in hooks)]
     for hook in hooks:
         _check_hook(hook, [*settings.servers, *waiting], waiting)

@@ -42,6 +42,8 @@ WORDS: dict[str, Sequence[tuple[str, ...]]] = {
     "data.reset": [("--yes",)],
     "data.export": [("data.tar",)],
     "data.import": [("data.tar", "--yes")],
+    "worktree.new": [("side",)],
+    "worktree.rm": [("side", "--force", "--yes")],
     **{f"cleanup.{name}": [("--yes",)] for name in ("daily", "weekly", "orphans", "logs", "all")},
 }
 """What each task gets on the command line; nothing where it is not named."""
