@@ -49,6 +49,7 @@ VARIANTS = frozenset(
         "tests/faults/test_output.py::test_any_encoding[cp037]",
         "tests/faults/test_output.py::test_closed_and_full_streams[dev.stop]",
         "tests/faults/test_output.py::test_closed_and_full_streams[env.export]",
+        "tests/faults/test_paths.py::test_rows_in_sqlite_and_objects[docker]",
         "tests/faults/test_quiesce.py::test_a_pair_of_one_moment[docker]",
         "tests/faults/test_races.py::test_many_checkouts_in_random_order[docker]",
         "tests/faults/test_snapshots.py::test_a_first_start_with_data[docker]",

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orienter_tasks.commands.data.snapshot import require_data, resting, services_of, take
+from orienter_tasks.backends.protocol import DataVolume
+from orienter_tasks.commands.data.snapshot import files_of, require_data, resting, services_of, take
 from orienter_tasks.data import store
+from orienter_tasks.data.files import PATHS
 from orienter_tasks.errors import ConfigError, ConflictError, NotFoundError, OrienterError
 from orienter_tasks.identity import replacing, volumes
 from orienter_tasks.identity.resolve import parse_id
@@ -24,7 +26,6 @@ from orienter_tasks.settings import catalog
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from orienter_tasks.backends.protocol import DataVolume
     from orienter_tasks.data.manifest import Manifest
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.infra.copying import Copies
@@ -100,6 +101,7 @@ def replace(ctx: RunContext, by: Replacement, *, yes: bool, backup: bool) -> Non
                 copies.swap()
             elif present:
                 current.backend.remove_data()
+                copies.remove_files()
         except OrienterError:
             with _reported(ctx):
                 _start_again(ctx, start, ran)
@@ -168,7 +170,8 @@ def _of_snapshot(ctx: RunContext, name: str) -> Replacement:
     found, what = store.load(project, name), f"snapshot {name}"
     if found.project != project:
         raise ConflictError(f"{what} is of project {found.project}, not of {project}", hint="see: inv data.list")
-    names = [part.component for part in found.parts if part.component in ctx.current.instance.infra]
+    known = {*ctx.current.instance.infra, *([PATHS] if ctx.settings.data.paths else [])}
+    names = [part.component for part in found.parts if part.component in known]
 
     def prepare(copies: Copies) -> None:
         with store.reading(project, name) as (place, manifest):
@@ -176,7 +179,7 @@ def _of_snapshot(ctx: RunContext, name: str) -> Replacement:
                 copies.load(component, place, manifest.by_component[component], what)
 
     words = f"{what} ({_described(found)})"
-    return Replacement(words, found.backend, names, prepare, "" if found.automatic else name)
+    return Replacement(words, _only_on(found.backend, names), names, prepare, "" if found.automatic else name)
 
 
 def _of_instance(
@@ -186,7 +189,9 @@ def _of_instance(
     config = config_of(claim, ctx.settings, {})
     backend = choice.of(claim.backend, config)
     claim = msgspec.structs.replace(claim, backend=backend.name if backend is not None else "")
-    names = [name for name in require_data(config, backend).names if name in ctx.current.instance.infra]
+    names = [
+        name for name in require_data(config, backend).names if name == PATHS or name in ctx.current.instance.infra
+    ]
 
     def prepare(copies: Copies) -> None:
         waiting = lambda holder: ctx.report.warn(f"waiting for {holder}")  # noqa: E731 - an argument
@@ -196,7 +201,13 @@ def _of_instance(
                 copies.clone(names, copies_of(claim.backend, config))
 
     meanwhile = f"stop the services of {config.instance} meanwhile: {services_of(config.instance)}" if quiesce else ""
-    return Replacement(f"the data of {config.instance}", claim.backend, names, prepare, meanwhile=meanwhile)
+    only_on = _only_on(claim.backend, names)
+    return Replacement(f"the data of {config.instance}", only_on, names, prepare, meanwhile=meanwhile)
+
+
+def _only_on(backend: str, names: Sequence[str]) -> str:
+    """Return the only backend that can use a copy; "" for any, where it has nothing but files."""
+    return "" if [*names] == [PATHS] else backend
 
 
 def _claim_of(ctx: RunContext, source: str, own: CurrentInstance) -> Claim:
@@ -230,8 +241,9 @@ def _require_backend(ctx: RunContext, by: Replacement) -> None:
 
 
 def _present(ctx: RunContext, *, sizes: bool = False) -> list[DataVolume]:
-    backend = ctx.current.settled_backend
-    return list(backend.data_volumes(sizes=sizes)) if backend is not None else []
+    backend, found = ctx.current.settled_backend, files_of(ctx.current.config)
+    volumes_ = backend.data_volumes(sizes=sizes) if backend is not None else ()
+    return [*volumes_, *([DataVolume(f"{found.files} files of {PATHS}", found.size)] if found.files else [])]
 
 
 def _plan(ctx: RunContext, by: Replacement, present: Sequence[DataVolume], *, backup: bool) -> list[str]:
@@ -243,6 +255,7 @@ def _plan(ctx: RunContext, by: Replacement, present: Sequence[DataVolume], *, ba
         lines.append(f"replace the data of {instance}: {volumes_}")
         lines.append("keep it as an automatic snapshot" if backup else "keep nothing of it")
     kept = [name for name in catalog.with_data() if name in instance.infra and name not in by.names]
+    kept += [PATHS] if ctx.settings.data.paths and PATHS not in by.names else []
     if by.prepare is not None and kept:
         lines.append(f"leave as it is: {', '.join(kept)}, whose data is not part of the copy")
     return [*lines, f"give {instance} {by.words}", *([by.meanwhile] if by.meanwhile else [])]
