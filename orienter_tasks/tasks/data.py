@@ -23,6 +23,7 @@ QUIESCE_HELP = "Stop its services while it is copied, and start them again: data
 REPLACE_HELP = {
     "yes": "Do not ask.",
     "backup": "Keep what is replaced as an automatic snapshot, or not (--no-backup).",
+    "json": JSON_HELP,
 }
 
 
@@ -55,11 +56,11 @@ def rm(ctx: RunContext, name: str, yes: bool = False) -> None:
 
 
 @task(positional=["name"], help={"name": "The snapshot, as `inv data.list` shows it.", **REPLACE_HELP}, dry={})
-def restore(ctx: RunContext, name: str, yes: bool = False, backup: bool = True) -> None:
+def restore(ctx: RunContext, name: str, yes: bool = False, backup: bool = True, json: bool = False) -> None:
     """Replace the data of this instance by a snapshot, of whichever checkout."""
     from orienter_tasks.commands.data import replace
 
-    replace.restore(ctx, name, yes=yes, backup=backup)
+    replace.restore(ctx, name, yes=yes, backup=backup, as_json=json)
 
 
 @task(
@@ -70,19 +71,21 @@ def restore(ctx: RunContext, name: str, yes: bool = False, backup: bool = True) 
     },
     dry={},
 )
-def clone(ctx: RunContext, source: str = "", quiesce: bool = False, yes: bool = False, backup: bool = True) -> None:
+def clone(
+    ctx: RunContext, source: str = "", quiesce: bool = False, yes: bool = False, backup: bool = True, json: bool = False
+) -> None:
     """Replace the data of this instance by a copy of another's, which may run."""
     from orienter_tasks.commands.data import replace
 
-    replace.clone(ctx, source, quiesce=quiesce, yes=yes, backup=backup)
+    replace.clone(ctx, source, quiesce=quiesce, yes=yes, backup=backup, as_json=json)
 
 
 @task(help=REPLACE_HELP, dry={})
-def reset(ctx: RunContext, yes: bool = False, backup: bool = True) -> None:
+def reset(ctx: RunContext, yes: bool = False, backup: bool = True, json: bool = False) -> None:
     """Go back to the last named snapshot that was taken or restored here, else to no data."""
     from orienter_tasks.commands.data import replace
 
-    replace.reset(ctx, yes=yes, backup=backup)
+    replace.reset(ctx, yes=yes, backup=backup, as_json=json)
 
 
 @task(
@@ -99,8 +102,8 @@ def export_(ctx: RunContext, file: str, quiesce: bool = False, json: bool = Fals
 
 
 @task(name="import", positional=["file"], help={"file": "A file of `inv data.export`.", **REPLACE_HELP}, dry={})
-def import_(ctx: RunContext, file: str, yes: bool = False, backup: bool = True) -> None:
+def import_(ctx: RunContext, file: str, yes: bool = False, backup: bool = True, json: bool = False) -> None:
     """Replace the data of this instance by that of a file, of whichever backend or version."""
     from orienter_tasks.commands.data.portable import load
 
-    load(ctx, file, yes=yes, backup=backup)
+    load(ctx, file, yes=yes, backup=backup, as_json=json)

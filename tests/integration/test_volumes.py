@@ -187,7 +187,7 @@ def test_everything_can_be_removed(host: SmallHost, tmp_path: Path) -> None:
     assert list(home.glob(".local/share/orienter/volumes/*/*/*postgres*"))
     main.inv("data.snapshot", "kept")
     stays = main.inv("cleanup.instance", "0", "--dry-run")
-    assert "1 snapshot: to remove it too, add --snapshots" in stays.out
+    assert "1 snapshot: add --snapshots to remove snapshots too" in stays.out
     (of_checkout, of_project) = [
         words.split("`")[1::2] for words in README.read_text().split("To remove everything of ")[1:]
     ]

@@ -33,7 +33,7 @@ def _find(reading: Reading) -> Iterator[Resource]:
 def _judged(scope: Scope, snapshot: Snapshot, resource: Resource) -> Verdict:
     del snapshot, resource
     if scope.named:
-        return Verdict(goes=False, reason="to remove it too, add --snapshots; a single one: inv data.rm NAME")
+        return Verdict(goes=False, reason="add --snapshots to remove snapshots too; a single one: inv data.rm NAME")
     return Verdict(goes=True, reason=f"there are {KEPT} newer automatic ones of its checkout")
 
 

@@ -87,7 +87,7 @@ def export(ctx: RunContext, file: str, *, quiesce: bool, as_json: bool) -> None:
     ctx.report.answer(str(path))
 
 
-def load(ctx: RunContext, file: str, *, yes: bool, backup: bool) -> None:
+def load(ctx: RunContext, file: str, *, yes: bool, backup: bool, as_json: bool) -> None:
     """Replace this instance's data by that of a file."""
     path = _path(file)
     with archive.reading(path) as found:
@@ -113,7 +113,7 @@ def load(ctx: RunContext, file: str, *, yes: bool, backup: bool) -> None:
                     copies.load(part.component, unfinished.place, part, str(path))
 
         words = f"the data of {path} (instance {made.instance}, {ago(made.created_at)} old, {space(made.size)})"
-        replace(ctx, Replacement(words, "", names, prepare), yes=yes, backup=backup)
+        replace(ctx, Replacement(words, "", names, prepare), yes=yes, backup=backup, as_json=as_json)
 
 
 def _converted(ctx: RunContext, found: archive.Archive, names: list[str], unfinished: store.Unfinished) -> list[Part]:

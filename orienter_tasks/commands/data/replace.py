@@ -55,23 +55,29 @@ class Replacement(msgspec.Struct, frozen=True):
     meanwhile: str = ""
 
 
-def restore(ctx: RunContext, name: str, *, yes: bool, backup: bool) -> None:
+def restore(ctx: RunContext, name: str, *, yes: bool, backup: bool, as_json: bool) -> None:
     """Replace this instance's data by a snapshot."""
-    replace(ctx, _of_snapshot(ctx, name), yes=yes, backup=backup)
+    replace(ctx, _of_snapshot(ctx, name), yes=yes, backup=backup, as_json=as_json)
 
 
-def clone(ctx: RunContext, source: str, *, quiesce: bool, yes: bool, backup: bool) -> None:
+def clone(ctx: RunContext, source: str, *, quiesce: bool, yes: bool, backup: bool, as_json: bool) -> None:
     """Replace this instance's data by that of another instance, which may run."""
-    replace(ctx, _of_instance(ctx, source, quiesce=quiesce), yes=yes, backup=backup)
+    replace(ctx, _of_instance(ctx, source, quiesce=quiesce), yes=yes, backup=backup, as_json=as_json)
 
 
-def reset(ctx: RunContext, *, yes: bool, backup: bool) -> None:
+def reset(ctx: RunContext, *, yes: bool, backup: bool, as_json: bool) -> None:
     """Go back to the last named snapshot that was taken or restored here, else to no data."""
     name = volumes.snapshot_of(ctx.current.instance)
-    replace(ctx, _of_snapshot(ctx, name) if name else Replacement("no data", "", ()), yes=yes, backup=backup)
+    replace(
+        ctx,
+        _of_snapshot(ctx, name) if name else Replacement("no data", "", ()),
+        yes=yes,
+        backup=backup,
+        as_json=as_json,
+    )
 
 
-def replace(ctx: RunContext, by: Replacement, *, yes: bool, backup: bool) -> None:
+def replace(ctx: RunContext, by: Replacement, *, yes: bool, backup: bool, as_json: bool) -> None:
     """Stop what runs, replace the data, and start again what ran; the plan is shown, and asked about, before."""
     ctx.read_pipe()
     present = _present(ctx, sizes=True)
@@ -86,7 +92,7 @@ def replace(ctx: RunContext, by: Replacement, *, yes: bool, backup: bool) -> Non
     start.check([])
     current = ctx.current
     _require_backend(ctx, by)
-    begun, copies = time.monotonic(), copies_of(current.backend.name, current.config)
+    kept, begun, copies = "", time.monotonic(), copies_of(current.backend.name, current.config)
     start.show_progress()
     try:
         if by.prepare is not None:
@@ -96,7 +102,7 @@ def replace(ctx: RunContext, by: Replacement, *, yes: bool, backup: bool) -> Non
         ran = start.stop()
         try:
             if present and backup:
-                _back_up(ctx)
+                kept = _back_up(ctx)
             if by.prepare is not None:
                 copies.swap()
             elif present:
@@ -110,8 +116,13 @@ def replace(ctx: RunContext, by: Replacement, *, yes: bool, backup: bool) -> Non
         copies.discard()
     volumes.remember_snapshot(current.instance, by.snapshot)
     ctx.claims.mark_used(current.claim.token)
-    ctx.report.note(f"{current.instance} has {by.words} now, after {time.monotonic() - begun:.1f} s")
+    seconds = time.monotonic() - begun
+    ctx.report.note(f"{current.instance} has {by.words} now, after {seconds:.1f} s")
     _start_again(ctx, start, ran)
+    if as_json:
+        facts = {"instance": current.instance.id, "data": by.words, "snapshot": by.snapshot or None}
+        facts |= {"components": list(by.names), "kept": kept or None, "seconds": round(seconds, 3)}
+        ctx.report.json({"replaced": facts})
 
 
 def first(ctx: RunContext, source: RunContext | None = None) -> None:
@@ -270,11 +281,13 @@ def _agree(ctx: RunContext, plan: Sequence[str], *, ask: bool) -> None:
         raise ConfigError("nothing was changed")
 
 
-def _back_up(ctx: RunContext) -> None:
+def _back_up(ctx: RunContext) -> str:
+    """Take an automatic snapshot; return its name."""
     current = ctx.current
     name = store.free_name(ctx.settings.project, f"{store.AUTOMATIC}{current.instance.id}-")
     made = take(current.claim, current.config, current.backend, name)
     ctx.report.note(f"what {current.instance} had is kept: inv data.restore {name} ({space(made.size)})")
+    return name
 
 
 def _start_again(ctx: RunContext, start: Start, ran: Sequence[str]) -> None:
