@@ -41,13 +41,16 @@ def test_snapshots_travel(make_host: MakeFaultHost, backend: str) -> None:
     refused = other.inv("data.restore", "first", code=2)
     assert "this will replace the data of" in complaint(refused)
     has(other, "lost")
-    other.inv("data.restore", "first", "--yes")
+    told = other.inv("data.restore", "first", "--yes", "--json").json["replaced"]
     has(other, "one")
     contents.require_everything(other)
     assert all(states(other).values())
+    facts = int(other.variables["AI_INSTANCE_ID"]), "first", ["postgres", "minio"]
+    assert (told["instance"], told["snapshot"], told["components"]) == facts
     listed = other.inv("data.list", "--json").json["snapshots"]
     assert [each["automatic"] for each in listed] == [True, False]
-    other.inv("data.restore", listed[0]["name"], "--yes", "--no-backup")
+    assert told["kept"] == listed[0]["name"]
+    other.inv("data.restore", told["kept"], "--yes", "--no-backup")
     has(other, "lost")
     other.inv("data.clone", "--yes", "--no-backup")
     has(other, "one", "two")
@@ -96,7 +99,8 @@ def test_a_first_start_with_data(make_host: MakeFaultHost, backend: str) -> None
     second.inv(*START)
     assert [seeds(each) for each in (main, first, second)] == [1, 1, 1]
     put(second, "lost")
-    second.inv("data.reset", "--yes")
+    told = second.inv("data.reset", "--yes", "--json").json["replaced"]
+    assert (told["data"], told["snapshot"], told["components"]) == ("no data", None, [])
     has(second)
     second.inv("data.clone", "--yes", "--source", first.variables["AI_INSTANCE_ID"])
     has(second, "one")
