@@ -34,6 +34,12 @@ def execute(ctx: RunContext) -> None:
     _would(ctx, f"run: {shlex.join(command_line())}")
 
 
+def run(ctx: RunContext, **_: object) -> None:
+    from orienter_tasks.commands.env import command_line
+
+    _would(ctx, f"run in a throwaway instance: {shlex.join(command_line('test.run'))}")
+
+
 def psql(ctx: RunContext) -> None:
     from orienter_tasks.commands.env import behind_dashes
 

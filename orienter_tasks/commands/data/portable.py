@@ -16,7 +16,7 @@ import msgspec
 from orienter_tasks.commands.data.replace import Replacement, replace
 from orienter_tasks.commands.data.snapshot import require_data, resting, services_of
 from orienter_tasks.commands.selftest.host import HostConfig
-from orienter_tasks.commands.selftest.sandbox import free_ids, open_sandbox
+from orienter_tasks.commands.selftest.sandbox import open_sandbox
 from orienter_tasks.commands.start import await_infra, start_infra
 from orienter_tasks.data import archive, archived, store
 from orienter_tasks.data.files import PATHS
@@ -25,6 +25,7 @@ from orienter_tasks.errors import ConflictError, NotFoundError
 from orienter_tasks.infra import choice
 from orienter_tasks.infra.all import component as kind, portable
 from orienter_tasks.infra.copies import copies_of, files_part
+from orienter_tasks.lifecycle.context import RunOptions
 from orienter_tasks.machine import worktree
 from orienter_tasks.output.units import ago, space
 
@@ -119,11 +120,10 @@ def _converted(ctx: RunContext, found: archive.Archive, names: list[str], unfini
     """Let servers of a throwaway instance read an export, and return what they then have on disk."""
     current = ctx.current
     backend: BackendName = current.backend.name
-    claims = ctx.claims.read()
     host = HostConfig(ctx.settings, {}, ctx.root)
     with open_sandbox(host) as sandbox:
-        (number,) = free_ids(ctx.settings, claims, 1)
-        scratch = sandbox.context(sandbox.checkout("import", number), backend)
+        options = RunOptions(backend=backend, quiet=True, without=tuple(ctx.settings.services))
+        scratch = sandbox.instance("import", options)
         try:
             start_infra(scratch)
             await_infra(scratch, ready=True)

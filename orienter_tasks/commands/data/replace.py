@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from orienter_tasks.data.manifest import Manifest
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.infra.copying import Copies
-    from orienter_tasks.lifecycle.context import RunContext
+    from orienter_tasks.lifecycle.context import CurrentInstance, RunContext
     from orienter_tasks.lifecycle.start import Start
 
 MAIN, EMPTY = "main", "empty"
@@ -114,8 +114,12 @@ def replace(ctx: RunContext, by: Replacement, *, yes: bool, backup: bool) -> Non
     _start_again(ctx, start, ran)
 
 
-def first(ctx: RunContext) -> None:
+def first(ctx: RunContext, source: RunContext | None = None) -> None:
     """Before a start: copy what `--data` or the settings say, if the instance has no data yet.
+
+    Args:
+        ctx: the run that starts it.
+        source: a run of the project whose main checkout and snapshots are meant, if that is another one.
 
     Raises:
         ConflictError: it has, and the command line asks for other data.
@@ -126,7 +130,8 @@ def first(ctx: RunContext) -> None:
     if present and wanted:
         hint = {MAIN: "inv data.clone", EMPTY: "inv dev.stop --volumes"}.get(wanted, f"inv data.restore {wanted}")
         raise ConflictError(f"{current.instance} has data already", hint=f"to replace it: {hint}")
-    by = None if present else _first(ctx, wanted or ctx.settings.data.initial, given=bool(wanted))
+    what = wanted or ctx.settings.data.initial
+    by = None if present else _first(ctx, source or ctx, what, given=bool(wanted))
     if by is None or by.prepare is None:
         return
     _require_backend(ctx, by)
@@ -143,16 +148,16 @@ def first(ctx: RunContext) -> None:
     ctx.report.note(f"{current.instance} begins with {by.words}")
 
 
-def _first(ctx: RunContext, what: str, *, given: bool) -> Replacement | None:
+def _first(ctx: RunContext, source: RunContext, what: str, *, given: bool) -> Replacement | None:
     if what == EMPTY:
         return None
     if what != MAIN:
-        return _of_snapshot(ctx, what)
+        return _of_snapshot(source, what)
     tree = worktree.read(ctx.root)
     if not given and tree.main_root == tree.root:
         return None
     try:
-        return _of_instance(ctx, "")
+        return _of_instance(ctx, "", source)
     except NotFoundError as error:
         if given:
             raise
@@ -177,8 +182,10 @@ def _of_snapshot(ctx: RunContext, name: str) -> Replacement:
     return Replacement(words, _only_on(found.backend, names), names, prepare, "" if found.automatic else name)
 
 
-def _of_instance(ctx: RunContext, source: str, *, quiesce: bool = False) -> Replacement:
-    claim = _claim_of(ctx, source)
+def _of_instance(
+    ctx: RunContext, source: str, project: RunContext | None = None, *, quiesce: bool = False
+) -> Replacement:
+    claim = _claim_of(project or ctx, source, ctx.current)
     config = config_of(claim, ctx.settings, {})
     backend = choice.of(claim.backend, config)
     claim = msgspec.structs.replace(claim, backend=backend.name if backend is not None else "")
@@ -203,9 +210,9 @@ def _only_on(backend: str, names: Sequence[str]) -> str:
     return "" if [*names] == [PATHS] else backend
 
 
-def _claim_of(ctx: RunContext, source: str) -> Claim:
+def _claim_of(ctx: RunContext, source: str, own: CurrentInstance) -> Claim:
     """Return the claim of an instance of this project by its id, also of a checkout that is gone; by default main's."""
-    project, own = ctx.settings.project, ctx.current.claim
+    project = ctx.settings.project
     claims = [claim for claim in ctx.claims.read() if claim.project == project]
     if source:
         number = parse_id(source, ctx.settings.instances.max, "--source")
@@ -217,8 +224,8 @@ def _claim_of(ctx: RunContext, source: str) -> Claim:
         missing = NotFoundError(f"the main checkout {main} has no instance", hint="name another one with --source")
     if not found:
         raise missing
-    if found[0].token == own.token:
-        raise ConflictError(f"{ctx.current.instance} is this checkout's own", hint="name another one with --source")
+    if found[0].token == own.claim.token:
+        raise ConflictError(f"{own.instance} is this checkout's own", hint="name another one with --source")
     return found[0]
 
 
