@@ -34,6 +34,8 @@ TOGETHER = {
 
 VARIANTS = frozenset(
     {
+        "tests/backends/docker/test_contract.py::TestDocker::test_a_killed_component_is_started_again",
+        "tests/backends/docker/test_contract.py::TestDocker::test_two_instances_started_at_once_do_not_meet",
         "tests/commands/cleanup/test_stack.py::test_a_worktree_deleted_under_its_running_stack[docker]",
         "tests/commands/selftest/test_integration.py::test_on_docker[make_shop]",
         "tests/commands/selftest/test_integration.py::test_both_configurations[shop]",
@@ -47,7 +49,9 @@ VARIANTS = frozenset(
         "tests/faults/test_output.py::test_any_encoding[cp037]",
         "tests/faults/test_output.py::test_closed_and_full_streams[dev.stop]",
         "tests/faults/test_output.py::test_closed_and_full_streams[env.export]",
+        "tests/faults/test_paths.py::test_rows_in_sqlite_and_objects[docker]",
         "tests/faults/test_quiesce.py::test_a_pair_of_one_moment[docker]",
+        "tests/faults/test_races.py::test_many_checkouts_in_random_order[docker]",
         "tests/faults/test_snapshots.py::test_a_first_start_with_data[docker]",
         "tests/faults/test_snapshots.py::test_snapshots_and_clones_of_what_stands_still[docker]",
         "tests/faults/test_snapshots.py::test_killed_while_data_is_replaced[docker]",
@@ -57,6 +61,7 @@ VARIANTS = frozenset(
         "tests/integration/test_bad_input.py::test_a_volume_of_another_major",
         "tests/integration/test_bad_input.py::test_an_engine_that_does_not_come_to_an_end[only pings are answered]",
         "tests/integration/test_changed_settings.py::test_what_runs_is_seen_and_stopped[docker]",
+        "tests/integration/test_dropped.py::test_a_server_that_runs_when_it_is_dropped_is_stopped_and_its_data_removed[docker]",
         "tests/integration/test_dropped.py::test_every_command[s3]",
         "tests/integration/test_dropped.py::test_every_command[sql]",
         "tests/integration/test_dry.py::test_nothing_changes_beside_a_running_instance[docker]",
@@ -70,6 +75,7 @@ VARIANTS = frozenset(
         "tests/integration/test_whose_data.py::test_claims_that_are_lost_while_everything_runs[clean up-embedded]",
         "tests/integration/test_whose_data.py::test_claims_that_are_lost_while_everything_runs[start-docker]",
         "tests/integration/test_whose_data.py::test_claims_that_are_lost_while_everything_runs[start-embedded]",
+        "tests/integration/test_whose_data.py::test_claims_that_are_lost_while_everything_runs[stop-docker]",
         "tests/integration/test_whose_data.py::test_lost_claims[False-docker]",
         "tests/integration/test_whose_data.py::test_lost_claims[False-embedded]",
         "tests/integration/test_whose_data.py::test_two_projects_in_one_repository[False-docker]",

@@ -34,6 +34,12 @@ def execute(ctx: RunContext) -> None:
     _would(ctx, f"run: {shlex.join(command_line())}")
 
 
+def run(ctx: RunContext, **_: object) -> None:
+    from orienter_tasks.commands.env import command_line
+
+    _would(ctx, f"run in a throwaway instance: {shlex.join(command_line('test.run'))}")
+
+
 def psql(ctx: RunContext) -> None:
     from orienter_tasks.commands.env import behind_dashes
 
@@ -53,9 +59,15 @@ def up(ctx: RunContext, **_: object) -> None:
     if ctx.options.fresh:
         _would(ctx, _named("stop", _running(ctx)))
     backend, initial = ctx.current.settled_backend, ctx.options.data or ctx.settings.data.initial
-    if initial != "empty" and not (backend is not None and backend.data_volumes()):
+    if initial != "empty" and not (backend is not None and backend.data_volumes()) and not _files(ctx):
         _would(ctx, f"begin with the data of {initial}")
     _would_start(ctx, ctx.settings.servers)
+
+
+def _files(ctx: RunContext) -> bool:
+    from orienter_tasks.commands.data.snapshot import files_of
+
+    return files_of(ctx.current.config).files > 0
 
 
 def start(ctx: RunContext) -> None:

@@ -129,11 +129,11 @@ def behind_dashes() -> list[str]:
     return sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
 
 
-def command_line() -> list[str]:
+def command_line(task: str = "env.exec") -> list[str]:
     """Return the command that stands behind two dashes."""
     command = behind_dashes()
     if not command:
-        raise ConfigError("a command is missing", hint="write it behind two dashes: inv env.exec -- npm test")
+        raise ConfigError("a command is missing", hint=f"write it behind two dashes: inv {task} -- npm test")
     return command
 
 
@@ -146,12 +146,16 @@ def execute(ctx: RunContext) -> None:
 
 def replace_process(command: Sequence[str], config: InstanceConfig) -> None:
     """Become another program, with the instance's variables and its servers' programs on PATH."""
-    environ = config.variables.over(os.environ)
-    environ["PATH"] = search_path(config, environ.get("PATH", os.defpath))
     try:
-        os.execvpe(command[0], [*command], environ)  # noqa: S606 - the user's own command, without a shell
+        os.execvpe(command[0], [*command], environment_of(config))  # noqa: S606 - the user's own, without a shell
     except OSError as error:
         raise NotFoundError(f"{command[0]!r} cannot be run: {error.strerror}") from error
+
+
+def environment_of(config: InstanceConfig) -> dict[str, str]:
+    """Return this process's environment with the instance's variables, and its servers' programs on PATH."""
+    environ = config.variables.over(os.environ)
+    return {**environ, "PATH": search_path(config, environ.get("PATH", os.defpath))}
 
 
 def _document(

@@ -48,7 +48,7 @@ def copy(source: Path, target: Path, *, leave_out: Callable[[str], bool] = lambd
         CheckError: there is something else than files and directories, or no space is left.
     """
     try:
-        _copy(str(source), str(target), leave_out, _Cloning())
+        _copy(str(source), str(target), leave_out, Cloning())
         hand_over(target)
     except OSError as error:
         raise failure(target, f"cannot copy {source} to {target}", error) from error
@@ -93,7 +93,7 @@ def verify(place: Path, part: Part, what: str) -> None:
         raise CheckError(f"{what} is damaged: {missing}", hint=f"see: {place}")
 
 
-class _Cloning:
+class Cloning:
     """Whether the file system can let a copy share the original's blocks, until that fails."""
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ class _Cloning:
         return self.possible
 
 
-def _copy(source: str, target: str, leave_out: Callable[[str], bool], cloning: _Cloning) -> None:
+def _copy(source: str, target: str, leave_out: Callable[[str], bool], cloning: Cloning) -> None:
     """Paths are strings here: with pathlib, a copy of small files takes half as long again."""
     raise_unheard()
     with suppress(FileExistsError):
@@ -126,11 +126,11 @@ def _copy(source: str, target: str, leave_out: Callable[[str], bool], cloning: _
                 if entry.is_dir():
                     _copy(entry.path, copied, leave_out, cloning)
                 else:
-                    _copy_file(entry.path, copied, cloning)
+                    copy_file(entry.path, copied, cloning)
     shutil.copystat(source, target)
 
 
-def _copy_file(source: str, target: str, cloning: _Cloning) -> None:
+def copy_file(source: str, target: str, cloning: Cloning) -> None:
     with _opened(source, os.O_RDONLY) as read, _opened(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as written:
         status = os.fstat(read)
         if not cloning.file(read, written):

@@ -1,12 +1,13 @@
-"""Replacing the data of an instance: prepared beside the present one, then put in its place for all volumes at once.
+"""Replacing the data of an instance: prepared beside the present one, then put in its place for all of it at once.
 
-Writing one file decides it: what was prepared counts from then on, and before that nothing has changed. On Docker that
-file says which directory of each volume has the data. An embedded server's volume is renamed; if the run is killed in
-between, the next one goes on.
+Writing one file decides it: what was prepared counts from then on, and before that nothing has changed. What it says is
+then done, by the next run if this one is killed: an embedded server's volume is renamed, so are the files of
+`data.paths`, and of a Docker volume it is written down which of its directories has the data.
 
+    PROJECT/TOKEN/swap.json                   the swap that was decided on
     PROJECT/TOKEN/.postgres-data-3.RUN.new/   a volume that is being prepared; `.old`: replaced
-    PROJECT/TOKEN/swap.json                   the swap of embedded servers' volumes that was decided on
     PROJECT/TOKEN/replaced.json               the directories of Docker volumes
+    DATA_DIR/.data.paths.RUN.new/             the files that are being prepared; `.old`: replaced
 """
 
 from __future__ import annotations
@@ -25,20 +26,37 @@ from orienter_tasks.machine.files import read_small
 from orienter_tasks.machine.state import failure, write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from orienter_tasks.instance.model import Instance
 
 T = TypeVar("T")
 NEW, OLD = ".new", ".old"
+FILES = ".data.paths."
+
+
+class Files(msgspec.Struct, frozen=True):
+    """What a run replaces below DATA_DIR: the names of what is there, and of what it has prepared."""
+
+    run: str
+    former: tuple[str, ...]
+    new: tuple[str, ...]
 
 
 class Swap(msgspec.Struct, frozen=True):
-    """A swap of embedded servers' volumes that was decided on."""
+    """A swap that was decided on.
 
-    run: str
-    volumes: tuple[str, ...]
+    Attributes:
+        run: the run that has prepared the volumes of embedded servers.
+        volumes: their names.
+        directories: what has the data in Docker volumes from now on, by component.
+    """
+
+    run: str = ""
+    volumes: tuple[str, ...] = ()
+    directories: dict[str, str] = {}
+    files: Files | None = None
 
 
 def prepared(instance: Instance, component: str, run: str) -> Path:
@@ -46,10 +64,20 @@ def prepared(instance: Instance, component: str, run: str) -> Path:
     return volumes.home(instance) / f".{instance.volume(component)}.{run}{NEW}"
 
 
-def swap(instance: Instance, components: Iterable[str], run: str) -> None:
-    """Put the volumes that a run has prepared in place of the present ones, which go; no server may use these."""
-    names = tuple(instance.volume(component) for component in components)
-    write_private(volumes.home(instance) / volumes.SWAP, msgspec.json.encode(Swap(run, names)))
+def prepared_files(instance: Instance, run: str) -> Path:
+    """Return where a run prepares the files of `data.paths`."""
+    return instance.data_dir / f"{FILES}{run}{NEW}"
+
+
+def swap(instance: Instance, decided: Swap) -> None:
+    """Put what was prepared in place of the present data, which goes; nothing may use that.
+
+    Raises:
+        CheckError: files cannot have their place; nothing has changed.
+    """
+    if decided.files is not None:
+        _require_room(instance, decided.files)
+    write_private(volumes.home(instance) / volumes.SWAP, msgspec.json.encode(decided))
     settle(instance)
 
 
@@ -60,7 +88,15 @@ def settle(instance: Instance) -> None:
     if decided is not None:
         for name in decided.volumes:
             _replace(home / name, home / f".{name}.{decided.run}")
+        if decided.directories:
+            _move_to(instance, decided.directories)
+        if decided.files is not None:
+            _replace_files(instance, decided.files)
         (home / volumes.SWAP).unlink()
+    with suppress(FileNotFoundError):
+        for left in [each for each in instance.data_dir.iterdir() if each.name.startswith(FILES)]:
+            with suppress(OrienterError):
+                remove(left)
     with suppress(FileNotFoundError):
         for left in [each for each in home.iterdir() if each.name.startswith(".") and each.suffix in (NEW, OLD)]:
             with suppress(flock.HeldError, OrienterError), flock.hold(volumes.lock_of(left / volumes.FILES)):
@@ -78,6 +114,28 @@ def _replace(place: Path, aside: Path) -> None:
         raise failure(place, f"cannot replace {place}", error) from error
 
 
+def _require_room(instance: Instance, files: Files) -> None:
+    for name in files.new:
+        for parent in list((instance.data_dir / name).parents)[: name.count("/")]:
+            if os.path.lexists(parent) and (parent.is_symlink() or not parent.is_dir()):
+                raise CheckError(f"{parent} is not a directory: {name} cannot be there", hint=f"see: {parent}")
+
+
+def _replace_files(instance: Instance, files: Files) -> None:
+    base = instance.data_dir
+    new, old = (base / f"{FILES}{files.run}{suffix}" for suffix in (NEW, OLD))
+    for source, target, names in ((base, old, files.former), (new, base, files.new)):
+        for name in names:
+            done = source is base and os.path.lexists(old / name)  # and what is there now is the new one
+            if not done and os.path.lexists(source / name):
+                try:
+                    (target / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    (source / name).rename(target / name)
+                except OSError as error:
+                    raise failure(base / name, f"cannot replace {base / name}", error) from error
+    (volumes.home(instance) / volumes.DONE).unlink(missing_ok=True)  # a hook may have run for them alone
+
+
 def directory_in(instance: Instance, component: str) -> str:
     """Return the directory of a Docker volume that has the data; "" for its root."""
     return _directories(instance).get(instance.volume(component), "")
@@ -89,7 +147,7 @@ def path_in(mount: str, instance: Instance, component: str) -> str:
     return f"{mount}/{directory}" if directory else mount
 
 
-def move_to(instance: Instance, directories: Mapping[str, str]) -> None:
+def _move_to(instance: Instance, directories: Mapping[str, str]) -> None:
     """Let the data of Docker volumes be in these directories of them from now on, by component."""
     changed = {instance.volume(component): directory for component, directory in directories.items()}
     content = msgspec.json.encode({**_directories(instance), **changed})

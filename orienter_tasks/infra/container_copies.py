@@ -26,6 +26,7 @@ from orienter_tasks.data.manifest import Part
 from orienter_tasks.errors import CheckError, NotFoundError, OrienterError
 from orienter_tasks.identity import replacing
 from orienter_tasks.identity.claims import new_token
+from orienter_tasks.identity.replacing import Swap
 from orienter_tasks.infra.all import component as kind, copying
 from orienter_tasks.machine.signals import raise_unheard
 from orienter_tasks.machine.state import failure
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.placement import Placement
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.data.store import Unfinished
+    from orienter_tasks.identity.replacing import Files
     from orienter_tasks.infra.copying import Copies, Script
 
 SOURCE, TARGET = "/orienter/source", "/orienter/target"
@@ -106,10 +108,11 @@ class ContainerCopies:
             with self._taking_over(component, names) as container:
                 self._finish(component, container)
 
-    def swap(self) -> None:
+    def swap(self, files: Files | None = None) -> None:
         for component in self._prepared:
             require_unused(self._engine, self.config.instance.volume(component), remedy="remove it first")
-        replacing.move_to(self.config.instance, dict.fromkeys(self._prepared, f"{self._run}/{FILES}"))
+        directories = dict.fromkeys(self._prepared, f"{self._run}/{FILES}")
+        replacing.swap(self.config.instance, Swap(directories=directories, files=files))
 
     def discard(self) -> None:
         """Remove what is of no use; whatever cannot be removed now goes with the next swap."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.data.manifest import Part
     from orienter_tasks.data.store import Unfinished
+    from orienter_tasks.identity.replacing import Files
 
 
 class Script(NamedTuple):
@@ -76,8 +77,8 @@ class Copies(Protocol):
     def clone(self, components: Sequence[str], source: Copies) -> None:
         """Prepare the data of components from that of another instance on the same backend, likewise in order."""
 
-    def swap(self) -> None:
-        """Put everything that was prepared in place of the present data; nothing of the instance may run."""
+    def swap(self, files: Files | None = None) -> None:
+        """Put what was prepared, and these files, in place of the present data; nothing of the instance may run."""
 
     def discard(self) -> None:
         """Remove what was prepared and not swapped, and what was replaced."""

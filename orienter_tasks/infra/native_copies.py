@@ -11,6 +11,7 @@ from orienter_tasks.data.manifest import Part
 from orienter_tasks.errors import NotFoundError
 from orienter_tasks.identity import replacing, volumes
 from orienter_tasks.identity.claims import new_token
+from orienter_tasks.identity.replacing import Swap
 from orienter_tasks.infra.all import component as kind, copying
 from orienter_tasks.infra.embedded import EmbeddedBackend
 from orienter_tasks.machine import flock
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.data.store import Unfinished
+    from orienter_tasks.identity.replacing import Files
     from orienter_tasks.infra.copying import Copies
 
 
@@ -77,13 +79,14 @@ class NativeCopies:
         how.check(source.config, target, lock)
         how.take_over(self.config, target, how.names(source.config))
 
-    def swap(self) -> None:
+    def swap(self, files: Files | None = None) -> None:
         instance, backend = self.config.instance, EmbeddedBackend(self.config)
         with ExitStack() as held:
             for each in backend.components():
                 if each.name in self._prepared:
                     held.enter_context(each.held(os.path.lexists(each.directory)))
-            replacing.swap(instance, self._prepared, self._run)
+            names = tuple(map(instance.volume, self._prepared))
+            replacing.swap(instance, Swap(self._run, names, files=files))
         self._prepared.clear()
 
     def discard(self) -> None:

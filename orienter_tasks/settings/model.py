@@ -188,9 +188,10 @@ class Hooks(Section, frozen=True):
 
 
 class Data(Section, frozen=True):
-    """Where the data of a new instance comes from."""
+    """Where the data of a new instance comes from, and the files below DATA_DIR that are part of its data."""
 
     initial: str = "empty"
+    paths: tuple[str, ...] = ()
 
 
 class Worktrees(Section, frozen=True):

@@ -36,8 +36,17 @@ _HOSTNAME = rf"(?=.{{1,253}}$)({_LABEL}\.)*(?![0-9]){_LABEL}"  # browsers take a
 _PATH = r"/[!-~]*"
 
 
+_OWN_FILES = ("claim", "orienter-login", "docker-compose.infra.yml")
+
+
+def is_own_file(name: str) -> bool:
+    """Whether a name in DATA_DIR is ours, so that no host's files have it."""
+    return name.startswith(".") or name.removesuffix(".lock") in (*_OWN_FILES, *catalog.processes())
+
+
 def check_settings(settings: Settings) -> None:
     _check_names(settings)
+    _check_paths(settings.data.paths)
     check_ports(settings.ports, settings.instances.max)
     _check_worktrees(settings)
     _check_hooks(settings)
@@ -102,6 +111,19 @@ def _check_names(settings: Settings) -> None:
         )
     _check_logs(settings)
     _check_seconds(settings)
+
+
+def _check_paths(paths: Sequence[str]) -> None:
+    for at, path in enumerate(paths):
+        where, parts = f"orienter.data.paths[{at}]", path.split("/")
+        if not {"", ".", ".."}.isdisjoint(parts) or "\0" in path:
+            raise ConfigError(
+                f"{where}: {path!r} is not a path below DATA_DIR", hint="write app.db, uploads or db/*.db"
+            )
+        if "**" in parts:
+            raise ConfigError(f"{where}: {path!r} has '**'", hint="name the directory: all that is in it belongs to it")
+        if is_own_file(parts[0]):
+            raise ConfigError(f"{where}: {parts[0]} in DATA_DIR is not the host's own", hint="use another name")
 
 
 def _check_logs(settings: Settings) -> None:

@@ -39,6 +39,25 @@ def integration(ctx: RunContext, json: bool = False) -> None:
     _run(ctx, ("integration",), as_json=json)
 
 
+@task(
+    iterable=["service"],
+    help={
+        "service": "A service to start too, with what it needs; may be given several times. Without: none.",
+        "data": "What it begins with: empty (the default), main, or a snapshot.",
+        "backend": BACKEND_HELP,
+        "timeout": "How long each component may take to become ready: 90, 30s, 2m.",
+        "quiet": "Print errors only.",
+    },
+    dry="run",
+    words=True,
+)
+def run(ctx: RunContext, service: list[str]) -> None:
+    """Run a command in a throwaway instance of its own, and exit with its code: inv test.run -- CMD…."""
+    from orienter_tasks.commands.run import run as run_there
+
+    run_there(ctx, service)
+
+
 def _run(ctx: RunContext, groups: Sequence[str], *, as_json: bool) -> None:
     from orienter_tasks.commands.selftest.command import run
     from orienter_tasks.tasks.config_files import parse_yaml

@@ -31,6 +31,8 @@ WORDS: dict[str, Sequence[tuple[str, ...]]] = {
     "infra.down": [(), ("--volumes", "--yes")],
     "infra.compose": [("--output", "compose.yaml")],
     "env.exec": [("--", "touch", "made")],
+    "test.run": [("--", "touch", "made")],
+    "agents.skill": [("--write",)],
     "infra.psql": [("--", "-c", "CREATE TABLE made ()")],
     "infra.s3": [("ls",), ("cp", "--", "tasks.py", "s3:made"), ("rm", "--", "made")],
     "doctor": [("--fix", "--yes")],
@@ -123,6 +125,7 @@ def test_nothing_changes_beside_a_running_instance(make_host: MakeHost, backend:
     assert answers["dev.restart"].out == "would restart: web\n"
     assert answers["services.stop"].out == "would stop: web\n"
     assert answers["env.exec -- touch made"].out == "would run: touch made\n"
+    assert answers["test.run -- touch made"].out == "would run in a throwaway instance: touch made\n"
     assert answers["infra.s3 cp -- tasks.py s3:made"].out == "would cp tasks.py s3:made\n"
     assert answers["infra.s3 ls"].out == "KEY  SIZE  MODIFIED\n"
     assert answers["infra.psql -- -c CREATE TABLE made ()"].out == "would run: psql -c 'CREATE TABLE made ()'\n"

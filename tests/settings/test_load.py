@@ -34,6 +34,10 @@ def hook(**keys: object) -> dict[str, Any]:
     return {"hooks": {"before_services": [{"name": "migrate", "command": ["true"], **keys}]}}
 
 
+def paths(*values: object) -> dict[str, Any]:
+    return {"data": {"paths": [*values]}}
+
+
 def start(**keys: object) -> dict[str, Any]:
     return {"hooks": {"start": [{"name": "seed", "command": ["true"], **keys}]}}
 
@@ -165,6 +169,15 @@ def test_saying_nothing_gives_the_defaults(raw: object) -> None:
         (start(exports=True, once="data"), "orienter.hooks (seed): a hook that exports has to run at every start"),
         (start(creates="x", once="data"), "orienter.hooks (seed): `creates` and `once: data`"),
         (service(on_conflict="wait"), "orienter.services.dashboard.on_conflict:"),
+        (paths("app.db", "/app.db"), "orienter.data.paths[1]: '/app.db' is not a path below DATA_DIR"),
+        (paths("../app.db"), "orienter.data.paths[0]: '../app.db' is not a path below DATA_DIR"),
+        (paths("db/./x"), "orienter.data.paths[0]: 'db/./x' is not a path below DATA_DIR"),
+        (paths(""), "orienter.data.paths[0]: '' is not a path below DATA_DIR"),
+        (paths("db/**"), "orienter.data.paths[0]: 'db/**' has '**'"),
+        (paths("nginx/nginx.conf"), "orienter.data.paths[0]: nginx in DATA_DIR is not the host's own"),
+        (paths("claim"), "orienter.data.paths[0]: claim in DATA_DIR is not the host's own"),
+        (paths(5), "orienter.data.paths[0]: expected str, got int"),
+        ({"data": {"paths": "app.db"}}, "orienter.data.paths: expected array, got str"),
         (
             {"services": {"api": {"command": ["x"], "port": "dashboard"}}},
             "orienter.services.api.port: dashboard is the port of dashboard, and two services cannot",

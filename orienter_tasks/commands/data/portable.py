@@ -16,14 +16,16 @@ import msgspec
 from orienter_tasks.commands.data.replace import Replacement, replace
 from orienter_tasks.commands.data.snapshot import require_data, resting, services_of
 from orienter_tasks.commands.selftest.host import HostConfig
-from orienter_tasks.commands.selftest.sandbox import free_ids, open_sandbox
+from orienter_tasks.commands.selftest.sandbox import open_sandbox
 from orienter_tasks.commands.start import await_infra, start_infra
-from orienter_tasks.data import archive, store
+from orienter_tasks.data import archive, archived, store
+from orienter_tasks.data.files import PATHS
 from orienter_tasks.data.manifest import Manifest, Part
 from orienter_tasks.errors import ConflictError, NotFoundError
 from orienter_tasks.infra import choice
 from orienter_tasks.infra.all import component as kind, portable
-from orienter_tasks.infra.copies import copies_of
+from orienter_tasks.infra.copies import copies_of, files_part
+from orienter_tasks.lifecycle.context import RunOptions
 from orienter_tasks.machine import worktree
 from orienter_tasks.output.units import ago, space
 
@@ -41,7 +43,7 @@ def export(ctx: RunContext, file: str, *, quiesce: bool, as_json: bool) -> None:
     current = ctx.current
     backend = current.settled_backend
     config = current.config
-    names = [name for name in require_data(config, backend).names if kind(name).portable() is not None]
+    names = [name for name in require_data(config, backend).names if _travels(name)]
     if ctx.options.dry:
         ctx.report.answer(f"would write the data of {current.instance} to {path}: {', '.join(names)}")
         if quiesce:
@@ -53,7 +55,8 @@ def export(ctx: RunContext, file: str, *, quiesce: bool, as_json: bool) -> None:
         resting(ctx, config, quiesce=quiesce),
         archive.writing(path, _Shown(ctx)) as writer,
     ):
-        idle = set(names) - set(copies_of(current.backend.name, config).running())
+        servers = {*names} - {PATHS}
+        idle = servers - {*(copies_of(current.backend.name, config).running() if servers else ())}
         if idle:
             raise NotFoundError(
                 f"{', '.join(sorted(idle))} of {current.instance} does not run", hint="start it: inv infra.up"
@@ -65,11 +68,11 @@ def export(ctx: RunContext, file: str, *, quiesce: bool, as_json: bool) -> None:
             root=claim.root,
             branch=worktree.branch(Path(claim.root)),
             commit=worktree.commit(Path(claim.root)),
-            backend=choice.named(claim.backend),
+            backend=claim.backend and choice.named(claim.backend),
             token="",
             way="portable",
             created_at=time.time(),
-            left_out=tuple(f"{name}: {portable(name).left_out}" for name in names),
+            left_out=tuple(f"{name}: {portable(name).left_out}" for name in names if name != PATHS),
             parts=tuple(_saved(name, config, writer) for name in names),
         )
         writer.finish(made)
@@ -92,8 +95,8 @@ def load(ctx: RunContext, file: str, *, yes: bool, backup: bool) -> None:
         made = found.manifest
         if made.way != "portable":
             raise ConflictError(f"{path} is not an export", hint="inv data.export FILE makes one")
-        known = [part.component for part in made.parts if part.component in ctx.current.instance.infra]
-        names = [name for name in known if kind(name).portable() is not None]
+        known = {*ctx.current.instance.infra, *([PATHS] if ctx.settings.data.paths else [])}
+        names = [part.component for part in made.parts if part.component in known and _travels(part.component)]
         if not names:
             raise ConflictError(f"{path} has no data for {ctx.current.instance}", hint="see: inv infra.status")
         if made.project != ctx.settings.project:
@@ -103,7 +106,10 @@ def load(ctx: RunContext, file: str, *, yes: bool, backup: bool) -> None:
 
         def prepare(copies: Copies) -> None:
             with store.temporary(ctx.settings.project) as unfinished:
-                for part in _converted(ctx, found, names, unfinished):
+                parts = [_unpacked(found, unfinished)] if PATHS in names else []
+                servers = [name for name in names if name != PATHS]
+                parts += _converted(ctx, found, servers, unfinished) if servers else []
+                for part in parts:
                     copies.load(part.component, unfinished.place, part, str(path))
 
         words = f"the data of {path} (instance {made.instance}, {ago(made.created_at)} old, {space(made.size)})"
@@ -114,11 +120,10 @@ def _converted(ctx: RunContext, found: archive.Archive, names: list[str], unfini
     """Let servers of a throwaway instance read an export, and return what they then have on disk."""
     current = ctx.current
     backend: BackendName = current.backend.name
-    claims = ctx.claims.read()
     host = HostConfig(ctx.settings, {}, ctx.root)
     with open_sandbox(host) as sandbox:
-        (number,) = free_ids(ctx.settings, claims, 1)
-        scratch = sandbox.context(sandbox.checkout("import", number), backend)
+        options = RunOptions(backend=backend, quiet=True, without=tuple(ctx.settings.services))
+        scratch = sandbox.instance("import", options)
         try:
             start_infra(scratch)
             await_infra(scratch, ready=True)
@@ -133,7 +138,23 @@ def _converted(ctx: RunContext, found: archive.Archive, names: list[str], unfini
         return list(copies_of(backend, config).save(names, unfinished))
 
 
+def _travels(name: str) -> bool:
+    return name == PATHS or kind(name).portable() is not None
+
+
+def _unpacked(found: archive.Archive, unfinished: store.Unfinished) -> Part:
+    """Unpack the files of `data.paths`; only what the settings here name is used of them."""
+    archived.load(unfinished.place / PATHS, found.members(PATHS))
+    return files_part(unfinished.place)
+
+
 def _saved(name: str, config: InstanceConfig, writer: archive.Writer) -> Part:
+    if name == PATHS:
+        with store.temporary(config.instance.project) as unfinished:
+            (part,) = copies_of("", config).save([PATHS], unfinished)
+            archived.save(unfinished.place / PATHS, writer)
+        content = writer.content(PATHS)
+        return msgspec.structs.replace(part, size=content.size, files=content.files, digest=content.digest)
     how = portable(name)
     server, facts = how.server(config), how.facts(config)
     how.save(config, writer)

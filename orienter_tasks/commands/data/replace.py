@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orienter_tasks.commands.data.snapshot import require_data, resting, services_of, take
+from orienter_tasks.backends.protocol import DataVolume
+from orienter_tasks.commands.data.snapshot import files_of, require_data, resting, services_of, take
 from orienter_tasks.data import store
+from orienter_tasks.data.files import PATHS
 from orienter_tasks.errors import ConfigError, ConflictError, NotFoundError, OrienterError
 from orienter_tasks.identity import replacing, volumes
 from orienter_tasks.identity.resolve import parse_id
@@ -24,11 +26,10 @@ from orienter_tasks.settings import catalog
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from orienter_tasks.backends.protocol import DataVolume
     from orienter_tasks.data.manifest import Manifest
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.infra.copying import Copies
-    from orienter_tasks.lifecycle.context import RunContext
+    from orienter_tasks.lifecycle.context import CurrentInstance, RunContext
     from orienter_tasks.lifecycle.start import Start
 
 MAIN, EMPTY = "main", "empty"
@@ -100,6 +101,7 @@ def replace(ctx: RunContext, by: Replacement, *, yes: bool, backup: bool) -> Non
                 copies.swap()
             elif present:
                 current.backend.remove_data()
+                copies.remove_files()
         except OrienterError:
             with _reported(ctx):
                 _start_again(ctx, start, ran)
@@ -112,8 +114,12 @@ def replace(ctx: RunContext, by: Replacement, *, yes: bool, backup: bool) -> Non
     _start_again(ctx, start, ran)
 
 
-def first(ctx: RunContext) -> None:
+def first(ctx: RunContext, source: RunContext | None = None) -> None:
     """Before a start: copy what `--data` or the settings say, if the instance has no data yet.
+
+    Args:
+        ctx: the run that starts it.
+        source: a run of the project whose main checkout and snapshots are meant, if that is another one.
 
     Raises:
         ConflictError: it has, and the command line asks for other data.
@@ -124,7 +130,8 @@ def first(ctx: RunContext) -> None:
     if present and wanted:
         hint = {MAIN: "inv data.clone", EMPTY: "inv dev.stop --volumes"}.get(wanted, f"inv data.restore {wanted}")
         raise ConflictError(f"{current.instance} has data already", hint=f"to replace it: {hint}")
-    by = None if present else _first(ctx, wanted or ctx.settings.data.initial, given=bool(wanted))
+    what = wanted or ctx.settings.data.initial
+    by = None if present else _first(ctx, source or ctx, what, given=bool(wanted))
     if by is None or by.prepare is None:
         return
     _require_backend(ctx, by)
@@ -141,16 +148,16 @@ def first(ctx: RunContext) -> None:
     ctx.report.note(f"{current.instance} begins with {by.words}")
 
 
-def _first(ctx: RunContext, what: str, *, given: bool) -> Replacement | None:
+def _first(ctx: RunContext, source: RunContext, what: str, *, given: bool) -> Replacement | None:
     if what == EMPTY:
         return None
     if what != MAIN:
-        return _of_snapshot(ctx, what)
+        return _of_snapshot(source, what)
     tree = worktree.read(ctx.root)
     if not given and tree.main_root == tree.root:
         return None
     try:
-        return _of_instance(ctx, "")
+        return _of_instance(ctx, "", source)
     except NotFoundError as error:
         if given:
             raise
@@ -163,7 +170,8 @@ def _of_snapshot(ctx: RunContext, name: str) -> Replacement:
     found, what = store.load(project, name), f"snapshot {name}"
     if found.project != project:
         raise ConflictError(f"{what} is of project {found.project}, not of {project}", hint="see: inv data.list")
-    names = [part.component for part in found.parts if part.component in ctx.current.instance.infra]
+    known = {*ctx.current.instance.infra, *([PATHS] if ctx.settings.data.paths else [])}
+    names = [part.component for part in found.parts if part.component in known]
 
     def prepare(copies: Copies) -> None:
         with store.reading(project, name) as (place, manifest):
@@ -171,15 +179,19 @@ def _of_snapshot(ctx: RunContext, name: str) -> Replacement:
                 copies.load(component, place, manifest.by_component[component], what)
 
     words = f"{what} ({_described(found)})"
-    return Replacement(words, found.backend, names, prepare, "" if found.automatic else name)
+    return Replacement(words, _only_on(found.backend, names), names, prepare, "" if found.automatic else name)
 
 
-def _of_instance(ctx: RunContext, source: str, *, quiesce: bool = False) -> Replacement:
-    claim = _claim_of(ctx, source)
+def _of_instance(
+    ctx: RunContext, source: str, project: RunContext | None = None, *, quiesce: bool = False
+) -> Replacement:
+    claim = _claim_of(project or ctx, source, ctx.current)
     config = config_of(claim, ctx.settings, {})
     backend = choice.of(claim.backend, config)
     claim = msgspec.structs.replace(claim, backend=backend.name if backend is not None else "")
-    names = [name for name in require_data(config, backend).names if name in ctx.current.instance.infra]
+    names = [
+        name for name in require_data(config, backend).names if name == PATHS or name in ctx.current.instance.infra
+    ]
 
     def prepare(copies: Copies) -> None:
         waiting = lambda holder: ctx.report.warn(f"waiting for {holder}")  # noqa: E731 - an argument
@@ -189,12 +201,18 @@ def _of_instance(ctx: RunContext, source: str, *, quiesce: bool = False) -> Repl
                 copies.clone(names, copies_of(claim.backend, config))
 
     meanwhile = f"stop the services of {config.instance} meanwhile: {services_of(config.instance)}" if quiesce else ""
-    return Replacement(f"the data of {config.instance}", claim.backend, names, prepare, meanwhile=meanwhile)
+    only_on = _only_on(claim.backend, names)
+    return Replacement(f"the data of {config.instance}", only_on, names, prepare, meanwhile=meanwhile)
 
 
-def _claim_of(ctx: RunContext, source: str) -> Claim:
+def _only_on(backend: str, names: Sequence[str]) -> str:
+    """Return the only backend that can use a copy; "" for any, where it has nothing but files."""
+    return "" if [*names] == [PATHS] else backend
+
+
+def _claim_of(ctx: RunContext, source: str, own: CurrentInstance) -> Claim:
     """Return the claim of an instance of this project by its id, also of a checkout that is gone; by default main's."""
-    project, own = ctx.settings.project, ctx.current.claim
+    project = ctx.settings.project
     claims = [claim for claim in ctx.claims.read() if claim.project == project]
     if source:
         number = parse_id(source, ctx.settings.instances.max, "--source")
@@ -206,8 +224,8 @@ def _claim_of(ctx: RunContext, source: str) -> Claim:
         missing = NotFoundError(f"the main checkout {main} has no instance", hint="name another one with --source")
     if not found:
         raise missing
-    if found[0].token == own.token:
-        raise ConflictError(f"{ctx.current.instance} is this checkout's own", hint="name another one with --source")
+    if found[0].token == own.claim.token:
+        raise ConflictError(f"{own.instance} is this checkout's own", hint="name another one with --source")
     return found[0]
 
 
@@ -223,8 +241,9 @@ def _require_backend(ctx: RunContext, by: Replacement) -> None:
 
 
 def _present(ctx: RunContext, *, sizes: bool = False) -> list[DataVolume]:
-    backend = ctx.current.settled_backend
-    return list(backend.data_volumes(sizes=sizes)) if backend is not None else []
+    backend, found = ctx.current.settled_backend, files_of(ctx.current.config)
+    volumes_ = backend.data_volumes(sizes=sizes) if backend is not None else ()
+    return [*volumes_, *([DataVolume(f"{found.files} files of {PATHS}", found.size)] if found.files else [])]
 
 
 def _plan(ctx: RunContext, by: Replacement, present: Sequence[DataVolume], *, backup: bool) -> list[str]:
@@ -236,6 +255,7 @@ def _plan(ctx: RunContext, by: Replacement, present: Sequence[DataVolume], *, ba
         lines.append(f"replace the data of {instance}: {volumes_}")
         lines.append("keep it as an automatic snapshot" if backup else "keep nothing of it")
     kept = [name for name in catalog.with_data() if name in instance.infra and name not in by.names]
+    kept += [PATHS] if ctx.settings.data.paths and PATHS not in by.names else []
     if by.prepare is not None and kept:
         lines.append(f"leave as it is: {', '.join(kept)}, whose data is not part of the copy")
     return [*lines, f"give {instance} {by.words}", *([by.meanwhile] if by.meanwhile else [])]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from orienter_tasks.data import store
+from orienter_tasks.data import files, store
+from orienter_tasks.data.files import PATHS, Measured
 from orienter_tasks.data.manifest import Manifest
 from orienter_tasks.errors import ConfigError, NotFoundError, OrienterError
 from orienter_tasks.identity import volumes
@@ -21,6 +22,7 @@ from orienter_tasks.machine import worktree
 from orienter_tasks.output.tables import Column
 from orienter_tasks.output.units import ago, space
 from orienter_tasks.settings import catalog
+from orienter_tasks.settings.catalog import POSTGRES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Copied(msgspec.Struct, frozen=True):
-    """The components of an instance that have data: those that can be copied, and in words those that cannot."""
+    """What data an instance has: what can be copied, each after those before it, and in words what cannot."""
 
     names: list[str]
     left_out: tuple[str, ...]
@@ -80,13 +82,21 @@ def services_of(instance: Instance) -> str:
     return ", ".join(process.name for process in services_running(instance)) or "none runs"
 
 
+def files_of(config: InstanceConfig) -> Measured:
+    """Measure the files of `data.paths` of an instance."""
+    paths = config.settings.data.paths
+    return files.measure(config.instance.data_dir, paths) if paths else Measured(0, 0)
+
+
 def require_data(config: InstanceConfig, backend: Backend | None) -> Copied:
     """Return what there is to copy of an instance; NotFoundError if there is nothing."""
     instance, present = config.instance, {volume.name for volume in backend.data_volumes()} if backend else set()
     names = [name for name in catalog.with_data() if name in instance.infra and instance.volume(name) in present]
     copied = [name for name in names if kind(name).copying() is not None]
-    if not copied:
+    if not copied and not files_of(config).files:
         raise NotFoundError(f"{instance} has no data", hint="inv dev makes it")
+    if config.settings.data.paths:  # after the rows that name its files, before the objects that its rows name
+        copied.insert(int(copied[:1] == [POSTGRES.name]), PATHS)
     return Copied(copied, tuple(f"{name}: its data cannot be copied" for name in names if name not in copied))
 
 
@@ -101,7 +111,7 @@ def take(claim: Claim, config: InstanceConfig, backend: Backend | None, name: st
             root=claim.root,
             branch=worktree.branch(Path(claim.root)),
             commit=worktree.commit(Path(claim.root)),
-            backend=choice.named(claim.backend),
+            backend=claim.backend and choice.named(claim.backend),
             token=claim.token,
             way="physical",
             created_at=time.time(),

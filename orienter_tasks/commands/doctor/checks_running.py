@@ -107,7 +107,7 @@ def _forget(instance: Instance, component: str) -> None:
 
 def throwaways(ctx: RunContext) -> Iterator[Check]:
     """Find what a killed `inv test` has left behind."""
-    for directory in left(ctx.root):
+    for directory in left(ctx.root, ctx.settings.project):
         yield Check("orphans", "warning", f"left of a killed inv test: {directory}", "inv test.integration")
 
 

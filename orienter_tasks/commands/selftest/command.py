@@ -61,7 +61,7 @@ def _checks(ctx: RunContext, group: str, parse: Callable[[str], Any]) -> Iterato
         return templates.checks(host, backend, parse)
     from orienter_tasks.commands.selftest import integration
 
-    return integration.checks(host, ctx.claims.read(), backend)
+    return integration.checks(host, backend)
 
 
 def backend_of(ctx: RunContext) -> BackendName:

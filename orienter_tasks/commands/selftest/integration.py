@@ -7,12 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.nginx.health import probe
-from orienter_tasks.commands.selftest.sandbox import free_ids, open_sandbox
+from orienter_tasks.commands.selftest.sandbox import open_sandbox
 from orienter_tasks.commands.start import await_infra, start_infra
 from orienter_tasks.commands.verify.collect import look_at_all
 from orienter_tasks.commands.verify.rules import judge
 from orienter_tasks.errors import CheckError
 from orienter_tasks.infra.all import component
+from orienter_tasks.lifecycle.context import RunOptions
 from orienter_tasks.machine import ports
 from orienter_tasks.output.checks import prove
 from orienter_tasks.processes import census
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.commands.selftest.host import HostConfig
-    from orienter_tasks.identity.claims import Claim
     from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.output.checks import Check
     from orienter_tasks.settings.model import BackendName
@@ -33,12 +33,11 @@ if TYPE_CHECKING:
 NAMES = ("one", "two")
 
 
-def checks(host: HostConfig, claims: Sequence[Claim], backend: Callable[[], BackendName]) -> Iterator[Check]:
+def checks(host: HostConfig, backend: Callable[[], BackendName]) -> Iterator[Check]:
     """Start two instances, check that they are isolated, and remove them.
 
     Args:
         host: the checkout whose configuration is checked.
-        claims: those of all checkouts, whose ids and ports are not used.
         backend: returns the backend to use.
     """
     configs: list[InstanceConfig] = []
@@ -47,8 +46,9 @@ def checks(host: HostConfig, claims: Sequence[Claim], backend: Callable[[], Back
     def run() -> str:
         name = backend()
         with open_sandbox(host) as sandbox:
-            numbers = free_ids(host.settings, claims, len(NAMES))
-            contexts = [sandbox.context(sandbox.checkout(*pair), name) for pair in zip(NAMES, numbers, strict=True)]
+            options = RunOptions(backend=name, quiet=True, without=tuple(host.settings.services))
+            contexts = [sandbox.instance(each, options) for each in NAMES]
+            numbers = [ctx.current.instance.id for ctx in contexts]
             begun = time.monotonic()
             start_all(contexts)
             seconds = time.monotonic() - begun

@@ -1,22 +1,23 @@
-"""Throwaway checkouts below DATA_DIR's parent: linked worktrees of a repository of their own, with their own state.
+"""Throwaway instances: checkouts below DATA_DIR's parent, linked worktrees of a repository of their own.
 
-The claims in that state name all that was started, so that a later run can clear up after a killed one.
+Each holds a free id like any other checkout, under a project of its own, so that nobody else gets it meanwhile. While a
+run lives it holds a lock; what a killed one has left, the next one clears: found by its directory, or by its claims.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
+import re
 import secrets
 import subprocess
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from orienter_tasks.commands.selftest.host import HostConfig
-from orienter_tasks.errors import CheckError, NotFoundError
+from orienter_tasks.errors import CheckError, ConflictError, NotFoundError
 from orienter_tasks.identity.claims import Claims
 from orienter_tasks.infra import choice
 from orienter_tasks.instance.model import port_plan
@@ -25,21 +26,19 @@ from orienter_tasks.lifecycle.context import RunContext, RunOptions
 from orienter_tasks.lifecycle.stop import stop_instance
 from orienter_tasks.machine import directories, ports
 from orienter_tasks.machine.files import read_small
-from orienter_tasks.machine.state import is_locked, locked, private_dir, write_private
+from orienter_tasks.machine.signals import run_or_hurry
+from orienter_tasks.machine.state import is_locked, locked, private_dir, state_dir, write_private
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from orienter_tasks.identity.claims import Claim
-    from orienter_tasks.settings.model import BackendName, Settings
+    from orienter_tasks.settings.model import Settings
 
 PREFIX = "test-"
 LONGEST_BASE = 28
-LOCK_SECONDS = 600.0
 GIT_SECONDS = 30.0
-STATE = "ORIENTER_STATE_DIR"
-VOLUMES = "ORIENTER_VOLUME_DIR"
 UNSET = ("AI_INSTANCE_ID", "AI_INSTANCE_ROOT", "WHATSAPP_ENABLED")
 GIT_ENV = {
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -49,16 +48,37 @@ GIT_ENV = {
 
 
 class Sandbox:
-    """A directory with throwaway checkouts of a host."""
+    """A directory with throwaway instances of a host."""
 
     def __init__(self, directory: Path, host: HostConfig) -> None:
         self.directory = directory
-        project = f"{host.settings.project[:LONGEST_BASE]}-{directory.name}"
-        self.settings = msgspec.structs.replace(host.settings, project=project)
+        self.settings = msgspec.structs.replace(host.settings, project=f"{_base_name(host)}-{directory.name}")
         self._host = host
 
-    def checkout(self, name: str, instance_id: int) -> Path:
-        """Make a linked worktree with the host's templates and `.env`, for the instance of an id."""
+    def instance(self, name: str, options: RunOptions) -> RunContext:
+        """Make a checkout that holds a free id, and return the context of a run there.
+
+        Raises:
+            CheckError: no id is free.
+        """
+        root = self.checkout(name)
+        for number in free_ids(self.settings, Claims().read()):
+            self._write_dotenv(root, number)
+            context = RunContext(root, None, options=options)
+            context.settings = self.settings
+            try:
+                claimed = context.current.instance.id
+            except ConflictError:  # another one was faster
+                continue
+            if claimed == number:
+                return context
+        raise CheckError(
+            "a throwaway instance needs an id whose ports are free, and there is none",
+            hint="see: inv instances; stop one, or raise orienter.instances.max",
+        )
+
+    def checkout(self, name: str) -> Path:
+        """Make a linked worktree with the host's templates."""
         repository = self.directory / "repository"
         if not repository.exists():
             repository.mkdir()
@@ -67,13 +87,6 @@ class Sandbox:
         root = self.directory / name
         _git(repository, "worktree", "add", "--quiet", "--detach", str(root))
         self._link_templates(root)
-        dotenv = self._host.root / ".env"
-        try:
-            text = read_small(dotenv).decode(errors="replace")
-        except OSError:  # there is none, or none that a start would take
-            text = ""
-        kept = [line for line in text.splitlines() if not line.replace("export ", "").strip().startswith(UNSET)]
-        write_private(root / ".env", "".join(f"{line}\n" for line in [*kept, f"AI_INSTANCE_ID={instance_id}"]))
         return root
 
     def folder(self, name: str) -> HostConfig:
@@ -83,106 +96,99 @@ class Sandbox:
         self._link_templates(root)
         return HostConfig(self.settings, self._host.dotenv, root)
 
+    def _write_dotenv(self, root: Path, number: int) -> None:
+        try:
+            text = read_small(self._host.root / ".env").decode(errors="replace")
+        except OSError:  # there is none, or none that a start would take
+            text = ""
+        kept = [line for line in text.splitlines() if not line.replace("export ", "").strip().startswith(UNSET)]
+        write_private(root / ".env", "".join(f"{line}\n" for line in [*kept, f"AI_INSTANCE_ID={number}"]))
+
     def _link_templates(self, root: Path) -> None:
         if (self._host.root / "templates").is_dir():
             (root / "templates").symlink_to(self._host.root / "templates", target_is_directory=True)
 
-    def context(self, root: Path, backend: BackendName) -> RunContext:
-        """Return the context of a run in one of the checkouts, without services."""
-        options = RunOptions(backend=backend, quiet=True, without=tuple(self.settings.services))
-        context = RunContext(root, None, options=options)
-        context.settings = self.settings
-        return context
-
     def claims(self) -> list[Claim]:
         """Return the claims made here."""
-        return Claims(self.directory / "state").read()
+        return [claim for claim in Claims().read() if claim.project == self.settings.project]
 
     def clear(self) -> None:
         """Stop and remove everything that was made here; may be called twice.
 
         Raises:
-            OrienterError: something is left; then the directory, which names it, stays too.
+            OrienterError: something is left; then the directory and the claims, which name it, stay too.
         """
-        with _own_state(self.directory / "state"):
-            for claim in self.claims():
-                _remove(claim, self.settings)
+        for claim in self.claims():
+            _remove(claim, self.settings)
         directories.remove(self.directory)
 
 
 @contextmanager
 def open_sandbox(host: HostConfig) -> Iterator[Sandbox]:
-    """Yield a new sandbox, use its state meanwhile, and clear it in any case.
+    """Yield a new sandbox, and clear it in any case; first clear what killed runs have left.
 
-    Only one run at a time is possible in a checkout. It first clears what a killed one has left.
+    Any number may be open at once.
     """
     with ExitStack() as stack:
-        stack.enter_context(locked(_lock_name(host.root), timeout=LOCK_SECONDS))
-        for directory in _directories(host.root):
-            Sandbox(directory, host).clear()
-        made = Sandbox(private_dir(_base(host.root) / f"{PREFIX}{secrets.token_hex(3)}"), host)
-        stack.callback(made.clear)
-        stack.enter_context(_own_state(private_dir(made.directory / "state")))
+        former = {name: os.environ.pop(name) for name in UNSET if name in os.environ}
+        stack.callback(os.environ.update, former)
+        for directory in left(host.root, host.settings.project):
+            with suppress(ConflictError), _locked(directory):  # else another run clears it
+                Sandbox(directory, host).clear()
+        directory = _directory(host.root) / f"{PREFIX}{secrets.token_hex(3)}"
+        stack.enter_context(_locked(directory))
+        made = Sandbox(private_dir(directory), host)
+        stack.callback(lambda: run_or_hurry(made.clear, made.clear))
         yield made
 
 
-def left(root: Path) -> list[Path]:
-    """Return the directories that a killed run has left in a checkout; none while a run is in progress."""
-    return [] if is_locked(_lock_name(root)) else _directories(root)
+def left(root: Path, project: str) -> list[Path]:
+    """Return the directories of runs that were killed: those in a checkout, and those whose claims are still there."""
+    ours = re.compile(rf"{re.escape(project[:LONGEST_BASE])}-{PREFIX}[0-9a-f]{{6}}")
+    claimed = {Path(claim.root).parent for claim in Claims().read() if ours.fullmatch(claim.project)}
+    return sorted(each for each in {*_directory(root).glob(f"{PREFIX}*"), *claimed} if not is_locked(each.name))
 
 
-def _directories(root: Path) -> list[Path]:
-    return sorted(_base(root).glob(f"{PREFIX}*"))
+def _base_name(host: HostConfig) -> str:
+    return host.settings.project[:LONGEST_BASE]
 
 
-def _base(root: Path) -> Path:
+def _directory(root: Path) -> Path:
     return (root / ".dev-data").resolve()  # may be a link to a bigger disk
 
 
-def _lock_name(root: Path) -> str:
-    return f"test-{hashlib.sha256(os.fsencode(root)).hexdigest()[:12]}"
-
-
-def free_ids(settings: Settings, claims: Sequence[Claim], count: int) -> list[int]:
-    """Return ids, the highest first, with infrastructure ports that are neither claimed nor in use.
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold the lock of a sandbox, whose name nobody uses again.
 
     Raises:
-        CheckError: there are too few.
+        ConflictError: another process has it.
     """
+    with locked(directory.name, timeout=0):
+        try:
+            yield
+        finally:
+            for lock in (state_dir() / "locks").glob(f"*{directory.name}*.lock"):  # its own, and of its instances
+                lock.unlink(missing_ok=True)
+
+
+def free_ids(settings: Settings, claims: Sequence[Claim]) -> Iterator[int]:
+    """Yield ids, the highest first, with infrastructure ports that are neither claimed nor in use."""
     claimed = {port for claim in claims for port in claim.ports.values()}
-    found: list[int] = []
     for number in range(settings.instances.max, -1, -1):
         plan = port_plan(settings, number)
         wanted = {plan[name] for name in catalog.ports() if name in plan}
         if not wanted & claimed and all(ports.is_free(port) and ports.may_bind(port) for port in wanted):
-            found.append(number)
-        if len(found) == count:
-            return found
-    raise CheckError(
-        f"{count} throwaway instances need {count} ids whose ports are free, and there are {len(found)}",
-        hint="see: inv instances; stop one, or raise orienter.instances.max",
-    )
+            yield number
 
 
 def _remove(claim: Claim, settings: Settings) -> None:
-    if not claim.backend or not Path(claim.root).is_dir():
-        return
-    config = config_of(claim, settings, {})
-    backend = choice.make(claim.backend, config)
-    stop_instance(config.instance, backend, settings.timeouts.stop, lambda _: None)
-    backend.remove_data()
-
-
-@contextmanager
-def _own_state(directory: Path) -> Iterator[None]:
-    """Use a separate state directory in this process, without the variables that name an instance."""
-    former = {name: os.environ.pop(name) for name in (STATE, VOLUMES, *UNSET) if name in os.environ}
-    os.environ[STATE] = str(directory)
-    try:
-        yield
-    finally:
-        del os.environ[STATE]
-        os.environ.update(former)
+    if claim.backend:
+        config = config_of(claim, settings, {})
+        backend = choice.make(claim.backend, config)
+        stop_instance(config.instance, backend, settings.timeouts.stop, lambda _: None)
+        backend.remove_data()
+    Claims().release(claim.token)
 
 
 def _git(directory: Path, *words: str) -> None:

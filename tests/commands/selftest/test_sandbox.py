@@ -13,8 +13,8 @@ from orienter_tasks.commands.selftest.host import HostConfig
 from orienter_tasks.errors import CheckError
 from orienter_tasks.identity.claims import Claims
 from orienter_tasks.instance.dotenv import read_dotenv
+from orienter_tasks.lifecycle.context import RunContext, RunOptions
 from orienter_tasks.machine import worktree
-from orienter_tasks.machine.state import state_dir
 from orienter_tasks.settings.load import load_settings
 from tests.configurations import OWN_PORTS, OWN_PROJECT
 from tests.integration.checkouts import TEST_IMAGES
@@ -45,19 +45,21 @@ def test_the_ground_is_its_own(make_repo: MakeRepo, settings: Settings, monkeypa
     monkeypatch.setenv("AI_INSTANCE_ROOT", str(host))
     before = dict(os.environ)
     with sandboxes.open_sandbox(of(host, settings)) as sandbox:
-        assert state_dir() == sandbox.directory / "state"
         assert "AI_INSTANCE_ID" not in os.environ
-        root = sandbox.checkout("one", 4)
+        ctx = sandbox.instance("one", RunOptions(backend="embedded"))
+        root, number = ctx.root, ctx.current.instance.id
         assert worktree.read(root).linked
         assert worktree.read(root).main_root == sandbox.directory / "repository"
-        assert (root / ".env").read_text() == "POSTGRES_PASSWORD=p\nAI_INSTANCE_ID=4\n"
+        assert (root / ".env").read_text() == f"POSTGRES_PASSWORD=p\nAI_INSTANCE_ID={number}\n"
         assert (root / ".env").stat().st_mode & 0o777 == 0o600
         assert (root / "templates").resolve() == host / "templates"
-        ctx = sandbox.context(root, "embedded")
-        assert ctx.current.instance.id == 4
         assert ctx.current.instance.project.startswith(f"{OWN_PROJECT}-test-")
-        assert ctx.current.instance.ports["nginx"] == OWN_PORTS["nginx"] + 4000
-        assert [claim.id for claim in sandbox.claims()] == [4]
+        assert ctx.current.instance.ports["nginx"] == OWN_PORTS["nginx"] + number * 1000
+        with sandboxes.open_sandbox(of(host, settings)) as beside:
+            other = beside.instance("one", RunOptions(backend="embedded")).current.instance
+            assert other.id < number
+            assert sandboxes.left(host, OWN_PROJECT) == []
+        assert [claim.id for claim in sandbox.claims()] == [claim.id for claim in Claims().read()] == [number]
     assert dict(os.environ) == before
     assert [path.name for path in (host / ".dev-data").iterdir()] == [".gitignore"]
     assert Claims().read() == []
@@ -89,7 +91,7 @@ def test_a_hosts_hooks_do_not_run(make_repo: MakeRepo, settings: Settings, monke
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
     monkeypatch.setenv("GIT_DIR", str(host / ".git"))
     with sandboxes.open_sandbox(of(host, settings)) as sandbox:
-        assert sandbox.checkout("one", 1).is_dir()
+        assert sandbox.checkout("one").is_dir()
 
 
 def test_no_git(make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -100,29 +102,29 @@ def test_no_git(make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.Mon
     with sandboxes.open_sandbox(of(host, settings)) as sandbox:
         sandbox.folder("for templates only")
         with pytest.raises(NotFoundError, match="git is not on PATH"):
-            sandbox.checkout("one", 1)
+            sandbox.checkout("one")
 
 
 def test_ids_whose_ports_nobody_has(settings: Settings) -> None:
-    assert sandboxes.free_ids(settings, [], 2) == [7, 6]
+    assert list(sandboxes.free_ids(settings, []))[:2] == [7, 6]
     with socket.create_server(("127.0.0.1", OWN_PORTS["postgres"] + 7000)):
-        assert sandboxes.free_ids(settings, [], 2) == [6, 5]
+        assert list(sandboxes.free_ids(settings, []))[:2] == [6, 5]
         with socket.create_server(("127.0.0.1", OWN_PORTS["vite"] + 6000)):  # it is not the infrastructure's
-            assert sandboxes.free_ids(settings, [], 2) == [6, 5]
+            assert list(sandboxes.free_ids(settings, []))[:2] == [6, 5]
 
 
 def test_ids_that_are_claimed_are_left_alone(
     make_repo: MakeRepo, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from orienter_tasks.lifecycle.context import RunContext, RunOptions
-
     monkeypatch.setenv("AI_INSTANCE_ID", "7")
     raw = {"project": "another", "backend": "embedded", "ports": OWN_PORTS}
     claim = RunContext(make_repo("other"), raw, options=RunOptions()).current.claim
-    assert sandboxes.free_ids(settings, [claim], 2) == [6, 5]
+    assert list(sandboxes.free_ids(settings, [claim]))[:2] == [6, 5]
 
 
-def test_too_few_ids(host_config: HostConfig) -> None:
+def test_too_few_ids(make_repo: MakeRepo) -> None:
     settings = load_settings({"ports": OWN_PORTS, "instances": {"max": 0}})
-    with pytest.raises(CheckError, match="need 2 ids whose ports are free, and there are 1"):
-        sandboxes.free_ids(settings, [], 2)
+    with sandboxes.open_sandbox(of(make_repo("host"), settings)) as sandbox:
+        sandbox.instance("one", RunOptions(backend="embedded"))
+        with pytest.raises(CheckError, match="needs an id whose ports are free, and there is none"):
+            sandbox.instance("two", RunOptions(backend="embedded"))
