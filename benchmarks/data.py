@@ -58,14 +58,18 @@ def measure(host: BenchHost) -> Iterator[Line | str]:
     other = host.worktree(host.directory / "wt" / "other")
     _fill(host.main, ROWS, OBJECTS)
     other.inv("infra.up")  # compiled modules, images
-    parts, clones = [], []
+    parts, clones, looks = [], [], []
     for _ in range(ROUNDS):
         parts.append(_parts(host))
         clones.append(_clone(host, other))
+        looks.append(_run(host, other, "data.clone", "--dry")[0])
     seconds, memory = (statistics.median(column) for column in zip(*clones, strict=True))
     ratio = statistics.median(took / sum(each) for (took, _), each in zip(clones, parts, strict=True))
     figures = " + ".join(f"{statistics.median(each):.2f}" for each in zip(*parts, strict=True))
     yield at_most("clone ÷ (backup + copy + rename)", LIMIT, ratio, f"{seconds:.2f} s : {figures} s")
+    least = statistics.median(each[0] / (sum(p) + look) for each, p, look in zip(clones, parts, looks, strict=True))
+    figures = f"{statistics.median(looks):.2f} s for inv data.clone --dry"
+    yield Line("clone ÷ (inv that only looks + the same)", "", f"{least:.2f} ×", None, figures)
     yield Line("clone: goal on two quiet cores", f"{GOALS[host.backend]:g} s", f"{seconds:.2f} s", None)
     yield _modest("clone", memory)
     for words in (("data.clone", "--yes"), ("data.snapshot", "one"), ("data.restore", "one", "--yes")):
