@@ -82,8 +82,10 @@ to run.
 
 ## Worktrees
 
-- A worktree that was made in any way works: go there and run `inv dev --detach`.
-- Before you remove one, run `inv dev.stop --volumes --yes` in it, if nobody needs its data.
+- `inv worktree.new my-branch` – a worktree with its files, its data and all services running
+- `inv worktree.list` – all of them, with their instances
+- `inv worktree.rm my-branch` – takes one away with its instance, and refuses what would lose work
+- A worktree that was made in any other way works too: go there and run `inv dev --detach`.
 - `inv cleanup.daily --dry-run` shows what instances of removed worktrees have left; without `--dry-run` it asks,
   then removes it.
 

@@ -328,6 +328,8 @@ def test_ended_in_a_hook(host: Repository, tmp_path: Path, number: int) -> None:
     with Running(host.main, tmp_path, "worktree.new", "one", "--no-start") as run:
         wait_for(flag.exists, "the hook")
         assert "in progress" in host.listed["one"]["notes"]
+        host.main.inv("worktree.rm", "none", code=3, ORIENTER_STATE_DIR=str(tmp_path / "a container's"))
+        assert "in progress" in host.listed["one"]["notes"]  # it has left this alone
         run.send(number)
         run.process.wait(30)
     host.configure(host.main, hooks={"worktree_new": []})

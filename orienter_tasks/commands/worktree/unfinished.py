@@ -19,14 +19,15 @@ from orienter_tasks.commands.worktree.unsaved import changes
 from orienter_tasks.errors import CheckError, ConflictError, OrienterError
 from orienter_tasks.identity.ownership import DIRECTORY, has_token, held_by
 from orienter_tasks.lifecycle.stop import remove_other
-from orienter_tasks.machine import directories, worktree
+from orienter_tasks.machine import directories, flock, worktree
 from orienter_tasks.machine.files import read_small
 from orienter_tasks.machine.git import ask, git
 from orienter_tasks.machine.signals import deferred
-from orienter_tasks.machine.state import is_locked, locked, write_private
+from orienter_tasks.machine.state import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from orienter_tasks.backends.protocol import Backend, InstanceConfig
     from orienter_tasks.identity.claims import Claim
@@ -62,22 +63,26 @@ def common_dir(ctx: RunContext) -> Path:
     return common
 
 
-@contextmanager
-def working_on(ctx: RunContext, path: Path) -> Iterator[None]:
+def working_on(ctx: RunContext, path: Path) -> AbstractContextManager[None]:
     """Keep other runs that make or remove a worktree away from a path."""
+    return _holding(ctx, _lock(common_dir(ctx), str(path)), f"makes or removes {path}")
 
-    def waiting(holder: str) -> None:
-        ctx.report.warn(f"waiting for {holder}")
 
-    with locked(_lock(str(path)), timeout=ctx.settings.timeouts.lock, on_wait=waiting):
-        yield
+def changing(ctx: RunContext) -> AbstractContextManager[None]:
+    """Let one git at a time change the repository: two would be in each other's way."""
+    common = common_dir(ctx)
+    return _holding(ctx, common / DIRECTORY / "locks" / "repository", f"changes {common}")
 
 
 @contextmanager
-def changing(ctx: RunContext) -> Iterator[None]:
-    """Let one git at a time change the repository: two would be in each other's way."""
-    with locked(f"worktrees-{_digest(str(common_dir(ctx)))}", timeout=ctx.settings.timeouts.lock):
-        yield
+def _holding(ctx: RunContext, lock: Path, what: str) -> Iterator[None]:
+    """Hold a lock in git's directory, which containers and users with another state directory share."""
+    try:
+        with flock.hold(lock, within=ctx.settings.timeouts.lock) as descriptor:
+            flock.name_holder(descriptor, os.getpid())
+            yield
+    except flock.HeldError as error:
+        raise ConflictError(f"{error} {what}", hint="wait until it ends, then run this again") from None
 
 
 def begin(common: Path, left: UnfinishedWorktree) -> None:
@@ -92,14 +97,14 @@ def finish(common: Path, path: Path) -> None:
 
 def notes(common: Path) -> dict[Path, bool]:
     """Return the paths of worktrees that are being made or removed, each with whether a run is at it."""
-    return {Path(left.path): is_locked(_lock(left.path)) for left in _all(common)}
+    return {Path(left.path): _is_at_work(common, left) for left in _all(common)}
 
 
 def settle(ctx: RunContext) -> list[Path]:
     """Undo or complete what killed runs have left; return the paths that are gone."""
     gone = []
     for left in _all(common_dir(ctx)):
-        if is_locked(_lock(left.path)):
+        if _is_at_work(common_dir(ctx), left):
             continue
         try:
             with working_on(ctx, Path(left.path)):
@@ -222,8 +227,12 @@ def _note(common: Path, path: str) -> Path:
     return common / DIRECTORY / "unfinished" / f"{_digest(path)}.json"
 
 
-def _lock(path: str) -> str:
-    return f"worktree-{_digest(path)}"
+def _is_at_work(common: Path, left: UnfinishedWorktree) -> bool:
+    return bool(flock.holder(_lock(common, left.path)))
+
+
+def _lock(common: Path, path: str) -> Path:
+    return common / DIRECTORY / "locks" / _digest(path)
 
 
 def _digest(path: str) -> str:
