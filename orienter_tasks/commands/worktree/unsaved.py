@@ -97,7 +97,7 @@ def is_squashed(root: Path, head: str) -> bool:
         if ask(root, "merge-tree", "--write-tree", target, head).split("\n")[0] == _tree(root, target):
             return True
         author = ("-c", "user.name=orienter", "-c", "user.email=orienter@localhost")
-        squashed = ask(root, *author, "commit-tree", f"{head}^{{tree}}", "-p", base, "-m", "squashed")
+        squashed = ask(root, *author, "commit-tree", f"{head}^{{tree}}", "-p", base, "-m", f"{head} as one")
         if squashed and ask(root, "cherry", target, squashed).startswith("-"):
             return True
     return False

@@ -320,6 +320,7 @@ def test_every_task_and_argument_has_help(task: str) -> None:
     found = ns[f"cleanup.{task}"]
     assert found.__doc__
     arguments = {argument.name: argument for argument in found.get_arguments()}
-    assert set(arguments) == {"dry_run", "yes", "json", *(["id"] if task == "instance" else [])}
+    own = {"instance": {"id", "snapshots"}, "all": {"snapshots"}}
+    assert set(arguments) == {"dry_run", "yes", "json", *own.get(task, ())}
     assert all(argument.help for argument in arguments.values())
     assert all(argument.default is False for name, argument in arguments.items() if name != "id")
