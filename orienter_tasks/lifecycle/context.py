@@ -274,8 +274,19 @@ class RunContext:
     def _new_start(self, current: CurrentInstance) -> Start:
         from orienter_tasks.lifecycle.start import Start
 
-        timeout = self.options.timeout
-        return Start(current.config, current.settled_backend, self.report, grace=self.grace, timeout=timeout)
+        def look_again() -> Backend | None:
+            copy = self.fresh_copy()
+            copy.claims = self.claims
+            return copy.current.settled_backend
+
+        return Start(
+            current.config,
+            current.settled_backend,
+            self.report,
+            grace=self.grace,
+            timeout=self.options.timeout,
+            look_again=look_again,
+        )
 
     def _instance_of(self, claim: Claim, dotenv: Mapping[str, str]) -> CurrentInstance:
         return CurrentInstance(claim, self.settings, dotenv, self.options)

@@ -23,7 +23,7 @@ from orienter_tasks.services.service import variables, why_skipped
 from orienter_tasks.stack.runner import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from orienter_tasks.backends.protocol import Backend, InstanceConfig
     from orienter_tasks.identity.claims import Claim
@@ -36,8 +36,9 @@ HURRIED_GRACE = 0.2
 class Start:
     """A start or a stop of an instance; it may extend over several tasks of a run.
 
-    `backend` is None when it has none yet. `grace`: seconds until a process that is asked to stop is killed; `timeout`:
-    seconds for each component to become ready, None: its own.
+    `backend` is None when it has none yet; another run that is waited for may give it one, which `look_again` returns.
+    `grace`: seconds until a process that is asked to stop is killed; `timeout`: seconds for each component to become
+    ready, None: its own.
     """
 
     def __init__(
@@ -48,10 +49,13 @@ class Start:
         *,
         grace: float,
         timeout: float | None = None,
+        look_again: Callable[[], Backend | None] = lambda: None,
     ) -> None:
         self._config = config
         self._instance = config.instance
         self._backend = backend
+        self._look_again = look_again
+        self._waited = False
         self._report = report
         self._grace = grace
         self._held = ExitStack()  # the lock, and the progress that is shown
@@ -98,6 +102,8 @@ class Start:
         instance, timeout = self._instance, self._config.settings.timeouts.lock
         self._held.enter_context(locked(instance.lock, timeout=timeout, on_wait=self._waiting))
         self.locked = True
+        if self._waited and self._backend is None:
+            self._backend = self._look_again()
         for directory in (instance.data_dir, instance.log_dir, instance.pid_dir):
             private_dir(directory)
         replacing.settle(instance)
@@ -218,6 +224,7 @@ class Start:
         return stop_instance(self._instance, self._backend, grace, self.show)
 
     def _waiting(self, holder: str) -> None:
+        self._waited = True
         self._report.warn(f"waiting for {holder}")
 
     def _check_ports(self, components: Sequence[str]) -> None:

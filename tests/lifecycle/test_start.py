@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from orienter_tasks.errors import CheckError, ConflictError
+from orienter_tasks.infra.embedded import EmbeddedBackend
 from orienter_tasks.lifecycle import holders, start as starts
 from orienter_tasks.lifecycle.start import Start
 from orienter_tasks.machine import ports
@@ -15,11 +19,14 @@ from orienter_tasks.machine.state import is_locked
 from orienter_tasks.output.console import Report
 from tests import slot
 from tests.configs import make_config
+from tests.programs import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from orienter_tasks.backends.protocol import Backend
+    from orienter_tasks.instance.model import Instance
     from orienter_tasks.stack.component import LogRequest, Note
 
 BASES = slot.bases()
@@ -150,3 +157,27 @@ def test_a_stop_in_the_foreground_is_under_the_lock(start: Start, monkeypatch: p
     start.undo()
     assert seen == [(3.0, True)]
     assert (before, start.unfinished, locked()) == (True, False, False)
+
+
+def test_a_stop_that_waited_for_the_first_start_stops_its_servers_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config(tmp_path, project=slot.project("start"), ports=BASES)
+    backend = EmbeddedBackend(config)
+    stopped: list[object] = []
+
+    def stop_instance(_: Instance, backend: Backend | None, *rest: object) -> list[str]:
+        del rest
+        stopped.append(backend)
+        return []
+
+    monkeypatch.setattr(starts, "stop_instance", stop_instance)
+    start = Start(config, None, Report(), grace=3.0, look_again=lambda: backend)
+    command = [sys.executable, str(path_of("hold_lock")), f"{slot.project('start')}-0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        threading.Timer(0.5, other.kill).start()
+        with start.stopping():
+            start.stop()
+    assert stopped == [backend]

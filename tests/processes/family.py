@@ -55,6 +55,8 @@ def main() -> None:
             (directory / "goodbye").write_text(str(number), encoding="ascii")
         if "heir" in words:
             start(directory, "heir")
+            while not (directory / "heir").exists():
+                time.sleep(0.01)
         os._exit(0)
 
     signal.signal(signal.SIGTERM, signal.SIG_IGN if "stubborn" in words else told_to_end)
