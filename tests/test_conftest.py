@@ -13,6 +13,7 @@ from orienter_tasks.machine.state import state_dir
 from orienter_tasks.settings.defaults import ports
 from tests import slot
 from tests.integration.small import wait_for
+from tests.workers import PATIENCE
 
 REPOSITORY = Path(__file__).parent.parent
 FORBIDDEN = "marked neither docker nor embedded"
@@ -130,7 +131,7 @@ def test_a_run_that_is_told_to_end_cleans_up_in_its_workers(tmp_path: Path) -> N
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         wait_for(lambda: len(list(tmp_path.glob("test_o*[er]"))) == 2, "both tests", seconds=120)
         run.terminate()
-        output, _ = run.communicate(timeout=60)
+        output, _ = run.communicate(timeout=PATIENCE + 30)
     assert run.returncode == pytest.ExitCode.INTERRUPTED, output
     assert not list(tmp_path.glob("test_o*[er]")), output
 

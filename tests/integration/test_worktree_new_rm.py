@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -367,7 +368,7 @@ def test_killed_while_it_is_removed(host: Repository, how: str) -> None:
     host.new("one")
     path, common = host.trees / "one", host.main.path / ".git"
     head = git(path, "rev-parse", "HEAD")
-    unfinished.begin(common, unfinished.UnfinishedWorktree(str(path), head, "one", path.stat().st_ino))
+    unfinished.begin(common, unfinished.UnfinishedWorktree(str(path), head, "one", path.stat().st_ino, time.time()))
     if how == "half":
         (path / ".git").unlink()
         (path / "tasks.py").unlink()
@@ -383,10 +384,13 @@ def test_what_came_where_a_killed_run_removed_something_stays(host: Repository) 
     host.new("one")
     path, common = host.trees / "one", host.main.path / ".git"
     head = git(path, "rev-parse", "HEAD")
-    unfinished.begin(common, unfinished.UnfinishedWorktree(str(path), head, "one", path.stat().st_ino))
+    since = time.time()
     shutil.rmtree(path)
+    time.sleep(0.05)  # more than a tick of the clock that file systems read
     path.mkdir()
     (path / "precious").touch()
+    # some file systems give a new directory the inode of the one that went
+    unfinished.begin(common, unfinished.UnfinishedWorktree(str(path), head, "one", path.stat().st_ino, since))
     host.rm("one")
     assert (path / "precious").exists()
     assert list(host.listed) == ["orienter"]

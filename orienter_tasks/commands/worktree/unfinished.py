@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -47,12 +48,14 @@ class UnfinishedWorktree(msgspec.Struct, frozen=True):
         commit: what it began with, or had at last.
         branch: what else goes; "" for none.
         inode: of the directory to remove; 0 for a worktree that is being made.
+        since: when git began to remove it, in seconds since the epoch; 0 before.
     """
 
     path: str
     commit: str
     branch: str
     inode: int = 0
+    since: float = 0.0
 
 
 def common_dir(ctx: RunContext) -> Path:
@@ -151,7 +154,7 @@ def take_away(
 
         remove_other(claim, ctx.settings, ctx.claims, ctx.grace, before)
     with changing(ctx), deferred():
-        begin(common, left)
+        begin(common, msgspec.structs.replace(left, since=left.since or time.time()))
         found = registered(common, path)
         if found is not None:
             _remove(common, found, left)
@@ -190,10 +193,17 @@ def _remove(common: Path, found: Registration, left: UnfinishedWorktree) -> None
     if found.is_there or not os.path.lexists(found.root):
         git(common, "worktree", "remove", "--force", "--force", str(found.root), own_group=True)
         return
-    is_ours = left.inode == found.root.lstat().st_ino and not os.path.lexists(found.root / ".git")
-    if is_ours or not any(found.root.iterdir()):  # a git that was killed has left it
+    if _is_rest(found.root, left) or not any(found.root.iterdir()):
         directories.remove(found.root)
     directories.remove(found.git_dir)
+
+
+def _is_rest(root: Path, left: UnfinishedWorktree) -> bool:
+    """Whether a directory is what a killed git has left of a worktree: file systems use inodes again for new ones."""
+    if left.inode != root.lstat().st_ino or os.path.lexists(root / ".git"):
+        return False
+    found = (path.lstat() for path in root.rglob("*"))
+    return all(stat.S_ISDIR(each.st_mode) or each.st_ctime < left.since for each in found)
 
 
 def _await_git(path: str) -> None:
