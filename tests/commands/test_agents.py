@@ -26,7 +26,7 @@ OURS = f"{BEGIN}\nbody\n{END}\n"
 DRY = ("data.restore", "data.clone", "data.reset", "dev.restart", "dev.stop", "worktree.new", "worktree.rm")
 """Commands of the skill that would take long, or away what the next ones need: with Invoke's `--dry`."""
 CODES = {"data.clone": 4, "worktree.rm": 3}
-"""What does not end with 0 here: the main checkout cannot copy its own data, and there is no such worktree."""
+"""What does not end with 0 here: the main checkout cannot copy its own data, and that worktree does not exist."""
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ class Curl:
 
 
 class Chromium:
-    """A headless Chromium, a tab for each address; it is told what to do through a pipe."""
+    """A headless Chromium, a tab for each address; commands reach it through a pipe."""
 
     def __init__(self, directory: Path) -> None:
         program = next(filter(None, map(shutil.which, CHROMIUM)), None)

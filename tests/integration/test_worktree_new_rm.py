@@ -244,7 +244,7 @@ def test_a_hook_that_fails_removes_nothing(host: Repository) -> None:
 
 def test_the_main_checkout_and_what_is_not_there(host: Repository) -> None:
     assert "the main checkout" in complaint(host.rm("main", "--force", code=2))
-    assert "no worktree 'none'" in complaint(host.rm("none", code=3))
+    assert "no worktree is named 'none'" in complaint(host.rm("none", code=3))
     for word in ("-f", "--", "", "..", "a..b", "a b", "a\nb", "HEAD", "x.lock", "-", "a~1", "/abs", "a/"):
         assert host.main.inv("worktree.new", word, code=None).code != 0
         assert host.main.inv("worktree.rm", word, code=None).code != 0
@@ -389,7 +389,7 @@ def test_what_came_where_a_killed_run_removed_something_stays(host: Repository) 
     time.sleep(0.05)  # more than a tick of the clock that file systems read
     path.mkdir()
     (path / "precious").touch()
-    # some file systems give a new directory the inode of the one that went
+    # some file systems give a new directory the inode of a removed one
     unfinished.begin(common, unfinished.UnfinishedWorktree(str(path), head, "one", path.stat().st_ino, since))
     host.rm("one")
     assert (path / "precious").exists()

@@ -96,7 +96,7 @@ def find(common: Path, name: str) -> Registration:
     found = found or [each for each in listed if name and each.branch == name]
     found = found or [each for each in listed if name in _names(each.root)]
     if not found:
-        raise NotFoundError(f"there is no worktree {name!r}", hint="see: inv worktree.list")
+        raise NotFoundError(f"no worktree is named {name!r}", hint="see: inv worktree.list")
     if len(found) > 1:
         places = ", ".join(str(each.root) for each in found)
         raise ConflictError(f"{name!r} is the name of several worktrees: {places}", hint="name one by its path")

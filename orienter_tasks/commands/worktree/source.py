@@ -55,7 +55,7 @@ def resolve(root: Path, name: str, base: str, *, branch: bool, trust: bool) -> t
 
     Raises:
         ConfigError: no branch can have this name, or it cannot be used with this base.
-        NotFoundError: there is no such commit.
+        NotFoundError: the commit does not exist.
         ConflictError: the branch exists, or several remotes have it.
     """
     remotes = ask(root, "remote").splitlines()

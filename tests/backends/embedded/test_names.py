@@ -157,7 +157,7 @@ def test_a_batch_with_a_name_below_an_object_deletes_nothing(served: InstanceCon
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file system knows one name only")
 def test_names_that_look_alike_are_two(served: InstanceConfig, boto: Any) -> None:
-    """rclone by itself takes one Unicode normal form for the other, and a picture of a control code for the code."""
+    """Without its flags, rclone takes one Unicode normal form for the other, and a control code's picture for it."""
     bucket = served.variables["S3_BUCKET"]
     for one, other in (
         ("caf\u00e9", "cafe\u0301"),
