@@ -40,7 +40,7 @@ RESTORE = ("--no-owner", "--no-privileges", "--no-password", "--exit-on-error", 
 class PostgresPortable:
     """The database of the instance."""
 
-    left_out = "roles, privileges, settings of roles and databases, and other databases of the server"
+    left_out = "roles, privileges, settings, other databases"
 
     def server(self, config: InstanceConfig) -> str:
         with sessions.database(config) as session:

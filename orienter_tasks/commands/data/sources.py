@@ -193,9 +193,9 @@ def _why_carried(origin: Origin, target: CurrentInstance) -> str:
     """Say why servers of the instance cannot use the data's files; "" if they can."""
     if not origin.servers:
         return ""
-    own, instance = backend_of(target), target.instance
+    own = backend_of(target)
     if origin.backend != own:
-        return f"it is of the {origin.backend} backend, and {instance} is on {own}"
+        return f"it is of the {origin.backend} backend, not of {own}"
     servers = copies_of(own, target.config).servers
     for name in origin.servers:
         image = origin.image(name)
@@ -203,12 +203,12 @@ def _why_carried(origin: Origin, target: CurrentInstance) -> str:
             continue
         readable = servers.reader(name)
         if readable and (written := origin.server(name)) != readable:
-            return f"it is of {written}, and {instance} has {readable}"
+            return f"it is of {written}, not of {readable}"
     return ""
 
 
 def _how(why: str, names: Sequence[str]) -> str:
-    return f" the portable way, because {why}; left out: {'; '.join(left_out(names))}" if why else ""
+    return f" the portable way ({why}), left out: {'; '.join(left_out(names))}" if why else ""
 
 
 def _settings_to_read(ctx: RunContext, target: CurrentInstance, origin: Origin, what: str) -> Settings:
