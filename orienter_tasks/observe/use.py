@@ -94,16 +94,18 @@ def _requested(found: ObservedInstance, containers: Sequence[DockerResource]) ->
     container = next((each for each in containers if each.component == name), None)
     noted = None
     if requests.are_noted(found.instance):
-        noted = requests.native(found.instance) if container is None else _modified(container, requests.IN_CONTAINER)
+        noted = requests.native(found.instance) if container is None else _in_container(container)
     if noted is None:
         raise NotFoundError("its nginx does not note requests")
-    return requests.latest(noted)
+    return noted
 
 
-def _modified(container: DockerResource, path: str) -> float | None:
+def _in_container(container: DockerResource) -> float | None:
     from orienter_tasks.backends.docker import engine, survey
 
-    return survey.moment(survey.modified(engine.shared(), container.id, path))
+    file = survey.file_in(engine.shared(), container.id, requests.IN_CONTAINER)
+    modified = survey.moment(str(file["mtime"]))
+    return None if modified is None else requests.latest(modified, int(file["size"]))
 
 
 def _programs(containers: Sequence[DockerResource]) -> Iterator[str]:

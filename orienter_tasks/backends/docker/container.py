@@ -116,7 +116,7 @@ class ContainerComponent:
 
     def modified(self, path: str) -> str:
         """Return when a file in the container was modified; OrienterError if that cannot be told."""
-        return survey.modified(self._engine, self._container, path)
+        return str(survey.file_in(self._engine, self._container, path)["mtime"])
 
     def run(self, script: str, environment: Mapping[str, str]) -> None:
         """Run a script of the shell in the container; CheckError with what it said if it fails."""

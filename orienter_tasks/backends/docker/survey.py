@@ -183,13 +183,13 @@ def own_container(engine: Engine, config: InstanceConfig, component: str) -> dic
     return found if found is not None and is_ours(found["Config"]["Labels"], config) else None
 
 
-def modified(engine: Engine, container: str, path: str) -> str:
-    """Return when a file in a container was modified, in the engine's words; OrienterError if that cannot be told."""
+def file_in(engine: Engine, container: str, path: str) -> dict[str, Any]:
+    """Describe a file in a container, in the engine's words; OrienterError if that cannot be told."""
     with engine.talking(f"look at {path} in container {container}"):
-        found = engine.reader.path_stat(container, path)
+        found: dict[str, Any] | None = engine.reader.path_stat(container, path)
     if found is None:
         raise NotFoundError(f"the engine does not describe {path} in container {container}")
-    return str(found["mtime"])
+    return found
 
 
 def programs_in(engine: Engine, container: str) -> list[str]:

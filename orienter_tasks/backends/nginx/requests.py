@@ -29,17 +29,18 @@ def are_noted(instance: Instance) -> bool:
         return False
 
 
-def latest(noted: float) -> float:
-    """Return until when there may have been requests, if the file was modified then."""
-    return noted + EVERY
+def latest(modified: float, size: int) -> float:
+    """Return until when there may have been requests: until nginx was started, if none is noted in the file."""
+    return modified + EVERY if size else modified
 
 
 def native(instance: Instance) -> float | None:
-    """Return when the file of a native nginx was modified; None where that is not known."""
+    """Return the same of a native nginx; None where that is not known."""
     try:
-        return os.stat(instance.nginx_dir / NATIVE).st_mtime  # noqa: PTH116 - as quick as can be
+        found = os.stat(instance.nginx_dir / NATIVE)  # noqa: PTH116 - as quick as can be
     except OSError:
         return None
+    return latest(found.st_mtime, found.st_size)
 
 
 def forget(instance: Instance) -> None:
