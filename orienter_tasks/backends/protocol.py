@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from orienter_tasks.instance.model import Instance
@@ -77,8 +77,11 @@ class Backend(Protocol):
 
     def components(self) -> Sequence[Component]: ...
 
-    def dropped(self) -> Sequence[Component]:
-        """The components that the settings drop, to be stopped where an earlier start has them running."""
+    def dropped(self, seen: Iterable[str]) -> Sequence[Component]:
+        """The components that the settings do not have, to be stopped where an earlier start has them running.
+
+        `seen` names those that are there, as of `status`.
+        """
 
     def nginx_facts(self) -> NginxFacts: ...
 

@@ -191,7 +191,7 @@ def _ports(settings: Settings) -> Iterator[str]:
     users = {service.port: name for name, service in settings.services.items() if service.port}
     for name, base in settings.ports.items():
         what = catalog.component_of_port(name) or users.get(name)
-        if what and what not in settings.infra:
+        if what and (what in settings.servers or what in settings.services):
             yield f"| {what} | `{name.upper()}_PORT` | {base} |"
 
 

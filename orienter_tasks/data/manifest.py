@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
@@ -17,6 +17,14 @@ MANIFEST_VERSION = 1
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 Way = Literal["physical", "portable"]
+
+
+class Content(NamedTuple):
+    """What a part of a copy consists of: bytes, files, and the SHA-256 of its list of checksums."""
+
+    size: int
+    files: int
+    digest: str
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +49,11 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.component):
             raise ValueError(f"not a component: {self.component!r}")
+
+    @classmethod
+    def of(cls, component: str, server: str, content: Content, facts: Mapping[str, str] | None = None) -> Part:
+        size, files, digest = content
+        return cls(component=component, server=server, facts={**(facts or {})}, size=size, files=files, digest=digest)
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.data.manifest import Part
+    from orienter_tasks.data.room import Need
     from orienter_tasks.data.store import Unfinished
     from orienter_tasks.identity.replacing import Files
 
@@ -35,6 +36,9 @@ class Copying(Protocol):
 
     def server(self, data: Path) -> str:
         """Say which server can read the data, such as `PostgreSQL 16`."""
+
+    def copies_files(self, *, running: bool) -> bool:
+        """Whether a native server's files are copied as they are, which may let them share blocks with the copies."""
 
     def copy(self, config: InstanceConfig, target: Path, lock: int, *, running: bool) -> None:
         """Copy the data of an instance's native server; what runs for that inherits the lock.
@@ -67,6 +71,18 @@ class Copies(Protocol):
 
     def running(self) -> Sequence[str]:
         """Name the components with data that run."""
+
+    def sizes(self, components: Sequence[str]) -> Mapping[str, int]:
+        """Return the bytes of the present data of components, of those that are known quickly."""
+
+    def room(self) -> Path | None:
+        """Return where prepared data is kept; None where that cannot be seen from here."""
+
+    def needs(self, sizes: Mapping[str, int], room: Path | None) -> Sequence[Need]:
+        """Return what a copy of data of these sizes into a snapshot, or into another instance's room, needs."""
+
+    def copied(self) -> int:
+        """Return how many bytes have been written so far, in whatever is being copied."""
 
     def save(self, components: Sequence[str], unfinished: Unfinished) -> Sequence[Part]:
         """Write the data of components into a snapshot; each is copied after those before it."""

@@ -97,6 +97,9 @@ class PostgresCopying:
     def server(self, data: Path) -> str:
         return f"PostgreSQL {read_small(data / 'PG_VERSION').decode('ascii', 'replace').strip()}"
 
+    def copies_files(self, *, running: bool) -> bool:
+        return not running
+
     def copy(self, config: InstanceConfig, target: Path, lock: int, *, running: bool) -> None:
         source = volumes.working_dir(config.instance, NAME).resolve()
         if running:

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 from orienter_tasks.backends.clients import sessions
 from orienter_tasks.backends.clients.postgres import identifier, literal
-from orienter_tasks.backends.embedded import programs
+from orienter_tasks.backends.embedded import cluster, programs
 from orienter_tasks.errors import BackendError, CheckError
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.settings.catalog import POSTGRES
@@ -150,4 +150,5 @@ def _running(
 
 def _failed(done: str, said: bytes) -> CheckError:
     lines = [line for line in said.decode(errors="replace").splitlines() if line.strip()]
-    return CheckError(f"the database cannot be {done}", details=lines[-TAIL_LINES:])
+    hint = cluster.SPACE_HINT if any(cluster.DISK_FULL in line for line in lines) else ""
+    return CheckError(f"the database cannot be {done}", hint=hint, details=lines[-TAIL_LINES:])

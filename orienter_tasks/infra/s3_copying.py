@@ -69,6 +69,10 @@ class StorageCopying:
     def server(self, data: Path) -> str:
         return "MinIO" if (data / self._mark).exists() else "rclone"
 
+    def copies_files(self, *, running: bool) -> bool:
+        del running
+        return True
+
     def copy(self, config: InstanceConfig, target: Path, lock: int, *, running: bool) -> None:
         del lock, running
         source = self.place(volumes.working_dir(config.instance, MINIO.name).resolve())

@@ -14,24 +14,26 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orienter_tasks.commands.data.replace import Replacement, replace
-from orienter_tasks.commands.data.snapshot import require_data, resting, services_of
+from orienter_tasks.commands.data.snapshot import manifest_of, require_data, resting, services_of
 from orienter_tasks.commands.selftest.host import HostConfig
 from orienter_tasks.commands.selftest.sandbox import open_sandbox
 from orienter_tasks.commands.start import await_infra, start_infra
 from orienter_tasks.data import archive, archived, store
 from orienter_tasks.data.files import PATHS
-from orienter_tasks.data.manifest import Manifest, Part
+from orienter_tasks.data.manifest import Part
+from orienter_tasks.data.room import Need
 from orienter_tasks.errors import ConflictError, NotFoundError
-from orienter_tasks.infra import choice
 from orienter_tasks.infra.all import component as kind, portable
 from orienter_tasks.infra.copies import copies_of, files_part
 from orienter_tasks.lifecycle.context import RunOptions
-from orienter_tasks.machine import worktree
+from orienter_tasks.machine.state import snapshot_dir
 from orienter_tasks.output.units import ago, space
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from orienter_tasks.backends.protocol import InstanceConfig
-    from orienter_tasks.infra.copying import Copies
+    from orienter_tasks.infra.copies import InstanceCopies
     from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.settings.model import BackendName
 
@@ -53,28 +55,19 @@ def export(ctx: RunContext, file: str, *, quiesce: bool, as_json: bool) -> None:
     with (
         ctx.start.locking(),
         resting(ctx, config, quiesce=quiesce),
-        archive.writing(path, _Shown(ctx)) as writer,
+        archive.writing(path) as writer,
     ):
         servers = {*names} - {PATHS}
-        idle = servers - {*(copies_of(current.backend.name, config).running() if servers else ())}
+        copies = copies_of(backend.name if backend is not None else "", config)
+        idle = servers - {*(copies.running() if servers else ())}
         if idle:
             raise NotFoundError(
                 f"{', '.join(sorted(idle))} of {current.instance} does not run", hint="start it: inv infra.up"
             )
-        claim = current.claim
-        made = Manifest(
-            project=claim.project,
-            instance=claim.id,
-            root=claim.root,
-            branch=worktree.branch(Path(claim.root)),
-            commit=worktree.commit(Path(claim.root)),
-            backend=claim.backend and choice.named(claim.backend),
-            token="",
-            way="portable",
-            created_at=time.time(),
-            left_out=tuple(f"{name}: {portable(name).left_out}" for name in names if name != PATHS),
-            parts=tuple(_saved(name, config, writer) for name in names),
-        )
+        left_out = (f"{name}: {portable(name).left_out}" for name in names if name != PATHS)
+        with ctx.start.copying(writer.position, copies.sizes(names).values()):
+            parts = [_saved(name, config, writer) for name in names]
+        made = manifest_of(current.claim, "portable", parts, left_out)
         writer.finish(made)
     for text in made.left_out:
         ctx.report.note(f"left out: {text}")
@@ -104,24 +97,29 @@ def load(ctx: RunContext, file: str, *, yes: bool, backup: bool, as_json: bool) 
         for text in made.left_out:
             ctx.report.note(f"not in {path.name}: {text}")
 
-        def prepare(copies: Copies) -> None:
-            with store.temporary(ctx.settings.project) as unfinished:
-                parts = [_unpacked(found, unfinished)] if PATHS in names else []
-                servers = [name for name in names if name != PATHS]
-                parts += _converted(ctx, found, servers, unfinished) if servers else []
-                for part in parts:
-                    copies.load(part.component, unfinished.place, part, str(path))
+        sizes = {name: made.by_component[name].size for name in names}
+        by = Replacement(
+            words=f"the data of {path} (instance {made.instance}, {ago(made.created_at)} old, {space(made.size)})",
+            backend="",
+            names=names,
+            prepare=lambda copies: _fill(ctx, copies, found, names),
+            sizes=sizes,
+            needs=lambda copies: _needs(copies, sizes),
+        )
+        replace(ctx, by, yes=yes, backup=backup, as_json=as_json)
 
-        words = f"the data of {path} (instance {made.instance}, {ago(made.created_at)} old, {space(made.size)})"
-        replace(ctx, Replacement(words, "", names, prepare), yes=yes, backup=backup, as_json=as_json)
 
-
-def _converted(ctx: RunContext, found: archive.Archive, names: list[str], unfinished: store.Unfinished) -> list[Part]:
-    """Let servers of a throwaway instance read an export, and return what they then have on disk."""
-    current = ctx.current
-    backend: BackendName = current.backend.name
-    host = HostConfig(ctx.settings, {}, ctx.root)
-    with open_sandbox(host) as sandbox:
+def _fill(ctx: RunContext, copies: InstanceCopies, found: archive.Archive, names: Sequence[str]) -> None:
+    """Prepare the data of an export; that of servers as servers of a throwaway instance have it on disk."""
+    if PATHS in names:
+        with store.temporary(ctx.settings.project) as unfinished:
+            archived.load(unfinished.place / PATHS, found.members(PATHS))
+            copies.load(PATHS, unfinished.place, files_part(unfinished.place), "the export")
+    servers = [name for name in names if name != PATHS]
+    if not servers:
+        return
+    backend: BackendName = ctx.current.backend.name
+    with open_sandbox(HostConfig(ctx.settings, {}, ctx.root)) as sandbox:
         options = RunOptions(backend=backend, quiet=True, without=tuple(ctx.settings.services))
         scratch = sandbox.instance("import", options)
         try:
@@ -131,21 +129,23 @@ def _converted(ctx: RunContext, found: archive.Archive, names: list[str], unfini
             scratch.undo()
             raise
         config = scratch.current.config
-        for name in names:
+        for name in servers:
             portable(name).load(config, found.manifest.by_component[name], found.members(name))
         scratch.begin().stop()
         scratch.begin().finish()
-        return list(copies_of(backend, config).save(names, unfinished))
+        copies.clone(servers, copies_of(backend, config))
+
+
+def _needs(copies: InstanceCopies, sizes: Mapping[str, int]) -> Sequence[Need]:
+    """Return what an import needs: its data is in a throwaway instance first, and files beside the snapshots."""
+    room, servers = copies.servers.room(), {name: size for name, size in sizes.items() if name != PATHS}
+    first = [Need(room, sum(servers.values()))] if room is not None and servers else []
+    files = [Need(snapshot_dir(), sizes[PATHS])] if PATHS in sizes else []
+    return [*first, *files, *copies.needs_to_load(sizes, room or snapshot_dir())]
 
 
 def _travels(name: str) -> bool:
     return name == PATHS or kind(name).portable() is not None
-
-
-def _unpacked(found: archive.Archive, unfinished: store.Unfinished) -> Part:
-    """Unpack the files of `data.paths`; only what the settings here name is used of them."""
-    archived.load(unfinished.place / PATHS, found.members(PATHS))
-    return files_part(unfinished.place)
 
 
 def _saved(name: str, config: InstanceConfig, writer: archive.Writer) -> Part:
@@ -158,30 +158,7 @@ def _saved(name: str, config: InstanceConfig, writer: archive.Writer) -> Part:
     how = portable(name)
     server, facts = how.server(config), how.facts(config)
     how.save(config, writer)
-    content = writer.content(name)
-    return Part(
-        component=name,
-        server=server,
-        facts=facts,
-        size=content.size,
-        files=content.files,
-        digest=content.digest,
-    )
-
-
-class _Shown:
-    """Says every few seconds how much is written."""
-
-    SECONDS = 5.0
-
-    def __init__(self, ctx: RunContext) -> None:
-        self._ctx = ctx
-        self._next = time.monotonic() + self.SECONDS
-
-    def __call__(self, size: int) -> None:
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + self.SECONDS
-            self._ctx.report.note(f"{space(size)} written")
+    return Part.of(name, server, writer.content(name), facts)
 
 
 def _path(file: str) -> Path:

@@ -10,7 +10,7 @@ import msgspec
 
 from orienter_tasks.backends.protocol import DataVolume
 from orienter_tasks.commands.data.snapshot import files_of, require_data, resting, services_of, take
-from orienter_tasks.data import store
+from orienter_tasks.data import room, store
 from orienter_tasks.data.files import PATHS
 from orienter_tasks.errors import ConfigError, ConflictError, NotFoundError, OrienterError
 from orienter_tasks.identity import replacing, volumes
@@ -24,11 +24,12 @@ from orienter_tasks.output.units import ago, space
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from orienter_tasks.data.manifest import Manifest
+    from orienter_tasks.data.room import Need
     from orienter_tasks.identity.claims import Claim
-    from orienter_tasks.infra.copying import Copies
+    from orienter_tasks.infra.copies import InstanceCopies
     from orienter_tasks.lifecycle.context import CurrentInstance, RunContext
     from orienter_tasks.lifecycle.start import Start
 
@@ -45,14 +46,18 @@ class Replacement(msgspec.Struct, frozen=True):
         prepare: copies it; None for no data.
         meanwhile: what else happens to its source, in words.
         snapshot: the named snapshot that it is; "" if it is none.
+        sizes: its bytes by component, as far as they are known.
+        needs: what its copy needs.
     """
 
     words: str
     backend: str
     names: Sequence[str]
-    prepare: Callable[[Copies], None] | None = None
+    prepare: Callable[[InstanceCopies], None] | None = None
     snapshot: str = ""
     meanwhile: str = ""
+    sizes: Mapping[str, int] = {}
+    needs: Callable[[InstanceCopies], Sequence[Need]] = lambda _: ()
 
 
 def restore(ctx: RunContext, name: str, *, yes: bool, backup: bool, as_json: bool) -> None:
@@ -82,6 +87,7 @@ def replace(ctx: RunContext, by: Replacement, *, yes: bool, backup: bool, as_jso
     ctx.read_pipe()
     present = _present(ctx, sizes=True)
     _require_backend(ctx, by)
+    _require_room(ctx, by, keep=bool(present) and backup)
     plan = _plan(ctx, by, present, backup=backup)
     if ctx.options.dry:
         for line in plan:
@@ -93,16 +99,17 @@ def replace(ctx: RunContext, by: Replacement, *, yes: bool, backup: bool, as_jso
     current = ctx.current
     _require_backend(ctx, by)
     kept, begun, copies = "", time.monotonic(), copies_of(current.backend.name, current.config)
-    start.show_progress()
     try:
         if by.prepare is not None:
             ctx.report.note(f"copying {by.words}")
-            by.prepare(copies)
+            with start.copying(copies.copied, by.sizes.values()):
+                by.prepare(copies)
         start.require_removable()
+        start.show_progress()
         ran = start.stop()
         try:
             if present and backup:
-                kept = _back_up(ctx)
+                kept = _back_up(ctx, start)
             if by.prepare is not None:
                 copies.swap()
             elif present:
@@ -146,9 +153,11 @@ def first(ctx: RunContext, source: RunContext | None = None) -> None:
     if by is None or by.prepare is None:
         return
     _require_backend(ctx, by)
+    _require_room(ctx, by, keep=False)
     copies = copies_of(current.backend.name, current.config)
     try:
-        by.prepare(copies)
+        with ctx.start.copying(copies.copied, by.sizes.values()):
+            by.prepare(copies)
         copies.swap()
     except BaseException:
         copies.discard()
@@ -184,13 +193,21 @@ def _of_snapshot(ctx: RunContext, name: str) -> Replacement:
     known = {*ctx.current.instance.infra, *([PATHS] if ctx.settings.data.paths else [])}
     names = [part.component for part in found.parts if part.component in known]
 
-    def prepare(copies: Copies) -> None:
+    def prepare(copies: InstanceCopies) -> None:
         with store.reading(project, name) as (place, manifest):
             for component in names:
                 copies.load(component, place, manifest.by_component[component], what)
 
-    words = f"{what} ({_described(found)})"
-    return Replacement(words, _only_on(found.backend, names), names, prepare, "" if found.automatic else name)
+    sizes = {component: found.by_component[component].size for component in names}
+    return Replacement(
+        words=f"{what} ({_described(found)})",
+        backend=_only_on(found.backend, names),
+        names=names,
+        prepare=prepare,
+        snapshot="" if found.automatic else name,
+        sizes=sizes,
+        needs=lambda copies: copies.needs_to_load(sizes, store.place_of(project, name)),
+    )
 
 
 def _of_instance(
@@ -204,16 +221,27 @@ def _of_instance(
         name for name in require_data(config, backend).names if name == PATHS or name in ctx.current.instance.infra
     ]
 
-    def prepare(copies: Copies) -> None:
+    origin = copies_of(claim.backend, config)
+
+    def prepare(copies: InstanceCopies) -> None:
         waiting = lambda holder: ctx.report.warn(f"waiting for {holder}")  # noqa: E731 - an argument
         with locked(config.instance.lock, timeout=ctx.settings.timeouts.lock, on_wait=waiting):
             replacing.settle(config.instance)
             with resting(ctx, config, quiesce=quiesce):
-                copies.clone(names, copies_of(claim.backend, config))
+                copies.clone(names, origin)
 
-    meanwhile = f"stop the services of {config.instance} meanwhile: {services_of(config.instance)}" if quiesce else ""
-    only_on = _only_on(claim.backend, names)
-    return Replacement(f"the data of {config.instance}", only_on, names, prepare, meanwhile=meanwhile)
+    sizes = origin.sizes(names)
+    return Replacement(
+        words=f"the data of {config.instance}",
+        backend=_only_on(claim.backend, names),
+        names=names,
+        prepare=prepare,
+        meanwhile=f"stop the services of {config.instance} meanwhile: {services_of(config.instance)}"
+        if quiesce
+        else "",
+        sizes=sizes,
+        needs=lambda copies: origin.needs(sizes, copies),
+    )
 
 
 def _only_on(backend: str, names: Sequence[str]) -> str:
@@ -240,10 +268,25 @@ def _claim_of(ctx: RunContext, source: str, own: CurrentInstance) -> Claim:
     return found[0]
 
 
+def _require_room(ctx: RunContext, by: Replacement, *, keep: bool) -> None:
+    """Require room for the copy, and for the automatic snapshot if there will be one, as far as sizes are known."""
+    current = ctx.current
+    copies = copies_of(_backend_of(current), current.config)
+    needs = [*by.needs(copies)]
+    if keep:
+        names = require_data(current.config, current.settled_backend).names
+        needs += copies.needs(copies.sizes(names))
+    room.require(f"giving {current.instance} {by.words}", needs)
+
+
+def _backend_of(current: CurrentInstance) -> str:
+    settled = current.settled_backend
+    return settled.name if settled is not None else current.decide_backend()
+
+
 def _require_backend(ctx: RunContext, by: Replacement) -> None:
     current = ctx.current
-    settled = current.settled_backend
-    own = settled.name if settled is not None else current.decide_backend()
+    own = _backend_of(current)
     if by.backend not in ("", own):
         raise ConflictError(
             f"{by.words} is of the {by.backend} backend, and {current.instance} is on {own}",
@@ -281,11 +324,11 @@ def _agree(ctx: RunContext, plan: Sequence[str], *, ask: bool) -> None:
         raise ConfigError("nothing was changed")
 
 
-def _back_up(ctx: RunContext) -> str:
+def _back_up(ctx: RunContext, start: Start) -> str:
     """Take an automatic snapshot; return its name."""
     current = ctx.current
     name = store.free_name(ctx.settings.project, f"{store.AUTOMATIC}{current.instance.id}-")
-    made = take(current.claim, current.config, current.backend, name)
+    made = take(current.claim, current.config, current.backend, name, start)
     ctx.report.note(f"what {current.instance} had is kept: inv data.restore {name} ({space(made.size)})")
     return name
 
