@@ -35,6 +35,8 @@ class NginxFacts(msgspec.Struct, frozen=True):
         directory: that of its configuration.
         runtime: the directory for its pid and temporary files.
         user: the user of its workers; "" if the master has no privileges to drop.
+        noted: the file whose time of modification is that of the last request; relative to nginx's prefix, which may
+            have any name.
     """
 
     listen: str
@@ -43,6 +45,7 @@ class NginxFacts(msgspec.Struct, frozen=True):
     runtime: str
     mime_types: str
     user: str
+    noted: str
 
 
 class DataVolume(Struct, frozen=True):

@@ -92,6 +92,7 @@ to run.
 ## Cleaning up
 
 - `inv dev.stop` – stops this instance when you are done; data stays
+- `inv dev.stop --idle 2h` – stops it only if nobody has used it for two hours, and says why if it stays
 
 ## Never
 

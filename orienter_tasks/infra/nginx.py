@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from orienter_tasks.backends.embedded import programs, user
 from orienter_tasks.backends.embedded.component import NativeComponent
 from orienter_tasks.backends.embedded.server import Launch, Server
-from orienter_tasks.backends.nginx.configuration import MAIN
+from orienter_tasks.backends.nginx import requests
 from orienter_tasks.backends.nginx.health import probe
+from orienter_tasks.backends.nginx.requests import MAIN
 from orienter_tasks.backends.protocol import NginxFacts
 from orienter_tasks.errors import CheckError, ConfigError, NotFoundError
 from orienter_tasks.infra.component import InfraComponent
@@ -84,6 +85,7 @@ class NativeNginx(NativeComponent):
     def launch(self, server: Server, note: Note) -> Launch:
         del server, note
         require_configuration(self.config)
+        requests.forget(self.config.instance)
         private_dir(self.runtime)
         return nginx_launch(self.config.settings, MAIN, self.port)
 
@@ -102,6 +104,7 @@ class NativeNginx(NativeComponent):
             runtime=str(self.runtime),
             mime_types=str(MIME_TYPES),
             user=worker_user(self.port),
+            noted=requests.NATIVE,
         )
 
     def check(self, directory: Path) -> str:
@@ -182,6 +185,7 @@ def facts_in_docker(config: InstanceConfig, placement: Placement) -> NginxFacts:
         runtime="/tmp",  # noqa: S108 - within the container
         mime_types="/etc/nginx/mime.types",
         user="nginx",
+        noted=requests.IN_CONTAINER,
     )
 
 

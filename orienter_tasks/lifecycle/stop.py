@@ -107,12 +107,15 @@ def leftovers(claim: Claim, settings: Settings) -> bool:
         return True
 
 
-def stop_other(claim: Claim, settings: Settings, claims: Claims, grace: float) -> OrienterError | None:
-    """Stop another checkout's instance; return why that failed, if it did."""
+def stop_other(
+    claim: Claim, settings: Settings, claims: Claims, grace: float, require: Callable[[], None] = lambda: None
+) -> OrienterError | None:
+    """Stop another checkout's instance; return why that failed, if it did. `require` may refuse once it is locked."""
     try:
         config = _config_to_stop(claim, settings)
         backend = choice.of(claim.backend, config)
         with locked(config.instance.lock, timeout=settings.timeouts.lock):
+            require()
             stop_instance(config.instance, backend, grace, lambda _: None)
         claims.mark_used(claim.token)
     except OrienterError as error:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 PROBE_SECONDS = 2.0
+USER_AGENT = "orienter-probe"  # by which nginx knows that nobody uses the instance
 OPEN_SECONDS = 0.1
 STATUS_LINE = rb"HTTP/1\.[01] (\d{3})\s"
 LONGEST_LINE = 65536
@@ -50,7 +51,7 @@ def http_ready(host: str, port: int, path: str, *, timeout: float = PROBE_SECOND
     """Require a 2xx or 3xx on a path. The status line is enough: an event stream's answer has no end."""
     try:
         with ports.connect(host, port, timeout) as connection:
-            headers = f"Host: localhost:{port}\r\nUser-Agent: orienter-probe\r\nConnection: close\r\n"
+            headers = f"Host: localhost:{port}\r\nUser-Agent: {USER_AGENT}\r\nConnection: close\r\n"
             connection.sendall(f"GET {path} HTTP/1.1\r\n{headers}\r\n".encode("ascii"))
             with io.BufferedReader(Hurried(connection)) as answer:
                 status = _status(answer.readline)
