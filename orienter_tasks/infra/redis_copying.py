@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.settings.model import Settings
 
 FILES, BASE = "appendonlydir", "appendonly.aof.1.base.rdb"
 MANIFEST, BEGINNING = "appendonly.aof.manifest", f"file {BASE} seq 1 type b\n"
@@ -68,6 +69,15 @@ class RedisCopying:
                 return f"RDB {found[1].decode()}"
         return ""
 
+    def reader(self, settings: Settings) -> str:
+        """Any: only a server that is older than the data cannot read it, and says so when it starts."""
+        del settings
+        return ""
+
+    def settings_to_read(self, settings: Settings, server: str) -> Settings:
+        del server
+        return settings
+
     def copies_files(self, *, running: bool) -> bool:
         return not running
 
@@ -101,6 +111,12 @@ class RedisCopying:
     def copy_script(self, config: InstanceConfig, *, running: bool) -> Script:
         password = config.variables["REDIS_PASSWORD"]
         return Script((AS_REPLICA if running else AS_FILES) + SAY_FORMAT, {"REDISCLI_AUTH": password})
+
+    def server_script(self) -> str:
+        return ""
+
+    def reader_script(self) -> str:
+        return ""
 
     def take_over_script(self, config: InstanceConfig, names: Mapping[str, str]) -> Script:
         del config, names
