@@ -41,6 +41,7 @@ VARIANTS = frozenset(
         "tests/commands/selftest/test_integration.py::test_both_configurations[shop]",
         "tests/commands/selftest/test_integration.py::test_one_that_is_interrupted_leaves_nothing[15-143]",
         "tests/commands/selftest/test_templates.py::test_nginx_takes_them[own]",
+        "tests/faults/test_carried.py::test_from_the_other_backend[embedded]",
         "tests/faults/test_crashes.py::test_killed_at_any_moment[docker]",
         "tests/faults/test_data.py::test_data_outlives_everything_but_volumes[docker]",
         "tests/faults/test_exports.py::test_to_the_other_backend[docker]",

@@ -148,7 +148,7 @@ def _without_inputs() -> Iterator[None]:
 
 
 def _is_plain(ctx: RunContext, settings_in_files: Callable[[Path], object]) -> bool:
-    if _is_code(ctx.root) or set(catalog.names()) != {entry.name for entry in catalog.BUILT_IN}:
+    if _is_code(ctx.root) or catalog.registered():
         return False
     return load_settings(as_plain(settings_in_files(ctx.root))) == ctx.settings
 

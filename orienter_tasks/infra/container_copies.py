@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from orienter_tasks.data.store import Unfinished
     from orienter_tasks.identity.replacing import Files
     from orienter_tasks.infra.copying import Copies, Script
+    from orienter_tasks.settings.model import Settings
 
 SOURCE, TARGET = "/orienter/source", "/orienter/target"
 FILES = "data"
@@ -78,6 +79,22 @@ class ContainerCopies:
         found = {name: known.get(self.config.instance.volume(name)) for name in components}
         return {name: size for name, size in found.items() if size is not None}
 
+    def server(self, component: str) -> str:
+        instance, script = self.config.instance, copying(component).server_script()
+        if not script:
+            return ""
+        source = Mount("volume", instance.volume(component), SOURCE, "ro")
+        environment = {"SOURCE": replacing.path_in(SOURCE, instance, component)}
+        with self._container(component, script, environment, (source,)) as one:
+            return self._finish(component, one)
+
+    def reader(self, component: str) -> str:
+        script = copying(component).reader_script()
+        if not script or not self.image_for(component):
+            return ""
+        with self._container(component, script, {}, ()) as one:
+            return self._finish(component, one)
+
     def room(self) -> Path | None:
         return self._engine.directory
 
@@ -102,7 +119,8 @@ class ContainerCopies:
             copied()
             self._read(container, f"{TARGET}/{FILES}", unfinished.place / f"{component}.tar")
         content = tree.write_checksums(unfinished.place, component)
-        return Part.of(component, server, content, copying(component).names(self.config))
+        made = Part.of(component, server, content, copying(component).names(self.config))
+        return replace(made, image=self.image_of(component) or self.image_for(component))
 
     def load(self, component: str, place: Path, part: Part, what: str) -> None:
         tree.verify(place, part, what)
@@ -119,7 +137,7 @@ class ContainerCopies:
         """Copy and take over in one container, if the source's server is of the image that this instance has."""
         names, target = copying(component).names(source.config), f"{TARGET}/{self._run}/{FILES}"
         volume, image = self._volume(component), source.image_of(component)
-        one = image in ("", self._image(component))
+        one = image in ("", self.image_for(component))
         script = copying(component).take_over_script(self.config, names) if one else None
         with source.copier(component, self.config, target, volume, script) as container:
             self._finish(component, container, copied)
@@ -162,7 +180,7 @@ class ContainerCopies:
         found = survey.container(self._engine, container) if container is not None else None
         return str(found["Image"]) if found is not None else ""
 
-    def _image(self, component: str) -> str:
+    def image_for(self, component: str) -> str:
         """Return the id of the image that a component's container would have; "" if it is to be pulled first."""
         image = kind(component).container(self.config, _nowhere).image
         with suppress(NotFoundError), self._engine.talking(f"inspect image {image}"):
@@ -287,6 +305,12 @@ class ContainerCopies:
         with self._engine.talking(f"write into {TARGET}", work=seconds), file.open("rb") as archive:
             self._moving.append(archive)
             self._engine.api.put_archive(container, f"{TARGET}/{self._run}", archive)
+
+
+def with_image(settings: Settings, component: str, image: str) -> Settings:
+    """Return settings with that image of a component, if the engine has it."""
+    known = image and hasattr(settings.docker, component) and images.is_here(shared(), image)
+    return replace(settings, docker=replace(settings.docker, **{component: image})) if known else settings
 
 
 def _nowhere() -> Placement:

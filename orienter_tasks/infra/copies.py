@@ -11,6 +11,7 @@ from orienter_tasks.data.room import Need, shares_blocks
 from orienter_tasks.identity import replacing
 from orienter_tasks.identity.claims import new_token
 from orienter_tasks.identity.replacing import Files, Swap
+from orienter_tasks.infra.all import copying
 from orienter_tasks.machine.directories import size_of
 from orienter_tasks.machine.state import snapshot_dir
 
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.data.store import Unfinished
     from orienter_tasks.infra.copying import Copies
+    from orienter_tasks.settings.model import Settings
 
 
 class InstanceCopies:
     """The copies of one instance's data; `servers` copies that of the components."""
 
-    def __init__(self, config: InstanceConfig, servers: Copies) -> None:
+    def __init__(self, backend: str, config: InstanceConfig, servers: Copies) -> None:
+        self.backend = backend
         self.config = config
         self.servers = servers
         self._run = new_token()
@@ -60,6 +63,10 @@ class InstanceCopies:
     def copied(self) -> int:
         """Return how many bytes have been written so far."""
         return self.servers.copied() + sum(size_of(place) or 0 for place in self._written)
+
+    def watch(self, place: Path) -> None:
+        """Count what is written into a directory, too."""
+        self._written.append(place)
 
     def save(self, components: Sequence[str], unfinished: Unfinished) -> Sequence[Part]:
         before, own, after = _split(components)
@@ -131,10 +138,19 @@ def copies_of(backend: str, config: InstanceConfig) -> InstanceCopies:
     if backend == "docker":
         from orienter_tasks.infra.container_copies import ContainerCopies
 
-        return InstanceCopies(config, ContainerCopies(config))
+        return InstanceCopies(backend, config, ContainerCopies(config))
     from orienter_tasks.infra.native_copies import NativeCopies
 
-    return InstanceCopies(config, NativeCopies(config))
+    return InstanceCopies(backend, config, NativeCopies(config))
+
+
+def settings_to_read(backend: str, settings: Settings, component: str, server: str, image: str) -> Settings:
+    """Return settings whose server of a component can read what another one has written, if this machine has it."""
+    if backend == "docker":
+        from orienter_tasks.infra.container_copies import with_image
+
+        return with_image(settings, component, image)
+    return copying(component).settings_to_read(settings, server)
 
 
 def _split(components: Sequence[str]) -> tuple[Sequence[str], bool, Sequence[str]]:

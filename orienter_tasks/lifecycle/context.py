@@ -140,6 +140,10 @@ class RunContext:
         self.report = Report(quiet=options.quiet)
         self.claims = ReadOnlyClaims() if options.dry else Claims()
 
+    def only_look(self) -> None:
+        """Change no claims from now on."""
+        self.claims = ReadOnlyClaims()
+
     def fresh_copy(self) -> RunContext:
         """Return a context of the same run that has not looked at anything yet."""
         copy = RunContext(self._project_dir, self._raw_settings, options=self.options)

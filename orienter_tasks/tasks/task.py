@@ -183,10 +183,13 @@ def given(name: str) -> bool:
 
 
 def seconds(text: str, flag: str) -> float | None:
-    """Parse a duration such as `90`, `30s`, `10m`, `2h` or `1d`; None if empty."""
-    if not text:
-        return None
-    factor = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(text[-1])
+    """Parse a duration; None if empty."""
+    return duration(text, flag) if text else None
+
+
+def duration(text: str, flag: str) -> float:
+    """Parse a duration such as `90`, `30s`, `10m`, `2h` or `1d`."""
+    factor = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(text[-1:])
     number = text[:-1] if factor else text
     try:
         value = float(number) * (factor or 1)
