@@ -241,6 +241,11 @@ def ports() -> dict[str, int]:
     return {name: base for entry in entries() for name, base in entry.ports.items()}
 
 
+def registered() -> list[str]:
+    """Name the components that the host's tasks.py has registered."""
+    return [*_entries.keys() - {entry.name for entry in BUILT_IN}]
+
+
 def inputs() -> list[str]:
     """Name the variables that `.env` and the environment may set."""
     return [name for entry in entries() for name in entry.defaults]
