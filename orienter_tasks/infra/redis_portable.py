@@ -42,7 +42,7 @@ WRITES: dict[Kind, tuple[str, ...]] = {
 """The command of each kind of entry; the key and the entry's items follow."""
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class KeyEntry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A key, or some of what is in it.
 
     Attributes:
@@ -84,7 +84,7 @@ class RedisPortable:
                     write(session, entry)
 
 
-def entries(session: RedisSession) -> Iterator[Entry]:
+def entries(session: RedisSession) -> Iterator[KeyEntry]:
     """Yield what is in all databases; a key that changes or goes meanwhile is as one of the moments has it."""
     for database in (int(name.removeprefix("db")) for name in session.info("keyspace")):
         session.ask("SELECT", database)
@@ -93,7 +93,7 @@ def entries(session: RedisSession) -> Iterator[Entry]:
                 yield from _of_key(session, database, key)
 
 
-def write(session: RedisSession, entry: Entry) -> None:
+def write(session: RedisSession, entry: KeyEntry) -> None:
     """Write an entry, which is not to be trusted: its command is one of `WRITES`."""
     session.ask("SELECT", entry.database)
     if entry.first:
@@ -108,13 +108,13 @@ class _GoneError(Exception):
     """A key is gone, or is of another type, since its type was asked for."""
 
 
-def _of_key(session: RedisSession, database: int, key: bytes) -> Iterator[Entry]:
+def _of_key(session: RedisSession, database: int, key: bytes) -> Iterator[KeyEntry]:
     kind = session.text("TYPE", key)
     if kind == "none":
         return
     expires, first = session.ask("PEXPIRETIME", key), True
     for each, items in _parts(session, kind, key):
-        yield Entry(database, key, each, first, items, expires if isinstance(expires, int) else -1)
+        yield KeyEntry(database, key, each, first, items, expires if isinstance(expires, int) else -1)
         first = False
 
 
@@ -214,13 +214,13 @@ def _pairs(words: tuple[bytes, ...]) -> Iterator[tuple[bytes, bytes]]:
     return zip(words[::2], words[1::2], strict=False)
 
 
-def _framed(found: Iterable[Entry]) -> Iterator[bytes]:
+def _framed(found: Iterable[KeyEntry]) -> Iterator[bytes]:
     for entry in found:
         encoded = msgspec.msgpack.encode(entry)
         yield len(encoded).to_bytes(LENGTH, "big") + encoded
 
 
-def _unframed(member: Member) -> Iterator[Entry]:
+def _unframed(member: Member) -> Iterator[KeyEntry]:
     """Yield the entries of a member; CheckError where it is none of ours."""
     blocks, left = member.blocks(), b""
 
@@ -238,6 +238,6 @@ def _unframed(member: Member) -> Iterator[Entry]:
         size = int.from_bytes(head, "big")
         content = take(size) if len(head) == LENGTH and size <= LONGEST else b""
         try:
-            yield msgspec.msgpack.decode(content, type=Entry)
+            yield msgspec.msgpack.decode(content, type=KeyEntry)
         except msgspec.DecodeError as error:
             raise CheckError(f"the export is damaged: {member.name}: {error}") from error

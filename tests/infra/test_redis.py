@@ -12,7 +12,7 @@ import yaml
 
 from orienter_tasks.backends.clients.redis import RedisSession, RefusedError, connected
 from orienter_tasks.backends.embedded import programs
-from orienter_tasks.infra.redis_portable import Entry, entries, write
+from orienter_tasks.infra.redis_portable import KeyEntry, entries, write
 from orienter_tasks.settings.load import load_settings
 from tests import slot
 from tests.configurations import prepare
@@ -77,15 +77,15 @@ def content(checkout: Checkout) -> Mapping[tuple[int, bytes], object]:
         return whole(entries(session))
 
 
-def whole(found: Iterable[Entry]) -> Mapping[tuple[int, bytes], object]:
+def whole(found: Iterable[KeyEntry]) -> Mapping[tuple[int, bytes], object]:
     """Put the entries of each key together, and what is in sets and hashes in order."""
-    keys: dict[tuple[int, bytes], list[Entry]] = {}
+    keys: dict[tuple[int, bytes], list[KeyEntry]] = {}
     for entry in found:
         keys.setdefault((entry.database, entry.key), []).append(entry)
     return {key: _joined(parts) for key, parts in keys.items()}
 
 
-def _joined(parts: list[Entry]) -> object:
+def _joined(parts: list[KeyEntry]) -> object:
     assert [part.first for part in parts] == [True, *[False] * (len(parts) - 1)]
     items = [item for part in parts for item in part.items]
     if parts[0].kind == "hash":
