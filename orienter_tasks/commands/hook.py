@@ -150,7 +150,11 @@ def _without_inputs() -> Iterator[None]:
 def _is_plain(ctx: RunContext, settings_in_files: Callable[[Path], object]) -> bool:
     if _is_code(ctx.root) or catalog.registered():
         return False
-    return load_settings(as_plain(settings_in_files(ctx.root))) == ctx.settings
+    try:
+        with catalog.keeping():
+            return load_settings(as_plain(settings_in_files(ctx.root))) == ctx.settings
+    except ConfigError:
+        return False
 
 
 def _is_code(root: Path) -> bool:

@@ -270,7 +270,10 @@ def _remember_for_shells(context: RunContext) -> None:
         from orienter_tasks.commands import hook
         from orienter_tasks.tasks.config_files import raw_settings_of
 
-        hook.remember(context, raw_settings_of)
+        try:
+            hook.remember(context, raw_settings_of)
+        except OrienterError as error:  # what was started or stopped stays so
+            context.report.warn(f"shells with a hook have the variables of before: {error.line()}")
 
 
 def _options(*, dry: bool) -> RunOptions:

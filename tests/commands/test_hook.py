@@ -196,6 +196,17 @@ def test_nothing_of_a_checkout_runs(make_host: MakeHost, tmp_path: Path, shell_n
         host.git("clean", "-fdq")
 
 
+@pytest.mark.embedded
+def test_a_start_does_not_fail_where_the_entry_cannot_be_written(make_host: MakeHost) -> None:
+    main = make_host(infra={"postgres": None, "minio": None}).main
+    main.inv("env.hook", "bash")
+    hooks.place(main.path).parent.mkdir(parents=True)
+    hooks.place(main.path).touch()
+    answer = main.inv("infra.up")
+    assert "shells with a hook have the variables of before: cannot make the directory" in answer.err
+    assert main.inv("dev.status", "--json").json["state"] == "running"
+
+
 def test_a_shell_that_is_unknown() -> None:
     with pytest.raises(ConfigError, match="unknown shell 'bsh'"):
         hook.script("bsh")
