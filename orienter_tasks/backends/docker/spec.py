@@ -70,6 +70,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         image_key: the settings key that names the image.
         network: the instance's network; "" for the host's network.
+        shared_memory: its /dev/shm, in MB; 0 for the engine's default, 64.
     """
 
     component: str
@@ -87,6 +88,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     extra_hosts: Mapping[str, str] = msgspec.field(default_factory=dict)
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    shared_memory: int = 0
 
     def __repr__(self) -> str:  # without the secrets
         return f"ContainerSpec({self.name!r})"
