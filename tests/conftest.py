@@ -23,6 +23,7 @@ import pytest
 
 import orienter_tasks
 from orienter_tasks.backends.docker import endpoint
+from orienter_tasks.settings import catalog
 from orienter_tasks.settings.load import load_settings
 from tests import configs, leftovers
 from tests.repositories import GIT_ENV, IGNORED, git, make_repository
@@ -37,9 +38,22 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["tests.workers", "tests.clusters", "tests.node"]
 
-SERVERS = frozenset({"postgres", "initdb", "pg_ctl", "nginx", "rclone", "minio", "dockerd"})
+SERVERS = frozenset(
+    {
+        "postgres",
+        "initdb",
+        "pg_ctl",
+        "nginx",
+        "rclone",
+        "minio",
+        "dockerd",
+        "valkey-server",
+        "redis-server",
+        "memcached",
+    }
+)
 CLEARED = (
-    *("AI_INSTANCE_", "ORIENTER_", "POSTGRES_", "MINIO_", "AWS_", "S3_", "PG", "DOCKER_", "COMPOSE_", "GIT_"),
+    *("AI_INSTANCE_", "ORIENTER_", "POSTGRES_", "MINIO_", "REDIS_", "AWS_", "S3_", "PG", "DOCKER_", "COMPOSE_", "GIT_"),
     *("WHATSAPP_", "OPENCODE_", "SLACK_", "INVOKE_", "DATABASE_URL", "SERVICE_HOST", "NODE_ENV", "NO_COLOR"),
     *("DATA_DIR", "LOG_DIR", "PID_DIR", "NGINX_PORT", "DASHBOARD_PORT", "VITE_PORT"),
 )
@@ -188,6 +202,13 @@ def isolated(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     return state
+
+
+@pytest.fixture(autouse=True)
+def no_further_servers() -> Iterator[None]:
+    """Let no test know the servers that another one's settings have added."""
+    yield
+    catalog.set_further(())
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from orienter_tasks.instance.model import Instance
@@ -35,6 +35,8 @@ class NginxFacts(msgspec.Struct, frozen=True):
         directory: that of its configuration.
         runtime: the directory for its pid and temporary files.
         user: the user of its workers; "" if the master has no privileges to drop.
+        noted: the file whose time of modification is that of the last request; relative to nginx's prefix, which may
+            have any name.
     """
 
     listen: str
@@ -43,6 +45,7 @@ class NginxFacts(msgspec.Struct, frozen=True):
     runtime: str
     mime_types: str
     user: str
+    noted: str
 
 
 class DataVolume(Struct, frozen=True):
@@ -74,8 +77,11 @@ class Backend(Protocol):
 
     def components(self) -> Sequence[Component]: ...
 
-    def dropped(self) -> Sequence[Component]:
-        """The components that the settings drop, to be stopped where an earlier start has them running."""
+    def dropped(self, seen: Iterable[str]) -> Sequence[Component]:
+        """The components that the settings do not have, to be stopped where an earlier start has them running.
+
+        `seen` names those that are there, as of `status`.
+        """
 
     def nginx_facts(self) -> NginxFacts: ...
 

@@ -92,6 +92,7 @@ to run.
 ## Cleaning up
 
 - `inv dev.stop` – stops this instance when you are done; data stays
+- `inv dev.stop --idle 2h` – stops it only if nobody has used it for two hours, and says why if it stays
 
 ## Never
 
@@ -190,7 +191,7 @@ def _ports(settings: Settings) -> Iterator[str]:
     users = {service.port: name for name, service in settings.services.items() if service.port}
     for name, base in settings.ports.items():
         what = catalog.component_of_port(name) or users.get(name)
-        if what and what not in settings.infra:
+        if what and (what in settings.servers or what in settings.services):
             yield f"| {what} | `{name.upper()}_PORT` | {base} |"
 
 

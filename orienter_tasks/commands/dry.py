@@ -100,10 +100,10 @@ def stop_services(ctx: RunContext, service: Sequence[str]) -> None:
     _would(ctx, _named("stop", [name for name in _running(ctx) if name in wanted]))
 
 
-def stop(ctx: RunContext, *, volumes: bool = False, **given: object) -> None:
+def stop(ctx: RunContext, *, volumes: bool, every: bool) -> None:
     from orienter_tasks.commands.stop import claims_to_stop
 
-    if not given.get("all"):
+    if not every:
         _stop(ctx, volumes=volumes, services=True)
         return
     found = scan(claims_to_stop(ctx, volumes=volumes), details=False).instances

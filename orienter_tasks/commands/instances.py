@@ -190,7 +190,7 @@ def columns(overview: Overview) -> list[Column[ListedInstance]]:
         Column("data", lambda entry: space(entry.disk.data), drop=5, right=True),
         Column("logs", lambda entry: space(entry.disk.logs), drop=1, right=True),
         Column("up", lambda entry: ago(entry.found.since) or "–", drop=6, right=True),
-        Column("last used", lambda entry: f"{ago(entry.found.used_at)} ago", drop=2, right=True),
+        Column("idle", _idle, drop=2, right=True),
     ]
 
 
@@ -207,6 +207,13 @@ def _state(entry: ListedInstance) -> str:
     faults = [f"{each.name} {each.fault}" for each in entry.found.components if each.fault]
     failed = entry.found.failure is not None
     return ", ".join([entry.state, *(faults if entry.state == "partial" or failed else ())])
+
+
+def _idle(entry: ListedInstance) -> str:
+    use = entry.found.use
+    if use is None or use.idle is None:
+        return "–"
+    return "in use" if use.now else ago(use.at)
 
 
 def _services(entry: ListedInstance) -> str:

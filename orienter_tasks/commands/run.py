@@ -161,16 +161,18 @@ def execute(command: Sequence[str], config: InstanceConfig) -> Ended:
     """
     environ = {**environment_of(config), COMPONENT_MARKER: COMPONENT, TOKEN_MARKER: config.instance.token}
     at_terminal = _has_terminal()
+    process = None
     try:
-        # where Ctrl-C comes from a terminal, it reaches the command without us
-        process = subprocess.Popen(command, env=environ, preexec_fn=None if at_terminal else os.setpgrp)  # noqa: PLW1509
-    except OSError as error:
-        raise NotFoundError(f"{command[0]!r} cannot be run: {error.strerror}") from error
-    try:
+        with deferred():  # a signal must not come when the command runs and nobody knows it yet
+            # where Ctrl-C comes from a terminal, it reaches the command without us
+            process = subprocess.Popen(command, env=environ, preexec_fn=None if at_terminal else os.setpgrp)  # noqa: PLW1509
         with _measuring(process.pid) as peak:
             code = process.wait()
+    except OSError as error:
+        raise NotFoundError(f"{command[0]!r} cannot be run: {error.strerror}") from error
     except InterruptError as error:
-        _pass_on(process, error, at_terminal=at_terminal)
+        if process is not None:
+            _pass_on(process, error, at_terminal=at_terminal)
         raise
     return Ended(code if code >= 0 else 128 - code, max(peak, default=None))
 

@@ -15,8 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
 from orienter_tasks.data import manifest
-from orienter_tasks.data.manifest import MANIFEST, NAME
-from orienter_tasks.data.tree import Content
+from orienter_tasks.data.manifest import MANIFEST, NAME, Content
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError
 from orienter_tasks.identity.claims import new_token
 from orienter_tasks.machine.files import open_regular
@@ -24,7 +23,7 @@ from orienter_tasks.machine.signals import raise_unheard
 from orienter_tasks.machine.state import failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from orienter_tasks.data.manifest import Manifest
@@ -34,11 +33,10 @@ BLOCK = 2**20
 
 
 class Writer:
-    """Writes an export; `tell` gets the bytes written so far."""
+    """Writes an export."""
 
-    def __init__(self, file: IO[bytes], tell: Callable[[int], None]) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._tell = tell
         self._digests: dict[str, tuple[int, int, hashlib._Hash]] = {}
 
     def add(self, name: str, blocks: Iterable[bytes]) -> None:
@@ -50,7 +48,6 @@ class Writer:
             self._file.write(block)
             digest.update(block)
             size += len(block)
-            self._tell(start + size)
         self._file.write(bytes(-size % tarfile.BLOCKSIZE))
         end = self._file.tell()
         self._file.seek(start)
@@ -60,6 +57,10 @@ class Writer:
         total, files, whole = self._digests.get(component, (0, 0, hashlib.sha256()))
         whole.update(_line(name, digest.hexdigest()))
         self._digests[component] = (total + size, files + 1, whole)
+
+    def position(self) -> int:
+        """Return how many bytes have been written so far; ValueError once it is closed."""
+        return self._file.tell()
 
     def content(self, component: str) -> Content:
         size, files, whole = self._digests.get(component, (0, 0, hashlib.sha256()))
@@ -75,7 +76,7 @@ class Writer:
 
 
 @contextmanager
-def writing(path: Path, tell: Callable[[int], None]) -> Iterator[Writer]:
+def writing(path: Path) -> Iterator[Writer]:
     """Yield the writer of a new file, which only its owner may read and which has its name when it is whole.
 
     Raises:
@@ -90,7 +91,7 @@ def writing(path: Path, tell: Callable[[int], None]) -> Iterator[Writer]:
         try:
             with os.fdopen(descriptor, "r+b") as file:
                 file.seek(tarfile.BLOCKSIZE + MANIFEST_BYTES)
-                yield Writer(file, tell)
+                yield Writer(file)
                 file.flush()
                 os.fsync(file.fileno())
             try:
@@ -134,6 +135,10 @@ class Archive:
         if first is None or first.name != MANIFEST or first.size > MANIFEST_BYTES:
             raise CheckError(f"{what} is not an export of inv data.export")
         self.manifest = manifest.decode(b"".join(first.blocks()), what)
+
+    def position(self) -> int:
+        """Return where it is being read; ValueError once it is closed."""
+        return self._file.tell()
 
     def members(self, component: str) -> Iterator[Member]:
         """Yield the members of a component, in their order; each is to be read before the next one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
@@ -19,12 +19,21 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 Way = Literal["physical", "portable"]
 
 
+class Content(NamedTuple):
+    """What a part of a copy consists of: bytes, files, and the SHA-256 of its list of checksums."""
+
+    size: int
+    files: int
+    digest: str
+
+
 class Part(msgspec.Struct, frozen=True, kw_only=True):
     """The data of one component.
 
     Attributes:
         component: its name, also that of its directory or file in the copy.
-        server: what can read it, such as `postgres 16`; the component compares this with what it would run.
+        server: what can read it, such as `PostgreSQL 16`.
+        image: the id of its server's image; "" if it had none.
         facts: what the component must know to put it back, such as the database's name.
         size: bytes.
         files: how many files or objects.
@@ -33,6 +42,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
     component: str
     server: str
+    image: str = ""
     facts: dict[str, str] = {}
     size: int
     files: int
@@ -41,6 +51,11 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.component):
             raise ValueError(f"not a component: {self.component!r}")
+
+    @classmethod
+    def of(cls, component: str, server: str, content: Content, facts: Mapping[str, str] | None = None) -> Part:
+        size, files, digest = content
+        return cls(component=component, server=server, facts={**(facts or {})}, size=size, files=files, digest=digest)
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,8 +10,9 @@ import shutil
 import stat
 import sys
 from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING
 
+from orienter_tasks.data.manifest import Content
 from orienter_tasks.errors import CheckError
 from orienter_tasks.machine.files import open_regular
 from orienter_tasks.machine.signals import raise_unheard
@@ -29,14 +30,6 @@ FICLONE = 0x40049409
 NO_CLONE = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM, errno.EBADF)
 BLOCK = 2**20
 AT_ONCE = 256
-
-
-class Content(NamedTuple):
-    """What a part of a copy consists of: bytes, files, and the SHA-256 of its list of checksums."""
-
-    size: int
-    files: int
-    digest: str
 
 
 def copy(source: Path, target: Path, *, leave_out: Callable[[str], bool] = lambda _: False) -> None:

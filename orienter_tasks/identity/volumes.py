@@ -246,7 +246,11 @@ def parked(project: str, known: Sequence[Claim]) -> list[Claim]:
 
 def of(claim: Claim) -> Iterator[tuple[str, Path]]:
     """Yield the component and the place of each of a claim's volumes; "" for a component that is not known here."""
-    instance = of_claim(claim)
+    yield from present(of_claim(claim))
+
+
+def present(instance: Instance) -> Iterator[tuple[str, Path]]:
+    """Likewise of an instance."""
     known = {instance.volume(name): name for name in catalog.with_data()}
     with suppress(OSError):
         for name in sorted(os.listdir(home(instance))):  # noqa: PTH208 - names

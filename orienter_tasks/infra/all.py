@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orienter_tasks.settings import catalog
-from orienter_tasks.settings.catalog import MINIO, NGINX, POSTGRES, CatalogEntry
+from orienter_tasks.settings.catalog import MINIO, NGINX, POSTGRES, REDIS, CatalogEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,11 @@ def register(entry: CatalogEntry, make: Callable[[], InfraComponent]) -> None:
 
 @cache
 def component(name: str) -> InfraComponent:
-    return _makers[name]()
+    if name in _makers:
+        return _makers[name]()
+    from orienter_tasks.infra.described import DescribedComponent
+
+    return DescribedComponent(name)
 
 
 def copying(name: str) -> Copying:
@@ -56,7 +60,9 @@ def portable(name: str) -> Portable:
 
 
 def containers(config: InstanceConfig, placed: Callable[[], Placement]) -> list[ContainerSpec]:
-    return [component(name).container(config, placed) for name in config.instance.infra]
+    """Describe the containers of an instance; servers that only have a program have none."""
+    names = [name for name in config.instance.infra if config.settings.docker.image(name)]
+    return [component(name).container(config, placed) for name in names]
 
 
 def search_path(config: InstanceConfig, path: str) -> str:
@@ -82,6 +88,12 @@ def _s3() -> InfraComponent:
     return StorageComponent()
 
 
+def _redis() -> InfraComponent:
+    from orienter_tasks.infra.redis import RedisComponent
+
+    return RedisComponent()
+
+
 def _nginx() -> InfraComponent:
     from orienter_tasks.infra.nginx import NginxComponent
 
@@ -91,3 +103,4 @@ def _nginx() -> InfraComponent:
 register(POSTGRES, _postgres)
 register(MINIO, _s3)
 register(NGINX, _nginx)
+_makers[REDIS.name] = _redis  # it stands in the catalog where the settings add it

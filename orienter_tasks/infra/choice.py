@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orienter_tasks.errors import BackendError, ConflictError
+from orienter_tasks.errors import BackendError, ConfigError, ConflictError
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.settings.load import backend_name
 
@@ -36,7 +36,7 @@ def available(name: BackendName, settings: Settings) -> bool:
     if name == "docker":
         from orienter_tasks.backends.docker import engine
 
-        return engine.answers()
+        return not _without_image(settings) and engine.answers()
     from orienter_tasks.infra.embedded import installed
 
     return installed(settings)
@@ -63,6 +63,11 @@ def require(name: BackendName, settings: Settings, instance: Instance) -> None:
     if name == "docker":
         from orienter_tasks.backends.docker import engine
 
+        for server in _without_image(settings):
+            raise ConfigError(
+                f"{instance} uses Docker, and {server} has no image",
+                hint=f"add orienter.infra.{server}.image, or use --backend embedded",
+            )
         silent = engine.shared().why_silent()
         if silent is None:
             return
@@ -71,11 +76,18 @@ def require(name: BackendName, settings: Settings, instance: Instance) -> None:
             hint=f"{engine.shared().endpoint.how_to_reach(silent)}; without one: "
             "pip install 'orienter-tasks[embedded]' and inv dev --backend embedded",
         )
-    if not available(name, settings):
-        raise BackendError(
-            f"{instance} uses the embedded backend, which is not installed",
-            hint="pip install 'orienter-tasks[embedded]'",
-        )
+    from orienter_tasks.infra.all import component
+    from orienter_tasks.infra.embedded import missing
+
+    absent = missing(settings)
+    if absent:
+        hints = dict.fromkeys(component(each).how_to_install(settings) for each in absent)
+        what = f"there is no program for {', '.join(absent)}"
+        raise BackendError(f"{instance} uses the embedded backend, and {what}", hint="; ".join(hints))
+
+
+def _without_image(settings: Settings) -> list[str]:
+    return [name for name in settings.servers if not settings.docker.image(name)]
 
 
 def may_move(current: Backend, target: BackendName, instance: Instance) -> None:

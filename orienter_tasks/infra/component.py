@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from orienter_tasks.backends.embedded.programs import PIP_LINE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
@@ -66,6 +68,11 @@ class InfraComponent(Protocol):
 
     def version(self, settings: Settings) -> str:
         """Return the version of its native program; OrienterError if it is missing or cannot run on this machine."""
+
+    def how_to_install(self, settings: Settings) -> str:
+        """Return what to do where its native programs are not installed."""
+        del settings
+        return PIP_LINE
 
     def client(self, settings: Settings) -> Path | None:
         """Return where the native server's client program would be, such as psql; None if it has none."""

@@ -29,11 +29,12 @@ def render(config: InstanceConfig, placement: Placement) -> Rendered:
 def given(config: InstanceConfig, placement: Placement) -> dict[str, Any]:
     """Return the variables of the template."""
     instance = config.instance
-    keeping = [name for name in catalog.with_data() if name in instance.infra]
     specs = containers(config, lambda: placement)
+    keeping = [spec.component for spec in specs if catalog.entry_of(spec.component).data]
     return {
         "instance": instance,
         "services": specs,
+        "without_image": sorted({*instance.infra} - {spec.component for spec in specs}),
         "labels": {spec.component: spec.all_labels for spec in specs},
         "host_network": HOST_NETWORK,
         "log_driver": LOG_DRIVER,

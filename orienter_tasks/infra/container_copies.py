@@ -10,7 +10,7 @@ import io
 import tarfile
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -19,10 +19,11 @@ from orienter_tasks.backends.docker.container import create_container, redacted
 from orienter_tasks.backends.docker.engine import WORK_SECONDS, shared
 from orienter_tasks.backends.docker.logs import read_log
 from orienter_tasks.backends.docker.oneoff import running_id
-from orienter_tasks.backends.docker.resources import Resources, require_unused
+from orienter_tasks.backends.docker.resources import Resources, require_unused, volume_sizes
 from orienter_tasks.backends.docker.spec import Mount
 from orienter_tasks.data import tree
 from orienter_tasks.data.manifest import Part
+from orienter_tasks.data.room import Need
 from orienter_tasks.errors import CheckError, NotFoundError, OrienterError
 from orienter_tasks.identity import replacing
 from orienter_tasks.identity.claims import new_token
@@ -44,11 +45,15 @@ if TYPE_CHECKING:
     from orienter_tasks.data.store import Unfinished
     from orienter_tasks.identity.replacing import Files
     from orienter_tasks.infra.copying import Copies, Script
+    from orienter_tasks.settings.model import Settings
 
 SOURCE, TARGET = "/orienter/source", "/orienter/target"
 FILES = "data"
 SLOWEST = 5_000_000  # bytes a second that an engine is trusted to unpack
 COPIED = "/tmp/orienter-copied"  # noqa: S108 - in a container
+SO_FAR = "kB so far: "
+WATCH = f"""(while sleep 1; do echo "{SO_FAR}$(du -sk "$TARGET" 2>/dev/null | cut -f1)"; done) &
+"""
 POLL_SECONDS = 0.05
 TAIL_LINES = 15
 CLEAR = 'cd "$TARGET" && find . -mindepth 1 -maxdepth 1 {which} -exec rm -rf {{}} +'
@@ -63,9 +68,47 @@ class ContainerCopies:
         self._run = new_token()
         self._prepared: list[str] = []
         self._new: list[str] = []
+        self._working: list[str] = []
+        self._moving: list[IO[bytes]] = []
 
     def running(self) -> Sequence[str]:
         return [name for name in catalog.with_data() if running_id(self._engine, self.config, name)]
+
+    def sizes(self, components: Sequence[str]) -> Mapping[str, int]:
+        known = volume_sizes(self._engine)
+        found = {name: known.get(self.config.instance.volume(name)) for name in components}
+        return {name: size for name, size in found.items() if size is not None}
+
+    def server(self, component: str) -> str:
+        instance, script = self.config.instance, copying(component).server_script()
+        if not script:
+            return ""
+        source = Mount("volume", instance.volume(component), SOURCE, "ro")
+        environment = {"SOURCE": replacing.path_in(SOURCE, instance, component)}
+        with self._container(component, script, environment, (source,)) as one:
+            return self._finish(component, one)
+
+    def reader(self, component: str) -> str:
+        script = copying(component).reader_script()
+        if not script or not self.image_for(component):
+            return ""
+        with self._container(component, script, {}, ()) as one:
+            return self._finish(component, one)
+
+    def room(self) -> Path | None:
+        return self._engine.directory
+
+    def needs(self, sizes: Mapping[str, int], room: Path | None) -> Sequence[Need]:
+        """A snapshot is in a container before it is in its file."""
+        places = dict.fromkeys((self.room(), room))
+        return [Need(place, sum(sizes.values())) for place in places if place is not None]
+
+    def copied(self) -> int:
+        moved = [file.tell() for file in self._moving if not file.closed]
+        if moved:
+            return sum(moved)
+        said = [line for one in self._working for line in read_log(self._engine, one, LogRequest(lines=1))]
+        return sum(int(line.removeprefix(SO_FAR)) for line in said if line.startswith(SO_FAR)) * 1024
 
     def save(self, components: Sequence[str], unfinished: Unfinished) -> Sequence[Part]:
         return map_in_turn(lambda component, copied: self._save(component, unfinished, copied), components)
@@ -76,14 +119,8 @@ class ContainerCopies:
             copied()
             self._read(container, f"{TARGET}/{FILES}", unfinished.place / f"{component}.tar")
         content = tree.write_checksums(unfinished.place, component)
-        return Part(
-            component=component,
-            server=server,
-            facts=copying(component).names(self.config),
-            size=content.size,
-            files=content.files,
-            digest=content.digest,
-        )
+        made = Part.of(component, server, content, copying(component).names(self.config))
+        return replace(made, image=self.image_of(component) or self.image_for(component))
 
     def load(self, component: str, place: Path, part: Part, what: str) -> None:
         tree.verify(place, part, what)
@@ -100,7 +137,7 @@ class ContainerCopies:
         """Copy and take over in one container, if the source's server is of the image that this instance has."""
         names, target = copying(component).names(source.config), f"{TARGET}/{self._run}/{FILES}"
         volume, image = self._volume(component), source.image_of(component)
-        one = image in ("", self._image(component))
+        one = image in ("", self.image_for(component))
         script = copying(component).take_over_script(self.config, names) if one else None
         with source.copier(component, self.config, target, volume, script) as container:
             self._finish(component, container, copied)
@@ -143,7 +180,7 @@ class ContainerCopies:
         found = survey.container(self._engine, container) if container is not None else None
         return str(found["Image"]) if found is not None else ""
 
-    def _image(self, component: str) -> str:
+    def image_for(self, component: str) -> str:
         """Return the id of the image that a component's container would have; "" if it is to be pulled first."""
         image = kind(component).container(self.config, _nowhere).image
         with suppress(NotFoundError), self._engine.talking(f"inspect image {image}"):
@@ -165,7 +202,7 @@ class ContainerCopies:
             raise NotFoundError(f"{instance} has no data of {component}", hint="inv infra.up makes it")
         container = running_id(self._engine, self.config, component)
         script = copying(component).copy_script(self.config, running=container is not None)
-        text, environment = f"{script.text}touch {COPIED}\n", dict(script.environment)
+        text, environment = f"{WATCH}{script.text}touch {COPIED}\n", dict(script.environment)
         if then is not None:
             text, environment = f"{text}{then.text}", {**environment, **then.environment}
         environment |= {"SOURCE": replacing.path_in(SOURCE, instance, component), "TARGET": target}
@@ -227,6 +264,7 @@ class ContainerCopies:
         """Run a container to its end, and return the last line that it printed; tell as soon as it has copied."""
         with self._engine.talking(f"start a container of {component}", work=WORK_SECONDS):
             self._engine.api.start(container)
+        self._working.append(container)
         state: Mapping[str, Any] = {"Running": True}
         while state["Running"]:
             time.sleep(POLL_SECONDS)
@@ -238,7 +276,9 @@ class ContainerCopies:
             if found is None:
                 raise CheckError(f"the container that copied {component} of {self.config.instance} was removed")
             state = found["State"]
-        lines = last(read_log(self._engine, container, LogRequest(lines=TAIL_LINES)))
+        self._working.remove(container)
+        said = read_log(self._engine, container, LogRequest(lines=TAIL_LINES))
+        lines = [line for line in last(said) if not line.startswith(SO_FAR)]
         if state["ExitCode"] != 0:
             details = redacted(self.config, lines)
             raise CheckError(f"the data of {component} of {self.config.instance} cannot be copied", details=details)
@@ -252,6 +292,7 @@ class ContainerCopies:
     def _read(self, container: str, path: str, file: Path) -> None:
         try:
             with self._engine.talking(f"read {path}", work=WORK_SECONDS), file.open("xb") as archive:
+                self._moving.append(archive)
                 chunks, _ = self._engine.api.get_archive(container, path)
                 for chunk in chunks:
                     archive.write(chunk)
@@ -263,7 +304,14 @@ class ContainerCopies:
             self._engine.api.put_archive(container, TARGET, _directory(self._run))
         seconds = WORK_SECONDS + file.stat().st_size / SLOWEST
         with self._engine.talking(f"write into {TARGET}", work=seconds), file.open("rb") as archive:
+            self._moving.append(archive)
             self._engine.api.put_archive(container, f"{TARGET}/{self._run}", archive)
+
+
+def with_image(settings: Settings, component: str, image: str) -> Settings:
+    """Return settings with that image of a component, if the engine has it."""
+    known = image and hasattr(settings.docker, component) and images.is_here(shared(), image)
+    return replace(settings, docker=replace(settings.docker, **{component: image})) if known else settings
 
 
 def _nowhere() -> Placement:

@@ -7,35 +7,72 @@ from typing import TYPE_CHECKING
 from orienter_tasks.data import files, tree
 from orienter_tasks.data.files import PATHS
 from orienter_tasks.data.manifest import Part
+from orienter_tasks.data.room import Need, shares_blocks
 from orienter_tasks.identity import replacing
 from orienter_tasks.identity.claims import new_token
 from orienter_tasks.identity.replacing import Files, Swap
+from orienter_tasks.infra.all import copying
+from orienter_tasks.machine.directories import size_of
+from orienter_tasks.machine.state import snapshot_dir
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.data.store import Unfinished
     from orienter_tasks.infra.copying import Copies
+    from orienter_tasks.settings.model import Settings
 
 
 class InstanceCopies:
     """The copies of one instance's data; `servers` copies that of the components."""
 
-    def __init__(self, config: InstanceConfig, servers: Copies) -> None:
+    def __init__(self, backend: str, config: InstanceConfig, servers: Copies) -> None:
+        self.backend = backend
         self.config = config
         self.servers = servers
         self._run = new_token()
         self._prepared = False
+        self._written: list[Path] = []
 
     def running(self) -> Sequence[str]:
         return self.servers.running()
+
+    def sizes(self, components: Sequence[str]) -> Mapping[str, int]:
+        """Return the bytes of the present data of components, of those that are known quickly."""
+        servers = [name for name in components if name != PATHS]
+        found = {**self.servers.sizes(servers)} if servers else {}
+        if PATHS in components:
+            found[PATHS] = files.measure(self.config.instance.data_dir, self._paths).size
+        return found
+
+    def needs(self, sizes: Mapping[str, int], target: InstanceCopies | None = None) -> Sequence[Need]:
+        """Return what a copy of data of these sizes needs, for another instance or as a snapshot."""
+        servers = {name: size for name, size in sizes.items() if name != PATHS}
+        found = [*self.servers.needs(servers, target.servers.room() if target else snapshot_dir())] if servers else []
+        base = self.config.instance.data_dir
+        return [*found, *_files_need(sizes, base, target.config.instance.data_dir if target else snapshot_dir())]
+
+    def needs_to_load(self, sizes: Mapping[str, int], place: Path) -> Sequence[Need]:
+        """Return what it needs to prepare data of these sizes from a snapshot."""
+        room, size = self.servers.room(), sum(size for name, size in sizes.items() if name != PATHS)
+        found = [Need(room, size)] if room is not None and not shares_blocks(place, room) else []
+        return [*found, *_files_need(sizes, place, self.config.instance.data_dir)]
+
+    def copied(self) -> int:
+        """Return how many bytes have been written so far."""
+        return self.servers.copied() + sum(size_of(place) or 0 for place in self._written)
+
+    def watch(self, place: Path) -> None:
+        """Count what is written into a directory, too."""
+        self._written.append(place)
 
     def save(self, components: Sequence[str], unfinished: Unfinished) -> Sequence[Part]:
         before, own, after = _split(components)
         parts = [*self.servers.save(before, unfinished)] if before else []
         if own:
+            self._written.append(unfinished.place / PATHS)
             self.copy_files(unfinished.place / PATHS)
             parts.append(files_part(unfinished.place))
         return [*parts, *(self.servers.save(after, unfinished) if after else ())]
@@ -47,9 +84,7 @@ class InstanceCopies:
         tree.verify(place, part, what)
         files.copy(place / PATHS, self._paths, self._prepare(), live=False)
 
-    def clone(self, components: Sequence[str], source: Copies) -> None:
-        if not isinstance(source, InstanceCopies):
-            raise TypeError(source)
+    def clone(self, components: Sequence[str], source: InstanceCopies) -> None:
         before, own, after = _split(components)
         if before:
             self.servers.clone(before, source.servers)
@@ -81,7 +116,8 @@ class InstanceCopies:
 
     def _prepare(self) -> Path:
         self._prepared = True
-        return replacing.prepared_files(self.config.instance, self._run)
+        self._written.append(replacing.prepared_files(self.config.instance, self._run))
+        return self._written[-1]
 
     def _files(self) -> Files:
         base, prepared = self.config.instance.data_dir, replacing.prepared_files(self.config.instance, self._run)
@@ -89,20 +125,32 @@ class InstanceCopies:
         return Files(self._run, tuple(former), tuple(files.matches(prepared, self._paths)))
 
 
+def _files_need(sizes: Mapping[str, int], source: Path, target: Path) -> list[Need]:
+    return [Need(target, sizes[PATHS])] if PATHS in sizes and not shares_blocks(source, target) else []
+
+
 def files_part(place: Path) -> Part:
     """Return what a snapshot says of the files of `data.paths`, which are in it."""
-    content = tree.write_checksums(place, PATHS)
-    return Part(component=PATHS, server="files", size=content.size, files=content.files, digest=content.digest)
+    return Part.of(PATHS, "files", tree.write_checksums(place, PATHS))
 
 
 def copies_of(backend: str, config: InstanceConfig) -> InstanceCopies:
     if backend == "docker":
         from orienter_tasks.infra.container_copies import ContainerCopies
 
-        return InstanceCopies(config, ContainerCopies(config))
+        return InstanceCopies(backend, config, ContainerCopies(config))
     from orienter_tasks.infra.native_copies import NativeCopies
 
-    return InstanceCopies(config, NativeCopies(config))
+    return InstanceCopies(backend, config, NativeCopies(config))
+
+
+def settings_to_read(backend: str, settings: Settings, component: str, server: str, image: str) -> Settings:
+    """Return settings whose server of a component can read what another one has written, if this machine has it."""
+    if backend == "docker":
+        from orienter_tasks.infra.container_copies import with_image
+
+        return with_image(settings, component, image)
+    return copying(component).settings_to_read(settings, server)
 
 
 def _split(components: Sequence[str]) -> tuple[Sequence[str], bool, Sequence[str]]:

@@ -20,7 +20,7 @@ from orienter_tasks.settings import catalog
 from orienter_tasks.stack.component import ComponentStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from orienter_tasks.backends.docker.engine import Engine
@@ -48,8 +48,9 @@ class DockerBackend:
         """Return its components, without contacting the engine."""
         return [self._component(name) for name in self._config.instance.infra]
 
-    def dropped(self) -> Sequence[ContainerComponent]:
-        return [self._component(name) for name in catalog.names() if name not in self._config.instance.infra]
+    def dropped(self, seen: Iterable[str]) -> Sequence[ContainerComponent]:
+        known = dict.fromkeys((*catalog.names(), *seen))
+        return [self._component(name) for name in known if name not in self._config.instance.infra]
 
     def nginx_facts(self) -> NginxFacts:
         return facts_in_docker(self._config, self._placement)
@@ -68,7 +69,7 @@ class DockerBackend:
         found = {each.component: survey.status_of(each) for each in ours}
         return [
             found.get(name) or ComponentStatus(name, "container", running=False, what="no container")
-            for name in catalog.names()
+            for name in dict.fromkeys((*catalog.names(), *found))
             if name in instance.infra or name in found
         ]
 

@@ -22,7 +22,7 @@ from orienter_tasks.stack.component import ComponentStatus
 from orienter_tasks.stack.native import NativeScan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from orienter_tasks.backends.embedded.component import NativeComponent
@@ -36,7 +36,12 @@ SIZE_SECONDS = 0.5
 
 def installed(settings: Settings) -> bool:
     """Whether the programs of all components are installed, without running any."""
-    return all(component(name).installed(settings) for name in settings.servers)
+    return not missing(settings)
+
+
+def missing(settings: Settings) -> list[str]:
+    """Name the components whose programs are not installed."""
+    return [name for name in settings.servers if not component(name).installed(settings)]
 
 
 class EmbeddedBackend:
@@ -60,7 +65,8 @@ class EmbeddedBackend:
     def components(self) -> Sequence[NativeComponent]:
         return self._components
 
-    def dropped(self) -> Sequence[NativeComponent]:
+    def dropped(self, seen: Iterable[str]) -> Sequence[NativeComponent]:
+        del seen  # what the catalog does not know is stopped as a service
         return self._dropped
 
     def nginx_facts(self) -> NginxFacts:
@@ -104,9 +110,13 @@ class EmbeddedBackend:
             raise ConflictError(
                 f"{', '.join(running)} of {self._config.instance} still runs", hint="stop it first: inv infra.down"
             )
+        from orienter_tasks.backends.embedded.component import held
+
         with ExitStack() as stack:
             for each in (*self._components, *self._dropped):
                 stack.enter_context(each.held(os.path.lexists(each.directory)))
+            for name, path in self._unknown:
+                stack.enter_context(held(self._config.instance, name, path / volumes.FILES))
             removed = [name for name, path in (*self._volumes, *self._former) if remove(path)]
         volumes.forget(volumes.home(self._config.instance))
         return removed
@@ -135,7 +145,15 @@ class EmbeddedBackend:
     def _volumes(self) -> list[tuple[str, Path]]:
         """The volumes' names and places."""
         found = [(each.name, each.volume) for each in (*self._components, *self._dropped)]
-        return [(self._config.instance.volume(name), place) for name, place in found if place is not None]
+        known = [(self._config.instance.volume(name), place) for name, place in found if place is not None]
+        return [*known, *self._unknown]
+
+    @property
+    def _unknown(self) -> list[tuple[str, Path]]:
+        """Likewise those of servers that earlier settings have added."""
+        end = f"-data-{self._config.instance.id}"
+        found = [path for name, path in volumes.present(self._config.instance) if not name]
+        return [(path.name, path) for path in found if path.name.endswith(end)]
 
     @property
     def _former(self) -> list[tuple[str, Path]]:

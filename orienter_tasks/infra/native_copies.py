@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.data import tree
 from orienter_tasks.data.manifest import Part
+from orienter_tasks.data.room import Need, shares_blocks
 from orienter_tasks.errors import NotFoundError
 from orienter_tasks.identity import replacing, volumes
 from orienter_tasks.identity.claims import new_token
 from orienter_tasks.identity.replacing import Swap
 from orienter_tasks.infra.all import component as kind, copying
-from orienter_tasks.infra.embedded import EmbeddedBackend
+from orienter_tasks.infra.embedded import SIZE_SECONDS, EmbeddedBackend
 from orienter_tasks.machine import flock
+from orienter_tasks.machine.directories import size_of
 from orienter_tasks.machine.state import private_dir
 from orienter_tasks.machine.threads import map_in_turn
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
@@ -36,29 +38,55 @@ class NativeCopies:
         self.config = config
         self._run = new_token()
         self._prepared: list[str] = []
+        self._written: list[Path] = []
         self._locks = ExitStack()
 
     def running(self) -> Sequence[str]:
         found = EmbeddedBackend(self.config).status()
         return [status.name for status in found if status.up and status.name in catalog.with_data()]
 
+    def sizes(self, components: Sequence[str]) -> Mapping[str, int]:
+        found = {name: volumes.working_dir(self.config.instance, name).resolve() for name in components}
+        sizes = {name: size_of(place, within=SIZE_SECONDS) for name, place in found.items()}
+        return {name: size for name, size in sizes.items() if size is not None}
+
+    def image_of(self, component: str) -> str:
+        del component
+        return ""
+
+    image_for = image_of
+
+    def server(self, component: str) -> str:
+        how = copying(component)
+        return how.server(how.place(volumes.working_dir(self.config.instance, component).resolve()))
+
+    def reader(self, component: str) -> str:
+        return copying(component).reader(self.config.settings)
+
+    def room(self) -> Path:
+        return volumes.home(self.config.instance)
+
+    def needs(self, sizes: Mapping[str, int], room: Path | None) -> Sequence[Need]:
+        if room is None:
+            return ()
+        running, shared = self.running(), shares_blocks(self.room(), room)
+        whole = (name for name in sizes if not (shared and copying(name).copies_files(running=name in running)))
+        return [Need(room, sum(sizes[name] for name in whole))]
+
+    def copied(self) -> int:
+        return sum(size_of(place, within=SIZE_SECONDS) or 0 for place in self._written)
+
     def save(self, components: Sequence[str], unfinished: Unfinished) -> Sequence[Part]:
         return map_in_turn(lambda component, copied: self._save(component, unfinished, copied), components)
 
     def _save(self, component: str, unfinished: Unfinished, copied: Callable[[], None]) -> Part:
         how, place = copying(component), unfinished.place / component
+        self._written.append(place)
         self.copy(component, place, unfinished.lock)
         copied()
         how.check(self.config, place, unfinished.lock)
         content = tree.write_checksums(unfinished.place, component)
-        return Part(
-            component=component,
-            server=how.server(place),
-            facts=how.names(self.config),
-            size=content.size,
-            files=content.files,
-            digest=content.digest,
-        )
+        return Part.of(component, how.server(place), content, how.names(self.config))
 
     def load(self, component: str, place: Path, part: Part, what: str) -> None:
         tree.verify(place, part, what)
@@ -102,6 +130,7 @@ class NativeCopies:
         self._prepared.append(component)
         target = copying(component).place(working)
         private_dir(target.parent)
+        self._written.append(target)
         return target, lock
 
     def copy(self, component: str, target: Path, lock: int) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from orienter_tasks.backends.embedded import programs, user
 from orienter_tasks.backends.embedded.component import NativeComponent
 from orienter_tasks.backends.embedded.server import Launch, Server
-from orienter_tasks.backends.nginx.configuration import MAIN
+from orienter_tasks.backends.nginx import requests
 from orienter_tasks.backends.nginx.health import probe
+from orienter_tasks.backends.nginx.requests import MAIN
 from orienter_tasks.backends.protocol import NginxFacts
 from orienter_tasks.errors import CheckError, ConfigError, NotFoundError
 from orienter_tasks.infra.component import InfraComponent
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from orienter_tasks.stack.component import Note
 
 NAME = NGINX.name
+VERSION = ("-v",)
 CHECK_SECONDS = 30.0
 MIME_TYPES = Path(__file__).parents[1] / "backends" / "nginx" / "mime.types"  # the wheel has none
 DIR_IN_CONTAINER = "/etc/nginx/orienter"
@@ -74,7 +76,7 @@ class NginxComponent(InfraComponent):
         return programs.find_nginx(settings) is not None
 
     def version(self, settings: Settings) -> str:
-        return programs.version_of(programs.nginx(settings), "-v").removeprefix("nginx version: ")
+        return programs.version_of(programs.nginx(settings), *VERSION).removeprefix("nginx version: ")
 
 
 class NativeNginx(NativeComponent):
@@ -83,6 +85,7 @@ class NativeNginx(NativeComponent):
     def launch(self, server: Server, note: Note) -> Launch:
         del server, note
         require_configuration(self.config)
+        requests.forget(self.config.instance)
         private_dir(self.runtime)
         return nginx_launch(self.config.settings, MAIN, self.port)
 
@@ -101,6 +104,7 @@ class NativeNginx(NativeComponent):
             runtime=str(self.runtime),
             mime_types=str(MIME_TYPES),
             user=worker_user(self.port),
+            noted=requests.NATIVE,
         )
 
     def check(self, directory: Path) -> str:
@@ -118,13 +122,13 @@ class NativeNginx(NativeComponent):
                 check=False,
             )
         except OSError as error:
-            programs.version_of(launch.binary, *launch.version)
+            programs.version_of(launch.binary, *VERSION)
             raise CheckError(f"{launch.binary} cannot be started: {error.strerror}") from error
         except subprocess.TimeoutExpired as error:
             raise CheckError(f"{launch.binary} -t takes longer than {CHECK_SECONDS:.0f} s") from error
         if done.returncode == 0:
             return ""
-        programs.version_of(launch.binary, *launch.version)  # the failure may be that of a program before it
+        programs.version_of(launch.binary, *VERSION)  # the failure may be that of a program before it
         return done.stderr.strip() or done.stdout.strip() or f"nginx -t exits with code {done.returncode}"
 
     def reload(self) -> bool:
@@ -153,7 +157,7 @@ def nginx_launch(settings: Settings, configuration: str, port: int) -> Launch:
     words = ["-e", "stderr", "-p", "./", "-c", configuration, "-g", "daemon off;"]
     return Launch(
         binary=program,
-        version=("-v",),
+        version=VERSION,
         command=[*user.prefix_for_port(port), str(program), *words],
         env={},
     )
@@ -181,6 +185,7 @@ def facts_in_docker(config: InstanceConfig, placement: Placement) -> NginxFacts:
         runtime="/tmp",  # noqa: S108 - within the container
         mime_types="/etc/nginx/mime.types",
         user="nginx",
+        noted=requests.IN_CONTAINER,
     )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.settings.model import Settings
 
 UNFINISHED = ".rclone_temp_"
 
@@ -69,6 +70,19 @@ class StorageCopying:
     def server(self, data: Path) -> str:
         return "MinIO" if (data / self._mark).exists() else "rclone"
 
+    def reader(self, settings: Settings) -> str:
+        """Whichever store has written it: `programs.store` finds that one."""
+        del settings
+        return ""
+
+    def settings_to_read(self, settings: Settings, server: str) -> Settings:
+        del server
+        return settings
+
+    def copies_files(self, *, running: bool) -> bool:
+        del running
+        return True
+
     def copy(self, config: InstanceConfig, target: Path, lock: int, *, running: bool) -> None:
         del lock, running
         source = self.place(volumes.working_dir(config.instance, MINIO.name).resolve())
@@ -92,6 +106,12 @@ class StorageCopying:
     def copy_script(self, config: InstanceConfig, *, running: bool) -> Script:
         del config, running
         return Script(COPY, {"MARK": self._mark})
+
+    def server_script(self) -> str:
+        return ""
+
+    def reader_script(self) -> str:
+        return ""
 
     def take_over_script(self, config: InstanceConfig, names: Mapping[str, str]) -> Script:
         return Script(

@@ -94,14 +94,12 @@ def derive(
     given: dict[str, str] = {**dotenv, **{key: environ[key] for key in dotenv if key in environ}}
     credentials = _credentials(instance, settings, dotenv, environ)
     values = {name: value for name, (value, _) in credentials.items()}
+    own = _identification(instance, backend)
     ports = {f"{name.upper()}_PORT": str(port) for name, port in instance.ports.items()}
     derived = {
-        **_identification(instance, backend),
+        **own,
         **ports,
-        **_infra(instance, settings, dotenv, {**values, **ports}),
-        "DATA_DIR": str(instance.data_dir),
-        "LOG_DIR": str(instance.log_dir),
-        "PID_DIR": str(instance.pid_dir),
+        **_infra(instance, settings, dotenv, {**values, **own, **ports}),
         "WHATSAPP_ENABLED": str(_whatsapp_enabled(instance, dotenv, environ, whatsapp)).lower(),
         "SERVICE_HOST": service_host,
         "NODE_ENV": environ.get("NODE_ENV") or dotenv.get("NODE_ENV") or "development",
@@ -172,6 +170,9 @@ def _identification(instance: Instance, backend: str) -> dict[str, str]:
         "AI_INSTANCE_ID": str(instance.id),
         "AI_INSTANCE_ROOT": str(instance.root),
         "COMPOSE_PROJECT_NAME": instance.compose_project,
+        "DATA_DIR": str(instance.data_dir),
+        "LOG_DIR": str(instance.log_dir),
+        "PID_DIR": str(instance.pid_dir),
         **({"ORIENTER_BACKEND": backend} if backend else {}),
     }
 

@@ -140,6 +140,10 @@ class RunContext:
         self.report = Report(quiet=options.quiet)
         self.claims = ReadOnlyClaims() if options.dry else Claims()
 
+    def only_look(self) -> None:
+        """Change no claims from now on."""
+        self.claims = ReadOnlyClaims()
+
     def fresh_copy(self) -> RunContext:
         """Return a context of the same run that has not looked at anything yet."""
         copy = RunContext(self._project_dir, self._raw_settings, options=self.options)
@@ -261,6 +265,11 @@ class RunContext:
         if self._start is None:
             self._start = self._new_start(self.current)
         return self._start
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether the run has begun a start."""
+        return self._start is not None and not self.options.dry
 
     @property
     def unfinished(self) -> bool:

@@ -73,13 +73,15 @@ def stop_instance(
         CheckError: a process, a container or a listener of ours is left.
     """
     services = services_running(instance)
-    # also what does not run: that clears what a crash left
-    infra = [*backend.components(), *backend.dropped()] if backend is not None else []
     try:
-        ran = {status.name for status in backend.status() if status.up} if backend else set()
+        seen = backend.status() if backend is not None else ()
     except BackendError:  # the engine is not available, but the services can be stopped
         _raise_first(stop_all(services, grace, on_event))
         raise
+    ran = {status.name for status in seen if status.up}
+    # also what does not run: that clears what a crash left
+    names = [status.name for status in seen]
+    infra = [*backend.components(), *backend.dropped(names)] if backend is not None else []
     idle = {component.name for component in infra} - ran
 
     def report(event: Event) -> None:
@@ -105,12 +107,15 @@ def leftovers(claim: Claim, settings: Settings) -> bool:
         return True
 
 
-def stop_other(claim: Claim, settings: Settings, claims: Claims, grace: float) -> OrienterError | None:
-    """Stop another checkout's instance; return why that failed, if it did."""
+def stop_other(
+    claim: Claim, settings: Settings, claims: Claims, grace: float, require: Callable[[], None] = lambda: None
+) -> OrienterError | None:
+    """Stop another checkout's instance; return why that failed, if it did. `require` may refuse once it is locked."""
     try:
         config = _config_to_stop(claim, settings)
         backend = choice.of(claim.backend, config)
         with locked(config.instance.lock, timeout=settings.timeouts.lock):
+            require()
             stop_instance(config.instance, backend, grace, lambda _: None)
         claims.mark_used(claim.token)
     except OrienterError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,6 +19,25 @@ if TYPE_CHECKING:
     from orienter_tasks.stack.component import ComponentStatus
 
 
+class Use(msgspec.Struct, frozen=True):
+    """When somebody last used an instance.
+
+    Attributes:
+        at: seconds since the epoch; at least when it last was started, stopped or changed.
+        now: what somebody does with it now, in words.
+        unknown: why that is not known, or not all of it; "" where it is.
+    """
+
+    at: float
+    now: Sequence[str] = ()
+    unknown: str = ""
+
+    @property
+    def idle(self) -> float | None:
+        """For how many seconds nobody has used it; None where that is not known."""
+        return None if self.unknown else 0.0 if self.now else max(0.0, time.time() - self.at)
+
+
 class ObservedInstance(msgspec.Struct, frozen=True):
     """An instance as it is found.
 
@@ -29,6 +49,7 @@ class ObservedInstance(msgspec.Struct, frozen=True):
         claimed_at: when its id was claimed.
         failure: why its last start failed; None if it did not.
         disk: what it takes on disk; None where nobody asked.
+        use: when somebody last used it; None where nobody asked.
     """
 
     claim: Claim
@@ -41,6 +62,7 @@ class ObservedInstance(msgspec.Struct, frozen=True):
     claimed_at: float
     failure: Failure | None = None
     disk: Disk | None = None
+    use: Use | None = None
 
     @property
     def services(self) -> Sequence[ComponentStatus]:
@@ -90,10 +112,15 @@ def as_document(found: ObservedInstance) -> dict[str, object]:
         **({"data_bytes": found.disk.data, "logs_bytes": found.disk.logs} if found.disk is not None else {}),
         "running_since": found.since,
         "used_at": found.used_at,
+        **({} if found.use is None else _use_document(found.use)),
         "claimed_at": found.claimed_at,
         "failed_start": None if found.failure is None else msgspec.structs.asdict(found.failure),
         "components": [component_document(each) for each in found.components],
     }
+
+
+def _use_document(use: Use) -> dict[str, object]:
+    return {"idle_seconds": use.idle, "used_now": list(use.now), "idle_unknown": use.unknown}
 
 
 def component_document(status: ComponentStatus) -> dict[str, object]:

@@ -15,6 +15,7 @@ from orienter_tasks.identity.checkouts import is_missing
 from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.machine import worktree
 from orienter_tasks.observe.model import Observation, ObservedInstance
+from orienter_tasks.observe.use import Users
 from orienter_tasks.processes import census
 from orienter_tasks.services import last_start
 from orienter_tasks.settings import catalog
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.survey import DockerResource
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.instance.model import Instance
+    from orienter_tasks.observe.model import Use
     from orienter_tasks.services.last_start import Failure
 
 
@@ -35,18 +37,25 @@ def scan(claims: Iterable[Claim], *, details: bool = True) -> Observation:
 
     Args:
         claims: whose.
-        details: also what their components take of memory, and where processes listen: so which do not answer.
+        details: also what their components take of memory, and where processes listen: so which do not answer; and when
+            they were used.
     """
     wanted = sorted(claims, key=lambda claim: (claim.project, claim.id, claim.root))
     unseen: list[str] = []
     containers, hidden = _containers({claim.backend for claim in wanted}, unseen)
-    seen, found = census.take(), []
+    seen, users, found = census.take(), Users() if details else None, []
     for claim in wanted:
         mine = [each for each in containers if (each.project, each.instance) == (claim.project, claim.id)]
         native = NativeScan(of_claim(claim), details=details, seen=seen)
         is_hidden = claim.backend in hidden or (claim.backend == "docker" and not mine and _is_elsewhere(claim, unseen))
-        found.append(_instance(claim, mine, native, details=details, hidden=is_hidden))
+        one = _instance(claim, mine, native, details=details, hidden=is_hidden)
+        found.append(one if users is None else replace(one, use=_use(users, one, mine, native)))
     return Observation(found, unseen)
+
+
+def _use(users: Users, found: ObservedInstance, containers: Sequence[DockerResource], native: NativeScan) -> Use:
+    running = [each for each in containers if each.running]
+    return users.use_of(found, running, lambda: native.pids)
 
 
 def _containers(backends: Set[str], unseen: list[str]) -> tuple[Sequence[DockerResource], Sequence[str]]:

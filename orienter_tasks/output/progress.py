@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from orienter_tasks.errors import OrienterError
 from orienter_tasks.machine.signals import deferred
 from orienter_tasks.output.console import fancy
 from orienter_tasks.output.printable import one_line
+from orienter_tasks.output.units import space
 from orienter_tasks.stack.component import Event, State
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from rich.console import RenderableType
@@ -33,6 +36,7 @@ MARKS = {
     State.STOPPED: ("■", "dim"),
 }
 WORTH_SAYING = 0.05
+SAMPLE_SECONDS = 0.3
 REMINDER_SECONDS = 5.0  # without a terminal: so often at most is it printed why something takes long
 FINAL = (State.READY, State.FAILED, State.SKIPPED, State.STOPPED)
 
@@ -54,6 +58,7 @@ class Progress:
         self._rows: dict[str, _Row] = {}
         self._lock = threading.Lock()
         self._live: Live | None = None
+        self._line = [""]
 
     def __enter__(self) -> Progress:
         if fancy(sys.stderr) and not self._report.quiet:
@@ -88,6 +93,29 @@ class Progress:
         if self._live is None and due and not self._report.quiet:
             self._plain(event, row)
 
+    @contextlib.contextmanager
+    def copying(self, copied: Callable[[], int], total: int) -> Iterator[None]:
+        """Meanwhile show on a terminal, below the rest, how many bytes are copied; `total`: about, 0 if unknown."""
+        if self._live is None:
+            yield
+            return
+        ended, of = threading.Event(), f" of about {space(total)}" if total else ""
+        line = self._line = [f"{space(0)}{of} copied"]
+
+        def follow() -> None:
+            while not ended.wait(SAMPLE_SECONDS):
+                with contextlib.suppress(OrienterError, OSError, ValueError):  # it is just beginning, or at its end
+                    line[0] = f"{space(copied())}{of} copied"
+
+        with deferred():
+            self._live.refresh()
+            threading.Thread(target=follow, name="copying", daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()
+            self._line = [""]
+
     def _plain(self, event: Event, row: _Row) -> None:
         if event.state is State.WAITING:
             return
@@ -97,6 +125,7 @@ class Progress:
         self._report.note(f"{event.component}: {event.state.value}{seconds}{detail}")
 
     def _draw(self) -> RenderableType:
+        from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
@@ -116,4 +145,5 @@ class Progress:
                 grid.add_row(
                     Text(mark, style), name, Text(row.state.value, style), Text(seconds, "dim"), Text(detail, "dim")
                 )
-        return grid
+        (copied,) = self._line
+        return Group(grid, Text(copied, "dim")) if copied else grid

@@ -1,4 +1,4 @@
-"""Which TCP ports given processes listen on.
+"""Which TCP ports given processes listen on, and which connections there are.
 
 On Linux the kernel is asked over netlink, see sock_diag(7); psutil answers elsewhere, and where there is no netlink.
 With psutil alone, a warm `infra.up` takes 0.57 s instead of 0.50 s (medians of 13 interleaved rounds).
@@ -11,7 +11,7 @@ import os
 import platform
 import socket
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orienter_tasks.machine import ports
 
@@ -23,9 +23,11 @@ BY_FAMILY, DUMP = 20, 0x301  # SOCK_DIAG_BY_FAMILY; NLM_F_REQUEST | NLM_F_DUMP
 ERROR, DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
 HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, sender
 REQUEST = struct.Struct("=BBBxI48x")  # inet_diag_req_v2: family, protocol, extensions, states, any socket
-ANSWER = struct.Struct("=4x2s2x16s44xI")  # of inet_diag_msg: port, address and, at its end, inode
+ANSWER = struct.Struct("=4x2s2s16s16s28xI")  # inet_diag_msg: ports and addresses of both ends, and the inode
+ATTRIBUTE, DETAILS = struct.Struct("=HH"), 2  # rtattr; INET_DIAG_INFO, whose bit among the extensions is one lower
+DATA_AGES = struct.Struct("=44xI4xI")  # of tcp_info: milliseconds since data was sent, and since it was received
 PORT = struct.Struct(">H")
-LISTENING = 1 << 10  # of the states: TCP_LISTEN
+LISTENING, ESTABLISHED = 1 << 10, 1 << 1  # of the states: TCP_LISTEN, TCP_ESTABLISHED
 CHUNK, ASK_SECONDS = 1 << 16, 2.0
 LENGTHS: dict[int, int] = {socket.AF_INET: 4, socket.AF_INET6: 16}  # bytes of an address, by its family
 
@@ -36,6 +38,21 @@ class Listening(NamedTuple):
     port: int
     address: str
     pid: int
+
+
+class Connected(NamedTuple):
+    """An end of a connection that is on this machine.
+
+    Attributes:
+        near, far: the addresses and ports of this end and of the other.
+        holder: whose it is, as in `holders`.
+        silent: seconds since it last was asked and answered, or the other way round; None where that is not known.
+    """
+
+    near: tuple[str, int]
+    far: tuple[str, int]
+    holder: int
+    silent: float | None
 
 
 def of(pids: Iterable[int]) -> list[Listening]:
@@ -67,7 +84,7 @@ def of_kernel(pids: Iterable[int]) -> list[Listening]:
     """
     holders: dict[int, list[int]] = {}
     for pid in pids:
-        for inode in _inodes(pid):
+        for inode in inodes(pid):
             holders.setdefault(inode, []).append(pid)
     if not holders:
         return []
@@ -92,7 +109,8 @@ def of_psutil(pids: Iterable[int]) -> list[Listening]:
     return found
 
 
-def _inodes(pid: int) -> set[int]:
+def inodes(pid: int) -> set[int]:
+    """Return the sockets that a process has open; those of another user's are not to be seen."""
     found = set()
     directory = f"/proc/{pid}/fd"
     try:
@@ -108,11 +126,48 @@ def _inodes(pid: int) -> set[int]:
     return found
 
 
+def connected_by_kernel() -> list[Connected]:
+    """Return all ends of connections; whose they are is an inode.
+
+    Raises:
+        OSError: the kernel does not answer such questions.
+    """
+    return [
+        Connected(_end(family, near, address), _end(family, far, peer), inode, _silence(attributes))
+        for family in LENGTHS
+        for (near, far, address, peer, inode), attributes in _answers(family, ESTABLISHED, 1 << DETAILS - 1)
+    ]
+
+
+def connected_by_psutil() -> list[Connected]:
+    """Return the ends of connections that this user may see; whose they are is a pid."""
+    import psutil
+
+    found = []
+    for pid in psutil.pids():
+        try:
+            connections = psutil.Process(pid).net_connections("tcp")
+        except psutil.Error:
+            continue
+        found += [
+            Connected(_plain(*each.laddr), _plain(*each.raddr), pid, None)
+            for each in connections
+            if each.status == psutil.CONN_ESTABLISHED and each.laddr and each.raddr
+        ]
+    return found
+
+
 def _listening(family: int) -> Iterator[tuple[int, str, int]]:
     """Return port, address and inode of every socket of a family that listens."""
+    for (port, _, raw, _, inode), _ in _answers(family, LISTENING):
+        yield PORT.unpack(port)[0], socket.inet_ntop(family, raw[: LENGTHS[family]]), inode
+
+
+def _answers(family: int, states: int, extensions: int = 0) -> Iterator[tuple[tuple[Any, ...], bytes]]:
+    """Ask for all sockets of a family in these states; return what ANSWER has of each, and its attributes."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, SOCK_DIAG) as kernel:
         kernel.settimeout(ASK_SECONDS)
-        body = REQUEST.pack(family, socket.IPPROTO_TCP, 0, LISTENING)
+        body = REQUEST.pack(family, socket.IPPROTO_TCP, extensions, states)
         kernel.send(HEADER.pack(HEADER.size + len(body), BY_FAMILY, DUMP, 0, 0) + body)
         while True:
             message = kernel.recv(CHUNK)
@@ -122,6 +177,24 @@ def _listening(family: int) -> Iterator[tuple[int, str, int]]:
                     return
                 if kind == ERROR or length < HEADER.size + ANSWER.size:
                     raise OSError("the kernel does not tell its sockets")
-                port, raw, inode = ANSWER.unpack_from(message, HEADER.size)
-                yield PORT.unpack(port)[0], socket.inet_ntop(family, raw[: LENGTHS[family]]), inode
+                yield ANSWER.unpack_from(message, HEADER.size), message[HEADER.size + ANSWER.size : length]
                 message = message[(length + 3) & ~3 :]
+
+
+def _silence(attributes: bytes) -> float | None:
+    while len(attributes) >= ATTRIBUTE.size:
+        length, kind = ATTRIBUTE.unpack_from(attributes)
+        if kind == DETAILS and length >= ATTRIBUTE.size + DATA_AGES.size:
+            sent, received = DATA_AGES.unpack_from(attributes, ATTRIBUTE.size)
+            return float(max(sent, received)) / 1000
+        attributes = attributes[max(length + 3 & ~3, ATTRIBUTE.size) :]
+    return None
+
+
+def _end(family: int, port: bytes, raw: bytes) -> tuple[str, int]:
+    return _plain(socket.inet_ntop(family, raw[: LENGTHS[family]]), PORT.unpack(port)[0])
+
+
+def _plain(address: str, port: int) -> tuple[str, int]:
+    """An address as both ends see it: a socket for IPv6 may have an IPv4 one."""
+    return address.removeprefix("::ffff:"), port

@@ -54,6 +54,12 @@ def _members(lease: Lease) -> list[int]:
     return census.take().pids(instance, lease.component)
 
 
+def held() -> dict[str, Lease]:
+    """Return the holders of all leases that are held."""
+    names = sorted(path.stem for path in _path("*").parent.glob("*.json"))
+    return {name: each for name in names if (each := holder(name)) is not None}
+
+
 def is_held_by(name: str, instance: Instance) -> bool:
     lease = holder(name)
     return lease is not None and lease.root in instance.roots

@@ -1,19 +1,20 @@
 """The catalog of infrastructure: the facts of each component that every layer may need, before its code is loaded.
 
-A host enters further ones in its tasks.py, by `orienter_tasks.infra.all.register`: so whoever needs the names asks when
-a task runs, never at import.
+A host enters further ones in its tasks.py, by `orienter_tasks.infra.all.register`, and its settings add others: so
+whoever needs the names asks when a task runs, never at import.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
 class CatalogEntry(Struct, frozen=True, kw_only=True):
@@ -41,13 +42,14 @@ class CatalogEntry(Struct, frozen=True, kw_only=True):
             "".
         inherit: the setting under which services get the user's own values of these.
         wins: those of `shields` that then win over derived variables, and how.
-        holds: what its server holds, in the plural; the first of `numbered` names the instance's own, and
-            `infra.verify` looks for other instances' among them.
+        holds: what its server holds, in the plural; the first of `numbered`, if there is one, names the instance's own,
+            and `infra.verify` looks for other instances' among them.
+        further: whether it is part of the infrastructure only where the settings say so.
     """
 
     name: str
     ports: Mapping[str, int]
-    image: str
+    image: str = ""
     awaited: bool = True
     data: bool = False
     files: str = ""
@@ -62,6 +64,7 @@ class CatalogEntry(Struct, frozen=True, kw_only=True):
     inherit: str = ""
     wins: Mapping[str, str] = {}
     holds: str = ""
+    further: bool = False
 
     @property
     def port(self) -> str:
@@ -157,9 +160,28 @@ NGINX = CatalogEntry(
     titles={"nginx": "nginx"},
 )
 
+REDIS = CatalogEntry(
+    name="redis",
+    ports={"redis": 6379},
+    image="valkey/valkey:8-alpine",
+    data=True,
+    files="data",
+    secrets=("REDIS_PASSWORD",),
+    defaults={"REDIS_PASSWORD": "development"},
+    variables={
+        "REDIS_URL": "redis://:${REDIS_PASSWORD}@127.0.0.1:${REDIS_PORT}/0",
+        "REDIS_HOST": "127.0.0.1",
+    },
+    holds="keyspaces",
+    further=True,
+)
+
 BUILT_IN = (POSTGRES, MINIO, NGINX)
+PRESETS = {entry.name: entry for entry in (REDIS,)}
+"""Components that a host's settings can add by name."""
 
 _entries: dict[str, CatalogEntry] = {entry.name: entry for entry in BUILT_IN}
+_further: dict[str, CatalogEntry] = {}
 
 
 def add(entry: CatalogEntry) -> None:
@@ -176,57 +198,78 @@ def add(entry: CatalogEntry) -> None:
     _entries[entry.name] = entry
 
 
+def set_further(wanted: Iterable[CatalogEntry]) -> None:
+    """Enter the components that settings add, in place of those of settings that were read before."""
+    _further.clear()
+    _further.update((entry.name, entry) for entry in wanted)
+
+
+@contextmanager
+def keeping() -> Iterator[None]:
+    """Keep the components of the present settings, beside those of others that are read within."""
+    former = dict(_further)
+    try:
+        yield
+    finally:
+        _further.update(former)
+
+
 def entries() -> Sequence[CatalogEntry]:
     """Return the facts of all components, in the order in which they are listed everywhere."""
-    return list(_entries.values())
+    return [*_entries.values(), *_further.values()]
 
 
 def entry_of(name: str) -> CatalogEntry:
-    return _entries[name]
+    return _entries.get(name) or _further[name]
 
 
 def names() -> list[str]:
-    return list(_entries)
+    return [*_entries, *_further]
 
 
 def with_data() -> list[str]:
-    return [entry.name for entry in _entries.values() if entry.data]
+    return [entry.name for entry in entries() if entry.data]
 
 
 def awaited() -> list[str]:
     """Name the components that hooks wait for."""
-    return [entry.name for entry in _entries.values() if entry.awaited]
+    return [entry.name for entry in entries() if entry.awaited]
 
 
 def ports() -> dict[str, int]:
     """Return the bases of all components' ports."""
-    return {name: base for entry in _entries.values() for name, base in entry.ports.items()}
+    return {name: base for entry in entries() for name, base in entry.ports.items()}
+
+
+def registered() -> list[str]:
+    """Name the components that the host's tasks.py has registered."""
+    return [*_entries.keys() - {entry.name for entry in BUILT_IN}]
 
 
 def inputs() -> list[str]:
     """Name the variables that `.env` and the environment may set."""
-    return [name for entry in _entries.values() for name in entry.defaults]
+    return [name for entry in entries() for name in entry.defaults]
 
 
 def secrets() -> list[str]:
     """Name the variables that hold the components' passwords."""
-    return [name for entry in _entries.values() for name in entry.secrets]
+    return [name for entry in entries() for name in entry.secrets]
 
 
 def numbered() -> list[str]:
     """Name the variables that end in the instance's id."""
-    return [name for entry in _entries.values() for name in entry.numbered]
+    return [name for entry in entries() for name in entry.numbered]
 
 
 def component_of_port(port: str) -> str:
     """Name the component that a port of that name belongs to; "" for any other port."""
-    return next((entry.name for entry in _entries.values() if port in entry.ports), "")
+    return next((entry.name for entry in entries() if port in entry.ports), "")
 
 
 def processes() -> list[str]:
-    return [process for entry in _entries.values() for process in entry.processes]
+    return [process for entry in entries() for process in entry.processes]
 
 
 def component_of(process: str) -> str:
     """Name the component that a native process of that name is part of; "" for a service or hook."""
-    return next((entry.name for entry in _entries.values() if process in entry.processes), "")
+    return next((entry.name for entry in entries() if process in entry.processes), "")

@@ -13,13 +13,22 @@ import msgspec
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.settings import catalog
 from orienter_tasks.settings.defaults import SERVICES, ports as default_ports
-from orienter_tasks.settings.model import BackendChoice, FormerHook, Hook, Section, Service, Settings, WorktreeHook
-from orienter_tasks.settings.rules import NAME, PORT_NAME, check_settings, nearest
+from orienter_tasks.settings.model import (
+    BackendChoice,
+    FormerHook,
+    FurtherServer,
+    Hook,
+    Section,
+    Service,
+    Settings,
+    WorktreeHook,
+)
+from orienter_tasks.settings.rules import NAME, PORT_NAME, VARIABLE, check_settings, nearest
+from orienter_tasks.settings.servers import check_servers, make_entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 _AT = " - at `$"  # msgspec's: what is wrong, then where
 _NOT_ALLOWED = r"(?s)Invalid enum value ['\"](.*)['\"] - at `\$\.(\w+)`$"
 
@@ -30,16 +39,19 @@ Program = TypeVar("Program", Service, Hook, FormerHook, WorktreeHook)
 def load_settings(raw: object) -> Settings:
     """Validate what invoke.yaml says under `orienter:` (None: nothing) over the defaults."""
     given = _mapping(raw, "orienter")
-    dropped = _dropped(given.get("infra"))
+    infra = _infra(given.get("infra"))
+    dropped = [name for name, server in infra.items() if server is None]
+    catalog.set_further(make_entry(name, server) for name, server in infra.items() if server is not None)
     read = {
         "backend": backend_name(given.get("backend", "auto"), "orienter.backend"),
-        "infra": dict.fromkeys(dropped),
+        "infra": infra,
         "ports": _ports(given.get("ports"), dropped),
         "services": _services(given.get("services"), dropped),
         "hooks": _hooks(given.get("hooks")),
     }
     settings = _section({**given, **read}, Settings, "orienter")
     check_settings(settings)
+    check_servers(settings)
     return settings
 
 
@@ -108,17 +120,37 @@ def _require_known(given: Mapping[str, Any], section: type[Section], where: str)
             raise ConfigError(f"{where}.{key}: unknown key", hint=nearest(key, section.__struct_fields__))
 
 
-def _dropped(raw: object) -> list[str]:
-    """Return the components of the infrastructure that are null; nothing else can be said of one yet."""
+def _infra(raw: object) -> dict[str, FurtherServer | None]:
+    """Return the servers that are dropped, by null, and those that are added."""
     given, where = _mapping(raw, "orienter.infra"), "orienter.infra"
-    may_go = [name for name in catalog.names() if name != catalog.NGINX.name]
+    built_in = [name for name in catalog.names() if not catalog.entry_of(name).further]
+    may_go = [name for name in built_in if name != catalog.NGINX.name]
+    found: dict[str, FurtherServer | None] = {}
     for name, value in given.items():
-        if name not in may_go:
-            what = "stays: it serves the page" if name == catalog.NGINX.name else "unknown component"
-            raise ConfigError(f"{where}.{name}: {what}", hint=nearest(name, may_go))
-        if value is not None:
+        if value is None and name in may_go:
+            found[name] = None
+        elif name == catalog.NGINX.name:
+            raise ConfigError(f"{where}.{name}: stays: it serves the page", hint=nearest(name, may_go))
+        elif name in built_in:
             raise ConfigError(f"{where}.{name}: expected null, which drops it, got {_kind(value)}")
-    return list(given)
+        elif value is not None:
+            found[name] = _further(value, f"{where}.{name}")
+        elif name not in catalog.PRESETS:
+            raise ConfigError(f"{where}.{name}: unknown component", hint=nearest(name, [*may_go, *catalog.PRESETS]))
+    return found
+
+
+def _further(raw: object, where: str) -> FurtherServer:
+    given = _mapping(raw, where)
+    if "backend" in given:
+        raise ConfigError(
+            f"{where}.backend: a server cannot have another backend than the others yet",
+            hint="take it out; orienter.backend is that of all",
+        )
+    port = given.get("port", 0)
+    if isinstance(port, bool) or not isinstance(port, (int, dict)):
+        raise ConfigError(f"{where}.port: expected a number, or a mapping of names to numbers, got {_kind(port)}")
+    return _section(given, FurtherServer, where)
 
 
 def _ports(raw: object, dropped: Sequence[str]) -> dict[str, int]:
@@ -186,7 +218,7 @@ def _program(raw: object, section: type[Program], where: str) -> Program:
             hint="a command is started without a shell",
         )
     for name, value in _mapping(given.get("env"), f"{where}.env").items():
-        if not re.fullmatch(_VARIABLE, name):
+        if not re.fullmatch(VARIABLE, name):
             raise ConfigError(f"{where}.env.{name}: a variable's name is letters, digits and underscores")
         if not isinstance(value, str):
             raise ConfigError(f"{where}.env.{name}: expected a text, got {_kind(value)}", hint="put it in quotes")

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from orienter_tasks.settings.catalog import MINIO, NGINX, POSTGRES, awaited, entry_of, names
+from orienter_tasks.settings.catalog import MINIO, NGINX, POSTGRES, awaited, entries, entry_of
 
 PORT_STEP = 1000
 HIGHEST_PORT = 65535
@@ -201,6 +201,30 @@ class Worktrees(Section, frozen=True):
     copy: tuple[str, ...] = ()
 
 
+class ServerReady(Section, frozen=True):
+    """When a further server is ready: HTTP 2xx or 3xx on a path, or an answer; on its port of that name, or the first.
+
+    `send` is said to it, and `expect` must be in what it says; without any of them, it has to keep a connection open.
+    """
+
+    http: str = ""
+    send: str = ""
+    expect: str = ""
+    port: str = ""
+
+
+class FurtherServer(Section, frozen=True):
+    """A further server of the infrastructure: what differs from a preset, or all of it; see docs/servers.md."""
+
+    image: str | tuple[str, ...] = ""
+    program: str | tuple[str, ...] = ""
+    port: int | dict[str, int] = 0
+    ready: ServerReady = ServerReady()
+    data: bool | str = False
+    env: dict[str, str] = {}
+    exports: dict[str, str] = {}
+
+
 class Settings(Section, frozen=True):
     """Everything under `orienter:`."""
 
@@ -215,7 +239,7 @@ class Settings(Section, frozen=True):
     nginx: Nginx = Nginx()
     timeouts: Timeouts = Timeouts()
     logs: Logs = Logs()
-    infra: dict[str, None] = {}
+    infra: dict[str, FurtherServer | None] = {}
     data: Data = Data()
     worktree: Worktrees = Worktrees()
     services: dict[str, Service] = {}
@@ -223,8 +247,8 @@ class Settings(Section, frozen=True):
 
     @property
     def servers(self) -> list[str]:
-        """The components of the infrastructure: all but those that `infra` drops."""
-        return [name for name in names() if name not in self.infra]
+        """The components of the infrastructure: with those that `infra` adds, without those that it drops."""
+        return [entry.name for entry in entries() if self.infra.get(entry.name, not entry.further)]
 
     def hostname(self, instance_id: int) -> str:
         """Return the host name of an instance; "" where it has none."""
@@ -234,7 +258,7 @@ class Settings(Section, frozen=True):
     def all_hooks(self) -> list[Hook]:
         """All hooks, those of the former list first."""
         hooks: list[Hook] = []
-        servers = [name for name in awaited() if name not in self.infra]
+        servers = [name for name in awaited() if name in self.servers]
         for entry in self.hooks.before_services:
             given = msgspec.structs.asdict(entry)
             before, earlier = given.pop("services"), [hook.name for hook in hooks]

@@ -33,7 +33,8 @@ _SIZE = r"[1-9][0-9]{0,9}[kmg]?"
 _HOST = r"(\*?\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*"
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _HOSTNAME = rf"(?=.{{1,253}}$)({_LABEL}\.)*(?![0-9]){_LABEL}"  # browsers take a number at the end for an address
-_PATH = r"/[!-~]*"
+HTTP_PATH = r"/[!-~]*"
+VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 
 
 _OWN_FILES = ("claim", "orienter-login", "docker-compose.infra.yml")
@@ -208,7 +209,7 @@ def _check_port(service: Service, ports: Mapping[str, int], where: str) -> None:
         raise ConfigError(f"{where}.port: {port} is the infrastructure's own", hint="choose another port")
     if path and not port:
         raise ConfigError(f"{where}.ready.http: the service has no port", hint=f"set {where}.port")
-    if path and not re.fullmatch(_PATH, path):
+    if path and not re.fullmatch(HTTP_PATH, path):
         raise ConfigError(f"{where}.ready.http: invalid path {path!r}", hint="write it like /health")
 
 

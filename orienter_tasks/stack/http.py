@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.machine import ports
 from orienter_tasks.stack.component import NotReadyError
-from orienter_tasks.stack.probes import PROBE_SECONDS, Hurried
+from orienter_tasks.stack.probes import PROBE_SECONDS, USER_AGENT, Hurried
 
 if TYPE_CHECKING:
     import socket
@@ -38,7 +38,7 @@ def http_answer(host: str, port: int, path: str, *, timeout: float = PROBE_SECON
     connection = Connection(host, port, timeout=timeout)
     connection.response_class = _Response
     try:
-        connection.request("GET", path, headers={"Host": f"localhost:{port}", "User-Agent": "orienter-probe"})
+        connection.request("GET", path, headers={"Host": f"localhost:{port}", "User-Agent": USER_AGENT})
         with connection.getresponse() as response:  # it keeps the socket where the server closes the connection
             return response.status, response.read(65536)
     except (OSError, http.client.HTTPException) as error:

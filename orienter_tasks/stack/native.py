@@ -54,6 +54,10 @@ class NativeScan:
         """The components of which any process lives, such as a worker that a killed server has left."""
         return {catalog.component_of(name) or name for name, members in self._members.items() if members}
 
+    @property
+    def pids(self) -> list[int]:
+        return [process.pid for members in self._members.values() for process in members]
+
     def component(self, name: str) -> ComponentStatus | None:
         """Describe a component with all of its processes; None when there is nothing of it."""
         processes = catalog.entry_of(name).processes if name in catalog.names() else (name,)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.tasks import infra
 from orienter_tasks.tasks.env import JSON_HELP, create
-from orienter_tasks.tasks.task import call, task
+from orienter_tasks.tasks.task import call, duration, task
 
 if TYPE_CHECKING:
     from orienter_tasks.lifecycle.context import RunContext
@@ -61,15 +61,32 @@ def start(ctx: RunContext) -> None:
         "force": "Give processes one second instead of the usual ten before they are killed.",
         "volumes": "Remove this instance's data too. It asks first.",
         "yes": "Do not ask.",
+        "idle": "Only if nobody has used it for that long: 90, 30m, 2h.",
+        "dry-run": "Only show what would stop, and with --idle, why the rest would not.",
     },
-    dry="stop",
+    dry={"dry_run": True},
     tolerant=True,
 )
-def stop(ctx: RunContext, all: bool = False, volumes: bool = False, yes: bool = False) -> None:
+def stop(
+    ctx: RunContext,
+    all: bool = False,
+    volumes: bool = False,
+    yes: bool = False,
+    idle: str | None = None,
+    dry_run: bool = False,
+) -> None:
     """Stop this instance: services first, then the infrastructure. Data stays."""
+    from orienter_tasks.commands import dry
+    from orienter_tasks.commands.idle import stop_idle
     from orienter_tasks.commands.stop import stop_every, stop_this
 
-    if all:
+    if dry_run:
+        ctx.only_look()
+    if idle is not None:
+        stop_idle(ctx, duration(idle, "--idle"), every=all, volumes=volumes, dry=dry_run)
+    elif dry_run:
+        dry.stop(ctx, volumes=volumes, every=all)
+    elif all:
         stop_every(ctx, volumes=volumes)
     else:
         stop_this(ctx, volumes=volumes, yes=yes)

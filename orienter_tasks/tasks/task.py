@@ -13,7 +13,7 @@ from invoke.parser.argument import Argument
 from invoke.tasks import Task, call as invoke_call, task as invoke_task
 
 from orienter_tasks.errors import ConfigError, InterruptError, OrienterError, UnexpectedError
-from orienter_tasks.machine import streams
+from orienter_tasks.machine import hooks, streams
 from orienter_tasks.machine.signals import SignalHandler, raise_unheard
 from orienter_tasks.tasks.called import load_settings_of_called, rename
 
@@ -108,6 +108,7 @@ class OrienterTask(Task[Any]):
                 body, own = self._dry(own) if context.options.dry else (self.body, own)
                 try:
                     result = body(context, *args[1:], **own)
+                    _remember_for_shells(context)
                     raise_unheard()
                 except BaseException as error:
                     context.undo(error)
@@ -182,10 +183,13 @@ def given(name: str) -> bool:
 
 
 def seconds(text: str, flag: str) -> float | None:
-    """Parse a duration such as `90`, `30s`, `10m`, `2h` or `1d`; None if empty."""
-    if not text:
-        return None
-    factor = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(text[-1])
+    """Parse a duration; None if empty."""
+    return duration(text, flag) if text else None
+
+
+def duration(text: str, flag: str) -> float:
+    """Parse a duration such as `90`, `30s`, `10m`, `2h` or `1d`."""
+    factor = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(text[-1:])
     number = text[:-1] if factor else text
     try:
         value = float(number) * (factor or 1)
@@ -258,6 +262,18 @@ def _context(c: Context) -> RunContext:
         raw = c.config.get("orienter")
         contexts[key] = RunContext(project_dir(c.config), raw, options=_options(dry=bool(c.config.run.dry)))
     return contexts[key]
+
+
+def _remember_for_shells(context: RunContext) -> None:
+    """Bring the entry that shells read up to date, where one has a hook and something was started or stopped."""
+    if context.has_changed and hooks.directory().is_dir():
+        from orienter_tasks.commands import hook
+        from orienter_tasks.tasks.config_files import raw_settings_of
+
+        try:
+            hook.remember(context, raw_settings_of)
+        except OrienterError as error:  # what was started or stopped stays so
+            context.report.warn(f"shells with a hook have the variables of before: {error.line()}")
 
 
 def _options(*, dry: bool) -> RunOptions:

@@ -106,6 +106,7 @@ def test_its_document_has_these_keys(host: Host, service: Callable[[Claim, str],
     about = {"id", "project", "root", "worktree", "branch", "state", "backend", "url", "ports", "services", "checkout"}
     about |= {"failed_start", "host_url", "snapshots"}
     figures = {"memory_bytes", "data_bytes", "logs_bytes", "running_since", "used_at", "claimed_at"}
+    figures |= {"idle_seconds", "used_now", "idle_unknown"}
     assert set(one) == {*about, *figures, "components"}
     (component,) = [each for each in one["components"] if each["name"] == "web"]
     about = {"name", "kind", "running", "state", "what", "exposed", "last_lines", "exit_code"}

@@ -19,7 +19,7 @@ FIRST = BLOCK + archive.MANIFEST_BYTES
 
 
 def write(path: Path) -> None:
-    with archive.writing(path, lambda _: None) as writer:
+    with archive.writing(path) as writer:
         writer.add("echo/0", [b"some", b"thing"])
         writer.add("echo/1", [])
         content = writer.content("echo")
@@ -57,7 +57,7 @@ def test_written_and_read(tmp_path: Path) -> None:
 
 def test_an_error_leaves_no_file(tmp_path: Path) -> None:
     def failing() -> None:
-        with archive.writing(tmp_path / "x.tar", lambda _: None) as writer:
+        with archive.writing(tmp_path / "x.tar") as writer:
             writer.add("echo/0", [b"some"])
             raise CheckError("no")
 

@@ -143,7 +143,7 @@ def test_a_database_that_stays_locked(tmp_path: Path, monkeypatch: pytest.Monkey
 def exported(path: Path, write: Callable[[Writer], None]) -> Iterator[Archive]:
     """What is written into an export, and read from it."""
     known: Any = {"branch": "", "commit": "", "token": "", "way": "portable", "parts": ()}
-    with archive.writing(path, lambda _: None) as writer:
+    with archive.writing(path) as writer:
         write(writer)
         writer.finish(Manifest(project="shop", instance=0, root="/", backend="docker", created_at=0.0, **known))
     with archive.reading(path) as found:

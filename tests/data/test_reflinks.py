@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orienter_tasks.data import tree
+from orienter_tasks.data import room, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +53,8 @@ def test_a_copy_shares_blocks_until_one_is_written_to(mounted: Path) -> None:
     source, copied = mounted / "source" / "big", mounted / "copied" / "big"
     source.parent.mkdir()
     source.write_bytes(os.urandom(CONTENT))
+    assert room.shares_blocks(source.parent, copied.parent)
+    assert not room.shares_blocks(source.parent, mounted.parent)
     before = free(mounted)
     tree.copy(source.parent, copied.parent)
     assert before - free(mounted) < LITTLE

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orienter_tasks.data import tree
-from orienter_tasks.data.manifest import Part
+from orienter_tasks.data.manifest import Content, Part
 from orienter_tasks.errors import CheckError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
-def part(content: tree.Content) -> Part:
+def part(content: Content) -> Part:
     return Part(component="store", server="s", size=content.size, files=content.files, digest=content.digest)
 
 

@@ -19,13 +19,20 @@ if TYPE_CHECKING:
 
     from tests.integration.checkouts import Checkout
 
+ROOT_LABEL = "io.orienter.root"
+
+
+def is_of(root: str | None, checkout: Checkout) -> bool:
+    """Whether a root is a checkout's, or that of a throwaway instance in it."""
+    return root is not None and (root == str(checkout.path) or root.startswith(f"{checkout.path}/.dev-data/"))
+
 
 def processes_of(checkout: Checkout) -> list[str]:
     """Return the processes that were started for a checkout."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get("AI_INSTANCE_ROOT") == str(checkout.path):
+            if is_of(process.environ().get("AI_INSTANCE_ROOT"), checkout):
                 found.append(f"{process.pid} {process.cmdline()[:3]}")
         except psutil.Error:
             continue
@@ -45,16 +52,16 @@ def engine(host: str) -> APIClient:
 def docker_of(checkout: Checkout, *kinds: str) -> list[str]:
     """Return the Docker resources of the given kinds that are labelled with a checkout."""
     api = engine(os.environ.get("DOCKER_HOST", ""))
-    label = {"label": f"io.orienter.root={checkout.path}"}
-    found = []
+    label = {"label": ROOT_LABEL}
+    found: list[tuple[str, str, dict[str, str]]] = []
     for kind in kinds:
         if kind == "container":
-            found += [f"{kind} {one['Id'][:12]}" for one in api.containers(all=True, filters=label)]
+            found += [(kind, one["Id"][:12], one["Labels"]) for one in api.containers(all=True, filters=label)]
         elif kind == "network":
-            found += [f"{kind} {one['Id'][:12]}" for one in api.networks(filters=label)]
+            found += [(kind, one["Id"][:12], one["Labels"]) for one in api.networks(filters=label)]
         else:
-            found += [f"{kind} {one['Name']}" for one in api.volumes(filters=label)["Volumes"] or ()]
-    return found
+            found += [(kind, one["Name"], one["Labels"]) for one in api.volumes(filters=label)["Volumes"] or ()]
+    return [f"{kind} {name}" for kind, name, labels in found if is_of(labels[ROOT_LABEL], checkout)]
 
 
 def nothing_left(checkouts: Sequence[Checkout]) -> None:

@@ -97,7 +97,7 @@ class Running:
             self.process = subprocess.Popen(
                 [str(INV), *words],
                 cwd=checkout.path,
-                env=checkout.environ,
+                env={**checkout.environ, "PYTHONFAULTHANDLER": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -133,7 +133,12 @@ class Running:
 
     def end(self, code: int | None = None) -> Answer:
         """Wait until it ends, with this exit code."""
-        self.process.wait(PATIENCE * 2)
+        try:
+            self.process.wait(PATIENCE * 2)
+        except subprocess.TimeoutExpired:
+            self.send(signal.SIGABRT)  # it says where it hangs
+            self.process.wait()
+            raise AssertionError(f"not within {PATIENCE * 2:g} s: {self.answer()}") from None
         answer = self.answer()
         assert "Traceback" not in answer.err, str(answer)
         assert code is None or answer.code == code, str(answer)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.backends.nginx.upstream import get
-from tests.integration.small import BASES, Running, complaint, service, wait_for
+from tests.integration.small import BASES, WEB, Running, complaint, service, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,7 +102,7 @@ def test_not_answering(make_host: MakeHost, tmp_path: Path) -> None:
 
 
 def test_a_start_that_failed_is_remembered_until_the_next(make_host: MakeHost) -> None:
-    host = make_host(services={"web": service("fail", "3")})
+    host = make_host(services={"web": service("fail", "3", **WEB)})  # with a port: without, being slow is being well
     main = host.main
     for words in ("infra.up", "infra.down"):  # on a busy disk, initdb can take longer than the service needs to fail
         main.inv(words)

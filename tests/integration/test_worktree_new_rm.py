@@ -16,6 +16,7 @@ from tests import slot
 from tests.integration.checkouts import TASKS, Checkout, Host
 from tests.integration.left import processes_of
 from tests.integration.small import ORIENT, Running, complaint, wait_for
+from tests.integration.test_bad_machine import run
 from tests.repositories import GIT_ENV, git, make_repository
 
 if TYPE_CHECKING:
@@ -273,6 +274,29 @@ def test_a_path_that_exists_and_one_of_its_own(host: Repository) -> None:
     assert "no worktree" in complaint(host.rm("it", code=3))
     host.rm(str(path))
     assert not path.exists()
+
+
+@pytest.mark.root
+def test_what_is_mounted_in_it_is_not_entered(host: Repository) -> None:
+    host.new("one")
+    tree = host.trees / "one"
+    (tree / "disk").mkdir()
+    commit(host.main.path, ".gitignore", "disk\n.env\n.dev-data/\n.dev-pids/\nlogs/\n")
+    git(tree, "merge", "--quiet", "main")
+    for mount in (f"mount -t tmpfs tmpfs '{tree}/disk'", f"mount --bind '{host.directory}' '{tree}/disk'"):
+        script = (
+            f"{mount} || exit 77; touch '{tree}/disk/precious'; inv worktree.rm one --force --yes; "
+            f"code=$?; test -e '{tree}/disk/precious' && exit $code"
+        )
+        answer = run(["unshare", "--mount", "--propagation", "private", "sh", "-c", script], host.main)
+        if answer.code == 77:
+            pytest.skip("root may not mount here")
+        assert f"something is mounted at {tree}/disk → unmount it: umount {tree}/disk" in complaint(answer)
+        assert answer.code == 4
+    assert (tree / ".env").exists()
+    host.rm("one")
+    assert not tree.exists()
+    assert (host.directory / "precious").exists()
 
 
 def test_two_at_once(host: Repository) -> None:

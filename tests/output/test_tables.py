@@ -24,7 +24,7 @@ DROPPED = [column.name for column in sorted(COLUMNS, key=lambda column: column.d
 
 ROW = (
     *("shop/12", "fix-the-rounding-of-every-last-cent", "feature/fix-the-rounding", "partial, dashboard, vite failed"),
-    *("http://localhost:12080", "embedded", "3/5", "1024 MB", "1.2 GB", "120 kB", "59 min", "59 min ago"),
+    *("http://localhost:12080", "embedded", "3/5", "1024 MB", "1.2 GB", "120 kB", "59 min", "59 min"),
 )
 SHORT = (
     "0",
@@ -38,7 +38,7 @@ SHORT = (
     "36 MB",
     "4 kB",
     "2 h",
-    "2 h ago",
+    "in use",
 )
 
 

@@ -116,11 +116,7 @@ class ContainerComponent:
 
     def modified(self, path: str) -> str:
         """Return when a file in the container was modified; OrienterError if that cannot be told."""
-        with self._engine.talking(f"look at {path} in container {self._container}"):
-            found = self._engine.reader.path_stat(self._container, path)
-        if found is None:
-            raise NotFoundError(f"the engine does not describe {path} in container {self._container}")
-        return str(found["mtime"])
+        return str(survey.file_in(self._engine, self._container, path)["mtime"])
 
     def run(self, script: str, environment: Mapping[str, str]) -> None:
         """Run a script of the shell in the container; CheckError with what it said if it fails."""

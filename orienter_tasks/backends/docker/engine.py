@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import contextmanager
 from functools import cached_property, lru_cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -34,7 +35,8 @@ class EngineFacts(msgspec.Struct, frozen=True):
     """What kind of engine it is.
 
     `operating_system` is the engine's own description, such as `Docker Desktop`; `native` means that its containers run
-    on this kernel, not in a virtual machine; `rootless` engines have a network of their own; `id` tells engines apart.
+    on this kernel, not in a virtual machine; `rootless` engines have a network of their own; `id` tells engines apart;
+    `directory` is where they keep everything.
     """
 
     version: str
@@ -42,6 +44,7 @@ class EngineFacts(msgspec.Struct, frozen=True):
     native: bool
     rootless: bool
     id: str = ""
+    directory: str = ""
 
 
 class Engine:
@@ -102,6 +105,12 @@ class Engine:
         with self.talking("describe itself"):
             info = self.reader.info()
         return facts_of(info, platform.system(), platform.release())
+
+    @property
+    def directory(self) -> Path | None:
+        """Where it keeps everything, if that is on this machine."""
+        here = self.endpoint.is_here and self.facts.native and self.facts.directory
+        return Path(self.facts.directory) if here else None
 
     @contextmanager
     def talking(self, doing: str, *, work: float = 0.0) -> Iterator[None]:
@@ -245,6 +254,7 @@ def facts_of(info: Mapping[str, Any], system: str, kernel: str) -> EngineFacts:
         native=native,
         rootless="name=rootless" in options,
         id=str(info.get("ID", "")),
+        directory=str(info.get("DockerRootDir", "")),
     )
 
 

@@ -45,6 +45,9 @@ class Reader:
     def inspect_container(self, name: str) -> Any:
         return self._get(f"/containers/{quote(name, safe='')}/json")
 
+    def inspect_exec(self, name: str) -> Any:
+        return self._get(f"/exec/{quote(name, safe='')}/json")
+
     def inspect_volume(self, name: str) -> Any:
         return self._get(f"/volumes/{quote(name, safe='')}")
 

@@ -85,9 +85,11 @@ class Resources:
 
     def volumes(self) -> list[str]:
         """Return the names of this instance's own volumes."""
-        names = [self._config.instance.volume(component) for component in catalog.with_data()]
-        found = {name: survey.volume(self._engine, name) for name in names}
-        return [name for name, volume in found.items() if volume and is_ours(volume["Labels"], self._config)]
+        instance, order = self._config.instance, [*catalog.with_data()]
+        found = survey.volumes(self._engine, project=instance.project, instance=str(instance.id))
+        own = [each for each in found if survey.is_of(each, instance) and each.name == instance.volume(each.component)]
+        own.sort(key=lambda each: order.index(each.component) if each.component in order else len(order))
+        return [each.name for each in own]
 
     def generation(self, component: str) -> str:
         """Return the generation of a volume: its label, or when it was created; and of what has replaced its data."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.instance.model import Instance
+    from orienter_tasks.settings.model import Settings
 
 LABEL_GENERATION = "io.orienter.generation"
 LABEL_CONFIG = "io.orienter.config"
@@ -108,11 +109,18 @@ def common_fields(config: InstanceConfig, component: str) -> dict[str, Any]:
         "component": component,
         "name": config.instance.container(component),
         "image": docker.image(component),
-        "image_key": f"orienter.docker.{component}" if hasattr(docker, component) else f"the entry of {component}",
+        "image_key": image_key(config.settings, component),
         "labels": component_labels(config.instance, component),
         "log_max_size": docker.log_max_size,
         "log_max_file": docker.log_max_file,
     }
+
+
+def image_key(settings: Settings, component: str) -> str:
+    """Say where the image of a component can be chosen."""
+    if hasattr(settings.docker, component):
+        return f"orienter.docker.{component}"
+    return f"orienter.infra.{component}.image" if component in settings.infra else f"the entry of {component}"
 
 
 def http_health(address: str, otherwise: str = "") -> Health:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -180,6 +181,30 @@ def own_container(engine: Engine, config: InstanceConfig, component: str) -> dic
     """Inspect the container of a component; None if there is none, or if it is not ours."""
     found = container(engine, config.instance.container(component))
     return found if found is not None and is_ours(found["Config"]["Labels"], config) else None
+
+
+def file_in(engine: Engine, container: str, path: str) -> dict[str, Any]:
+    """Describe a file in a container, in the engine's words; OrienterError if that cannot be told."""
+    with engine.talking(f"look at {path} in container {container}"):
+        found: dict[str, Any] | None = engine.reader.path_stat(container, path)
+    if found is None:
+        raise NotFoundError(f"the engine does not describe {path} in container {container}")
+    return found
+
+
+def programs_in(engine: Engine, container: str) -> list[str]:
+    """Name the programs that somebody runs in a container now, beside its own and its health check."""
+    with engine.talking(f"list what runs in container {container}"):
+        found = engine.reader.inspect_container(container)
+    own = ((found["Config"].get("Healthcheck") or {}).get("Test") or [""])[1:]
+    programs = []
+    for each in found.get("ExecIDs") or ():
+        with suppress(NotFoundError), engine.talking(f"look at what runs in container {container}"):
+            told = engine.reader.inspect_exec(each)
+            words = [told["ProcessConfig"]["entrypoint"], *(told["ProcessConfig"]["arguments"] or ())]
+            if told["Running"] and (not own or words[-len(own) :] != own):
+                programs.append(words[0])
+    return programs
 
 
 def _inspected(engine: Engine, kind: Kind, name: str) -> dict[str, Any] | None:

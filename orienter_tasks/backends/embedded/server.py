@@ -39,13 +39,13 @@ class Launch(msgspec.Struct, frozen=True):
     """What to start.
 
     Attributes:
-        version: the arguments that make `binary` print its version.
+        version: the arguments that make `binary` print its version; None if that cannot be asked.
         command: argv; it may begin with another program that executes `binary`.
         env: variables in addition to those that every server gets.
     """
 
     binary: Path
-    version: tuple[str, ...]
+    version: tuple[str, ...] | None
     command: Sequence[str]
     env: Mapping[str, str]
 
@@ -85,7 +85,7 @@ class Server:
         try:
             self._handle = spawn(self._instance, program)
         except (NotFoundError, CheckError) as error:  # its own program, or another that hands over to it
-            version_of(launch.binary, *launch.version)
+            _require_runnable(launch)
             raise CheckError(str(error)) from error
 
     def relaunch(self, lock: int | None = None) -> None:
@@ -128,10 +128,16 @@ class Server:
             return CheckError(f"{what}: no space is left on its disk", hint="free some space", details=details)
         if self._launch is not None:
             try:
-                version_of(self._launch.binary, *self._launch.version)
+                _require_runnable(self._launch)
             except BackendError as error:
                 return error
         return CheckError(what, hint=f"its log: {self.log}", details=details)
+
+
+def _require_runnable(launch: Launch) -> None:
+    """Require that a program can run on this machine at all, as far as it can be asked."""
+    if launch.version is not None:
+        version_of(launch.binary, *launch.version)
 
 
 def _exit_code(handle: Handle) -> int | None:

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
 
 from orienter_tasks.backends.nginx.health import await_revision, health_token
+from orienter_tasks.backends.nginx.requests import MAIN, OWN
 from orienter_tasks.errors import CheckError, ConfigError, OrienterError
 from orienter_tasks.instance.model import component_of_port
 from orienter_tasks.machine.files import read_small
 from orienter_tasks.machine.state import locked, private_dir, write_private
 from orienter_tasks.output import task_names
 from orienter_tasks.stack.component import NotReadyError
+from orienter_tasks.stack.probes import USER_AGENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
     from orienter_tasks.instance.model import Instance
 
 
-MAIN = "nginx.conf"
 MAIN_TEMPLATE = "orienter-nginx-main.conf.j2"  # a name that no host would choose
 LOCAL = "nginx-local.conf"
 ACCEPTED = ".accepted"
@@ -69,6 +71,7 @@ def values(config: InstanceConfig, facts: NginxFacts) -> dict[str, object]:
         "runtime": facts.runtime,
         "mime_types": facts.mime_types,
         "user": facts.user,
+        "probe": USER_AGENT,
         "login": settings.nginx.login,
         "hostname": instance.hostname,
         "hosts": settings.nginx.hosts,
@@ -150,10 +153,9 @@ def _plan(config: InstanceConfig, facts: NginxFacts, directory: Path) -> tuple[l
     from orienter_tasks.backends import templates
 
     known, root = values(config, facts), config.instance.root
-    drafts = [
-        templates.render(root, MAIN_TEMPLATE, directory / MAIN, known),
-        templates.render(root, config.settings.nginx.template, directory / LOCAL, known),
-    ]
+    local = templates.render(root, config.settings.nginx.template, directory / LOCAL, known)
+    noted = "" if re.search(OWN, local.content) else facts.noted
+    drafts = [templates.render(root, MAIN_TEMPLATE, directory / MAIN, {**known, "noted": noted}), local]
     revision = hashlib.sha256(b"\0".join(os.fsencode(draft.content) for draft in drafts)).hexdigest()[:12]
     return [replace(draft, content=draft.content.replace(REVISION_MARK, revision)) for draft in drafts], revision
 

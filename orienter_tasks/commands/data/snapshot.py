@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from orienter_tasks.data import files, store
+from orienter_tasks.data import files, room, store
 from orienter_tasks.data.files import PATHS, Measured
 from orienter_tasks.data.manifest import Manifest
 from orienter_tasks.errors import ConfigError, NotFoundError, OrienterError
@@ -25,12 +25,14 @@ from orienter_tasks.settings import catalog
 from orienter_tasks.settings.catalog import POSTGRES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from orienter_tasks.backends.protocol import Backend, InstanceConfig
+    from orienter_tasks.data.manifest import Part, Way
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.lifecycle.context import RunContext
+    from orienter_tasks.lifecycle.start import Start
 
 
 class Copied(msgspec.Struct, frozen=True):
@@ -47,6 +49,8 @@ def snapshot(ctx: RunContext, name: str, *, quiesce: bool, as_json: bool) -> Non
     current = ctx.current
     backend = current.settled_backend
     contents = require_data(current.config, backend)
+    copies = copies_of(backend.name if backend is not None else "", current.config)
+    room.require(f"a snapshot of {current.instance}", copies.needs(copies.sizes(contents.names)))
     if ctx.options.dry:
         ctx.report.answer(f"would copy the data of {current.instance}: {', '.join(contents.names)}")
         if quiesce:
@@ -54,7 +58,7 @@ def snapshot(ctx: RunContext, name: str, *, quiesce: bool, as_json: bool) -> Non
         return
     begun = time.monotonic()
     with ctx.start.locking(), resting(ctx, current.config, quiesce=quiesce):
-        made = take(current.claim, current.config, backend, name)
+        made = take(current.claim, current.config, backend, name, ctx.start)
     volumes.remember_snapshot(current.instance, name)
     for text in made.left_out:
         ctx.report.note(text)
@@ -100,27 +104,42 @@ def require_data(config: InstanceConfig, backend: Backend | None) -> Copied:
     return Copied(copied, tuple(f"{name}: its data cannot be copied" for name in names if name not in copied))
 
 
-def take(claim: Claim, config: InstanceConfig, backend: Backend | None, name: str) -> Manifest:
-    """Take a snapshot of an instance whose lock is held."""
+def take(
+    claim: Claim, config: InstanceConfig, backend: Backend | None, name: str, start: Start | None = None
+) -> Manifest:
+    """Take a snapshot of an instance whose lock is held; `start` shows how far it is."""
     contents = require_data(config, backend)
+    claim = msgspec.structs.replace(claim, backend=backend.name if backend is not None else "")
     copies = copies_of(claim.backend, config)
-    with store.writing(claim.project, name) as unfinished:
-        made = Manifest(
-            project=claim.project,
-            instance=claim.id,
-            root=claim.root,
-            branch=worktree.branch(Path(claim.root)),
-            commit=worktree.commit(Path(claim.root)),
-            backend=claim.backend and choice.named(claim.backend),
-            token=claim.token,
-            way="physical",
-            created_at=time.time(),
-            automatic=name.startswith(store.AUTOMATIC),
-            left_out=contents.left_out,
-            parts=tuple(copies.save(contents.names, unfinished)),
-        )
+    sizes = copies.sizes(contents.names).values() if start is not None else ()
+    with (
+        store.writing(claim.project, name) as unfinished,
+        start.copying(copies.copied, sizes) if start is not None else nullcontext(),
+    ):
+        parts = copies.save(contents.names, unfinished)
+        made = manifest_of(claim, "physical", parts, contents.left_out, automatic=name.startswith(store.AUTOMATIC))
         store.finish(unfinished, made)
     return made
+
+
+def manifest_of(
+    claim: Claim, way: Way, parts: Iterable[Part], left_out: Iterable[str], *, automatic: bool = False
+) -> Manifest:
+    """Describe a copy of an instance's data that was just made."""
+    return Manifest(
+        project=claim.project,
+        instance=claim.id,
+        root=claim.root,
+        branch=worktree.branch(Path(claim.root)),
+        commit=worktree.commit(Path(claim.root)),
+        backend=claim.backend and choice.named(claim.backend),
+        token=claim.token if way == "physical" else "",
+        way=way,
+        created_at=time.time(),
+        automatic=automatic,
+        left_out=tuple(left_out),
+        parts=tuple(parts),
+    )
 
 
 def show(ctx: RunContext, *, as_json: bool) -> None:

@@ -90,7 +90,7 @@ def _placement(shared: Engine, ctx: RunContext) -> Iterator[Check]:
 def _images(shared: Engine, ctx: RunContext) -> Iterator[Check]:
     from orienter_tasks.backends.docker import images
 
-    wanted = [ctx.settings.docker.image(name) for name in ctx.settings.servers]
+    wanted = [image for name in ctx.settings.servers if (image := ctx.settings.docker.image(name))]
     missing = [image for image in wanted if not images.is_here(shared, image)]
     for image in missing:
         yield Check("images", "warning", f"{image} is not here: the first start pulls it", f"docker pull {image}")

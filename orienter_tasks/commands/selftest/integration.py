@@ -106,7 +106,8 @@ def traces_are_apart(configs: Sequence[InstanceConfig], name: str) -> str:
         component(name).leave_trace(config, str(config.instance.root))
     for config in configs:
         _require_only_own(config, name)
-    variable = next(iter(catalog.entry_of(name).numbered))
+    entry = catalog.entry_of(name)
+    variable = next(iter(entry.numbered), f"{entry.port.upper()}_PORT")
     return ", ".join(config.variables[variable] for config in configs)
 
 

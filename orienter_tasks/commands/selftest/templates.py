@@ -96,4 +96,5 @@ def _facts(config: InstanceConfig, kind: str) -> NginxFacts:
         runtime=str(config.instance.nginx_dir / "runtime") if native else "/runtime",
         mime_types="/mime.types",
         user="" if native else "nginx",
+        noted="/noted",
     )

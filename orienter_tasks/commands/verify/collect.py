@@ -98,8 +98,10 @@ def _servers(config: InstanceConfig, backend: Backend, seen: Census, notes: _Not
 
 
 def _own(config: InstanceConfig, entry: CatalogEntry) -> tuple[str, str]:
-    variable, (_, separator) = next(iter(entry.numbered.items()))
-    return config.variables[variable], separator
+    """Name what the instance has of its own in a server, and what separates its base from the id; "" for no name."""
+    for variable, (_, separator) in entry.numbered.items():
+        return config.variables[variable], separator
+    return "", ""
 
 
 def _containers(config: InstanceConfig, processes: Mapping[str, Sequence[Process]], notes: _Notes) -> None:

@@ -64,8 +64,9 @@ def _config_of(ctx: RunContext, claim: Claim, raw_settings_of: Callable[[Path], 
     root = Path(claim.root)
     if root == ctx.root:
         return config_of(claim, ctx.settings, os.environ)
-    raw = raw_settings_of(root)
-    return config_of(claim, ctx.settings if raw is None else load_settings(as_plain(raw)), {})
+    settings, raw = ctx.settings, raw_settings_of(root)
+    with catalog.keeping():
+        return config_of(claim, settings if raw is None else load_settings(as_plain(raw)), {})
 
 
 def _title(evidence: Sequence[Evidence]) -> str:
@@ -127,7 +128,8 @@ def _seen(one: Evidence) -> Mapping[str, object]:
 
 def _held(one: Evidence, entry: CatalogEntry) -> Iterator[tuple[str, object]]:
     held = one.contents.get(entry.holds)
-    yield entry.holds.removesuffix("s"), one.own[entry.holds][0]
+    if entry.numbered:
+        yield entry.holds.removesuffix("s"), one.own[entry.holds][0]
     yield entry.holds, list(held.names) if held is not None else None
     for name in component(entry.name).facts:
         yield name, held.facts[name] if held is not None else None

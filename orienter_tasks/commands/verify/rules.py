@@ -52,8 +52,8 @@ def _contents(topic: str, one: Evidence) -> tuple[str, str, str]:
     own, separator = one.own[topic]
     held = one.contents[topic]
     names = [name for name in held.names if name not in held.built_in]
-    alien = [name for name in names if _of_another(name, own, separator)]
-    found = ", ".join([own, *(name for name in names if name != own)])
+    alien = [name for name in names if own and _of_another(name, own, separator)]
+    found = ", ".join(dict.fromkeys(name for name in (own, *names) if name)) or "none"
     if not alien:
         return "", found, ""
     remedy = held.remedy.format(root=one.instance.root, name=alien[0])

@@ -63,6 +63,9 @@ def test_answers_are_the_sdks(lab: DockerLab, made: str) -> None:
     assert made in {volume["Name"] for volume in reader.df(timeout=10)["Volumes"]}
     stream, stat = api.get_archive(made, "/etc/passwd")
     stream.close()
+    running = api.exec_create(made, ["sleep", "60"])["Id"]
+    api.exec_start(running, detach=True)
+    assert reader.inspect_exec(running) == api.exec_inspect(running)
     assert reader.path_stat(made, "/etc/passwd") == stat
 
 

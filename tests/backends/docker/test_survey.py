@@ -9,6 +9,7 @@ from orienter_tasks.backends.docker import survey
 from orienter_tasks.backends.docker.spec import component_labels
 from tests.backends.docker.lab import PROJECT
 from tests.integration.checkouts import IMAGES
+from tests.integration.small import wait_for
 
 if TYPE_CHECKING:
     from tests.backends.docker.lab import DockerLab
@@ -88,3 +89,15 @@ def test_everything_with_our_label_is_read_in_three_calls(lab: DockerLab) -> Non
     assert {one.instance for one in survey.read(lab.engine, project=PROJECT, instance="2")} == {2}
     assert PROJECT in survey.publisher(lab.engine, config.instance.ports["postgres"])
     assert survey.publisher(lab.engine, 1) == ""
+
+
+@pytest.mark.docker
+def test_what_somebody_runs_in_a_container_is_not_its_health_check(lab: DockerLab) -> None:
+    api, own = lab.engine.api, lab.config(1).instance.labels
+    health = {"test": ["CMD", "sleep", "50"], "interval": 10**9, "timeout": 60 * 10**9}
+    made = api.create_container(f"{IMAGES}/nginx:local", ["sleep", "60"], labels=own, healthcheck=health)["Id"]
+    api.start(made)
+    wait_for(lambda: api.inspect_container(made)["ExecIDs"], "a health check")
+    assert survey.programs_in(lab.engine, made) == []
+    api.exec_start(api.exec_create(made, ["sleep", "55"])["Id"], detach=True)
+    wait_for(lambda: survey.programs_in(lab.engine, made) == ["sleep"], "a program")

@@ -18,7 +18,7 @@ from orienter_tasks.backends.embedded.server import LEFTOVER_SECONDS
 from orienter_tasks.backends.nginx.configuration import apply
 from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.errors import CheckError, ConflictError, NotFoundError, OrienterError
-from orienter_tasks.identity.volumes import home, working_dir
+from orienter_tasks.identity.volumes import home, lock_of, working_dir
 from orienter_tasks.machine.flock import hold
 from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import listening_addresses
@@ -339,7 +339,7 @@ def test_a_lock_outlives_what_shows_whose_it_is(lab: EmbeddedLab, seconds: float
     config = lab.config()
     backend = lab.backend(config)
     minio = next(each for each in backend.components() if each.name == "minio")
-    with hold(minio.lock) as lock:
+    with hold(lock_of(minio.directory)) as lock:
         command = [sys.executable, "-c", ENDING, str(seconds)]
         process = subprocess.Popen(command, pass_fds=[lock], stdout=subprocess.PIPE)
     try:

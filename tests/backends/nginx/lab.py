@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.backends.nginx.configuration import MAIN
 from orienter_tasks.backends.nginx.health import probe
+from orienter_tasks.backends.nginx.requests import MAIN
 from orienter_tasks.backends.protocol import NginxFacts
 from orienter_tasks.stack.component import NotReadyError
 from tests import slot
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
     from tests.backends.nginx.upstream import Upstream
 
+NOTED = "requests"
 MIME_TYPES = "types { text/html html; text/css css; }\n"
 
 
@@ -70,6 +71,7 @@ class Nginx:
             runtime=str(self.runtime),
             mime_types=str(mime_types),
             user="root" if os.geteuid() == 0 else "",
+            noted=NOTED,
         )
 
     def check_nginx(self, directory: Path) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
     from tests.conftest import MakeInstance
 
-FACTS = NginxFacts("127.0.0.1:3080", "127.0.0.1", "/c", "/run/nginx", "", "")
+FACTS = NginxFacts("127.0.0.1:3080", "127.0.0.1", "/c", "/run/nginx", "", "", "/noted")
 
 
 def test_a_token_belongs_to_a_root_and_an_id(make_instance: MakeInstance, tmp_path: Path) -> None:
