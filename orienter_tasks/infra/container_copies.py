@@ -244,6 +244,7 @@ class ContainerCopies:
             mounts=mounts,
             ports=(),
             network=network,
+            prelude="",
         )
         if image:
             spec = replace(spec, image=image)

@@ -71,6 +71,7 @@ class PostgresComponent(InfraComponent):
     def container(self, config: InstanceConfig, placed: Callable[[], Placement]) -> ContainerSpec:
         del placed
         from orienter_tasks.backends.docker.spec import ContainerSpec, Health, Mount, Port, common_fields
+        from orienter_tasks.infra import postgres_first_start
 
         variables = config.variables
         user, database = variables["POSTGRES_USER"], variables["POSTGRES_DB"]
@@ -86,6 +87,7 @@ class PostgresComponent(InfraComponent):
             ports=(Port(config.instance.ports["postgres"], 5432),),
             mounts=(Mount("volume", config.instance.volume(NAME), DATA_IN_CONTAINER),),
             shared_memory=SHARED_MEMORY,
+            prelude=postgres_first_start.SCRIPT,
             # over TCP: while the database is created, a temporary server answers on the unix socket
             health=Health(("CMD", "pg_isready", "-q", "-h", LOOPBACK, "-U", user, "-d", database)),
         )

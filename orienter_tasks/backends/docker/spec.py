@@ -71,6 +71,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
         image_key: the settings key that names the image.
         network: the instance's network; "" for the host's network.
         shared_memory: its /dev/shm, in MB; 0 for the engine's default, 64.
+        prelude: a script of the shell that runs in place of the image's own command, which it gets as arguments.
     """
 
     component: str
@@ -89,6 +90,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     shared_memory: int = 0
+    prelude: str = ""
 
     def __repr__(self) -> str:  # without the secrets
         return f"ContainerSpec({self.name!r})"

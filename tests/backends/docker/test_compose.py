@@ -9,7 +9,7 @@ from orienter_tasks.backends.docker import placement
 from orienter_tasks.backends.docker.placement import BRIDGED, ON_HOST
 from orienter_tasks.backends.docker.spec import LABEL_GENERATION
 from orienter_tasks.backends.nginx.configuration import apply
-from orienter_tasks.infra import compose
+from orienter_tasks.infra import compose, postgres_first_start
 from orienter_tasks.settings import catalog
 from tests.backends.contract import component
 from tests.configs import make_config
@@ -128,11 +128,13 @@ def own(labels: Mapping[str, str]) -> dict[str, str]:
 def as_made(made: Mapping[str, Any]) -> dict[str, Any]:
     """Reduce what the engine says of a container to what can be written."""
     config, host = made["Config"], made["HostConfig"]
+    words = [*(config["Entrypoint"] or ()), *(config["Cmd"] or ())]
+    if postgres_first_start.SCRIPT in words:  # Compose's own containers make their database as the image does
+        words = words[words.index(postgres_first_start.SCRIPT) + 2 :]
     health = config["Healthcheck"]
     return {
         "image": config["Image"],
-        "entrypoint": config["Entrypoint"],
-        "command": config["Cmd"],
+        "words": words,
         "environment": sorted(config["Env"]),
         "ports": sorted(
             f"{binding['HostIp']}:{binding['HostPort']}:{port.removesuffix('/tcp')}"
@@ -182,8 +184,10 @@ def as_written(service: Mapping[str, Any], parsed: Mapping[str, Any], image: Map
     ports = sorted(service.get("ports", ()))
     return {
         "image": service["image"],
-        "entrypoint": service.get("entrypoint", image["Config"]["Entrypoint"]),
-        "command": service.get("command", image["Config"]["Cmd"]),
+        "words": [
+            *(service.get("entrypoint", image["Config"]["Entrypoint"]) or ()),
+            *(service.get("command", image["Config"]["Cmd"]) or ()),
+        ],
         "environment": sorted(f"{key}={value}" for key, value in environment.items()),
         "ports": ports,
         "published": ports,
