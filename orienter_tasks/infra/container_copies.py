@@ -250,6 +250,7 @@ class ContainerCopies:
             mounts=mounts,
             ports=(),
             network=network,
+            prelude="",
         )
         if image:
             spec = replace(spec, image=image)

@@ -165,7 +165,6 @@ REDIS = CatalogEntry(
     ports={"redis": 6379},
     image="valkey/valkey:8-alpine",
     data=True,
-    files="data",
     secrets=("REDIS_PASSWORD",),
     defaults={"REDIS_PASSWORD": "development"},
     variables={
@@ -239,6 +238,11 @@ def awaited() -> list[str]:
 def ports() -> dict[str, int]:
     """Return the bases of all components' ports."""
     return {name: base for entry in entries() for name, base in entry.ports.items()}
+
+
+def registered() -> list[str]:
+    """Name the components that the host's tasks.py has registered."""
+    return [*_entries.keys() - {entry.name for entry in BUILT_IN}]
 
 
 def inputs() -> list[str]:

@@ -31,7 +31,7 @@ ns = Collection(
         dev.announce,
         dev.attach,
     ),
-    Collection("env", env.init, env.show, env.export, env.exec_),
+    Collection("env", env.init, env.show, env.export, env.exec_, env.hook),
     Collection(
         "infra",
         infra.up,
