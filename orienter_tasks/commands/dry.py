@@ -40,6 +40,13 @@ def run(ctx: RunContext, **_: object) -> None:
     _would(ctx, f"run in a throwaway instance: {shlex.join(command_line('test.run'))}")
 
 
+def remote_open(ctx: RunContext, place: str, **_: object) -> None:
+    from orienter_tasks.commands import remote
+
+    where = remote.parse(place)
+    _would(ctx, f"forward the ports of the instance in {where.path} on {where.host}")
+
+
 def psql(ctx: RunContext) -> None:
     from orienter_tasks.commands.env import behind_dashes
 
