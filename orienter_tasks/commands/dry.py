@@ -34,6 +34,13 @@ def execute(ctx: RunContext) -> None:
     _would(ctx, f"run: {shlex.join(command_line())}")
 
 
+def hook(ctx: RunContext, shell: str) -> None:
+    from orienter_tasks.commands import hook
+
+    hook.known(shell)
+    _would(ctx, f"print the hook of {shell}, and have starts write what it reads")
+
+
 def run(ctx: RunContext, **_: object) -> None:
     from orienter_tasks.commands.env import command_line
 
