@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 NAME = REDIS.name
 PORT = REDIS.ports[REDIS.port]
-DATA_IN_CONTAINER = "/data"
+DATA, DATA_IN_CONTAINER = "data", "/data"  # the server changes into it
 CONFIGURATION = "redis.conf"
 TRACE = "orienter:trace"
 
@@ -89,7 +89,7 @@ class RedisComponent(InfraComponent):
     def copying(self) -> Copying:
         from orienter_tasks.infra.redis_copying import RedisCopying
 
-        return RedisCopying(DATA_IN_CONTAINER)
+        return RedisCopying(DATA, DATA_IN_CONTAINER)
 
     def portable(self) -> Portable:
         from orienter_tasks.infra.redis_portable import RedisPortable
@@ -135,8 +135,8 @@ class NativeRedis(NativeComponent):
 
     def launch(self, server: Server, note: Note) -> Launch:
         del server, note
-        private_dir(self.directory / REDIS.files)
-        options = {"bind": LOOPBACK, "port": str(self.port), "dir": REDIS.files}
+        private_dir(self.directory / DATA)
+        options = {"bind": LOOPBACK, "port": str(self.port), "dir": DATA}
         text = _configuration(self.config.variables["REDIS_PASSWORD"], options)
         write_private(self.directory / CONFIGURATION, text, durable=False)
         program = programs.redis(self.config.settings)

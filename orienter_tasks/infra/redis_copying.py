@@ -48,9 +48,15 @@ echo "RDB $(head -c {FORMAT_BYTES} "$TARGET/{FILES}"/*{ENDING} | tr -cd 0-9 | se
 
 
 class RedisCopying:
-    """Copies Redis's data; the password is not in it."""
+    """Copies Redis's data; the password is not in it.
 
-    def __init__(self, mount: str) -> None:
+    Args:
+        directory: where a native server has it, in its working directory.
+        mount: where a container has it.
+    """
+
+    def __init__(self, directory: str, mount: str) -> None:
+        self._directory = directory
         self._mount = mount
 
     def names(self, config: InstanceConfig) -> dict[str, str]:
@@ -58,7 +64,7 @@ class RedisCopying:
         return {}
 
     def place(self, working: Path) -> Path:
-        return working / REDIS.files
+        return working / self._directory
 
     def server(self, data: Path) -> str:
         """Return the version of the format, which servers before it cannot read."""

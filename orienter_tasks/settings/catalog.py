@@ -165,7 +165,6 @@ REDIS = CatalogEntry(
     ports={"redis": 6379},
     image="valkey/valkey:8-alpine",
     data=True,
-    files="data",
     secrets=("REDIS_PASSWORD",),
     defaults={"REDIS_PASSWORD": "development"},
     variables={

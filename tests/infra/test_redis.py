@@ -174,6 +174,8 @@ class TestOneInstance:
     def test_verify_looks_into_it(self, main: Checkout) -> None:
         document = main.inv("infra.verify", "--json").json
         assert document["instances"][0]["keyspaces"] == ["db0 (keys=1)"]
+        where = {each: name for name, each in document["instances"][0]["data"].items()}["redis"]
+        assert where.endswith(("redis-data-0/data/data", "redis-data-0"))
         assert ("keyspaces", "ok") in {(check["topic"], check["verdict"]) for check in document["checks"]}
 
     def test_a_restart_keeps_its_keys(self, main: Checkout) -> None:

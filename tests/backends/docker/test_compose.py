@@ -81,6 +81,7 @@ def test_it_equals_what_the_sdk_makes(lab: DockerLab, network: str) -> None:
         image = api.inspect_image(service["image"])
         assert made["Name"] == f"/{service['container_name']}"
         assert as_made(made) == as_written(service, parsed, image), name
+    assert parsed["services"]["postgres"]["shm_size"] == "256mb"
     for entry in parsed["networks"].values():
         assert own(api.inspect_network(entry["name"])["Labels"]) == entry["labels"]
     for entry in parsed["volumes"].values():
@@ -163,6 +164,7 @@ def as_made(made: Mapping[str, Any]) -> dict[str, Any]:
         ),
         "extra_hosts": sorted(host["ExtraHosts"] or ()),
         "health": (health["Test"], health["Interval"], health["Timeout"], health["Retries"], health["StartPeriod"]),
+        "shared_memory": host["ShmSize"] >> 20,
         "logging": host["LogConfig"],
         "restart": host["RestartPolicy"]["Name"],
         "labels": own(config["Labels"]),
@@ -199,6 +201,7 @@ def as_written(service: Mapping[str, Any], parsed: Mapping[str, Any], image: Map
             health["retries"],
             int(health["start_period"].removesuffix("s")) * SECOND,
         ),
+        "shared_memory": int(service.get("shm_size", "64mb").removesuffix("mb")),
         "logging": {"Type": service["logging"]["driver"], "Config": service["logging"]["options"]},
         "restart": service["restart"],
         "labels": (image["Config"]["Labels"] or {}) | service["labels"],
