@@ -52,9 +52,13 @@ FILES = "data"
 SLOWEST = 5_000_000  # bytes a second that an engine is trusted to unpack
 COPIED = "/tmp/orienter-copied"  # noqa: S108 - in a container
 SO_FAR = "kB so far: "
-WATCH = f"""(while sleep 1; do echo "{SO_FAR}$(du -sk "$TARGET" 2>/dev/null | cut -f1)"; done) &
+BEFORE = f"""\
+copied() {{
+    touch {COPIED}
+}}
+(while sleep 1; do echo "{SO_FAR}$(du -sk "$TARGET" 2>/dev/null | cut -f1)"; done) &
 """
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.03
 TAIL_LINES = 15
 CLEAR = 'cd "$TARGET" && find . -mindepth 1 -maxdepth 1 {which} -exec rm -rf {{}} +'
 
@@ -73,6 +77,9 @@ class ContainerCopies:
 
     def running(self) -> Sequence[str]:
         return [name for name in catalog.with_data() if running_id(self._engine, self.config, name)]
+
+    def get_ready(self) -> None:
+        self._engine.load_soon()
 
     def sizes(self, components: Sequence[str]) -> Mapping[str, int]:
         known = volume_sizes(self._engine)
@@ -115,8 +122,7 @@ class ContainerCopies:
 
     def _save(self, component: str, unfinished: Unfinished, copied: Callable[[], None]) -> Part:
         with self.copier(component, self.config, f"{TARGET}/{FILES}") as container:
-            server = self._finish(component, container)
-            copied()
+            server = self._finish(component, container, copied)
             self._read(container, f"{TARGET}/{FILES}", unfinished.place / f"{component}.tar")
         content = tree.write_checksums(unfinished.place, component)
         made = Part.of(component, server, content, copying(component).names(self.config))
@@ -202,7 +208,7 @@ class ContainerCopies:
             raise NotFoundError(f"{instance} has no data of {component}", hint="inv infra.up makes it")
         container = running_id(self._engine, self.config, component)
         script = copying(component).copy_script(self.config, running=container is not None)
-        text, environment = f"{WATCH}{script.text}touch {COPIED}\n", dict(script.environment)
+        text, environment = f"{BEFORE}{script.text}", dict(script.environment)
         if then is not None:
             text, environment = f"{text}{then.text}", {**environment, **then.environment}
         environment |= {"SOURCE": replacing.path_in(SOURCE, instance, component), "TARGET": target}

@@ -14,12 +14,14 @@ from orienter_tasks.identity.replacing import Files, Swap
 from orienter_tasks.infra.all import copying
 from orienter_tasks.machine.directories import size_of
 from orienter_tasks.machine.state import snapshot_dir
+from orienter_tasks.machine.threads import map_in_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.data.manifest import Manifest
     from orienter_tasks.data.store import Unfinished
     from orienter_tasks.infra.copying import Copies
     from orienter_tasks.settings.model import Settings
@@ -83,6 +85,15 @@ class InstanceCopies:
             return
         tree.verify(place, part, what)
         files.copy(place / PATHS, self._paths, self._prepare(), live=False)
+
+    def load_all(self, components: Sequence[str], place: Path, manifest: Manifest, what: str) -> None:
+        """Prepare the data of components from that of a snapshot."""
+
+        def load(component: str, go_on: Callable[[], None]) -> None:
+            go_on()
+            self.load(component, place, manifest.by_component[component], what)
+
+        map_in_turn(load, components)
 
     def clone(self, components: Sequence[str], source: InstanceCopies) -> None:
         before, own, after = _split(components)

@@ -64,7 +64,7 @@ class Copying(Protocol):
         """Return where the component's container has its volume."""
 
     def copy_script(self, config: InstanceConfig, *, running: bool) -> Script:
-        """Return the script that copies the data, and prints which server can read it.
+        """Return the script that copies the data, calls `copied`, and prints which server can read it.
 
         It has the network of the source's container where that is `running`, else none.
         """
@@ -84,6 +84,9 @@ class Copies(Protocol):
 
     def running(self) -> Sequence[str]:
         """Name the components with data that run."""
+
+    def get_ready(self) -> None:
+        """Begin to load what copying will need, beside other work."""
 
     def sizes(self, components: Sequence[str]) -> Mapping[str, int]:
         """Return the bytes of the present data of components, of those that are known quickly."""

@@ -49,12 +49,14 @@ mkdir -p "$TARGET"
 chown postgres "$TARGET"
 chmod 700 "$TARGET"
 as_postgres pg_basebackup -h {LOOPBACK} -D "$TARGET" {" ".join(BACKUP)} >&2
+copied
 as_postgres pg_verifybackup -q "$TARGET" >&2
 """
 FILES = """\
 set -e
 mkdir -p "$TARGET"
 cp -a "$SOURCE/." "$TARGET"
+copied
 """
 FINISH = f"""\
 cd "$TARGET"

@@ -32,6 +32,7 @@ cp -a "$SOURCE/." "$TARGET" 2>/tmp/said || true
 if grep -v 'No such file or directory' /tmp/said >&2; then  # what is removed meanwhile is not copied
     exit 1
 fi
+copied
 find "$TARGET" -name '.rclone_temp_*' -exec rm -f {} +
 if [ -d "$TARGET/$MARK" ]; then echo MinIO; else echo rclone; fi
 """

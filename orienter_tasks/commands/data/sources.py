@@ -105,8 +105,7 @@ def of_snapshot(ctx: RunContext, target: CurrentInstance, name: str) -> Replacem
 
     def load(copies: InstanceCopies) -> None:
         with store.reading(project, name) as (place, manifest):
-            for component in names:
-                copies.load(component, place, manifest.by_component[component], what)
+            copies.load_all(names, place, manifest, what)
 
     def prepare(copies: InstanceCopies) -> None:
         if why:
@@ -134,6 +133,8 @@ def of_instance(ctx: RunContext, target: CurrentInstance, source: str, *, quiesc
     config = config_of(claim, ctx.settings, {})
     backend = choice.of(claim.backend, config)
     copies = copies_of(backend.name if backend is not None else "", config)
+    if not ctx.options.dry:
+        copies.servers.get_ready()
     origin = Origin(
         words=f"the data of {config.instance}",
         backend=copies.backend,
