@@ -28,6 +28,7 @@ PORTS = {
     "postgres": 5732,
     "minio_api": 9250,
     "minio_console": 9351,
+    "redis": 6479,
 }
 SERVERS = ("postgres", "minio", "nginx")
 HIGHEST_ID = 56

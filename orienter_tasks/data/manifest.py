@@ -32,7 +32,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         component: its name, also that of its directory or file in the copy.
-        server: what can read it, such as `postgres 16`; the component compares this with what it would run.
+        server: what can read it, such as `PostgreSQL 16`.
+        image: the id of its server's image; "" if it had none.
         facts: what the component must know to put it back, such as the database's name.
         size: bytes.
         files: how many files or objects.
@@ -41,6 +42,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
     component: str
     server: str
+    image: str = ""
     facts: dict[str, str] = {}
     size: int
     files: int

@@ -18,6 +18,7 @@ import msgspec
 
 from orienter_tasks.errors import ConfigError, ConflictError
 from orienter_tasks.instance.model import Instance
+from orienter_tasks.machine import hooks
 from orienter_tasks.machine.files import read_small
 from orienter_tasks.machine.state import SCHEMA_VERSION, locked, state_dir, write_private
 from orienter_tasks.settings.model import HIGHEST_ID
@@ -93,7 +94,7 @@ class Claims:
     read_only = False
 
     def __init__(self, directory: Path | None = None) -> None:
-        self._path = (directory or state_dir()) / "claims.json"
+        self.path = (directory or state_dir()) / "claims.json"
 
     def read(self) -> list[Claim]:
         """Return all claims.
@@ -102,21 +103,21 @@ class Claims:
             ConfigError: the file is damaged, or a newer version wrote it; it is left alone.
         """
         try:
-            data = read_small(self._path)
+            data = read_small(self.path)
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise ConfigError(f"cannot read {self._path}: {error.strerror}") from error
+            raise ConfigError(f"cannot read {self.path}: {error.strerror}") from error
         try:
             version = msgspec.json.decode(data, type=dict[str, object]).get("schema_version")
             if version != SCHEMA_VERSION:
                 raise ConfigError(
-                    f"{self._path} has schema version {version}, this program knows {SCHEMA_VERSION}",
+                    f"{self.path} has schema version {version}, this program knows {SCHEMA_VERSION}",
                     hint="update orienter-tasks",
                 )
             return msgspec.json.decode(data, type=_File).claims
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            hint = f"look at {self._path}; if you move it away, every checkout claims an id again"
+            hint = f"look at {self.path}; if you move it away, every checkout claims an id again"
             raise ConfigError(f"the claims file is damaged: {error}", hint=hint) from error
 
     @contextmanager
@@ -128,6 +129,7 @@ class Claims:
             yield claims
             if claims != before:
                 self._write(claims)
+                hooks.forget(Path(root) for root in {each.root for each in before} - {each.root for each in claims})
 
     def update(self, token: str, **changes: object) -> Claim | None:
         """Change fields of a claim; return None if it is no longer there."""
@@ -164,7 +166,7 @@ class Claims:
             content = msgspec.json.format(msgspec.json.encode(_File(schema_version=SCHEMA_VERSION, claims=ordered)))
         except UnicodeEncodeError as error:
             raise ConfigError(f"a checkout's path is not UTF-8: {error.object!r}", hint="rename it") from error
-        write_private(self._path, content)
+        write_private(self.path, content)
 
 
 class ReadOnlyClaims(Claims):

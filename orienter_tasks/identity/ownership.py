@@ -109,6 +109,12 @@ def record(tree: Worktree, claim: Claim) -> None:
         write_private(_path(git_dir, claim.project), msgspec.json.encode(wanted))
 
 
+def tokens_path(tree: Worktree, project: str) -> Path | None:
+    """Return the file in a checkout's git directory that says which claims are its own; None without a directory."""
+    git_dir = worktree.own_git_dir(tree)
+    return None if git_dir is None else _path(git_dir, project)
+
+
 def other_project(tree: Worktree, claims: Iterable[Claim], claim: Claim) -> str:
     """Name the project whose instance uses the directories of a claim's id in the same repository; "" if none does."""
     marked = token_in(tree.root / ".dev-data" / f"instance-{claim.id}")

@@ -45,15 +45,20 @@ if TYPE_CHECKING:
     from orienter_tasks.data.store import Unfinished
     from orienter_tasks.identity.replacing import Files
     from orienter_tasks.infra.copying import Copies, Script
+    from orienter_tasks.settings.model import Settings
 
 SOURCE, TARGET = "/orienter/source", "/orienter/target"
 FILES = "data"
 SLOWEST = 5_000_000  # bytes a second that an engine is trusted to unpack
 COPIED = "/tmp/orienter-copied"  # noqa: S108 - in a container
 SO_FAR = "kB so far: "
-WATCH = f"""(while sleep 1; do echo "{SO_FAR}$(du -sk "$TARGET" 2>/dev/null | cut -f1)"; done) &
+BEFORE = f"""\
+copied() {{
+    touch {COPIED}
+}}
+(while sleep 1; do echo "{SO_FAR}$(du -sk "$TARGET" 2>/dev/null | cut -f1)"; done) &
 """
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.03
 TAIL_LINES = 15
 CLEAR = 'cd "$TARGET" && find . -mindepth 1 -maxdepth 1 {which} -exec rm -rf {{}} +'
 
@@ -73,10 +78,29 @@ class ContainerCopies:
     def running(self) -> Sequence[str]:
         return [name for name in catalog.with_data() if running_id(self._engine, self.config, name)]
 
+    def get_ready(self) -> None:
+        self._engine.load_soon()
+
     def sizes(self, components: Sequence[str]) -> Mapping[str, int]:
         known = volume_sizes(self._engine)
         found = {name: known.get(self.config.instance.volume(name)) for name in components}
         return {name: size for name, size in found.items() if size is not None}
+
+    def server(self, component: str) -> str:
+        instance, script = self.config.instance, copying(component).server_script()
+        if not script:
+            return ""
+        source = Mount("volume", instance.volume(component), SOURCE, "ro")
+        environment = {"SOURCE": replacing.path_in(SOURCE, instance, component)}
+        with self._container(component, script, environment, (source,)) as one:
+            return self._finish(component, one)
+
+    def reader(self, component: str) -> str:
+        script = copying(component).reader_script()
+        if not script or not self.image_for(component):
+            return ""
+        with self._container(component, script, {}, ()) as one:
+            return self._finish(component, one)
 
     def room(self) -> Path | None:
         return self._engine.directory
@@ -98,11 +122,11 @@ class ContainerCopies:
 
     def _save(self, component: str, unfinished: Unfinished, copied: Callable[[], None]) -> Part:
         with self.copier(component, self.config, f"{TARGET}/{FILES}") as container:
-            server = self._finish(component, container)
-            copied()
+            server = self._finish(component, container, copied)
             self._read(container, f"{TARGET}/{FILES}", unfinished.place / f"{component}.tar")
         content = tree.write_checksums(unfinished.place, component)
-        return Part.of(component, server, content, copying(component).names(self.config))
+        made = Part.of(component, server, content, copying(component).names(self.config))
+        return replace(made, image=self.image_of(component) or self.image_for(component))
 
     def load(self, component: str, place: Path, part: Part, what: str) -> None:
         tree.verify(place, part, what)
@@ -119,7 +143,7 @@ class ContainerCopies:
         """Copy and take over in one container, if the source's server is of the image that this instance has."""
         names, target = copying(component).names(source.config), f"{TARGET}/{self._run}/{FILES}"
         volume, image = self._volume(component), source.image_of(component)
-        one = image in ("", self._image(component))
+        one = image in ("", self.image_for(component))
         script = copying(component).take_over_script(self.config, names) if one else None
         with source.copier(component, self.config, target, volume, script) as container:
             self._finish(component, container, copied)
@@ -162,7 +186,7 @@ class ContainerCopies:
         found = survey.container(self._engine, container) if container is not None else None
         return str(found["Image"]) if found is not None else ""
 
-    def _image(self, component: str) -> str:
+    def image_for(self, component: str) -> str:
         """Return the id of the image that a component's container would have; "" if it is to be pulled first."""
         image = kind(component).container(self.config, _nowhere).image
         with suppress(NotFoundError), self._engine.talking(f"inspect image {image}"):
@@ -184,7 +208,7 @@ class ContainerCopies:
             raise NotFoundError(f"{instance} has no data of {component}", hint="inv infra.up makes it")
         container = running_id(self._engine, self.config, component)
         script = copying(component).copy_script(self.config, running=container is not None)
-        text, environment = f"{WATCH}{script.text}touch {COPIED}\n", dict(script.environment)
+        text, environment = f"{BEFORE}{script.text}", dict(script.environment)
         if then is not None:
             text, environment = f"{text}{then.text}", {**environment, **then.environment}
         environment |= {"SOURCE": replacing.path_in(SOURCE, instance, component), "TARGET": target}
@@ -226,6 +250,7 @@ class ContainerCopies:
             mounts=mounts,
             ports=(),
             network=network,
+            prelude="",
         )
         if image:
             spec = replace(spec, image=image)
@@ -287,6 +312,12 @@ class ContainerCopies:
         with self._engine.talking(f"write into {TARGET}", work=seconds), file.open("rb") as archive:
             self._moving.append(archive)
             self._engine.api.put_archive(container, f"{TARGET}/{self._run}", archive)
+
+
+def with_image(settings: Settings, component: str, image: str) -> Settings:
+    """Return settings with that image of a component, if the engine has it."""
+    known = image and hasattr(settings.docker, component) and images.is_here(shared(), image)
+    return replace(settings, docker=replace(settings.docker, **{component: image})) if known else settings
 
 
 def _nowhere() -> Placement:

@@ -11,22 +11,27 @@ from orienter_tasks.data.room import Need, shares_blocks
 from orienter_tasks.identity import replacing
 from orienter_tasks.identity.claims import new_token
 from orienter_tasks.identity.replacing import Files, Swap
+from orienter_tasks.infra.all import copying
 from orienter_tasks.machine.directories import size_of
 from orienter_tasks.machine.state import snapshot_dir
+from orienter_tasks.machine.threads import map_in_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.data.manifest import Manifest
     from orienter_tasks.data.store import Unfinished
     from orienter_tasks.infra.copying import Copies
+    from orienter_tasks.settings.model import Settings
 
 
 class InstanceCopies:
     """The copies of one instance's data; `servers` copies that of the components."""
 
-    def __init__(self, config: InstanceConfig, servers: Copies) -> None:
+    def __init__(self, backend: str, config: InstanceConfig, servers: Copies) -> None:
+        self.backend = backend
         self.config = config
         self.servers = servers
         self._run = new_token()
@@ -61,6 +66,10 @@ class InstanceCopies:
         """Return how many bytes have been written so far."""
         return self.servers.copied() + sum(size_of(place) or 0 for place in self._written)
 
+    def watch(self, place: Path) -> None:
+        """Count what is written into a directory, too."""
+        self._written.append(place)
+
     def save(self, components: Sequence[str], unfinished: Unfinished) -> Sequence[Part]:
         before, own, after = _split(components)
         parts = [*self.servers.save(before, unfinished)] if before else []
@@ -76,6 +85,15 @@ class InstanceCopies:
             return
         tree.verify(place, part, what)
         files.copy(place / PATHS, self._paths, self._prepare(), live=False)
+
+    def load_all(self, components: Sequence[str], place: Path, manifest: Manifest, what: str) -> None:
+        """Prepare the data of components from that of a snapshot."""
+
+        def load(component: str, go_on: Callable[[], None]) -> None:
+            go_on()
+            self.load(component, place, manifest.by_component[component], what)
+
+        map_in_turn(load, components)
 
     def clone(self, components: Sequence[str], source: InstanceCopies) -> None:
         before, own, after = _split(components)
@@ -131,10 +149,19 @@ def copies_of(backend: str, config: InstanceConfig) -> InstanceCopies:
     if backend == "docker":
         from orienter_tasks.infra.container_copies import ContainerCopies
 
-        return InstanceCopies(config, ContainerCopies(config))
+        return InstanceCopies(backend, config, ContainerCopies(config))
     from orienter_tasks.infra.native_copies import NativeCopies
 
-    return InstanceCopies(config, NativeCopies(config))
+    return InstanceCopies(backend, config, NativeCopies(config))
+
+
+def settings_to_read(backend: str, settings: Settings, component: str, server: str, image: str) -> Settings:
+    """Return settings whose server of a component can read what another one has written, if this machine has it."""
+    if backend == "docker":
+        from orienter_tasks.infra.container_copies import with_image
+
+        return with_image(settings, component, image)
+    return copying(component).settings_to_read(settings, server)
 
 
 def _split(components: Sequence[str]) -> tuple[Sequence[str], bool, Sequence[str]]:

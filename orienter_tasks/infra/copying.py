@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from orienter_tasks.data.room import Need
     from orienter_tasks.data.store import Unfinished
     from orienter_tasks.identity.replacing import Files
+    from orienter_tasks.settings.model import Settings
 
 
 class Script(NamedTuple):
@@ -37,6 +38,12 @@ class Copying(Protocol):
     def server(self, data: Path) -> str:
         """Say which server can read the data, such as `PostgreSQL 16`."""
 
+    def reader(self, settings: Settings) -> str:
+        """Say likewise whose data the native server of these settings reads; "" for any."""
+
+    def settings_to_read(self, settings: Settings, server: str) -> Settings:
+        """Return settings whose native server reads that server's data, if this machine has it; else the same."""
+
     def copies_files(self, *, running: bool) -> bool:
         """Whether a native server's files are copied as they are, which may let them share blocks with the copies."""
 
@@ -57,10 +64,16 @@ class Copying(Protocol):
         """Return where the component's container has its volume."""
 
     def copy_script(self, config: InstanceConfig, *, running: bool) -> Script:
-        """Return the script that copies the data, and prints which server can read it.
+        """Return the script that copies the data, calls `copied`, and prints which server can read it.
 
         It has the network of the source's container where that is `running`, else none.
         """
+
+    def server_script(self) -> str:
+        """Return the script that prints which server can read the data in `$SOURCE`; "" where any can."""
+
+    def reader_script(self) -> str:
+        """Return the script that prints likewise whose data the server of its image reads; "" for any."""
 
     def take_over_script(self, config: InstanceConfig, names: Mapping[str, str]) -> Script:
         """Likewise for `take_over`; it may run in the same container after the other one."""
@@ -72,8 +85,23 @@ class Copies(Protocol):
     def running(self) -> Sequence[str]:
         """Name the components with data that run."""
 
+    def get_ready(self) -> None:
+        """Begin to load what copying will need, beside other work."""
+
     def sizes(self, components: Sequence[str]) -> Mapping[str, int]:
         """Return the bytes of the present data of components, of those that are known quickly."""
+
+    def image_of(self, component: str) -> str:
+        """Return the id of the image of a component that runs; "" where that is not known."""
+
+    def image_for(self, component: str) -> str:
+        """Return the id of the image that a component would have; "" where that is not known."""
+
+    def server(self, component: str) -> str:
+        """Say which server can read the present data of a component, such as `PostgreSQL 16`."""
+
+    def reader(self, component: str) -> str:
+        """Say likewise whose data the component's server reads; "" for any, or where that is not known."""
 
     def room(self) -> Path | None:
         """Return where prepared data is kept; None where that cannot be seen from here."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from orienter_tasks.stack.component import Note
 
 NAME = POSTGRES.name
+SHARED_MEMORY = 256  # MB: parallel queries need more than the engine's default
 DATA_IN_CONTAINER = "/var/lib/postgresql/data"
 INCOMPATIBLE = "database files are incompatible with server"
 MAJOR = r"initialized by PostgreSQL version (\d+)"
@@ -70,6 +71,7 @@ class PostgresComponent(InfraComponent):
     def container(self, config: InstanceConfig, placed: Callable[[], Placement]) -> ContainerSpec:
         del placed
         from orienter_tasks.backends.docker.spec import ContainerSpec, Health, Mount, Port, common_fields
+        from orienter_tasks.infra import postgres_first_start
 
         variables = config.variables
         user, database = variables["POSTGRES_USER"], variables["POSTGRES_DB"]
@@ -84,6 +86,8 @@ class PostgresComponent(InfraComponent):
             },
             ports=(Port(config.instance.ports["postgres"], 5432),),
             mounts=(Mount("volume", config.instance.volume(NAME), DATA_IN_CONTAINER),),
+            shared_memory=SHARED_MEMORY,
+            prelude=postgres_first_start.SCRIPT,
             # over TCP: while the database is created, a temporary server answers on the unix socket
             health=Health(("CMD", "pg_isready", "-q", "-h", LOOPBACK, "-U", user, "-d", database)),
         )

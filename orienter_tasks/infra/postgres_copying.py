@@ -8,6 +8,8 @@ import subprocess
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from orienter_tasks.backends.clients.postgres import identifier, literal, password_statement
 from orienter_tasks.backends.embedded import cluster, programs
 from orienter_tasks.data import tree
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.settings.model import Settings
 
 NAME = POSTGRES.name
 OF_ONE_SERVER = ("postmaster.pid", "postmaster.opts")
@@ -46,12 +49,14 @@ mkdir -p "$TARGET"
 chown postgres "$TARGET"
 chmod 700 "$TARGET"
 as_postgres pg_basebackup -h {LOOPBACK} -D "$TARGET" {" ".join(BACKUP)} >&2
+copied
 as_postgres pg_verifybackup -q "$TARGET" >&2
 """
 FILES = """\
 set -e
 mkdir -p "$TARGET"
 cp -a "$SOURCE/." "$TARGET"
+copied
 """
 FINISH = f"""\
 cd "$TARGET"
@@ -97,6 +102,15 @@ class PostgresCopying:
     def server(self, data: Path) -> str:
         return f"PostgreSQL {read_small(data / 'PG_VERSION').decode('ascii', 'replace').strip()}"
 
+    def reader(self, settings: Settings) -> str:
+        return f"PostgreSQL {programs.major_of(programs.postgres_bin(settings))}"
+
+    def settings_to_read(self, settings: Settings, server: str) -> Settings:
+        found = {f"PostgreSQL {major}": place for major, place in programs.every_postgres(settings).items()}
+        if server not in found:
+            return settings
+        return replace(settings, embedded=replace(settings.embedded, postgres_bin=str(found[server])))
+
     def copies_files(self, *, running: bool) -> bool:
         return not running
 
@@ -132,6 +146,12 @@ class PostgresCopying:
         user, password = config.variables["POSTGRES_USER"], config.variables["POSTGRES_PASSWORD"]
         text = (BASE_BACKUP if running else FILES) + FINISH
         return Script(text, {"PGUSER": user, "PGPASSWORD": password})
+
+    def server_script(self) -> str:
+        return 'echo "PostgreSQL $(cat "$SOURCE/PG_VERSION")"'
+
+    def reader_script(self) -> str:
+        return """postgres -V | sed 's/.*) \\([0-9]*\\).*/PostgreSQL \\1/'"""
 
     def take_over_script(self, config: InstanceConfig, names: Mapping[str, str]) -> Script:
         lines = "".join(f"{statement}\n" for statement in statements(config, names))

@@ -6,13 +6,16 @@ import os
 import secrets
 import subprocess
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from orienter_tasks.backends.clients import sessions
 from orienter_tasks.backends.clients.postgres import identifier, literal
 from orienter_tasks.backends.embedded import cluster, programs
 from orienter_tasks.errors import BackendError, CheckError
+from orienter_tasks.identity import volumes
+from orienter_tasks.machine.files import read_small
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.settings.catalog import POSTGRES
 
@@ -37,7 +40,7 @@ RESTORE = ("--no-owner", "--no-privileges", "--no-password", "--exit-on-error", 
 class PostgresPortable:
     """The database of the instance."""
 
-    left_out = "roles, privileges, settings of roles and databases, and other databases of the server"
+    left_out = "roles, privileges, settings, other databases"
 
     def server(self, config: InstanceConfig) -> str:
         with sessions.database(config) as session:
@@ -78,7 +81,7 @@ def _dumped(config: InstanceConfig) -> Iterator[bytes]:
     login = {"PGUSER": variables["POSTGRES_USER"], "PGPASSWORD": variables["POSTGRES_PASSWORD"]}
     target = {**login, "PGHOST": LOOPBACK, "PGDATABASE": variables["POSTGRES_DB"]}
     if variables.values.get("ORIENTER_BACKEND") == "embedded":
-        program = programs.postgres_bin(config.settings) / "pg_dump"
+        program = _started_as(config).with_name("pg_dump")
         port = {"PGPORT": str(config.instance.ports["postgres"])}
         with _running([str(program), *OPTIONS], {**target, **port}, "dumped") as process:
             if process.stdout is None:
@@ -105,10 +108,21 @@ def _dumped(config: InstanceConfig) -> Iterator[bytes]:
         raise _failed("dumped", said)
 
 
+def _started_as(config: InstanceConfig) -> Path:
+    """Return the program of the native server, which another checkout may have chosen."""
+    with suppress(OSError):
+        words = read_small(volumes.working_dir(config.instance, NAME) / "postmaster.opts").decode(errors="replace")
+        program = Path(words.partition(' "')[0])
+        if program.is_file():
+            return program
+    return programs.postgres_bin(config.settings) / "postgres"
+
+
 def _restore(config: InstanceConfig, password: str, dump: Member) -> None:
-    program = programs.postgres_bin(config.settings) / "pg_restore"
-    if not program.is_file():
-        raise BackendError(f"there is no {program} to read the data", hint=programs.PIP_LINE)
+    found = programs.every_postgres(config.settings)
+    program = found[max(found)] / "pg_restore" if found else None  # an older one cannot read a newer one's file
+    if program is None or not program.is_file():
+        raise BackendError("there is no pg_restore to read the data", hint=programs.PIP_LINE)
     database = config.variables["POSTGRES_DB"]
     port = {"PGPORT": str(config.instance.ports["postgres"])}
     login = {"PGHOST": LOOPBACK, "PGUSER": ROLE, "PGPASSWORD": password, **port}

@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.spec import ContainerSpec
     from orienter_tasks.backends.embedded.server import Server
     from orienter_tasks.backends.protocol import Inside, InstanceConfig
+    from orienter_tasks.infra.copying import Copying
+    from orienter_tasks.infra.portable import Portable
     from orienter_tasks.settings.model import Settings
     from orienter_tasks.stack.component import Note
 
 NAME = REDIS.name
 PORT = REDIS.ports[REDIS.port]
-DATA_IN_CONTAINER = "/data"
+DATA, DATA_IN_CONTAINER = "data", "/data"  # the server changes into it
 CONFIGURATION = "redis.conf"
 TRACE = "orienter:trace"
 
@@ -84,6 +86,16 @@ class RedisComponent(InfraComponent):
     def native(self, config: InstanceConfig) -> NativeRedis:
         return NativeRedis(config, NAME)
 
+    def copying(self) -> Copying:
+        from orienter_tasks.infra.redis_copying import RedisCopying
+
+        return RedisCopying(DATA, DATA_IN_CONTAINER)
+
+    def portable(self) -> Portable:
+        from orienter_tasks.infra.redis_portable import RedisPortable
+
+        return RedisPortable()
+
     def ready(self, config: InstanceConfig, inside: Inside) -> None:
         del inside
         require_ready(config, PROBE_SECONDS)
@@ -97,9 +109,7 @@ class RedisComponent(InfraComponent):
 
     def login(self, config: InstanceConfig) -> str:
         with redis(config) as session:
-            facts = session.info("server")
-            version = facts.get("valkey_version") or facts.get("redis_version", "")
-            return f"redis answers on {config.instance.ports['redis']}: {facts.get('server_name', NAME)} {version}"
+            return f"redis answers on {config.instance.ports['redis']}: {session.version()}"
 
     def contents(self, config: InstanceConfig) -> ServerContents:
         with redis(config) as session:
@@ -114,7 +124,7 @@ class RedisComponent(InfraComponent):
 
     def traces(self, config: InstanceConfig) -> list[str]:
         with redis(config) as session:
-            return [text.decode() for text in session.list("SMEMBERS", TRACE) if isinstance(text, bytes)]
+            return [text.decode() for text in session.listed("SMEMBERS", TRACE) if isinstance(text, bytes)]
 
     def address(self, config: InstanceConfig) -> tuple[str, str]:
         return NAME, f"localhost:{config.instance.ports['redis']}"
@@ -125,8 +135,8 @@ class NativeRedis(NativeComponent):
 
     def launch(self, server: Server, note: Note) -> Launch:
         del server, note
-        private_dir(self.directory / REDIS.files)
-        options = {"bind": LOOPBACK, "port": str(self.port), "dir": REDIS.files}
+        private_dir(self.directory / DATA)
+        options = {"bind": LOOPBACK, "port": str(self.port), "dir": DATA}
         text = _configuration(self.config.variables["REDIS_PASSWORD"], options)
         write_private(self.directory / CONFIGURATION, text, durable=False)
         program = programs.redis(self.config.settings)

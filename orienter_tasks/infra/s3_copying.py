@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.settings.model import Settings
 
 UNFINISHED = ".rclone_temp_"
 
@@ -31,6 +32,7 @@ cp -a "$SOURCE/." "$TARGET" 2>/tmp/said || true
 if grep -v 'No such file or directory' /tmp/said >&2; then  # what is removed meanwhile is not copied
     exit 1
 fi
+copied
 find "$TARGET" -name '.rclone_temp_*' -exec rm -f {} +
 if [ -d "$TARGET/$MARK" ]; then echo MinIO; else echo rclone; fi
 """
@@ -69,6 +71,15 @@ class StorageCopying:
     def server(self, data: Path) -> str:
         return "MinIO" if (data / self._mark).exists() else "rclone"
 
+    def reader(self, settings: Settings) -> str:
+        """Whichever store has written it: `programs.store` finds that one."""
+        del settings
+        return ""
+
+    def settings_to_read(self, settings: Settings, server: str) -> Settings:
+        del server
+        return settings
+
     def copies_files(self, *, running: bool) -> bool:
         del running
         return True
@@ -96,6 +107,12 @@ class StorageCopying:
     def copy_script(self, config: InstanceConfig, *, running: bool) -> Script:
         del config, running
         return Script(COPY, {"MARK": self._mark})
+
+    def server_script(self) -> str:
+        return ""
+
+    def reader_script(self) -> str:
+        return ""
 
     def take_over_script(self, config: InstanceConfig, names: Mapping[str, str]) -> Script:
         return Script(

@@ -26,7 +26,7 @@ LONGEST = 2**16
 class StoragePortable:
     """The bucket of the instance. A member with an object's key and metadata is followed by its content."""
 
-    left_out = "other buckets of the store, policies, and earlier versions of objects"
+    left_out = "other buckets, policies, earlier versions of objects"
 
     def server(self, config: InstanceConfig) -> str:
         del config

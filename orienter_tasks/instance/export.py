@@ -77,13 +77,13 @@ def _word(text: str, at: int) -> tuple[str, int]:
 
 def _line(name: str, value: str, format_: Format) -> str:
     if format_ == "fish":
-        return f"set -gx {name} {_fish_quote(value)}"
+        return f"set -gx {name} {fish_quote(value)}"
     if format_ == "dotenv":
         return f"{name}={_dotenv_quote(value)}"
     return f"export {name}={shlex.quote(value)}"
 
 
-def _fish_quote(value: str) -> str:
+def fish_quote(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 

@@ -267,6 +267,11 @@ class RunContext:
         return self._start
 
     @property
+    def has_changed(self) -> bool:
+        """Whether the run has begun a start."""
+        return self._start is not None and not self.options.dry
+
+    @property
     def unfinished(self) -> bool:
         """Whether the run has begun something that must not be left as it is."""
         return self._start is not None and self._start.unfinished

@@ -13,7 +13,7 @@ from invoke.parser.argument import Argument
 from invoke.tasks import Task, call as invoke_call, task as invoke_task
 
 from orienter_tasks.errors import ConfigError, InterruptError, OrienterError, UnexpectedError
-from orienter_tasks.machine import streams
+from orienter_tasks.machine import hooks, streams
 from orienter_tasks.machine.signals import SignalHandler, raise_unheard
 from orienter_tasks.tasks.called import load_settings_of_called, rename
 
@@ -108,6 +108,7 @@ class OrienterTask(Task[Any]):
                 body, own = self._dry(own) if context.options.dry else (self.body, own)
                 try:
                     result = body(context, *args[1:], **own)
+                    _remember_for_shells(context)
                     raise_unheard()
                 except BaseException as error:
                     context.undo(error)
@@ -261,6 +262,18 @@ def _context(c: Context) -> RunContext:
         raw = c.config.get("orienter")
         contexts[key] = RunContext(project_dir(c.config), raw, options=_options(dry=bool(c.config.run.dry)))
     return contexts[key]
+
+
+def _remember_for_shells(context: RunContext) -> None:
+    """Bring the entry that shells read up to date, where one has a hook and something was started or stopped."""
+    if context.has_changed and hooks.directory().is_dir():
+        from orienter_tasks.commands import hook
+        from orienter_tasks.tasks.config_files import raw_settings_of
+
+        try:
+            hook.remember(context, raw_settings_of)
+        except OrienterError as error:  # what was started or stopped stays so
+            context.report.warn(f"shells with a hook have the variables of before: {error.line()}")
 
 
 def _options(*, dry: bool) -> RunOptions:

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.faults.lab import FULL, FaultHost, has, put, say
+from tests.integration.checkouts import IMAGES, TEST_IMAGES
 from tests.integration.small import kill, pid_of, served, states, wait_for
 
 if TYPE_CHECKING:
@@ -70,6 +71,12 @@ class Crashes:
         (self.checkout.path / ".env").unlink(missing_ok=True)
         (self.host.state / "claims.json").unlink()
         self.texts.clear()
+
+
+def is_running(container: str) -> bool:
+    """Whether the engine runs a container."""
+    command = ["docker", "inspect", "--format", "{{.State.Running}}", container]
+    return subprocess.run(command, capture_output=True, check=False, text=True).stdout.strip() == "true"
 
 
 def points_of(trace: list[str]) -> list[str]:
@@ -135,6 +142,28 @@ def test_killed_within_initdb(make_host: MakeFaultHost, dice: random.Random) -> 
     crashes.write()
     crashes.finish("initdb")
     assert len(list(cache.iterdir())) == 1, "only the finished cluster is kept"
+
+
+@pytest.mark.docker
+def test_killed_within_the_first_start_of_a_container(make_host: MakeFaultHost, dice: random.Random) -> None:
+    """As by a power cut: both `inv` and the container end while the image makes its database."""
+    image = f"{IMAGES}/postgres-initdb:local"
+    host = make_host("docker", docker={**TEST_IMAGES, "postgres": image})
+    crashes, name = Crashes(host, dice), f"{host.project}-postgres-0"
+    for turn in range(20):
+        if turn > 0:
+            crashes.forget()
+        seconds, how = dice.uniform(0.1, 4.0), dice.choice(("kill", "stop"))
+        with host.main.start(*START) as process:
+            wait_for(lambda: is_running(name), "the container")
+            time.sleep(seconds)
+            process.kill()
+            subprocess.run(["docker", how, name], capture_output=True, check=True)
+        crashes.finish(f"{turn}: docker {how} after {seconds:.3f} s")
+        host.main.inv(*START)
+        crashes.write()
+        host.main.inv(*STOP)
+        crashes.finish("stopped")
 
 
 @pytest.mark.embedded

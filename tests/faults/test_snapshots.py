@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.faults.lab import FaultHost, MakeFaultHost
     from tests.integration.checkouts import Checkout
 
+RESTORE = ("data.restore", "kept", "--yes")
 START = ("dev", "--detach", "--quiet")
 
 
@@ -178,11 +179,11 @@ def test_what_is_refused_changes_nothing(make_host: MakeFaultHost, tmp_path: Pat
                 "snapshot kept has schema version 2, this program knows 1",
             ),
             ({"project": "other"}, 4, "snapshot kept is of project other"),
-            ({"backend": "docker"}, 4, "is of the docker backend, and instance 0 (orienter) is on embedded"),
+            ({"backend": "docker"}, 5, "snapshot kept is of the docker backend, which is not available here"),
             ({"parts": None}, 1, "snapshot kept is damaged"),
         ):
             manifest.write_text(json.dumps({**whole, **changes}))
-            assert words in complaint(main.inv("data.restore", "kept", "--yes", code=code))
+            assert words in complaint(main.inv(*RESTORE, code=code, DOCKER_HOST="unix:///nowhere"))
         manifest.write_text(json.dumps(whole))
         control = place / "postgres" / "global" / "pg_control"
         control.write_bytes(bytes([control.read_bytes()[0] ^ 1]) + control.read_bytes()[1:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Union
 
 from orienter_tasks.errors import CheckError
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
 
 SECONDS = 5.0
+PATIENCE = 60.0  # what a copy may have to wait for
+BLOCK = 2**20
+AT_ONCE = 500
+EOF = b"EOF:"
 Answer = Union[bytes, int, None, "list[Answer]"]
 
 
@@ -46,7 +50,7 @@ class RedisSession:
         answer = self.ask(*words)
         return answer.decode("utf-8", "replace") if isinstance(answer, bytes) else ""
 
-    def list(self, *words: str | bytes | int) -> list[Answer]:
+    def listed(self, *words: str | bytes | int) -> list[Answer]:
         """Return an answer that is a list."""
         answer = self.ask(*words)
         return answer if isinstance(answer, list) else []
@@ -55,6 +59,57 @@ class RedisSession:
         """Return the facts of a section of INFO."""
         lines = [line.partition(":") for line in self.text("INFO", section).splitlines() if not line.startswith("#")]
         return {name: value for name, _, value in lines}
+
+    def version(self) -> str:
+        """Return which server it is, such as `valkey 8.1`."""
+        facts = self.info("server")
+        return f"{facts.get('server_name', 'redis')} {facts.get('valkey_version') or facts.get('redis_version', '')}"
+
+    def scan(self, command: str, *key: bytes) -> Iterator[bytes]:
+        """Yield what SCAN and its siblings find; something may come twice."""
+        cursor = b"0"
+        while True:
+            answer = self.listed(command, *key, cursor, "COUNT", AT_ONCE)
+            if len(answer) != 2 or not isinstance(answer[0], bytes) or not isinstance(answer[1], list):  # noqa: PLR2004
+                return
+            cursor = answer[0]
+            yield from (item for item in answer[1] if isinstance(item, bytes))
+            if cursor == b"0":
+                return
+
+    def replicate(self) -> Iterator[bytes]:
+        """Yield all data of one moment, as a replica gets it; the connection is of no use afterwards."""
+        with suppress(RefusedError):  # of servers that do not know it
+            self.ask("REPLCONF", "rdb-only", "1")
+        self.ask("REPLCONF", "capa", "eof")
+        self.send("SYNC")
+        while (line := self.stream.readline()) == b"\n":  # it says that it is at work
+            pass
+        if line.startswith(b"-"):
+            raise RefusedError(line[1:].decode("utf-8", "replace").strip())
+        if not line.startswith(b"$"):
+            raise ConnectionError(f"the answer is not a replica's: {line[:60]!r}")
+        word = line[1:].strip()
+        yield from self._until(word[len(EOF) :]) if word.startswith(EOF) else self._sized(int(word))
+
+    def _sized(self, size: int) -> Iterator[bytes]:
+        while size:
+            block = self.stream.read(min(size, BLOCK))
+            if not block:
+                raise ConnectionError("the server ends before its data does")
+            size -= len(block)
+            yield block
+
+    def _until(self, mark: bytes) -> Iterator[bytes]:
+        """Yield what comes before the mark, which is the last."""
+        held = b""
+        while not held.endswith(mark):
+            block = self.stream.read1(BLOCK)
+            if not block:
+                raise ConnectionError("the server ends before its data does")
+            held += block
+            yield held[: -len(mark)]
+            held = held[-len(mark) :]
 
     def _read(self) -> Answer:
         line = self.stream.readline()
@@ -113,11 +168,11 @@ def require_ready(config: InstanceConfig, seconds: float) -> None:
 
 
 @contextmanager
-def redis(config: InstanceConfig) -> Iterator[RedisSession]:
+def redis(config: InstanceConfig, seconds: float = SECONDS) -> Iterator[RedisSession]:
     """Log in to an instance's server; CheckError for whatever it refuses."""
     port = config.instance.ports["redis"]
     try:
-        with connected(port, config.variables["REDIS_PASSWORD"]) as session:
+        with connected(port, config.variables["REDIS_PASSWORD"], seconds) as session:
             yield session
     except (OSError, RefusedError) as error:
         reason = getattr(error, "strerror", None) or str(error)

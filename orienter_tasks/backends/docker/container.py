@@ -242,13 +242,16 @@ def create_container(engine: Engine, instance: Instance, spec: ContainerSpec, *,
 
     api: Any = engine.api  # the stubs have the wrong type for the networking configuration
     health = spec.health
+    entrypoint, command = spec.entrypoint, spec.command
+    if spec.prelude:
+        entrypoint, command = ("sh", "-c", spec.prelude, "sh"), images.own_command(engine, spec.image)
     limits = {"max-size": spec.log_max_size, "max-file": str(spec.log_max_file)}
     with engine.talking(f"create container {spec.name}", work=WORK_SECONDS):
         created = api.create_container(
             spec.image,
             name=None if one_off else spec.name,
-            entrypoint=list(spec.entrypoint) or None,
-            command=list(spec.command) or None,
+            entrypoint=list(entrypoint) or None,
+            command=list(command) or None,
             environment=dict(spec.environment),
             ports=[(port.container, "tcp") for port in spec.ports],
             labels=spec.all_labels if one_off else {**spec.all_labels, **_compose_labels(instance, spec)},
@@ -264,6 +267,7 @@ def create_container(engine: Engine, instance: Instance, spec: ContainerSpec, *,
                 port_bindings={port.container: (port.address, port.host) for port in spec.ports},
                 binds=[str(mount) for mount in spec.mounts],
                 extra_hosts=dict(spec.extra_hosts),
+                shm_size=f"{spec.shared_memory}m" if spec.shared_memory else None,
                 log_config=LogConfig(type=LOG_DRIVER, config=limits),
                 restart_policy={"Name": "no"},
             ),

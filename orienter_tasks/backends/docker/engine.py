@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import contextmanager
 from functools import cached_property, lru_cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from orienter_tasks.backends.docker import endpoint as endpoints
 from orienter_tasks.backends.docker.patience import SILENT, Patience
 from orienter_tasks.backends.docker.reader import Reader, RefusalError
 from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFoundError, OrienterError
+from orienter_tasks.machine.signals import deferred
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -69,6 +71,11 @@ class Engine:
                 with self.talking("be reached"):
                     self._client = self._connect(REQUEST_SECONDS)
             return self._client
+
+    def load_soon(self) -> None:
+        """Load the SDK in a thread, meanwhile: that takes as long as a container's start."""
+        with deferred():
+            threading.Thread(target=import_module, args=("docker.api.client",), daemon=True).start()
 
     @property
     def reader(self) -> Reader:

@@ -29,6 +29,13 @@ def is_here(engine: Engine, image: str) -> bool:
     return True
 
 
+def own_command(engine: Engine, image: str) -> tuple[str, ...]:
+    """Return the words of the command that an image would run on its own."""
+    with engine.talking(f"inspect image {image}"):
+        config = engine.reader.inspect_image(image)["Config"]
+    return (*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ()))
+
+
 def ensure(engine: Engine, image: str, key: str, note: Note) -> None:
     """Pull an image if it is missing; `key` is the settings key that names it."""
     try:

@@ -70,6 +70,8 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         image_key: the settings key that names the image.
         network: the instance's network; "" for the host's network.
+        shared_memory: its /dev/shm, in MB; 0 for the engine's default, 64.
+        prelude: a script of the shell that runs in place of the image's own command, which it gets as arguments.
     """
 
     component: str
@@ -87,6 +89,8 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     extra_hosts: Mapping[str, str] = msgspec.field(default_factory=dict)
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    shared_memory: int = 0
+    prelude: str = ""
 
     def __repr__(self) -> str:  # without the secrets
         return f"ContainerSpec({self.name!r})"

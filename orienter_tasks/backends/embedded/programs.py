@@ -9,6 +9,7 @@ import platform
 import re
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -113,6 +114,21 @@ def find_postgres(settings: Settings) -> Path | None:
             raise ConfigError(f"orienter.embedded.postgres_bin: {directory} does not contain postgres and initdb")
         return directory
     return next(filter(_has_postgres, _postgres_places()), None)
+
+
+def every_postgres(settings: Settings) -> dict[int, Path]:
+    """Return the directory of one PostgreSQL of each major version: of those in the settings, before all others."""
+    chosen, found = find_postgres(settings), dict[int, Path]()
+    for directory in dict.fromkeys([*([chosen] if chosen else []), *filter(_has_postgres, _postgres_places())]):
+        with suppress(BackendError):
+            found.setdefault(major_of(directory), directory)
+    return found
+
+
+def major_of(directory: Path) -> int:
+    """Return the major version of a PostgreSQL; BackendError if it cannot run on this machine."""
+    found = re.search(r"\) (\d+)", version_of(directory / "postgres", "--version"))
+    return int(found[1]) if found else 0
 
 
 def _postgres_places() -> Iterator[Path]:

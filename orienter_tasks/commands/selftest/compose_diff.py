@@ -58,6 +58,7 @@ def _service(one: ContainerSpec, values: Mapping[str, Any]) -> dict[str, Any]:
         "labels": values["labels"][one.component],
         "command": one.command,
         "entrypoint": one.entrypoint,
+        **({"shm_size": f"{one.shared_memory}mb"} if one.shared_memory else {}),
         **({"networks": [values["network_key"]]} if one.network else {"network_mode": values["host_network"]}),
     }
 

@@ -9,7 +9,7 @@ from orienter_tasks.backends.docker import placement
 from orienter_tasks.backends.docker.placement import BRIDGED, ON_HOST
 from orienter_tasks.backends.docker.spec import LABEL_GENERATION
 from orienter_tasks.backends.nginx.configuration import apply
-from orienter_tasks.infra import compose
+from orienter_tasks.infra import compose, postgres_first_start
 from orienter_tasks.settings import catalog
 from tests.backends.contract import component
 from tests.configs import make_config
@@ -81,6 +81,7 @@ def test_it_equals_what_the_sdk_makes(lab: DockerLab, network: str) -> None:
         image = api.inspect_image(service["image"])
         assert made["Name"] == f"/{service['container_name']}"
         assert as_made(made) == as_written(service, parsed, image), name
+    assert parsed["services"]["postgres"]["shm_size"] == "256mb"
     for entry in parsed["networks"].values():
         assert own(api.inspect_network(entry["name"])["Labels"]) == entry["labels"]
     for entry in parsed["volumes"].values():
@@ -127,11 +128,13 @@ def own(labels: Mapping[str, str]) -> dict[str, str]:
 def as_made(made: Mapping[str, Any]) -> dict[str, Any]:
     """Reduce what the engine says of a container to what can be written."""
     config, host = made["Config"], made["HostConfig"]
+    words = [*(config["Entrypoint"] or ()), *(config["Cmd"] or ())]
+    if postgres_first_start.SCRIPT in words:  # Compose's own containers make their database as the image does
+        words = words[words.index(postgres_first_start.SCRIPT) + 2 :]
     health = config["Healthcheck"]
     return {
         "image": config["Image"],
-        "entrypoint": config["Entrypoint"],
-        "command": config["Cmd"],
+        "words": words,
         "environment": sorted(config["Env"]),
         "ports": sorted(
             f"{binding['HostIp']}:{binding['HostPort']}:{port.removesuffix('/tcp')}"
@@ -161,6 +164,7 @@ def as_made(made: Mapping[str, Any]) -> dict[str, Any]:
         ),
         "extra_hosts": sorted(host["ExtraHosts"] or ()),
         "health": (health["Test"], health["Interval"], health["Timeout"], health["Retries"], health["StartPeriod"]),
+        "shared_memory": host["ShmSize"] >> 20,
         "logging": host["LogConfig"],
         "restart": host["RestartPolicy"]["Name"],
         "labels": own(config["Labels"]),
@@ -180,8 +184,10 @@ def as_written(service: Mapping[str, Any], parsed: Mapping[str, Any], image: Map
     ports = sorted(service.get("ports", ()))
     return {
         "image": service["image"],
-        "entrypoint": service.get("entrypoint", image["Config"]["Entrypoint"]),
-        "command": service.get("command", image["Config"]["Cmd"]),
+        "words": [
+            *(service.get("entrypoint", image["Config"]["Entrypoint"]) or ()),
+            *(service.get("command", image["Config"]["Cmd"]) or ()),
+        ],
         "environment": sorted(f"{key}={value}" for key, value in environment.items()),
         "ports": ports,
         "published": ports,
@@ -195,6 +201,7 @@ def as_written(service: Mapping[str, Any], parsed: Mapping[str, Any], image: Map
             health["retries"],
             int(health["start_period"].removesuffix("s")) * SECOND,
         ),
+        "shared_memory": int(service.get("shm_size", "64mb").removesuffix("mb")),
         "logging": {"Type": service["logging"]["driver"], "Config": service["logging"]["options"]},
         "restart": service["restart"],
         "labels": (image["Config"]["Labels"] or {}) | service["labels"],
