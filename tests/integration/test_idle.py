@@ -112,6 +112,8 @@ def test_what_counts(used: Used) -> None:
     assert used.listed["idle_seconds"] < LONG_AGO
     used.forget()
 
+    main.inv("env.exec", "--", "true")
+    assert used.outcome().startswith("stays: used ")
     with connected(main):
         used.require_used("connected to postgres")
     with Running(main, used.directory, "infra.psql", "--", "-c", "SELECT pg_sleep(600)") as psql:
