@@ -14,7 +14,6 @@ from orienter_tasks.backends.docker import container, engine, spec, survey
 from orienter_tasks.backends.docker.endpoint import Endpoint
 from orienter_tasks.backends.docker.reader import RefusalError
 from orienter_tasks.errors import BackendError, CheckError
-from orienter_tasks.instance import model
 from orienter_tasks.instance.model import LABEL_ROOT
 from tests.backends.docker.lab import PROJECT
 from tests.backends.docker.test_endpoint import answering
@@ -110,12 +109,11 @@ def test_looking_does_not_import_the_sdk() -> None:
 def test_the_sdk_is_loaded_by_one_thread_at_a_time() -> None:
     """Python lets go of locks of modules where two threads wait for each other: one would find half a module."""
     script = f"""if True:
-        import pathlib, sys, threading, time
+        import sys, threading, time
         from {container.__name__} import create_container
         from {engine.__name__} import Engine
         from {spec.__name__} import ContainerSpec, Health
         from {errors.__name__} import NotFoundError
-        from {model.__name__} import Instance
 
         begun = threading.Event()
 
@@ -134,7 +132,7 @@ def test_the_sdk_is_loaded_by_one_thread_at_a_time() -> None:
         engine.load_soon()
         begun.wait()
         try:
-            create_container(engine, Instance(1, pathlib.Path("/x"), "p", "w", {{}}), wanted)
+            create_container(engine, None, wanted, one_off=True)
         except NotFoundError as error:
             print(error)
     """
