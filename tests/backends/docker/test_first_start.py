@@ -122,6 +122,13 @@ def test_killed_after_the_last_step(lab: DockerLab, config: InstanceConfig) -> N
     works(lab, config)
 
 
+def test_beside_what_a_killed_clone_has_prepared(lab: DockerLab, config: InstanceConfig) -> None:
+    """It may have made the volume; initdb alone would refuse a directory that is not empty."""
+    Resources(config, lab.engine).ensure_volume("postgres")
+    in_volume(lab, config, "mkdir -p /data/0123456789abcdef/data/base")
+    works(lab, config)
+
+
 def test_a_stop_is_heard(lab: DockerLab, config: InstanceConfig) -> None:
     container = start_until(lab, config, "scripts")
     lab.engine.api.stop(container, timeout=int(PATIENCE))
