@@ -148,8 +148,9 @@ def test_what_stands_in_the_way_is_named_and_kept(lab: DockerLab, config: Instan
 
 def test_an_image_that_fails(lab: DockerLab, config: InstanceConfig) -> None:
     """The container ends with its code and its words."""
-    spec = kind("postgres").container(config, nowhere)
-    Resources(config, lab.engine).ensure_network()
+    resources, spec = Resources(config, lab.engine), kind("postgres").container(config, nowhere)
+    resources.ensure_network()
+    resources.ensure_volume("postgres")
     failing = replace(spec, environment={**spec.environment, "POSTGRES_PASSWORD": ""})
     container = create_container(lab.engine, config.instance, failing)
     lab.engine.api.start(container)
