@@ -34,10 +34,24 @@ def execute(ctx: RunContext) -> None:
     _would(ctx, f"run: {shlex.join(command_line())}")
 
 
+def hook(ctx: RunContext, shell: str) -> None:
+    from orienter_tasks.commands import hook
+
+    hook.known(shell)
+    _would(ctx, f"print the hook of {shell}, and have starts write what it reads")
+
+
 def run(ctx: RunContext, **_: object) -> None:
     from orienter_tasks.commands.env import command_line
 
     _would(ctx, f"run in a throwaway instance: {shlex.join(command_line('test.run'))}")
+
+
+def remote_open(ctx: RunContext, place: str, **_: object) -> None:
+    from orienter_tasks.commands import remote
+
+    where = remote.parse(place)
+    _would(ctx, f"forward the ports of the instance in {where.path} on {where.host}")
 
 
 def psql(ctx: RunContext) -> None:

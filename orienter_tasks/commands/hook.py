@@ -66,10 +66,15 @@ class Entry(msgspec.Struct, frozen=True):
     plain: bool
 
 
-def script(shell: str) -> str:
-    """Return the hook of a shell, and have starts make entries from now on."""
+def known(shell: str) -> None:
+    """Require that there is a hook for a shell."""
     if shell not in SCRIPTS:
         raise ConfigError(f"env.hook: unknown shell {shell!r}", hint=nearest(shell, [*SCRIPTS]))
+
+
+def script(shell: str) -> str:
+    """Return the hook of a shell, and have starts make entries from now on."""
+    known(shell)
     quote = fish_quote if shell == "fish" else shlex.quote
     refresh = [sys.executable, "-m", "orienter_tasks.tasks.hooked"]
     text = Path(__file__).with_name(SCRIPTS[shell]).read_text(encoding="utf-8")

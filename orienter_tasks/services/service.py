@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orienter_tasks.errors import CheckError, ConflictError, NotFoundError
+from orienter_tasks.errors import CheckError, ConfigError, ConflictError, NotFoundError
 from orienter_tasks.infra.all import search_path
 from orienter_tasks.instance.variables import expand, expand_all, truth
 from orienter_tasks.machine import worktree
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from orienter_tasks.stack.component import Note
 
 TAIL_LINES = 15
+CONTAINER_CLIENTS = frozenset({"docker", "podman", "nerdctl"})
 SILENT_SECONDS = 0.5  # how long a service without a port must have run: nothing else shows that it is well
 
 
@@ -183,7 +184,14 @@ class ServiceComponent:
         """A server of another checkout may answer on this port: only a listener of our own tree counts."""
         if self._proven:
             return
-        if self.port not in listening_ports(census.take().pids(self._config.instance, self.name)):
+        own = census.take().of(self._config.instance, self.name)
+        if self.port not in listening_ports(process.pid for process in own):
+            if not CONTAINER_CLIENTS.isdisjoint(process.name for process in own):
+                raise ConfigError(
+                    f"{self.name} of {self._config.instance} runs in a container, whose port {self.port} "
+                    "no process of its own has: a service cannot be one",
+                    hint=f"describe it as a server instead: orienter.infra.{self.name}, with image and port",
+                )
             raise NotReadyError(f"port {self.port} is answered by a process that is not {self.name}'s")
         self._proven = True
 

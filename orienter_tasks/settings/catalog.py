@@ -33,6 +33,7 @@ class CatalogEntry(Struct, frozen=True, kw_only=True):
         further_processes: names of native processes other than the one named like the component.
         titles: programs that write their titles over their environments, and which of its processes that is: those
             are recognized by their working directory.
+        program: the key of `embedded` that names its native program, if there is one; "" where none can be chosen.
         stop_signal: ends its native processes gracefully.
         secrets: those of `defaults` that are passwords.
         defaults: variables that `.env` and the environment may set, and their values where neither does.
@@ -55,6 +56,7 @@ class CatalogEntry(Struct, frozen=True, kw_only=True):
     files: str = ""
     further_processes: Sequence[str] = ()
     titles: Mapping[str, str] = {}
+    program: str = ""
     stop_signal: signal.Signals = signal.SIGTERM
     secrets: Sequence[str] = ()
     defaults: Mapping[str, str] = {}
@@ -83,6 +85,7 @@ POSTGRES = CatalogEntry(
     image="postgres:16-alpine",
     data=True,
     titles={"postgres": "postgres", "postmaster": "postgres"},
+    program="postgres_bin",
     stop_signal=signal.SIGINT,  # disconnects its clients
     secrets=("POSTGRES_PASSWORD",),
     defaults={"POSTGRES_USER": "${database.user}", "POSTGRES_PASSWORD": "${database.password}"},
@@ -113,6 +116,7 @@ MINIO = CatalogEntry(
     files="data",
     further_processes=("minio-front",),
     titles={"nginx": "minio-front"},
+    program="minio",
     secrets=("MINIO_ROOT_PASSWORD",),
     defaults={"MINIO_ROOT_USER": "${storage.user}", "MINIO_ROOT_PASSWORD": "${storage.password}"},
     numbered={"S3_BUCKET": ("${storage.bucket}", "-")},
@@ -158,6 +162,7 @@ NGINX = CatalogEntry(
     image="nginx:alpine",
     awaited=False,
     titles={"nginx": "nginx"},
+    program="nginx",
 )
 
 REDIS = CatalogEntry(
@@ -165,6 +170,7 @@ REDIS = CatalogEntry(
     ports={"redis": 6379},
     image="valkey/valkey:8-alpine",
     data=True,
+    program="redis",
     secrets=("REDIS_PASSWORD",),
     defaults={"REDIS_PASSWORD": "development"},
     variables={
@@ -198,7 +204,7 @@ def add(entry: CatalogEntry) -> None:
 
 
 def set_further(wanted: Iterable[CatalogEntry]) -> None:
-    """Enter the components that settings add, in place of those of settings that were read before."""
+    """Enter the components that settings add or change, in place of those of settings that were read before."""
     _further.clear()
     _further.update((entry.name, entry) for entry in wanted)
 
@@ -215,15 +221,20 @@ def keeping() -> Iterator[None]:
 
 def entries() -> Sequence[CatalogEntry]:
     """Return the facts of all components, in the order in which they are listed everywhere."""
-    return [*_entries.values(), *_further.values()]
+    return list({**_entries, **_further}.values())
 
 
 def entry_of(name: str) -> CatalogEntry:
-    return _entries.get(name) or _further[name]
+    return _further.get(name) or _entries[name]
 
 
 def names() -> list[str]:
-    return [*_entries, *_further]
+    return list({**_entries, **_further})
+
+
+def built_in(name: str) -> CatalogEntry | None:
+    """Return the facts of a component that is there without settings, as they are without them."""
+    return _entries.get(name)
 
 
 def with_data() -> list[str]:

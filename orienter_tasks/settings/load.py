@@ -24,7 +24,7 @@ from orienter_tasks.settings.model import (
     WorktreeHook,
 )
 from orienter_tasks.settings.rules import NAME, PORT_NAME, VARIABLE, check_settings, nearest
-from orienter_tasks.settings.servers import check_servers, make_entry
+from orienter_tasks.settings.servers import check_servers, make_entry, spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,6 +40,7 @@ def load_settings(raw: object) -> Settings:
     """Validate what invoke.yaml says under `orienter:` (None: nothing) over the defaults."""
     given = _mapping(raw, "orienter")
     infra = _infra(given.get("infra"))
+    given = spread(given, infra)
     dropped = [name for name, server in infra.items() if server is None]
     catalog.set_further(make_entry(name, server) for name, server in infra.items() if server is not None)
     read = {
@@ -123,16 +124,13 @@ def _require_known(given: Mapping[str, Any], section: type[Section], where: str)
 def _infra(raw: object) -> dict[str, FurtherServer | None]:
     """Return the servers that are dropped, by null, and those that are added."""
     given, where = _mapping(raw, "orienter.infra"), "orienter.infra"
-    built_in = [name for name in catalog.names() if not catalog.entry_of(name).further]
-    may_go = [name for name in built_in if name != catalog.NGINX.name]
+    may_go = [name for name in catalog.names() if catalog.built_in(name) and name != catalog.NGINX.name]
     found: dict[str, FurtherServer | None] = {}
     for name, value in given.items():
         if value is None and name in may_go:
             found[name] = None
-        elif name == catalog.NGINX.name:
+        elif value is None and name == catalog.NGINX.name:
             raise ConfigError(f"{where}.{name}: stays: it serves the page", hint=nearest(name, may_go))
-        elif name in built_in:
-            raise ConfigError(f"{where}.{name}: expected null, which drops it, got {_kind(value)}")
         elif value is not None:
             found[name] = _further(value, f"{where}.{name}")
         elif name not in catalog.PRESETS:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.settings import catalog
 from orienter_tasks.settings.catalog import PRESETS, CatalogEntry
-from orienter_tasks.settings.model import FurtherServer
+from orienter_tasks.settings.model import Docker, FurtherServer
 from orienter_tasks.settings.rules import HTTP_PATH, NAME, PORT_NAME, VARIABLE, is_own_file, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from orienter_tasks.settings.model import Settings
 
@@ -60,13 +60,13 @@ def make_entry(name: str, server: FurtherServer) -> CatalogEntry:
         ConfigError: what the settings say of it makes no server; the message names the key.
     """
     where = f"orienter.infra.{name}"
-    _check_name(name, where)
     for variable in (*server.env, *server.exports):
         if not re.fullmatch(VARIABLE, variable):
             raise ConfigError(f"{where}: {variable!r} is not a variable's name: letters, digits and underscores")
-    preset = PRESETS.get(name)
-    if preset is not None:
-        return _changed(preset, server, where)
+    known = catalog.built_in(name) or PRESETS.get(name)
+    if known is not None:
+        return _changed(known, server, where)
+    _check_name(name, where)
     _check_described(name, server, where)
     return CatalogEntry(
         name=name,
@@ -79,25 +79,37 @@ def make_entry(name: str, server: FurtherServer) -> CatalogEntry:
 
 
 def check_servers(settings: Settings) -> None:
-    """Require that no variable of a further server is another one's, and that those that it refers to are there."""
-    taken = {**dict.fromkeys((*OF_INSTANCE, *OF_SERVICES), "the instance"), **_of_ports(settings)}
-    known = {*OF_INSTANCE, *_of_ports(settings)}
-    for entry in map(catalog.entry_of, settings.servers):
-        own = (*entry.defaults, *entry.numbered, *entry.variables)
+    """Require that no variable of a server is another one's, and that those that exports refer to are there."""
+    owners = {**dict.fromkeys((*OF_INSTANCE, *OF_SERVICES), "the instance"), **_of_ports(settings)}
+    entries = [catalog.entry_of(name) for name in settings.servers]
+    for entry in entries:
+        exports = _exports(settings, entry.name)
+        own = [*entry.defaults, *entry.numbered, *(name for name in entry.variables if name not in exports)]
         for name in own if entry.further else ():
-            if name in taken:
-                key = f"orienter.infra.{entry.name}" + (".exports" if name in _exports(settings, entry.name) else "")
-                raise ConfigError(f"{key}: {name} is a variable of {taken[name]}", hint="choose another name")
+            _require_free(name, owners, f"orienter.infra.{entry.name}")
+        owners |= dict.fromkeys((*own, *entry.shields), entry.name)
+    known = {*OF_INSTANCE, *_of_ports(settings)}
+    for entry in entries:
         known |= {*entry.defaults, *entry.numbered}
         for name, value in entry.variables.items():
-            missing = [each for each in re.findall(REFERENCE, value) if each not in known]
-            if entry.further and missing:
-                raise ConfigError(
-                    f"orienter.infra.{entry.name}.exports.{name}: no variable of a server is named {missing[0]!r}",
-                    hint=nearest(missing[0], sorted(known)),
-                )
+            if name in _exports(settings, entry.name):
+                where = f"orienter.infra.{entry.name}.exports"
+                _require_free(name, owners, where)
+                owners[name] = entry.name
+                _require_known(value, known, f"{where}.{name}")
             known.add(name)
-        taken |= dict.fromkeys((*own, *entry.shields), entry.name)
+
+
+def _require_free(name: str, owners: Mapping[str, str], where: str) -> None:
+    if name in owners:
+        raise ConfigError(f"{where}: {name} is a variable of {owners[name]}", hint="choose another name")
+
+
+def _require_known(value: str, known: Collection[str], where: str) -> None:
+    for name in re.findall(REFERENCE, value):
+        if name not in known:
+            hint = nearest(name, sorted(known))
+            raise ConfigError(f"{where}: no variable of a server is named {name!r}", hint=hint)
 
 
 def _of_ports(settings: Settings) -> dict[str, str]:
@@ -118,22 +130,53 @@ def _check_name(name: str, where: str) -> None:
         raise ConfigError(f"{where}: {name} is the name of something else", hint="choose another name")
 
 
-def _changed(preset: CatalogEntry, server: FurtherServer, where: str) -> CatalogEntry:
-    """Return a preset with what the settings change of it."""
+def spread(given: Mapping[str, Any], infra: Mapping[str, FurtherServer | None]) -> dict[str, Any]:
+    """Return settings in which what is said of a server also stands in the sections that had it before.
+
+    Raises:
+        ConfigError: they say something else there.
+    """
+    found = dict(given)
+    for name, server in infra.items():
+        entry = catalog.built_in(name) or PRESETS.get(name)
+        if server is None or entry is None:
+            continue
+        places = [("ports", entry.port, "port")]
+        if name in Docker.__struct_fields__:
+            places += [("docker", name, "image"), ("embedded", entry.program, "program")]
+        for section, key, own in places:
+            value, there = getattr(server, own), found.get(section) or {}
+            if not value or not isinstance(there, dict):
+                continue
+            if there.get(key) not in (None, "", value):
+                raise ConfigError(
+                    f"orienter.infra.{name}.{own}: {value!r} here, and {there[key]!r} in orienter.{section}.{key}",
+                    hint="take one of them out: they mean the same",
+                )
+            found[section] = {**there, key: value}
+    return found
+
+
+def _changed(known: CatalogEntry, server: FurtherServer, where: str) -> CatalogEntry:
+    """Return a preset, or a component that is there anyway, with what the settings change of it."""
     for key in FurtherServer.__struct_fields__:
         if key not in OF_PRESETS and getattr(server, key) != getattr(NOTHING, key):
             hint = f"known here: {', '.join(OF_PRESETS)}; under another name, all of a server can be described"
-            raise ConfigError(f"{where}.{key}: {preset.name} is a preset, which knows that itself", hint=hint)
+            raise ConfigError(f"{where}.{key}: {known.name} knows that itself", hint=hint)
     for key in ("image", "program"):
         if not isinstance(getattr(server, key), str):
-            raise ConfigError(f"{where}.{key}: expected a text, got a list", hint=f"{preset.name} is a preset")
+            raise ConfigError(f"{where}.{key}: expected a text, got a list", hint=f"write one {key}")
     if isinstance(server.port, dict):
-        raise ConfigError(f"{where}.port: expected a number, got a mapping", hint=f"{preset.name} is a preset")
+        raise ConfigError(f"{where}.port: expected a number, got a mapping", hint="write one port")
+    if server.program and not known.program:
+        raise ConfigError(f"{where}.program: {known.name} has no program to choose", hint="take it out")
+    for name in {*known.defaults, *known.numbered, *known.variables, *known.shields} & {*server.exports}:
+        raise ConfigError(f"{where}.exports: {name} is a variable of {known.name}", hint="choose another name")
     return msgspec.structs.replace(
-        preset,
-        ports={preset.port: server.port} if server.port else preset.ports,
-        image=server.image or preset.image,
-        variables={**preset.variables, **server.exports},
+        known,
+        ports={**known.ports, known.port: server.port or known.ports[known.port]},
+        image=server.image or known.image,
+        variables={**known.variables, **server.exports},
     )
 
 

@@ -7,7 +7,20 @@ import gc
 
 from invoke.collection import Collection
 
-from orienter_tasks.tasks import agents, cleanup, data, dev, env, infra, machine, nginx, services, test, worktree
+from orienter_tasks.tasks import (
+    agents,
+    cleanup,
+    data,
+    dev,
+    env,
+    infra,
+    machine,
+    nginx,
+    remote,
+    services,
+    test,
+    worktree,
+)
 from orienter_tasks.tasks.bare_names import hint_at_exit
 from orienter_tasks.tasks.config_files import report_errors
 from orienter_tasks.tasks.task import contexts
@@ -60,6 +73,7 @@ ns = Collection(
     Collection("worktree", worktree.new, worktree.rm, worktree.listing),
     Collection("nginx", nginx.render, nginx.check, nginx.reload),
     Collection("agents", agents.skill),
+    Collection("remote", remote.open_),
     Collection("test", test.everything, test.env, test.templates, test.integration, test.run),
     Collection(
         "cleanup",

@@ -6,6 +6,7 @@ import json
 import shutil
 import smtplib
 import socket
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,7 @@ from tests import slot
 from tests.configurations import prepare
 from tests.integration.checkouts import IMAGES
 from tests.integration.left import nothing_left
-from tests.integration.small import SmallHost, pid_of, states
+from tests.integration.small import SmallHost, complaint, pid_of, states, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -166,3 +167,26 @@ def test_in_docker(tmp_path: Path, clusters: Path) -> None:
         file.write_text(json.dumps(settings))
         main.inv("dev.stop", "--volumes", "--yes")
         nothing_left([main])
+
+
+def containers(label: str) -> str:
+    listed = ["docker", "ps", "-aq", "--filter", f"label={label}"]
+    return subprocess.run(listed, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.docker
+@pytest.mark.embedded
+def test_a_service_that_is_a_container_is_told_the_way(tmp_path: Path, clusters: Path) -> None:
+    label = f"orienter-test-box={slot.project('box')}"
+    port = "127.0.0.1:${DASHBOARD_PORT}:80"
+    command = ["docker", "run", "--rm", "--label", label, "-p", port, f"{IMAGES}/nginx:local"]
+    box = {"command": command, "port": "dashboard", "ready": {"http": "/"}}
+    infra = {"postgres": None, "minio": None}
+    host = SmallHost(tmp_path / "x", "embedded", clusters, ports=PORTS, infra=infra, services={"web": None, "box": box})
+    try:
+        said = complaint(host.main.inv("dev", "--detach", code=2))
+        assert "box of instance 0 (orienter) runs in a container, whose port" in said
+        assert "describe it as a server instead: orienter.infra.box" in said
+        wait_for(lambda: not containers(label), "the end of its container")
+    finally:
+        host.clean_up()

@@ -24,6 +24,7 @@ RUNNING: dict[str, tuple[Sequence[str], int]] = {
     "env.show": ([], 0),
     "env.export": ([], 0),
     "env.exec": (["--", "true"], 0),
+    "env.hook": (["bash"], 0),
     "infra.up": ([], 0),
     "infra.status": ([], 0),
     "infra.logs": (["--no-follow"], 0),
@@ -74,8 +75,8 @@ RUNNING: dict[str, tuple[Sequence[str], int]] = {
 }
 """Each task in an order that works, and its exit code."""
 
-APART = {"infra.psql": "postgres", "infra.s3": "minio", "test.all": ""}
-"""The clients, which need their servers, and what runs the other tests."""
+APART = {"infra.psql": "postgres", "infra.s3": "minio", "test.all": "", "remote.open": ""}
+"""The clients, which need their servers, what runs the other tests, and what needs another machine."""
 
 
 @pytest.mark.embedded

@@ -31,6 +31,8 @@ WORDS: dict[str, Sequence[tuple[str, ...]]] = {
     "infra.down": [(), ("--volumes", "--yes")],
     "infra.compose": [("--output", "compose.yaml")],
     "env.exec": [("--", "touch", "made")],
+    "env.hook": [("bash",)],
+    "remote.open": [("box:code/shop",)],
     "test.run": [("--", "touch", "made")],
     "agents.skill": [("--write",)],
     "infra.psql": [("--", "-c", "CREATE TABLE made ()")],

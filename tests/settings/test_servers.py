@@ -55,6 +55,42 @@ def test_it_can_be_changed(tmp_path: Path) -> None:
     assert config.variables["BROKER"] == config.variables["REDIS_URL"]
 
 
+def test_those_that_are_there_anyway_can_be_changed_in_the_same_place(tmp_path: Path) -> None:
+    postgres = {
+        "image": "postgres:17",
+        "program": "/pg/bin",
+        "port": 5433,
+        "exports": {"DIRECT_URL": "${DATABASE_URL}"},
+    }
+    config = make_config(tmp_path, 1, infra={"postgres": postgres, "minio": {"port": 9100}, "nginx": {}})
+    assert config.settings.docker.postgres == "postgres:17"
+    assert config.settings.embedded.postgres_bin == "/pg/bin"
+    assert {name: config.instance.ports[name] for name in ("postgres", "minio_api", "minio_console", "nginx")} == {
+        "postgres": 6433,
+        "minio_api": 10100,
+        "minio_console": 10001,
+        "nginx": 1080,
+    }
+    assert config.variables["DIRECT_URL"] == config.variables["DATABASE_URL"]
+    assert config.instance.infra == ["postgres", "minio", "nginx"]
+    assert "DIRECT_URL" not in make_config(tmp_path).variables.values
+
+
+@pytest.mark.parametrize(
+    ("own", "section"),
+    [
+        ({"image": "a"}, {"docker": {"postgres": "b"}}),
+        ({"program": "/a"}, {"embedded": {"postgres_bin": "/b"}}),
+        ({"port": 5433}, {"ports": {"postgres": 5434}}),
+    ],
+)
+def test_the_same_said_twice(own: dict[str, Any], section: dict[str, Any]) -> None:
+    assert "take one of them out: they mean the same" in refusal({"postgres": own}, **section)
+    ((key, value),) = own.items()
+    same = {name: dict.fromkeys(keys, value) for name, keys in section.items()}
+    assert load_settings({"infra": {"postgres": {key: value}}, **same})
+
+
 def test_others_do_not_have_it() -> None:
     load_settings({"infra": {"redis": {}}})
     settings = load_settings({"infra": {"redis": None}, "services": {"redis": {"command": ["redis-server"]}}})
@@ -92,9 +128,15 @@ def test_every_derived_variable_is_known_to_be_one(tmp_path: Path) -> None:
     [
         ({"redsi": {}}, "orienter.infra.redsi: it is not a preset, and has no port → .*presets: redis"),
         ({"postgers": None}, "orienter.infra.postgers: unknown component → did you mean 'postgres'"),
-        ({"nginx": {}}, "orienter.infra.nginx: stays"),
+        ({"nginx": None}, "orienter.infra.nginx: stays"),
+        ({"nginx": {"data": "/x"}}, "orienter.infra.nginx.data: nginx knows that itself"),
+        ({"postgres": {"prot": 1}}, "orienter.infra.postgres.prot: unknown key → did you mean 'port'"),
+        ({"postgres": {"exports": {"DATABASE_URL": "x"}}}, "postgres.exports: DATABASE_URL is a variable of postgres"),
+        ({"postgres": {"exports": {"S3_BUCKET": "x"}}}, "postgres.exports: S3_BUCKET is a variable of minio"),
+        ({"postgres": {"exports": {"X": "${Y}"}}}, "orienter.infra.postgres.exports.X: no .* named 'Y'"),
+        ({"redis": {"exports": {"REDIS_URL": "x"}}}, "redis.exports: REDIS_URL is a variable of redis"),
         ({"redis": {"imgae": "x"}}, "orienter.infra.redis.imgae: unknown key → did you mean 'image'"),
-        ({"redis": {"data": "/x"}}, "orienter.infra.redis.data: redis is a preset"),
+        ({"redis": {"data": "/x"}}, "orienter.infra.redis.data: redis knows that itself"),
         ({"redis": {"image": ["x", "y"]}}, "orienter.infra.redis.image: expected a text"),
         ({"redis": {"port": {"a": 1}}}, "orienter.infra.redis.port: expected a number"),
         ({"redis": {"backend": "docker"}}, "orienter.infra.redis.backend: .*orienter.backend"),
@@ -106,7 +148,7 @@ def test_every_derived_variable_is_known_to_be_one(tmp_path: Path) -> None:
         ({"X": ONE}, "orienter.infra.X: a server's name is lower-case"),
         ({"minio-front": ONE}, "orienter.infra.minio-front: minio-front is the name of something else"),
         ({"claim": ONE}, "orienter.infra.claim: claim is the name of something else"),
-        ({"minio": ONE}, "orienter.infra.minio: expected null"),
+        ({"minio": {"image": ["x", "y"]}}, "orienter.infra.minio.image: expected a text"),
         ({"minio-api": ONE}, "orienter.infra.minio-api.port: minio_api is a port of minio"),
         ({"x": {**ONE, "data": True}}, "orienter.infra.x.data: its image needs a directory"),
         ({"x": {**ONE, "data": "data"}}, "orienter.infra.x.data: 'data' is not a directory"),

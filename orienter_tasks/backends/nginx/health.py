@@ -13,6 +13,7 @@ from orienter_tasks.stack.http import http_answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.instance.model import Instance
@@ -24,7 +25,12 @@ POLL_SECONDS = 0.05
 
 def health_token(instance: Instance) -> str:
     """Return what identifies this checkout's nginx in its answer to GET /health."""
-    return hashlib.sha256(os.fsencode(instance.root) + b"\0" + str(instance.id).encode()).hexdigest()[:12]
+    return token_of(instance.root, instance.id)
+
+
+def token_of(root: Path, number: int) -> str:
+    """Return the same of a checkout that may be on another machine."""
+    return hashlib.sha256(os.fsencode(root) + b"\0" + str(number).encode()).hexdigest()[:12]
 
 
 def probe(config: InstanceConfig) -> Mapping[str, Any]:
@@ -35,8 +41,7 @@ def probe(config: InstanceConfig) -> Mapping[str, Any]:
     """
     instance = config.instance
     port = instance.ports["nginx"]
-    status, body = http_answer("127.0.0.1", port, "/health")
-    answer = _json_object(body)
+    status, body, answer = _ask(port)
     if status != 200 or "token" not in answer:  # noqa: PLR2004 - HTTP's OK
         seen = body[:60].decode("utf-8", "replace")
         raise NotReadyError(
@@ -50,6 +55,15 @@ def probe(config: InstanceConfig) -> Mapping[str, Any]:
     if answer["token"] != health_token(instance):
         raise NotReadyError(f"port {port} is answered by an instance {instance.id} of another checkout")
     return answer
+
+
+def answering_token(port: int) -> str:
+    """Return what identifies the nginx that answers on a port; "" for another server.
+
+    Raises:
+        NotReadyError: nothing answers.
+    """
+    return str(_ask(port)[2].get("token", ""))
 
 
 def await_revision(config: InstanceConfig, revision: str) -> None:
@@ -77,6 +91,11 @@ def await_revision(config: InstanceConfig, revision: str) -> None:
 def _require_revision(config: InstanceConfig, revision: str) -> None:
     if probe(config).get("revision", revision) != revision:
         raise NotReadyError("it still uses the previous one")
+
+
+def _ask(port: int) -> tuple[int, bytes, dict[str, Any]]:
+    status, body = http_answer("127.0.0.1", port, "/health")
+    return status, body, _json_object(body)
 
 
 def _json_object(body: bytes) -> dict[str, Any]:
