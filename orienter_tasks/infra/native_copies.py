@@ -81,12 +81,17 @@ class NativeCopies:
         return sum(size_of(place, within=SIZE_SECONDS) or 0 for place in self._written)
 
     def save(self, components: Sequence[str], unfinished: Unfinished) -> Sequence[Part]:
-        return map_in_turn(lambda component, copied: self._save(component, unfinished, copied), components)
+        running = self.running()
 
-    def _save(self, component: str, unfinished: Unfinished, copied: Callable[[], None]) -> Part:
+        def save(component: str, copied: Callable[[], None]) -> Part:
+            return self._save(component, unfinished, copied, running=component in running)
+
+        return map_in_turn(save, components)
+
+    def _save(self, component: str, unfinished: Unfinished, copied: Callable[[], None], *, running: bool) -> Part:
         how, place = copying(component), unfinished.place / component
         self._written.append(place)
-        self.copy(component, place, unfinished.lock)
+        self.copy(component, place, unfinished.lock, running=running)
         copied()
         how.check(self.config, place, unfinished.lock)
         content = tree.write_checksums(unfinished.place, component)
@@ -101,12 +106,17 @@ class NativeCopies:
     def clone(self, components: Sequence[str], source: Copies) -> None:
         if not isinstance(source, NativeCopies):
             raise TypeError(source)
-        map_in_turn(lambda component, copied: self._clone(component, source, copied), components)
+        running = source.running()
 
-    def _clone(self, component: str, source: NativeCopies, copied: Callable[[], None]) -> None:
+        def clone(component: str, copied: Callable[[], None]) -> None:
+            self._clone(component, source, copied, running=component in running)
+
+        map_in_turn(clone, components)
+
+    def _clone(self, component: str, source: NativeCopies, copied: Callable[[], None], *, running: bool) -> None:
         how = copying(component)
         target, lock = self._prepare(component)
-        source.copy(component, target, lock)
+        source.copy(component, target, lock, running=running)
         copied()
         how.check(source.config, target, lock)
         how.take_over(self.config, target, how.names(source.config))
@@ -137,11 +147,10 @@ class NativeCopies:
         self._written.append(target)
         return target, lock
 
-    def copy(self, component: str, target: Path, lock: int) -> None:
+    def copy(self, component: str, target: Path, lock: int, *, running: bool) -> None:
         """Copy a component's data; while no server has it, none can start."""
         instance = self.config.instance
         if not volumes.working_dir(instance, component).exists():
             raise NotFoundError(f"{instance} has no data of {component}", hint="inv infra.up makes it")
-        running = component in self.running()
         with kind(component).native(self.config).held(not running):
             copying(component).copy(self.config, target, lock, running=running)
