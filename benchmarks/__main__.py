@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import data, idle, many, overhead, real, servers, start_stop, today
+from benchmarks import agents, data, idle, many, overhead, real, servers, start_stop, today
 from benchmarks.hosts import BenchHost, state_below
 from benchmarks.measure import Line
 from orienter_tasks.errors import OrienterError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 BACKENDS = ("embedded", "docker")
-SECTIONS = ("overhead", "start", "today", "real", "idle", "redis", "data", "ten", "fifty", "full")
+SECTIONS = ("overhead", "start", "today", "real", "idle", "redis", "data", "agents", "ten", "fifty", "full")
 ALL_SECTIONS = (*SECTIONS, "thirty", "big")
 ONLY = {
     "overhead": "embedded",
@@ -109,6 +109,7 @@ def _measure(section: str, backend: str, pictures: Path | None) -> Iterator[Line
             "idle": lambda: idle.measure(host),
             "redis": lambda: servers.measure(host),
             "data": lambda: data.measure(host),
+            "agents": lambda: agents.measure(host),
             "ten": lambda: many.ten(host, empty),
             "fifty": lambda: many.fifty(host, empty, pictures),
             "full": lambda: many.full(host),

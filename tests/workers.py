@@ -36,6 +36,7 @@ VARIANTS = frozenset(
     {
         "tests/backends/docker/test_contract.py::TestDocker::test_a_killed_component_is_started_again",
         "tests/backends/docker/test_contract.py::TestDocker::test_two_instances_started_at_once_do_not_meet",
+        "tests/backends/docker/test_first_start.py::test_beside_what_a_killed_clone_has_prepared",
         "tests/backends/docker/test_first_start.py::test_killed_after_the_last_step",
         "tests/backends/docker/test_first_start.py::test_killed_at_a_step[configuration]",
         "tests/backends/docker/test_first_start.py::test_killed_at_a_step[database]",

@@ -12,6 +12,7 @@ from orienter_tasks.commands.env import behind_dashes, replace_process
 from orienter_tasks.commands.names import require_running
 from orienter_tasks.errors import ConfigError, NotFoundError
 from orienter_tasks.infra.all import search_path
+from orienter_tasks.instance import used
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.output.tables import Column
 from orienter_tasks.output.units import space
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from orienter_tasks.backends.clients.sessions import StoredObject, StoreSession
+    from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.lifecycle.context import RunContext
 
 OBJECT = "s3:"
@@ -34,7 +36,7 @@ def psql(ctx: RunContext) -> None:
     Raises:
         NotFoundError: the server does not run, or psql is missing.
     """
-    config = require_running(ctx, POSTGRES.name)
+    config = _used(ctx, POSTGRES.name)
     words = behind_dashes()
     if ctx.current.backend.name == "docker":
         sys.exit(_psql_in_container(ctx, words))
@@ -52,8 +54,16 @@ def s3(ctx: RunContext, verb: str, *, as_json: bool) -> None:
     if run is None:
         raise ConfigError(f"infra.s3: unknown verb {verb!r}", hint=nearest(verb, list(VERBS)))
     words = behind_dashes()
-    with sessions.store(require_running(ctx, MINIO.name), patient=verb == "cp") as session:
+    with sessions.store(_used(ctx, MINIO.name), patient=verb == "cp") as session:
         run(ctx, session, words, as_json)
+
+
+def _used(ctx: RunContext, name: str) -> InstanceConfig:
+    """Return the configuration of this instance, which is used now, and whose server must run."""
+    config = require_running(ctx, name)
+    if not ctx.options.dry:
+        used.touch(config.instance)
+    return config
 
 
 def _psql_in_container(ctx: RunContext, words: Sequence[str]) -> int:

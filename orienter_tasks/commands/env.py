@@ -14,6 +14,7 @@ from orienter_tasks.errors import ConfigError, NotFoundError, OrienterError
 from orienter_tasks.identity import volumes
 from orienter_tasks.identity.ownership import held_by
 from orienter_tasks.infra.all import search_path
+from orienter_tasks.instance import used
 from orienter_tasks.instance.model import port_plan
 from orienter_tasks.instance.variables import masked, masked_unless_harmless
 from orienter_tasks.lifecycle.config import instance_of
@@ -141,6 +142,7 @@ def execute(ctx: RunContext) -> None:
     """Become the command line's command, with this instance's variables."""
     command = command_line()
     ctx.read_pipe()
+    used.touch(ctx.current.instance)
     replace_process(command, ctx.current.config)
 
 

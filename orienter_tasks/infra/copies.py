@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from orienter_tasks.data import files, tree
@@ -17,7 +18,7 @@ from orienter_tasks.machine.state import snapshot_dir
 from orienter_tasks.machine.threads import map_in_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
@@ -37,6 +38,8 @@ class InstanceCopies:
         self._run = new_token()
         self._prepared = False
         self._written: list[Path] = []
+        self._open: list[Callable[[], int]] = []
+        self._done = 0
 
     def running(self) -> Sequence[str]:
         return self.servers.running()
@@ -64,11 +67,18 @@ class InstanceCopies:
 
     def copied(self) -> int:
         """Return how many bytes have been written so far."""
-        return self.servers.copied() + sum(size_of(place) or 0 for place in self._written)
+        found = sum(size_of(place) or 0 for place in self._written) + sum(position() for position in self._open)
+        return self.servers.copied() + found + self._done
 
-    def watch(self, place: Path) -> None:
-        """Count what is written into a directory, too."""
-        self._written.append(place)
+    @contextmanager
+    def counting(self, position: Callable[[], int]) -> Iterator[None]:
+        """Count the bytes of a file that is written or read meanwhile, too."""
+        self._open.append(position)
+        try:
+            yield
+        finally:
+            self._done += position()
+            self._open.remove(position)
 
     def save(self, components: Sequence[str], unfinished: Unfinished) -> Sequence[Part]:
         before, own, after = _split(components)

@@ -72,7 +72,8 @@ class NativeCopies:
     def needs(self, sizes: Mapping[str, int], room: Path | None) -> Sequence[Need]:
         if room is None:
             return ()
-        running, shared = self.running(), shares_blocks(self.room(), room)
+        shared = shares_blocks(self.room(), room)
+        running = self.running() if shared else ()
         whole = (name for name in sizes if not (shared and copying(name).copies_files(running=name in running)))
         return [Need(room, sum(sizes[name] for name in whole))]
 

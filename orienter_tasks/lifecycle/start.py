@@ -23,7 +23,7 @@ from orienter_tasks.services.service import variables, why_skipped
 from orienter_tasks.stack.runner import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from orienter_tasks.backends.protocol import Backend, InstanceConfig
     from orienter_tasks.identity.claims import Claim
@@ -115,10 +115,10 @@ class Start:
             self._held.enter_context(self._progress)
 
     @contextmanager
-    def copying(self, copied: Callable[[], int], sizes: Iterable[int]) -> Iterator[None]:
-        """Show how many bytes have been copied, of these, until the copy ends."""
+    def copying(self, copied: Callable[[], int], total: int) -> Iterator[None]:
+        """Show how many bytes have been copied, of about so many, until the copy ends."""
         self.show_progress()
-        with self._progress.copying(copied, sum(sizes)):
+        with self._progress.copying(copied, total):
             yield
 
     @contextmanager

@@ -24,7 +24,7 @@ from orienter_tasks.errors import CheckError, ConfigError, ConflictError, Orient
 from orienter_tasks.machine.files import open_regular, read_small
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 SCHEMA_VERSION = 1
 HOLDER_LOOKS = 5
@@ -127,7 +127,16 @@ def failure(path: Path, what: str, error: OSError) -> OrienterError:
 
 def sweep(path: Path) -> None:
     """Remove what writers of a file left half-written when they were killed."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+    _sweep(path.parent.glob(f".{glob.escape(path.name)}.*.tmp"))
+
+
+def sweep_all(directory: Path) -> None:
+    """Remove the same of all files in a directory."""
+    _sweep(directory.glob(".*.tmp"))
+
+
+def _sweep(found: Iterable[Path]) -> None:
+    for left in found:
         pid = left.name.split(".")[-2]
         if pid.isdecimal() and not _exists(int(pid)):
             left.unlink(missing_ok=True)

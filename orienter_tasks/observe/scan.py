@@ -14,6 +14,7 @@ from orienter_tasks.identity import volumes
 from orienter_tasks.identity.checkouts import is_missing
 from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.machine import worktree
+from orienter_tasks.machine.threads import map_in_threads
 from orienter_tasks.observe.model import Observation, ObservedInstance
 from orienter_tasks.observe.use import Users
 from orienter_tasks.processes import census
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.survey import DockerResource
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.instance.model import Instance
-    from orienter_tasks.observe.model import Use
     from orienter_tasks.services.last_start import Failure
 
 
@@ -43,19 +43,28 @@ def scan(claims: Iterable[Claim], *, details: bool = True) -> Observation:
     wanted = sorted(claims, key=lambda claim: (claim.project, claim.id, claim.root))
     unseen: list[str] = []
     containers, hidden = _containers({claim.backend for claim in wanted}, unseen)
-    seen, users, found = census.take(), Users() if details else None, []
+    seen, found, parts = census.take(), [], []
     for claim in wanted:
         mine = [each for each in containers if (each.project, each.instance) == (claim.project, claim.id)]
         native = NativeScan(of_claim(claim), details=details, seen=seen)
         is_hidden = claim.backend in hidden or (claim.backend == "docker" and not mine and _is_elsewhere(claim, unseen))
-        one = _instance(claim, mine, native, details=details, hidden=is_hidden)
-        found.append(one if users is None else replace(one, use=_use(users, one, mine, native)))
-    return Observation(found, unseen)
+        found.append(_instance(claim, mine, native, details=details, hidden=is_hidden))
+        parts.append(([each for each in mine if each.running], native))
+    return Observation(_with_use(found, parts) if details else found, unseen)
 
 
-def _use(users: Users, found: ObservedInstance, containers: Sequence[DockerResource], native: NativeScan) -> Use:
-    running = [each for each in containers if each.running]
-    return users.use_of(found, running, lambda: native.pids)
+def _with_use(
+    found: Sequence[ObservedInstance], parts: Sequence[tuple[Sequence[DockerResource], NativeScan]]
+) -> list[ObservedInstance]:
+    """Add when each instance was used; an engine is asked about all of them at once."""
+    users = Users()
+
+    def use(each: tuple[ObservedInstance, tuple[Sequence[DockerResource], NativeScan]]) -> ObservedInstance:
+        one, (containers, native) = each
+        return replace(one, use=users.use_of(one, containers, lambda: native.pids))
+
+    pairs = list(zip(found, parts, strict=True))
+    return map_in_threads(use, pairs) if any(containers for containers, _ in parts) else [use(each) for each in pairs]
 
 
 def _containers(backends: Set[str], unseen: list[str]) -> tuple[Sequence[DockerResource], Sequence[str]]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.nginx import requests
 from orienter_tasks.errors import NotFoundError, OrienterError
+from orienter_tasks.instance.used import touched
 from orienter_tasks.observe.model import Use
 from orienter_tasks.processes.clients import Connections
 from orienter_tasks.services import lease
@@ -44,7 +45,7 @@ class Users:
             pids: returns its native processes.
         """
         up = [each for each in found.components if each.up]
-        at = max(found.used_at, *(each.started_at or 0.0 for each in up), 0.0)
+        at = max(found.used_at, touched(found.instance), *(each.started_at or 0.0 for each in up))
         if found.state in ("unknown", "conflict", "orphaned"):
             return Use(at, unknown=f"its state is {found.state}")
         if not up:

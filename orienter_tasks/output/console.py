@@ -83,6 +83,7 @@ class Report:
     def console(self, stream: TextIO) -> Console:
         from orienter_tasks.output.terminal import Terminal
 
+        stream = getattr(stream, "rich_proxied_file", stream)  # while something is drawn, rich has its own in its place
         return self._consoles.setdefault(id(stream), Terminal(stream))
 
     def answer(self, text: str) -> None:

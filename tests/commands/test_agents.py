@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,11 +65,24 @@ def test_every_command_works(make_host: MakeHost) -> None:
     for name in ("env.show", "env.exec", "dev.wait", "dev.why", "dev.logs", "test.run", "data.snapshot", "dev.stop"):
         assert name in used
 
+
+@pytest.mark.skipif(shutil.which("direnv") is None, reason="needs direnv")
+def test_the_snippet_for_direnv(make_host: MakeHost, tmp_path: Path) -> None:
+    main = make_host().main
     (envrc,) = [block for block in blocks("sh") if "env.export" in block]
-    script = f'watch_file() {{ :; }}\n{envrc}\nprintf %s "$POSTGRES_PORT"'
+    (main.path / ".envrc").write_text(envrc)
+    (main.path / ".env").write_text("POSTGRES_DB=one\n")
+    script = """
+        direnv allow .
+        eval "$(direnv export bash)"; echo "$POSTGRES_PORT $POSTGRES_DB"
+        sleep 1.1; echo POSTGRES_DB=two > .env  # direnv looks at whole seconds
+        eval "$(direnv export bash)"; echo "$POSTGRES_DB"
+        cd ..; eval "$(direnv export bash)"; echo "none: $POSTGRES_DB"
+    """
+    environ = {**main.environ, "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
     shell = ["bash", "-ec", script]
-    told = subprocess.run(shell, cwd=main.path, env=main.environ, capture_output=True, text=True, check=True)
-    assert told.stdout == str(BASES["postgres"])
+    told = subprocess.run(shell, cwd=main.path, env=environ, capture_output=True, text=True, check=False)
+    assert told.stdout.splitlines() == [f"{BASES['postgres']} one_0", "two_0", "none: "], told.stderr
 
 
 def test_where_it_is_written(make_host: MakeHost) -> None:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from tests.integration.checkouts import Checkout
 
 START = ("dev", "--detach", "--quiet")
-CLONE = ("data.clone", "--yes")
+CLONE = ("data.clone", "--yes", "--no-backup")
+WAYS = (CLONE, ("data.restore", "first", "--yes", "--no-backup"))
 MOST = 100
 
 
@@ -36,6 +37,7 @@ def test_from_the_other_backend(make_host: MakeFaultHost, backend: str, dice: ra
     put(main, "one")
     contents.fill(main)
     main.inv("data.snapshot", "first")
+    chosen_by_what_has_written_it(host)
     other.environ["ORIENTER_BACKEND"] = OTHER[backend]
     said = other.inv("infra.up", "--data", "main").err
     assert (
@@ -57,7 +59,7 @@ def test_from_the_other_backend(make_host: MakeFaultHost, backend: str, dice: ra
     other.inv("infra.down")
     killed(host, other, told["kept"], dice)
     main.inv("dev.stop")
-    other.inv(*CLONE, "--no-backup")
+    other.inv(*CLONE)
     other.inv("infra.up")
     has(other, "one", "two")
     assert host.running_of(main) == []
@@ -65,21 +67,43 @@ def test_from_the_other_backend(make_host: MakeFaultHost, backend: str, dice: ra
     has(other, "lost", "one")
 
 
+def chosen_by_what_has_written_it(host: FaultHost) -> None:
+    """On its own backend, a snapshot goes as it is, whichever image wrote it, unless by another major."""
+    manifest = snapshot_dir() / host.project / "first" / "manifest.json"
+    text = manifest.read_text()
+    made = json.loads(text)
+    restore = ("--dry", "data.restore", "first")
+    assert bool(made["parts"][0]["image"]) == (host.backend == "docker")
+    for part in made["parts"]:
+        part["image"] = ""
+    manifest.write_text(json.dumps(made))
+    assert "portable" not in host.main.inv(*restore).out
+    made["parts"][0]["server"] = "PostgreSQL 9"
+    manifest.write_text(json.dumps(made))
+    missing = complaint(host.main.inv(*restore, code=5))
+    assert "snapshot first is of PostgreSQL 9, which is not available here" in missing
+    manifest.write_text(text)
+
+
+def picked(points: list[str], dice: random.Random) -> list[str]:
+    return dice.sample(points, min(len(points), MOST if FULL else 1))
+
+
 def killed(host: FaultHost, other: Checkout, old: str, dice: random.Random) -> None:
-    """Kill clones over a snapshot: the stopped instance has its old data or the new, and nothing half-made is left."""
-    points = points_of(host.trace(other, *CLONE, "--no-backup"))
+    """Kill what replaces a snapshot's data: the stopped instance has its old or the new, and no rest."""
+    ways = {words: points_of(host.trace(other, *words)) for words in (WAYS if FULL else dice.sample(WAYS, 1))}
     reached = 0
-    for point in dice.sample(points, min(len(points), MOST if FULL else 1)):
+    for words, point in ((words, each) for words, points in ways.items() for each in picked(points, dice)):
         other.inv("data.restore", old, "--yes", "--no-backup")
-        code = host.kill_at(other, f"1:{point}", *CLONE, "--no-backup")
-        say(f"killed at {point!r} ({code})")
+        code = host.kill_at(other, f"1:{point}", *words)
+        say(f"{words[0]} killed at {point!r} ({code})")
         reached += code == -9
         other.inv("infra.up")
         rows, objects = kept(other)
         assert rows == objects
-        assert rows in (["lost", "one"], ["one", "two"])
+        assert rows in (["lost", "one"], ["one", "two"] if words[0] == "data.clone" else ["one"])
         other.inv("infra.down")
-        other.inv(*CLONE, "--no-backup")  # removes the throwaway instance
+        other.inv(*words)  # removes the throwaway instance
         assert not throwaway(other)
         assert [path.name for path in snapshot_dir().glob("*/.*")] == []
         assert host.left_of(other) == []
@@ -109,7 +133,7 @@ def test_of_another_major(make_host: MakeFaultHost) -> None:
 
     put(main, "three")
     main.inv("infra.down")
-    other.inv(*CLONE, "--no-backup")
+    other.inv(*CLONE)
     has(other, "one", "three", "two")
 
     manifest = snapshot_dir() / host.project / "second" / "manifest.json"

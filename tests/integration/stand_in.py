@@ -5,6 +5,7 @@ serve PORT [stubborn]   answers every path with its environment; /exit/N ends it
 watch WORDS…            runs the stand-in with these words, and outlives it, as file watchers do: it runs it again once
                         there is a file `changed`, which it removes
 crash TEXT              fails with an error
+stream PORT             answers with a stream of events that never ends, and announces that first
 hold PORT               listens and never answers
 sleep [SECONDS]         does nothing, for long
 fail N [SECONDS]        says so and ends with N, after a while
@@ -42,13 +43,20 @@ class Answers(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+class Streams(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        time.sleep(LONG)
+
+
 def say(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
-def serve(port: int) -> None:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", port), Answers) as server:
+def serve(port: int, answers: "type[http.server.BaseHTTPRequestHandler]") -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), answers) as server:
         say(f"serving on {port}")
         server.serve_forever()
 
@@ -85,8 +93,8 @@ def fail(code: int, after: float) -> int:
 def main(what: str, *words: str) -> int:
     if "stubborn" in words:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if what == "serve":
-        serve(int(words[0]))
+    if what in ("serve", "stream"):
+        serve(int(words[0]), Streams if what == "stream" else Answers)
     elif what == "hold":
         hold(int(words[0]))
     elif what == "watch":

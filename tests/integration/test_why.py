@@ -87,7 +87,8 @@ def test_each_fault(make_host: MakeHost, tmp_path: Path) -> None:
 def test_while_it_runs(make_host: MakeHost, tmp_path: Path) -> None:
     watched = service("watch", "serve", "${DASHBOARD_PORT}", port="dashboard", ready={"http": "/"})
     bot = service("sleep", lease="bot", on_conflict="skip")
-    host = make_host(infra=NO_SERVERS, services={"web": watched, "bot": bot})
+    stream = service("stream", "${WHATSAPP_PORT}", port="whatsapp", ready={"http": "/"})
+    host = make_host(infra=NO_SERVERS, services={"web": watched, "bot": bot, "stream": stream})
     main, other = host.main, host.worktree(tmp_path / "other")
     host.configure(other, services={"web": web(), "bot": {**bot, "on_conflict": "refuse"}})
     with Running(main, tmp_path, *DETACHED) as start:
@@ -96,7 +97,8 @@ def test_while_it_runs(make_host: MakeHost, tmp_path: Path) -> None:
         start.end(0)
     assert ".localhost:" in main.inv("dev.wait").out
     assert explained(main) == ("", "inv dev.logs --no-follow")
-    assert explained(main, "-s", "web")[0] == "✓ web runs and answers"
+    for name in ("web", "stream"):
+        assert explained(main, "-s", name)[0] == f"✓ {name} runs and answers"
 
     other.inv(*DETACHED, code=4)
     what, following = explained(other)

@@ -1,7 +1,10 @@
-"""The progress of a start, where it is not drawn on a terminal."""
+"""The progress of a start or a copy: lines of its own, and drawn on a terminal."""
 
 from __future__ import annotations
 
+import io
+import sys
+import time
 from typing import TYPE_CHECKING
 
 from orienter_tasks.output.console import Report
@@ -10,6 +13,22 @@ from orienter_tasks.stack.component import Event, State
 
 if TYPE_CHECKING:
     import pytest
+
+
+class Terminal(io.StringIO):
+    """Takes what is drawn."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def drawn_on(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Let stderr be a terminal, within a test: pytest puts its own there before it."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    return screen
 
 
 def test_what_takes_long_says_why_every_few_seconds(capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,3 +44,30 @@ def test_what_takes_long_says_why_every_few_seconds(capsys: pytest.CaptureFixtur
         "web: starting (answers 503)",
         "web: ready in 13.0 s",
     ]
+
+
+def test_a_note_is_printed_above_what_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = drawn_on(monkeypatch)
+    report = Report()
+    with Progress(report) as progress:
+        for name in ("postgres", "minio"):
+            progress.show(Event(name, State.STOPPED, 0.0))
+        deadline = time.monotonic() + 10
+        while "minio" not in screen.getvalue():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        report.note("what was kept")
+    drawn = screen.getvalue()
+    assert drawn[: drawn.index("what was kept")].endswith("\x1b[1A\x1b[2K\x1b[2m")
+
+
+def test_how_much_is_copied_is_shown_in_one_line_until_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = drawn_on(monkeypatch)
+    with Progress(Report()) as progress:
+        with progress.copying(lambda: 5_000_000, 20_000_000):
+            deadline = time.monotonic() + 10
+            while "5 MB of about 20 MB copied" not in screen.getvalue():
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        assert "0 kB of about 20 MB copied" in screen.getvalue()
+    assert "\n" not in screen.getvalue()

@@ -238,9 +238,9 @@ def create_container(engine: Engine, instance: Instance, spec: ContainerSpec, *,
 
     A `one_off` runs one command and is removed: it gets a random name and is hidden from compose.
     """
-    from docker.types import LogConfig
-
     api: Any = engine.api  # the stubs have the wrong type for the networking configuration
+    from docker.types import LogConfig  # which the client has loaded
+
     health = spec.health
     entrypoint, command = spec.entrypoint, spec.command
     if spec.prelude:

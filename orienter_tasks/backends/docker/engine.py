@@ -33,6 +33,15 @@ PING_SECONDS = 1.0
 CONNECTIONS = 16
 
 
+_loading = threading.Lock()
+
+
+def load() -> None:
+    """Import the SDK. Two threads that import parts of it at the same time may find some of them half-made."""
+    with _loading:
+        import_module("docker")
+
+
 class EngineFacts(msgspec.Struct, frozen=True):
     """What kind of engine it is.
 
@@ -75,7 +84,7 @@ class Engine:
     def load_soon(self) -> None:
         """Load the SDK in a thread, meanwhile: that takes as long as a container's start."""
         with deferred():
-            threading.Thread(target=import_module, args=("docker.api.client",), daemon=True).start()
+            threading.Thread(target=load, daemon=True).start()
 
     @property
     def reader(self) -> Reader:
@@ -142,6 +151,7 @@ class Engine:
             from http.client import HTTPException
             from json import JSONDecodeError
 
+            load()
             from docker.errors import APIError, DockerException
             from urllib3.exceptions import HTTPError
 
@@ -182,6 +192,7 @@ class Engine:
         return self._patience.call(request, self._work_seconds)
 
     def _connect(self, timeout: float) -> APIClient:
+        load()
         from docker.api.client import APIClient
 
         engine = self

@@ -49,10 +49,10 @@ def carry(
 ) -> None:
     """Prepare the data that the servers of `source` have; they need not run any longer than it is read."""
     with store.temporary(ctx.settings.project) as unfinished:
-        copies.watch(unfinished.place)
-        with source as config, archive.writing(unfinished.place / FILE) as writer:
+        path = unfinished.place / FILE
+        with source as config, archive.writing(path) as writer, copies.counting(writer.position):
             writer.finish(manifest_of(ctx.current.claim, "portable", written(config, names, writer), ()))
-        with archive.reading(unfinished.place / FILE) as found:
+        with archive.reading(path) as found:
             fill(ctx, copies, found, names)
 
 
@@ -75,7 +75,7 @@ def fill(ctx: RunContext, copies: InstanceCopies, found: archive.Archive, names:
     def take(config: InstanceConfig) -> None:
         copies.clone(servers, copies_of(backend, config))
 
-    with throwaway(ctx, ctx.settings, backend, after=take) as config:
+    with throwaway(ctx, ctx.settings, backend, after=take) as config, copies.counting(found.position):
         for name in servers:
             portable(name).load(config, found.manifest.by_component[name], found.members(name))
 

@@ -16,7 +16,7 @@ import msgspec
 from orienter_tasks.commands.data.carrying import fill, left_out, needs, travels, written
 from orienter_tasks.commands.data.replace import replace
 from orienter_tasks.commands.data.snapshot import manifest_of, require_data, resting, services_of
-from orienter_tasks.commands.data.sources import Replacement
+from orienter_tasks.commands.data.sources import PASSES, Replacement
 from orienter_tasks.data import archive
 from orienter_tasks.data.files import PATHS
 from orienter_tasks.errors import ConflictError, NotFoundError
@@ -53,7 +53,7 @@ def export(ctx: RunContext, file: str, *, quiesce: bool, as_json: bool) -> None:
             raise NotFoundError(
                 f"{', '.join(sorted(idle))} of {current.instance} does not run", hint="start it: inv infra.up"
             )
-        with ctx.start.copying(writer.position, copies.sizes(names).values()):
+        with ctx.start.copying(writer.position, sum(copies.sizes(names).values())):
             made = manifest_of(current.claim, "portable", written(config, names, writer), left_out(names))
         writer.finish(made)
     for text in made.left_out:
@@ -90,6 +90,7 @@ def load(ctx: RunContext, file: str, *, yes: bool, backup: bool, as_json: bool) 
             names=names,
             prepare=lambda copies: fill(ctx, copies, found, names),
             sizes=sizes,
+            passes=PASSES - 1,
             needs=lambda copies: needs(copies, sizes),
         )
         replace(ctx, by, yes=yes, backup=backup, as_json=as_json)

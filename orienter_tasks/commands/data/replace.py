@@ -68,7 +68,7 @@ def replace(ctx: RunContext, by: Replacement, *, yes: bool, backup: bool, as_jso
     try:
         if by.prepare is not None:
             ctx.report.note(f"copying {by.words}{by.how}")
-            with start.copying(copies.copied, by.sizes.values()):
+            with start.copying(copies.copied, by.total):
                 by.prepare(copies)
         start.require_removable()
         start.show_progress()
@@ -128,7 +128,7 @@ def first(ctx: RunContext, source: RunContext | None = None) -> None:
     if by.how:
         ctx.report.note(f"copying {by.words}{by.how}")
     try:
-        with ctx.start.copying(copies.copied, by.sizes.values()):
+        with ctx.start.copying(copies.copied, by.total):
             by.prepare(copies)
         copies.swap()
     except BaseException:

@@ -111,10 +111,10 @@ def take(
     contents = require_data(config, backend)
     claim = msgspec.structs.replace(claim, backend=backend.name if backend is not None else "")
     copies = copies_of(claim.backend, config)
-    sizes = copies.sizes(contents.names).values() if start is not None else ()
+    total = sum(copies.sizes(contents.names).values()) if start is not None else 0
     with (
         store.writing(claim.project, name) as unfinished,
-        start.copying(copies.copied, sizes) if start is not None else nullcontext(),
+        start.copying(copies.copied, total) if start is not None else nullcontext(),
     ):
         parts = copies.save(contents.names, unfinished)
         made = manifest_of(claim, "physical", parts, contents.left_out, automatic=name.startswith(store.AUTOMATIC))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from orienter_tasks.lifecycle.context import CurrentInstance, RunContext
     from orienter_tasks.settings.model import Settings
 
+PASSES = 3  # into a file, from it into servers, and these servers' own files
 ELSEWHERE = "on a machine that has it: inv data.restore NAME, inv data.export FILE; then here: inv data.import FILE"
 
 
@@ -47,6 +48,7 @@ class Replacement(msgspec.Struct, frozen=True):
         snapshot: the named snapshot that it is; "" if it is none.
         meanwhile: what else happens to its source, in words.
         sizes: its bytes by component, as far as they are known.
+        passes: how often its bytes are written or read until they are where they belong.
         needs: what its copy needs.
     """
 
@@ -58,7 +60,13 @@ class Replacement(msgspec.Struct, frozen=True):
     snapshot: str = ""
     meanwhile: str = ""
     sizes: Mapping[str, int] = {}
+    passes: int = 1
     needs: Callable[[InstanceCopies], Sequence[Need]] = lambda _: ()
+
+    @property
+    def total(self) -> int:
+        """About how many bytes are copied."""
+        return sum(self.sizes.values()) * self.passes
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -121,6 +129,7 @@ def of_snapshot(ctx: RunContext, target: CurrentInstance, name: str) -> Replacem
         how=_how(why, names),
         snapshot="" if found.automatic else name,
         sizes=sizes,
+        passes=PASSES if why else 1,
         needs=lambda copies: (
             needs(copies, sizes) if why else copies.needs_to_load(sizes, store.place_of(project, name))
         ),
@@ -176,6 +185,7 @@ def of_instance(ctx: RunContext, target: CurrentInstance, source: str, *, quiesc
         if quiesce
         else "",
         sizes=sizes,
+        passes=PASSES if why else 1,
         needs=lambda prepared: needs(prepared, sizes) if why else copies.needs(sizes, prepared),
     )
 

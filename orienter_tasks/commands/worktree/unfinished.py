@@ -24,7 +24,7 @@ from orienter_tasks.machine import directories, flock, worktree
 from orienter_tasks.machine.files import read_small
 from orienter_tasks.machine.git import ask, git
 from orienter_tasks.machine.signals import deferred
-from orienter_tasks.machine.state import write_private
+from orienter_tasks.machine.state import sweep_all, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -106,6 +106,7 @@ def notes(common: Path) -> dict[Path, bool]:
 def settle(ctx: RunContext) -> list[Path]:
     """Undo or complete what killed runs have left; return the paths that are gone."""
     gone = []
+    sweep_all(_notes(common_dir(ctx)))
     for left in _all(common_dir(ctx)):
         if _is_at_work(common_dir(ctx), left):
             continue
@@ -227,14 +228,18 @@ def _is_git_at(words: Sequence[str], path: str) -> bool:
 
 def _all(common: Path) -> list[UnfinishedWorktree]:
     found = []
-    for path in sorted((common / DIRECTORY / "unfinished").glob("*.json")):
+    for path in sorted(_notes(common).glob("*.json")):
         with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
             found.append(msgspec.json.decode(read_small(path), type=UnfinishedWorktree))
     return found
 
 
 def _note(common: Path, path: str) -> Path:
-    return common / DIRECTORY / "unfinished" / f"{_digest(path)}.json"
+    return _notes(common) / f"{_digest(path)}.json"
+
+
+def _notes(common: Path) -> Path:
+    return common / DIRECTORY / "unfinished"
 
 
 def _is_at_work(common: Path, left: UnfinishedWorktree) -> bool:

@@ -122,6 +122,13 @@ def test_killed_after_the_last_step(lab: DockerLab, config: InstanceConfig) -> N
     works(lab, config)
 
 
+def test_beside_what_a_killed_clone_has_prepared(lab: DockerLab, config: InstanceConfig) -> None:
+    """It may have made the volume; initdb alone would refuse a directory that is not empty."""
+    Resources(config, lab.engine).ensure_volume("postgres")
+    in_volume(lab, config, "mkdir -p /data/0123456789abcdef/data/base")
+    works(lab, config)
+
+
 def test_a_stop_is_heard(lab: DockerLab, config: InstanceConfig) -> None:
     container = start_until(lab, config, "scripts")
     lab.engine.api.stop(container, timeout=int(PATIENCE))
@@ -141,8 +148,9 @@ def test_what_stands_in_the_way_is_named_and_kept(lab: DockerLab, config: Instan
 
 def test_an_image_that_fails(lab: DockerLab, config: InstanceConfig) -> None:
     """The container ends with its code and its words."""
-    spec = kind("postgres").container(config, nowhere)
-    Resources(config, lab.engine).ensure_network()
+    resources, spec = Resources(config, lab.engine), kind("postgres").container(config, nowhere)
+    resources.ensure_network()
+    resources.ensure_volume("postgres")
     failing = replace(spec, environment={**spec.environment, "POSTGRES_PASSWORD": ""})
     container = create_container(lab.engine, config.instance, failing)
     lab.engine.api.start(container)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from docker.errors import APIError
 
-from orienter_tasks.backends.docker import engine, survey
+from orienter_tasks import errors
+from orienter_tasks.backends.docker import container, engine, spec, survey
 from orienter_tasks.backends.docker.endpoint import Endpoint
 from orienter_tasks.backends.docker.reader import RefusalError
 from orienter_tasks.errors import BackendError, CheckError
@@ -103,3 +104,38 @@ def test_looking_does_not_import_the_sdk() -> None:
         "sys.exit('docker' in sys.modules or 'requests' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_the_sdk_is_loaded_by_one_thread_at_a_time() -> None:
+    """Python lets go of locks of modules where two threads wait for each other: one would find half a module."""
+    script = f"""if True:
+        import sys, threading, time
+        from {container.__name__} import create_container
+        from {engine.__name__} import Engine
+        from {spec.__name__} import ContainerSpec, Health
+        from {errors.__name__} import NotFoundError
+
+        begun = threading.Event()
+
+        class Slow:
+            def find_spec(name, *_):
+                if name == "docker.api":
+                    begun.set()
+                    time.sleep(0.5)
+
+        sys.meta_path.insert(0, Slow)
+        names = dict.fromkeys(("component", "name", "image_key", "network"), "read")
+        wanted = ContainerSpec(
+            **names, image="nothing:none", labels={{}}, log_max_size="1m", log_max_file="1", health=Health(("NONE",))
+        )
+        engine = Engine()
+        engine.load_soon()
+        begun.wait()
+        try:
+            create_container(engine, None, wanted, one_off=True)
+        except NotFoundError as error:
+            print(error)
+    """
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "nothing:none" in told.stdout
