@@ -76,14 +76,15 @@ def require(name: BackendName, settings: Settings, instance: Instance) -> None:
             hint=f"{engine.shared().endpoint.how_to_reach(silent)}; without one: "
             "pip install 'orienter-tasks[embedded]' and inv dev --backend embedded",
         )
+    if available(name, settings):
+        return
     from orienter_tasks.infra.all import component
     from orienter_tasks.infra.embedded import missing
 
     absent = missing(settings)
-    if absent:
-        hints = dict.fromkeys(component(each).how_to_install(settings) for each in absent)
-        what = f"there is no program for {', '.join(absent)}"
-        raise BackendError(f"{instance} uses the embedded backend, and {what}", hint="; ".join(hints))
+    hints = dict.fromkeys(component(each).how_to_install(settings) for each in absent)
+    what = f"there is no program for {', '.join(absent)}"
+    raise BackendError(f"{instance} uses the embedded backend, and {what}", hint="; ".join(hints))
 
 
 def _without_image(settings: Settings) -> list[str]:

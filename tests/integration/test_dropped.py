@@ -141,7 +141,7 @@ def test_a_server_that_runs_when_it_is_dropped_is_stopped_and_its_data_removed(
     [
         ({"infra": {"postgre": None}}, "orienter.infra.postgre: unknown component", "did you mean 'postgres'?"),
         ({"infra": {"nginx": None}}, "orienter.infra.nginx: stays", "postgres"),
-        ({"infra": {"minio": {"image": "x"}}}, "orienter.infra.minio: expected null", ""),
+        ({"infra": {"minio": {"data": "/x"}}}, "orienter.infra.minio.data: minio knows that itself", "image, program"),
         ({"infra": ["minio"]}, "orienter.infra: expected a mapping", ""),
         (
             {"infra": {"postgres": None}, "services": {"web": {"command": ["true"], "needs": ["postgres"]}}},

@@ -9,7 +9,7 @@ import pytest
 
 from orienter_tasks.errors import BackendError, ConfigError
 from orienter_tasks.identity.claims import Claims
-from orienter_tasks.infra import choice
+from orienter_tasks.infra import choice, embedded
 from orienter_tasks.instance.variables import derive
 from orienter_tasks.lifecycle import config, stop
 from orienter_tasks.lifecycle.config import config_of
@@ -57,6 +57,7 @@ def run(make_repo: MakeRepo) -> Callable[..., RunContext]:
 def has(monkeypatch: pytest.MonkeyPatch, *backends: str) -> None:
     """Let this machine have just these backends."""
     monkeypatch.setattr(choice, "available", lambda name, settings: name in backends)
+    monkeypatch.setattr(embedded, "missing", lambda settings: [] if "embedded" in backends else ["postgres"])
 
 
 def test_a_start_settles_first_and_derives_once_from_then_on(
