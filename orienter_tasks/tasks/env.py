@@ -20,7 +20,7 @@ def init(ctx: RunContext, complete: bool = True) -> None:
     env.init(ctx, complete=complete)
 
 
-@task(positional=("shell",), dry="hook")
+@task(positional=("shell",), help={"shell": "One of bash, zsh, fish."}, dry="hook")
 def hook(ctx: RunContext, shell: str) -> None:
     """Print a hook that keeps the variables of a shell current: bash, zsh or fish."""
     from orienter_tasks.commands import hook
