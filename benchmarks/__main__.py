@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import agents, data, idle, many, overhead, real, servers, start_stop, today
+from benchmarks import agents, data, idle, many, overhead, prompt, real, servers, start_stop, today
 from benchmarks.hosts import BenchHost, state_below
 from benchmarks.measure import Line
 from orienter_tasks.errors import OrienterError
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 BACKENDS = ("embedded", "docker")
-SECTIONS = ("overhead", "start", "today", "real", "idle", "redis", "data", "agents", "ten", "fifty", "full")
+SECTIONS = ("overhead", "start", "today", "real", "idle", "redis", "data", "agents", "prompt", "ten", "fifty", "full")
 ALL_SECTIONS = (*SECTIONS, "thirty", "big")
 ONLY = {
     "overhead": "embedded",
+    "prompt": "embedded",
     "today": "docker",
     "real": "docker",
     "fifty": "embedded",
@@ -110,6 +111,7 @@ def _measure(section: str, backend: str, pictures: Path | None) -> Iterator[Line
             "redis": lambda: servers.measure(host),
             "data": lambda: data.measure(host),
             "agents": lambda: agents.measure(host),
+            "prompt": lambda: prompt.measure(host),
             "ten": lambda: many.ten(host, empty),
             "fifty": lambda: many.fifty(host, empty, pictures),
             "full": lambda: many.full(host),

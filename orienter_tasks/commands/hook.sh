@@ -26,7 +26,7 @@ _orienter_look() {
 }
 
 _orienter_enter() {
-    local name at given='' text
+    local name at given='' text IFS=' '
     . "$_orienter_entries$1/@.sh"
     _orienter_seen=$(_orienter_look)
     for name in "${_orienter_inputs[@]}"; do
@@ -37,27 +37,20 @@ _orienter_enter() {
         eval "$text"
         _orienter_seen=$(_orienter_look)
     fi
-    export ORIENTER_HOOK_ROOT=$1 ORIENTER_HOOK_NAMES=''
-    for name in ${_orienter_unset[@]+"${_orienter_unset[@]}"}; do
-        _orienter_save "$name"
-        unset "$name"
+    export ORIENTER_HOOK_ROOT=$1 ORIENTER_HOOK_NAMES="${_orienter_names[*]-} ${_orienter_unset[*]-}"
+    for name in $ORIENTER_HOOK_NAMES; do
+        eval "[ -z \"\${$name+x}\" ] || export ORIENTER_WAS_$name=\"\$$name\""
     done
+    [ ${#_orienter_unset[@]} = 0 ] || unset "${_orienter_unset[@]}"
     at=0
     for name in ${_orienter_names[@]+"${_orienter_names[@]}"}; do
-        _orienter_save "$name"
-        export "$name=${_orienter_values[at]}"
-        at=$((at + 1))
+        export "$name=${_orienter_values[at++]}"
     done
     _orienter_values=()
 }
 
-_orienter_save() {
-    eval "[ -z \"\${$1+x}\" ] || export ORIENTER_WAS_$1=\"\$$1\""
-    ORIENTER_HOOK_NAMES="$ORIENTER_HOOK_NAMES $1"
-}
-
 _orienter_leave() {
-    local name
+    local name IFS=' '
     for name in ${ORIENTER_HOOK_NAMES-}; do
         case $name in *[!A-Za-z0-9_]*) continue ;; esac
         unset "$name"
