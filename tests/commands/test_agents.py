@@ -15,11 +15,9 @@ import pytest
 from orienter_tasks import ns
 from orienter_tasks.commands.agents import BEGIN, END, planned
 from orienter_tasks.errors import ConflictError
-from tests.integration.small import BASES, SmallHost, complaint, making
+from tests.integration.small import BASES, complaint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.integration.small import MakeHost
 
 DOCS = Path(__file__).parents[2] / "docs" / "agents.md"
@@ -28,12 +26,6 @@ DRY = ("data.restore", "data.clone", "data.reset", "dev.restart", "dev.stop", "w
 """Commands of the skill that would take long, or away what the next ones need: with Invoke's `--dry`."""
 CODES = {"data.clone": 4, "worktree.rm": 3}
 """What does not end with 0 here: the main checkout cannot copy its own data, and that worktree does not exist."""
-
-
-@pytest.fixture
-def make_host(tmp_path: Path, clusters: Path) -> Iterator[MakeHost]:
-    with making(SmallHost, tmp_path, clusters) as make:
-        yield make
 
 
 def blocks(kind: str) -> list[str]:

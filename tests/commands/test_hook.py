@@ -17,10 +17,9 @@ from orienter_tasks.errors import ConfigError
 from orienter_tasks.identity.claims import Claims
 from orienter_tasks.machine import hooks
 from orienter_tasks.machine.state import state_dir
-from tests.integration.small import SmallHost, kill, making, wait_for
+from tests.integration.small import kill, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.integration.checkouts import Checkout
@@ -82,12 +81,6 @@ class Shell:
         with suppress(OSError):
             while os.read(self._terminal, 2**16):
                 pass
-
-
-@pytest.fixture
-def make_host(tmp_path: Path, clusters: Path) -> Iterator[MakeHost]:
-    with making(SmallHost, tmp_path, clusters) as make:
-        yield make
 
 
 @pytest.fixture(params=COMMANDS)

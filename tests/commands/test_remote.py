@@ -17,7 +17,7 @@ from orienter_tasks.errors import ConfigError
 from orienter_tasks.machine import ports
 from tests.commands.machines import NAME, Machine
 from tests.integration.checkouts import INV
-from tests.integration.small import BASES, Running, SmallHost, complaint, kill, making, wait_for
+from tests.integration.small import BASES, Running, complaint, kill, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,12 +26,6 @@ if TYPE_CHECKING:
     from tests.integration.small import MakeHost
 
 OPEN = ("remote.open", "--inv", str(INV))
-
-
-@pytest.fixture
-def make_host(tmp_path: Path, clusters: Path) -> Iterator[MakeHost]:
-    with making(SmallHost, tmp_path, clusters) as make:
-        yield make
 
 
 @pytest.fixture

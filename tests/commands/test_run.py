@@ -15,10 +15,9 @@ from orienter_tasks.settings.load import load_settings
 from tests.commands.selftest.test_integration import processes_below
 from tests.integration.checkouts import INV
 from tests.integration.left import docker_of
-from tests.integration.small import Running, SmallHost, complaint, kill, making, remember, service, wait_for, web
+from tests.integration.small import Running, complaint, kill, remember, service, wait_for, web
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.integration.checkouts import Checkout
@@ -30,12 +29,6 @@ test "$PWD" = "$0" && test "$AI_INSTANCE_ROOT" != "$0" || exit 90
 test "$(psql -Atc 'SELECT current_database()' 2>/dev/null || echo "$PGDATABASE")" = "$PGDATABASE" || exit 91
 echo "id $AI_INSTANCE_ID"; sleep 600 & exit 7
 """
-
-
-@pytest.fixture
-def make_host(tmp_path: Path, clusters: Path) -> Iterator[MakeHost]:
-    with making(SmallHost, tmp_path, clusters) as make:
-        yield make
 
 
 def nothing_left(checkout: Checkout) -> None:
