@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from tests import slot
 from tests.conftest import CLEARED, ENGINE, KEPT
@@ -77,8 +80,20 @@ def make_shop(directory: Path, backend: str) -> Host:
     return made
 
 
-def prepare(state: Path, clusters: Path) -> Iterator[tuple[str, str | None]]:
-    """Make a state directory that shares PostgreSQL's template; give the variables to set (None: unset)."""
+@contextmanager
+def prepared(state: Path, clusters: Path) -> Iterator[None]:
+    """Have a state directory that shares PostgreSQL's template, for what several tests use: `isolated` is for each."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in _variables(state, clusters):
+            if value is None:
+                patch.delenv(name)
+            else:
+                patch.setenv(name, value)
+        yield
+
+
+def _variables(state: Path, clusters: Path) -> Iterator[tuple[str, str | None]]:
+    """Make the directory; give the variables to set (None: unset)."""
     state.mkdir(parents=True, exist_ok=True)
     if not (state / "cache").exists():
         (state / "cache").symlink_to(clusters)

@@ -83,8 +83,9 @@ def require(name: BackendName, settings: Settings, instance: Instance) -> None:
 
     absent = missing(settings)
     hints = dict.fromkeys(component(each).how_to_install(settings) for each in absent)
-    what = f"there is no program for {', '.join(absent)}"
-    raise BackendError(f"{instance} uses the embedded backend, and {what}", hint="; ".join(hints))
+    raise BackendError(
+        f"{instance} uses the embedded backend, which found no program for {', '.join(absent)}", hint="; ".join(hints)
+    )
 
 
 def _without_image(settings: Settings) -> list[str]:

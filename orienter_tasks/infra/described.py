@@ -80,7 +80,7 @@ class DescribedComponent(InfraComponent):
 
     def version(self, settings: Settings) -> str:
         if not self.installed(settings):
-            raise BackendError(f"there is no program for {self._name}", hint=self.how_to_install(settings))
+            raise BackendError(f"found no program for {self._name}", hint=self.how_to_install(settings))
         return f"{self._name} by {words(described(settings, self._name).program)[0]}"
 
     def address(self, config: InstanceConfig) -> tuple[str, str]:

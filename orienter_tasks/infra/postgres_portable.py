@@ -122,7 +122,7 @@ def _restore(config: InstanceConfig, password: str, dump: Member) -> None:
     found = programs.every_postgres(config.settings)
     program = found[max(found)] / "pg_restore" if found else None  # an older one cannot read a newer one's file
     if program is None or not program.is_file():
-        raise BackendError("there is no pg_restore to read the data", hint=programs.PIP_LINE)
+        raise BackendError("reading the data takes pg_restore, which is not installed", hint=programs.PIP_LINE)
     database = config.variables["POSTGRES_DB"]
     port = {"PGPORT": str(config.instance.ports["postgres"])}
     login = {"PGHOST": LOOPBACK, "PGUSER": ROLE, "PGPASSWORD": password, **port}

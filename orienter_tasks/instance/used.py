@@ -19,7 +19,7 @@ def touch(instance: Instance) -> None:
 
 
 def touched(instance: Instance) -> float:
-    """Return when it was, in seconds since the epoch; 0 where there is no note of it."""
+    """Return when it was, in seconds since the epoch; 0 if it was never noted."""
     try:
         return os.stat(instance.data_dir / NAME).st_mtime  # noqa: PTH116 - every listing asks for it
     except OSError:

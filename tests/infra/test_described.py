@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests import slot
-from tests.configurations import prepare
+from tests.configurations import prepared
 from tests.integration.checkouts import IMAGES
 from tests.integration.left import nothing_left
 from tests.integration.small import SmallHost, complaint, pid_of, states, wait_for
@@ -68,12 +68,7 @@ def said(port: int, words: bytes) -> bytes:
 def main(tmp_path_factory: pytest.TempPathFactory, clusters: Path) -> Iterator[Checkout]:
     """The main checkout of a host with both, on the embedded backend, whose infrastructure is up."""
     directory = tmp_path_factory.mktemp("described")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in prepare(directory / "state", clusters):
-            if value is None:
-                patch.delenv(name)
-            else:
-                patch.setenv(name, value)
+    with prepared(directory / "state", clusters):
         yield from started(directory, clusters, "embedded", {"mail": MAIL, "cache": CACHE})
 
 

@@ -15,7 +15,7 @@ from orienter_tasks.backends.embedded import programs
 from orienter_tasks.infra.redis_portable import KeyEntry, entries, write
 from orienter_tasks.settings.load import load_settings
 from tests import slot
-from tests.configurations import prepare
+from tests.configurations import prepared
 from tests.integration.checkouts import IMAGES
 from tests.integration.left import nothing_left
 from tests.integration.small import SmallHost, complaint, kill, pid_of, states, wait_for
@@ -124,12 +124,7 @@ def main(
 ) -> Iterator[Checkout]:
     """The main checkout of a host with redis, whose infrastructure is up; its password is an odd one."""
     directory = tmp_path_factory.mktemp("redis")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in prepare(directory / "state", clusters):
-            if value is None:
-                patch.delenv(name)
-            else:
-                patch.setenv(name, value)
+    with prepared(directory / "state", clusters):
         given = {"redis": {**INFRA[request.param], "exports": {"BROKER_URL": "${REDIS_URL}"}}}
         host = SmallHost(directory / "x", request.param, clusters, ports=PORTS, infra=given, services={"web": None})
         try:

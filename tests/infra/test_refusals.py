@@ -35,6 +35,6 @@ def test_docker_needs_an_image(tmp_path: Path) -> None:
 def test_embedded_needs_a_program(tmp_path: Path, infra: dict[str, object], name: str, hint: str) -> None:
     config = make_config(tmp_path, infra=infra)
     assert not choice.available("embedded", config.settings)
-    with pytest.raises(BackendError, match=f"there is no program for .*{name}") as raised:
+    with pytest.raises(BackendError, match=f"found no program for .*{name}") as raised:
         choice.require("embedded", config.settings, config.instance)
     assert hint in raised.value.hint

@@ -12,7 +12,7 @@ import yaml
 
 from orienter_tasks.infra import all as infra
 from tests import slot
-from tests.configurations import prepare
+from tests.configurations import prepared
 from tests.infra import echo
 from tests.integration.left import nothing_left
 from tests.integration.small import SmallHost, pid_of, states
@@ -51,12 +51,7 @@ def register(host: SmallHost, tasks: str) -> None:
 def main(tmp_path_factory: pytest.TempPathFactory, clusters: Path) -> Iterator[Checkout]:
     """The main checkout of a host on the embedded backend, whose infrastructure is up."""
     directory = tmp_path_factory.mktemp("echo")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in prepare(directory / "state", clusters):
-            if value is None:
-                patch.delenv(name)
-            else:
-                patch.setenv(name, value)
+    with prepared(directory / "state", clusters):
         yield from started(directory, clusters, "embedded", AFTER)
 
 

@@ -99,7 +99,7 @@ def test_what_counts(used: Used) -> None:
     used.require_used("has the lease tester")
     main.inv("services.stop", "-s", "bot")
 
-    # our own probes and what a page keeps open are no requests, and the service's connections are the instance's own
+    # our own probes and what a page keeps open do not count as requests; the service's connections are its own
     used.forget()
     main.inv("dev.wait", code=None)
     main.inv("dev.status")

@@ -54,7 +54,7 @@ def test_what_is_no_use(running: Nginx, target: str, headers: tuple[str, ...]) -
     exchange(port, f"GET {target} HTTP/1.1", "Connection: close", *host, *headers)
     exchange(port, f"GET {target} HTTP/1.1", "Connection: close", *host, *headers)
     assert file.stat().st_mtime == 0
-    get(port, "/api/x")  # the first one that counts
+    get(port, "/api/x")  # the first request to count
     wait_for(lambda: file.stat().st_mtime > 0, "a request")
 
 

@@ -15,7 +15,7 @@ from orienter_tasks.processes.program import Program
 from orienter_tasks.processes.spawn import spawn
 from orienter_tasks.processes.stop import stop_component
 from tests.configs import merged
-from tests.configurations import OWN_PORTS, OWN_PROJECT, make_own, make_shop, prepare
+from tests.configurations import OWN_PORTS, OWN_PROJECT, make_own, make_shop, prepared
 from tests.integration.checkouts import TEST_IMAGES
 
 if TYPE_CHECKING:
@@ -87,14 +87,10 @@ def patient(make_repo: MakeRepo, monkeypatch: pytest.MonkeyPatch, request: pytes
 
 
 @pytest.fixture
-def set_up(tmp_path: Path, isolated: Path, clusters: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Share PostgreSQL's template among hosts; return where they may lie."""
-    for name, value in prepare(isolated, clusters):
-        if value is None:
-            monkeypatch.delenv(name, raising=False)
-        else:
-            monkeypatch.setenv(name, value)
-    return tmp_path / "home"
+def set_up(tmp_path: Path, isolated: Path, clusters: Path) -> Iterator[Path]:
+    """Share PostgreSQL's template among hosts; yield where they may lie."""
+    with prepared(isolated, clusters):
+        yield tmp_path / "home"
 
 
 @pytest.fixture

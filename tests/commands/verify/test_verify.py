@@ -14,7 +14,7 @@ from orienter_tasks.commands.verify.rules import judge
 from orienter_tasks.commands.verify.snapshot import DataLocation, Evidence, Network, Workload
 from orienter_tasks.infra.component import ServerContents
 from tests.configs import make_config, make_instance
-from tests.configurations import OWN_PORTS, make_own, prepare, settled
+from tests.configurations import OWN_PORTS, make_own, prepared, settled
 from tests.integration.checkouts import Checkout
 from tests.integration.small import wait_for
 
@@ -198,12 +198,7 @@ def docker_pair(tmp_path_factory: pytest.TempPathFactory, clusters: Path) -> Ite
 
 
 def _pair(directory: Path, clusters: Path, backend: str) -> Iterator[Pair]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in prepare(directory / "state", clusters):
-            if value is None:
-                patch.delenv(name)
-            else:
-                patch.setenv(name, value)
+    with prepared(directory / "state", clusters):
         made = Pair(directory / "home", backend)
         try:
             made.start()
