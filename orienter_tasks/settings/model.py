@@ -113,7 +113,7 @@ class Ready(Section, frozen=True):
 
 
 class Service(Section, frozen=True):
-    """A process of the host's own; see README for each key."""
+    """A process of the host's own; see docs/settings.md for each key."""
 
     command: tuple[str, ...]
     port: str = ""
@@ -147,7 +147,7 @@ class FormerHook(Section, frozen=True):
 
 
 class Hook(Section, frozen=True):
-    """A command that runs to its end during a start; see README for each key."""
+    """A command that runs to its end during a start; see docs/settings.md for each key."""
 
     name: str
     command: tuple[str, ...]
@@ -164,7 +164,7 @@ class Hook(Section, frozen=True):
 
 
 class WorktreeHook(Section, frozen=True):
-    """A command that runs to its end when a worktree is made or removed, one after the other; see README."""
+    """A command that runs to its end when a worktree is made or removed, one after the other; see docs/settings.md."""
 
     name: str
     command: tuple[str, ...]
