@@ -32,7 +32,7 @@ def start_infra(ctx: RunContext) -> None:
     start.check([part.name for part in plan.lasting])
     start.show_progress()
     start.runner.expect(part.name for part in plan.infra)
-    start.runner.add(part for part in plan.infra if part.name in catalog.awaited())
+    start.runner.add(part for part in plan.infra if part.name not in catalog.last())
 
 
 def await_infra(ctx: RunContext, *, ready: bool) -> None:
@@ -54,7 +54,7 @@ def _start_nginx(ctx: RunContext) -> None:
     runner, current = ctx.begin().runner, ctx.current
     runner.wait(catalog.awaited(), timeout=OTHERS_SECONDS[current.backend.name])
     bring_up_to_date(ctx)
-    runner.add(part for part in current.plan.infra if part.name not in catalog.awaited())
+    runner.add(part for part in current.plan.infra if part.name in catalog.last())
 
 
 def start_all(ctx: RunContext) -> None:

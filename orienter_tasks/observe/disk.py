@@ -95,7 +95,7 @@ class DiskUsage:
         volumes = survey.volumes(engine)
         found = {claim.token: [each for each in volumes if survey.is_of(each, of_claim(claim))] for claim in claims}
         mine = [each for held in found.values() for each in held]
-        if engine.endpoint.is_here and all(os.access(each.place, os.R_OK | os.X_OK) for each in mine):
+        if engine.is_here and all(os.access(each.place, os.R_OK | os.X_OK) for each in mine):
             self._count(each.place for each in mine)
             self._sizes.update({each.name: self._sizes[each.place] for each in mine if each.place in self._sizes})
         else:

@@ -66,7 +66,7 @@ class ObservedInstance(msgspec.Struct, frozen=True):
 
     @property
     def services(self) -> Sequence[ComponentStatus]:
-        return [each for each in self.components if each.name not in catalog.names()]
+        return [each for each in self.components if not catalog.is_infrastructure(each.name)]
 
     @property
     def services_up(self) -> tuple[int, int]:

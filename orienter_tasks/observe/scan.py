@@ -120,7 +120,7 @@ def _instance(
     components = [*away.values(), *(status for status in components if status.name not in away)]
     if failure is not None and failure.component and failure.component not in {each.name for each in components}:
         components.append(_not_started(failure, claim))
-    components.sort(key=lambda status: (status.name not in catalog.names(), status.name))
+    components.sort(key=lambda status: (not catalog.is_infrastructure(status.name), status.name))
     return ObservedInstance(
         claim=claim,
         instance=instance,

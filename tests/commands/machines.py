@@ -9,13 +9,13 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
 from tests.integration.checkouts import INV
-from tests.integration.small import PATIENCE, within
+from tests.integration.small import PATIENCE, wait_for, within
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -61,7 +61,7 @@ class Machine:
         user = [] if os.geteuid() == 0 else ["--user", "--map-current-user", "--keep-caps"]
         kinds = ["--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "--mount-proc", "--kill-child"]
         script = (
-            f"ip link set lo up && hostname {NAME} && mount -t tmpfs tmpfs /run && mkdir /run/sshd && exec sleep 900"
+            f"ip link set lo up && hostname {NAME} && mount -t tmpfs tmpfs /run && mkdir /run/sshd && exec sleep 1800"
         )
         self._outer = subprocess.Popen(["unshare", *user, *kinds, "sh", "-c", script], stderr=subprocess.PIPE)
         into = [*(["--preserve-credentials", "-U"] if user else []), "-n", "-m", "-p", "-u", "-i"]
@@ -109,6 +109,25 @@ class Machine:
             timeout=PATIENCE * 2,
         )
         return done.stdout
+
+    def run(self, *command: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command there, to its end."""
+        return subprocess.run([*self._into, *command], text=True, check=True, timeout=PATIENCE * 2, **options)
+
+    def start_engine(self, *images: str) -> None:
+        """Start a Docker engine there, with an id, a network and images of its own."""
+        self.run("sh", "-c", "mkdir -p /etc/docker && mount -t tmpfs tmpfs /etc/docker")  # the id is kept there
+        log = (self.directory / "dockerd.log").open("wb")
+        words = ["--data-root", str(self.directory / "docker"), "--exec-root", "/run/docker", "-p", "/run/docker.pid"]
+        subprocess.Popen([*self._into, "dockerd", *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        log.close()
+        wait_for(lambda: "API listen" in (self.directory / "dockerd.log").read_text(), "the engine there")
+        with subprocess.Popen(["docker", "save", *images], stdout=subprocess.PIPE) as saved:
+            self.run("docker", "load", stdin=saved.stdout, stdout=subprocess.DEVNULL)
+
+    def docker(self, *words: str) -> list[str]:
+        """Return the lines that the docker command line prints there."""
+        return self.run("docker", *words, stdout=subprocess.PIPE).stdout.splitlines()
 
     def clients(self) -> list[psutil.Process]:
         """Return the processes of ssh that are connected to it, or are about to."""

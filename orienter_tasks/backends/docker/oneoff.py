@@ -39,7 +39,7 @@ def run_inside(
 def run_beside(engine: Engine, config: InstanceConfig, resources: Resources, spec: ContainerSpec) -> tuple[int, str]:
     """Run a container to its end and remove it; return its exit code and last lines."""
     images.ensure(engine, spec.image, spec.image_key, lambda _: None)
-    if spec.network:
+    if spec.network or not engine.is_here:  # which the network may prove
         resources.ensure_network()
     container = create_container(engine, config.instance, spec, one_off=True)
     try:
@@ -53,8 +53,7 @@ def run_beside(engine: Engine, config: InstanceConfig, resources: Resources, spe
             engine.talking(f"remove the container of {spec.component}", work=WORK_SECONDS),
         ):
             engine.api.remove_container(container, force=True, v=True)
-        if spec.network:
-            resources.remove_network()
+        resources.remove_network()
     return int(code), output
 
 
