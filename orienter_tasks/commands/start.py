@@ -190,7 +190,8 @@ def _start_chosen(ctx: RunContext, chosen: Sequence[Component]) -> None:
     start, plan = ctx.begin(), ctx.current.plan
     exporting = _exporting(ctx, chosen)
     left = [hook.name for hook in plan.hooks_before(chosen) if hook not in exporting]
-    start.runner.add([*exporting, *chosen])
+    link = [part for part in plan.infra if part.name == catalog.LINK]  # it may have been lost
+    start.runner.add([*link, *exporting, *chosen])
     start.runner.wait()
     _remember(ctx, [part for part in chosen if part.name not in catalog.names()], exporting)
     start.finish()

@@ -135,6 +135,8 @@ def _fault(status: ComponentStatus, found: ObservedInstance) -> Check:
     if failure is not None and (failure.component, failure.at) == (status.name, status.ended_at):
         return _failed_start(failure)
     name, logs = status.name, f"inv dev.logs -s {status.name} --no-follow"
+    if name == catalog.LINK:
+        logs = "inv dev"
     if status.unseen:
         return Check(name, "unseen", f"{name}: {status.what}", "inv doctor")
     what = f"is {status.state}: {status.silence}" if status.silence else status.what

@@ -60,7 +60,7 @@ class DockerBackend:
             for name in self._config.instance.infra
             for port in catalog.entry_of(name).ports
         ]
-        return [LinkComponent(self._config, self._engine.endpoint, ports)]
+        return [LinkComponent(self._config, self._engine, ports)]
 
     def dropped(self, seen: Iterable[str]) -> Sequence[ContainerComponent]:
         known = dict.fromkeys((*catalog.names(), *seen))

@@ -81,9 +81,11 @@ def stop_instance(
     services, link = services_running(instance), _link(instance)
     try:
         seen = backend.status() if backend is not None else ()
-    except BackendError:  # the engine is not available, but what runs here can be stopped
+    except BackendError as error:  # the engine is not available, but what runs here can be stopped
         _raise_first(stop_all([*services, *link], grace, on_event))
-        raise
+        raise BackendError(
+            f"the containers of {instance} may still run: {error}", hint="when it answers again: inv dev.stop"
+        ) from error
     ran = {status.name for status in seen if status.up}
     # also what does not run: that clears what a crash left
     names = [status.name for status in seen]

@@ -25,6 +25,7 @@ from orienter_tasks.stack.logfiles import read
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from orienter_tasks.backends.docker.engine import Engine
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.stack.component import Note
 
@@ -38,11 +39,12 @@ class LinkComponent:
     name = LINK
     needs: Sequence[str] = ()
 
-    def __init__(self, config: InstanceConfig, endpoint: Endpoint, ports: Sequence[int]) -> None:
+    def __init__(self, config: InstanceConfig, engine: Engine, ports: Sequence[int]) -> None:
         self.timeout = config.settings.timeouts.infra
-        self.box = endpoint.box
+        self.box = engine.endpoint.box
         self._config = config
-        self._endpoint = endpoint
+        self._engine = engine
+        self._endpoint = engine.endpoint
         self._ports = sorted(ports)
         self._log = config.instance.log_dir / f"{LINK}.log"
         self._handle: Handle | None = None
@@ -81,6 +83,7 @@ class LinkComponent:
         if pong.silence is not None:
             raise NotReadyError(f"the engine of {self.box} does not answer: {pong.silence}")
         self.require_alive()
+        self._engine.close()  # what this command has opened for itself is not needed any more
 
     def require_alive(self) -> None:
         """Require that the connection stands; BackendError with ssh's last words."""
