@@ -135,7 +135,7 @@ class ContainerComponent:
             if mount.kind == "volume":
                 self._resources.ensure_volume(spec.component)
         try:
-            if spec.network or not self._engine.is_here:  # which the network may prove
+            if spec.network or not locality.is_known(self._engine):  # which the network may prove
                 self._resources.ensure_network()
             note("")
             self._launch(create_container(self._engine, self._config.instance, spec), spec)

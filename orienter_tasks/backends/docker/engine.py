@@ -9,7 +9,6 @@ import time
 from contextlib import contextmanager
 from functools import cached_property, lru_cache, partial
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -136,19 +135,6 @@ class Engine:
         facts = self.facts
         rootless = ", rootless," if facts.rootless else ""
         return f"{facts.product} {facts.version}{rootless} on {facts.operating_system} at {self.endpoint}"
-
-    @property
-    def directory(self) -> Path | None:
-        """Where it keeps everything, if that is on this machine."""
-        here = self.facts.native and self.facts.directory and self.is_here
-        return Path(self.facts.directory) if here else None
-
-    @property
-    def is_here(self) -> bool:
-        """Whether it is known to be on this machine; see `locality`."""
-        from orienter_tasks.backends.docker import locality
-
-        return locality.is_known(self)
 
     @contextmanager
     def talking(self, doing: str, *, work: float = 0.0) -> Iterator[None]:

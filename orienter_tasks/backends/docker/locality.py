@@ -59,6 +59,12 @@ def is_known(engine: Engine) -> bool:
     return True
 
 
+def directory_of(engine: Engine) -> Path | None:
+    """Return where an engine keeps everything, if that is on this machine."""
+    there = engine.facts.native and engine.facts.directory
+    return Path(engine.facts.directory) if there and is_known(engine) else None
+
+
 def _has_bridge_here(engine: Engine) -> bool:
     """Whether this machine has the interface of one of the engine's own networks, which is named by a random id."""
     if platform.system() != "Linux":
