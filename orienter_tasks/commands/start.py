@@ -193,7 +193,7 @@ def _start_chosen(ctx: RunContext, chosen: Sequence[Component]) -> None:
     link = [part for part in plan.infra if part.name == catalog.LINK]  # it may have been lost
     start.runner.add([*link, *exporting, *chosen])
     start.runner.wait()
-    _remember(ctx, [part for part in chosen if part.name not in catalog.names()], exporting)
+    _remember(ctx, [part for part in chosen if not catalog.is_infrastructure(part.name)], exporting)
     start.finish()
     if left:
         ctx.report.note(f"not run: {', '.join(left)}; inv dev runs {'this hook' if len(left) == 1 else 'these hooks'}")

@@ -7,6 +7,7 @@ an ssh of its own, which ends with it.
 from __future__ import annotations
 
 import atexit
+import errno
 import hashlib
 import os
 import subprocess
@@ -29,6 +30,7 @@ CONNECT_SECONDS = 5
 PING_SECONDS = 1.0
 POLL_SECONDS = 0.01
 END_SECONDS = 1.0
+NOT_YET = tuple(map(os.strerror, (errno.ENOENT, errno.ECONNREFUSED)))
 LONGEST_PATH = 103  # bytes of a socket's path, on macOS; Linux has 107
 
 
@@ -102,14 +104,12 @@ class Tunnel:
         self._socket = path
         atexit.register(self.close)
         deadline, seen = time.monotonic() + CONNECT_SECONDS * 2, ""
-        while self._process.poll() is None and time.monotonic() < deadline:
-            if path.is_socket():
-                pong = ping(_at(path), PING_SECONDS)
-                if pong.silence is None:
-                    return _at(path), ""
+        while not seen and self._process.poll() is None and time.monotonic() < deadline:
+            silence = ping(_at(path), PING_SECONDS).silence
+            if silence is None:
+                return _at(path), ""
+            if silence not in NOT_YET:
                 seen = f"no engine answers at {self._endpoint.far_socket} there"
-                if pong.silence:
-                    break
             time.sleep(POLL_SECONDS)
         seen = seen or (ssh.last_words(self._said) if self._process.poll() is not None else "timed out")
         self._end()
