@@ -113,10 +113,11 @@ def _usual(runtime_dir: str) -> Endpoint:
     default = Endpoint(DEFAULT_URL, "the default socket")
     own = [Endpoint(f"unix://{runtime_dir}/{name}", origin) for name, origin in OWN_SOCKETS if runtime_dir]
     others = [*own, Endpoint(PODMAN_URL, "Podman's socket")]
-    return next((each for each in (default, *others) if _listens(each)), default)
+    return next((each for each in (default, *others) if listens(each)), default)
 
 
-def _listens(endpoint: Endpoint) -> bool:
+def listens(endpoint: Endpoint) -> bool:
+    """Whether something listens there, or hangs."""
     try:
         _connected(endpoint, CONNECT_SECONDS).close()
     except TimeoutError:  # it is there, and hangs

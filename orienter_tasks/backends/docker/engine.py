@@ -81,8 +81,8 @@ class Engine:
     def api(self) -> APIClient:
         """The SDK's low-level client, for what changes something; use it within `talking`."""
         with self._lock:
+            self._reach()
             if self._client is None:
-                self._reach()
                 with self.talking("be reached"):
                     self._client = self._connect(REQUEST_SECONDS)
             return self._client
@@ -182,8 +182,10 @@ class Engine:
                 self._tunnel.close()
 
     def _reach(self) -> None:
-        """Make sure, once, that the engine answers."""
+        """Make sure, once, that the engine answers; on another machine, once for each ssh."""
         with self._lock:
+            if self._reached and self._tunnel is not None and not endpoints.listens(self._at):
+                self.close()
             if not self._reached:
                 seen = self.why_silent()
                 if seen is not None:
@@ -198,14 +200,6 @@ class Engine:
             found = api.request(method, f"{api.base_url}/v{api.api_version}{target}", timeout=seconds)
             return endpoints.Reply(found.status_code, dict(found.headers.lower_items()), found.content)
         version = f"/v{self._ping_version}" if self._ping_version else ""
-        request = partial(endpoints.ask, self._at, method, version + target, seconds)
-        try:
-            return self._patience.call(request, self._work_seconds)
-        except (ConnectionRefusedError, FileNotFoundError):
-            if self._tunnel is None:
-                raise
-        self.close()  # the ssh that it was reached by has ended: there may be another
-        self._reach()
         request = partial(endpoints.ask, self._at, method, version + target, seconds)
         return self._patience.call(request, self._work_seconds)
 
