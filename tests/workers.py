@@ -30,6 +30,7 @@ TOGETHER = {
     "tests/faults/test_trees.py": "unruly",  # they look at all processes of unruly.py
     "tests/faults/test_security.py::test_a_service_that_listens_beyond_is_marked": "unruly",
     "tests/commands/verify/test_verify.py::TestDocker": "verify-docker",
+    "tests/integration/test_far_engine.py": "far-engine",  # one machine with its own engine
 }
 
 VARIANTS = frozenset(
