@@ -63,6 +63,7 @@ class Machine:
         script = (
             f"ip link set lo up && hostname {NAME} && mount -t tmpfs tmpfs /run && mkdir /run/sshd && exec sleep 1800"
         )
+        self._engine: subprocess.Popen[bytes] | None = None
         self._outer = subprocess.Popen(["unshare", *user, *kinds, "sh", "-c", script], stderr=subprocess.PIPE)
         into = [*(["--preserve-credentials", "-U"] if user else []), "-n", "-m", "-p", "-u", "-i"]
         self._into = ["nsenter", "-t", str(self._first()), *into]
@@ -87,6 +88,8 @@ class Machine:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._outer.kill()
         self._outer.communicate()
+        if self._engine is not None:
+            self._engine.wait()
 
     def trust(self) -> None:
         """Know its key."""
@@ -119,7 +122,8 @@ class Machine:
         self.run("sh", "-c", "mkdir -p /etc/docker && mount -t tmpfs tmpfs /etc/docker")  # the id is kept there
         log = (self.directory / "dockerd.log").open("wb")
         words = ["--data-root", str(self.directory / "docker"), "--exec-root", "/run/docker", "-p", "/run/docker.pid"]
-        subprocess.Popen([*self._into, "dockerd", *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        command = [*self._into, "dockerd", *words]
+        self._engine = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         log.close()
         wait_for(lambda: "API listen" in (self.directory / "dockerd.log").read_text(), "the engine there")
         with subprocess.Popen(["docker", "save", *images], stdout=subprocess.PIPE) as saved:
