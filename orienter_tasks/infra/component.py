@@ -145,7 +145,7 @@ class InfraComponent(Protocol):
         return ""
 
     def unmet(self, config: InstanceConfig, root: Path, *, native: bool, running: bool) -> Sequence[Unmet]:
-        """Search a checkout for what it needs of the server, which lacks it; one that is `running` is asked itself."""
+        """Search a checkout for what it needs of the server, which lacks it; a `running` server is asked itself."""
         del config, root, native, running
         return ()
 

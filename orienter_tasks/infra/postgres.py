@@ -13,6 +13,7 @@ from orienter_tasks.backends.embedded import postmaster, programs
 from orienter_tasks.backends.embedded.component import NativeComponent
 from orienter_tasks.backends.embedded.server import Launch, Server
 from orienter_tasks.backends.embedded.user import prefix_for_postgres
+from orienter_tasks.backends.embedded.version import version_of
 from orienter_tasks.errors import CheckError
 from orienter_tasks.identity import replacing, volumes
 from orienter_tasks.infra.component import InfraComponent, ServerContents
@@ -123,7 +124,7 @@ class PostgresComponent(InfraComponent):
         return directory is not None
 
     def version(self, settings: Settings) -> str:
-        return programs.version_of(programs.postgres_bin(settings) / "postgres", "--version")
+        return version_of(programs.postgres_bin(settings) / "postgres", "--version")
 
     def client(self, settings: Settings) -> Path | None:
         directory = programs.find_postgres(settings)

@@ -67,10 +67,10 @@ def require_installed(directory: Path, settings: Settings) -> None:
     Raises:
         BackendError: names what it lacks.
     """
-    missing = lacking(directory, settings.database.extensions)
-    if missing:
+    absent = lacking(directory, settings.database.extensions)
+    if absent:
         raise BackendError(
-            f"the PostgreSQL in {directory} lacks {', '.join(missing)} of {SETTING}, and no other here has all",
+            f"the PostgreSQL in {directory} lacks {', '.join(absent)} of {SETTING}, and no other here has all",
             hint=INSTALL,
         )
 
@@ -84,15 +84,15 @@ def require(config: InstanceConfig) -> None:
     if "icu" in wanted:
         with sessions.database(config) as session:
             session.rows(IMPORT_COLLATIONS)
-    missing = _missing(config, wanted)
-    if missing:
-        what = f"PostgreSQL of {config.instance} lacks {', '.join(missing)} of {SETTING}"
+    found = missing(config, wanted)
+    if found:
+        what = f"PostgreSQL of {config.instance} lacks {', '.join(found)} of {SETTING}"
         native = config.variables.values.get("ORIENTER_BACKEND") == "embedded"
         raise BackendError(what, hint=INSTALL if native else IMAGE)
 
 
 def unmet(config: InstanceConfig, root: Path, *, native: bool, running: bool) -> list[Unmet]:
-    """Return what a checkout's migrations need and the server lacks; one that does not run is known by its programs.
+    """Return what a checkout's migrations need and the server lacks; if that does not run, its programs tell.
 
     What a container's image has is not known before it runs.
     """
@@ -100,9 +100,9 @@ def unmet(config: InstanceConfig, root: Path, *, native: bool, running: bool) ->
     if not running and directory is None:
         return []
     found = search(root)
-    missing = _missing(config, list(found)) if running else lacking(directory, found) if directory else []
+    absent = missing(config, list(found)) if running else lacking(directory, found) if directory else []
     remedy = f"add it to {SETTING}, and " + (INSTALL if native else IMAGE).replace("them", "it")
-    return [Unmet(name, found[name], remedy) for name in missing]
+    return [Unmet(name, found[name], remedy) for name in absent]
 
 
 def search(root: Path) -> dict[str, str]:
@@ -136,7 +136,8 @@ def needed_by(text: str, *, sql: bool) -> Iterator[tuple[str, int]]:
             yield name, code.count("\n", 0, first.start()) + 1
 
 
-def _missing(config: InstanceConfig, wanted: Sequence[str]) -> list[str]:
+def missing(config: InstanceConfig, wanted: Sequence[str]) -> list[str]:
+    """Ask the running server which of these it does not have."""
     with sessions.database(config) as session:
         known = {name for (name,) in session.rows(AVAILABLE)}
         if "xml" in wanted and _has_xml(session):

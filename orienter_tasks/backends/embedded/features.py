@@ -9,7 +9,7 @@ import mmap
 from functools import cache
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.embedded.programs import version_of
+from orienter_tasks.backends.embedded.version import version_of
 from orienter_tasks.errors import BackendError
 
 if TYPE_CHECKING:

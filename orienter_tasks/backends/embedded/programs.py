@@ -12,7 +12,6 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
+from orienter_tasks.backends.embedded.version import version_of
 from orienter_tasks.errors import BackendError, ConfigError
 from orienter_tasks.machine.files import read_small
 from orienter_tasks.settings.catalog import REDIS
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from orienter_tasks.settings.model import Settings
 
 PIP_LINE = "pip install 'orienter-tasks[embedded]'"
-ASK_SECONDS = 10.0
 
 DEBIAN = Path("/usr/lib/postgresql")
 HOMEBREW = (Path("/opt/homebrew/opt"), Path("/usr/local/opt"))
@@ -60,7 +59,7 @@ class Store(msgspec.Struct, frozen=True):
 
 
 def postgres_bin(settings: Settings, data: Path | None = None) -> Path:
-    """Return the directory of `postgres` and `initdb`: one that can read the data, if there is one and data.
+    """Return the directory of `postgres` and `initdb`; if there is data, of its major version where that is installed.
 
     Raises:
         BackendError: there is no PostgreSQL.
@@ -92,37 +91,6 @@ def store(settings: Settings, written_by: StoreKind | None = None) -> Store:
             hint="install it again, or name it in orienter.embedded.minio",
         )
     return _required(known, "S3 server")
-
-
-def version_of(program: Path, *arguments: str) -> str:
-    """Run a program for its version and return its output; raises BackendError if it cannot run on this machine."""
-    try:
-        done = subprocess.run(
-            [program, *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=ASK_SECONDS,
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise _cannot_run(program, "its loader is missing" if program.exists() else "it is gone") from error
-    except subprocess.TimeoutExpired as error:
-        raise _cannot_run(program, "it does not answer") from error
-    except OSError as error:
-        raise _cannot_run(program, error.strerror or str(error)) from error
-    words = (done.stdout + done.stderr).strip()
-    if done.returncode != 0:
-        raise _cannot_run(program, words.splitlines()[0] if words else f"it exits with code {done.returncode}")
-    return words
-
-
-def _cannot_run(program: Path, reason: str) -> BackendError:
-    return BackendError(
-        f"{program} cannot run here: {reason}",
-        hint="it may be built for another system; set one for this system in orienter.embedded",
-    )
 
 
 def _required(known: T | None, what: str) -> T:
