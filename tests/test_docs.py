@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shlex
@@ -222,6 +223,18 @@ TABLES: dict[str, Sequence[Column[Any]]] = {
     "COMPONENT": status.COLUMNS,
     "NAME": snapshot.columns({}),
 }
+
+
+def test_the_picture_shows_what_commands_print_today() -> None:
+    """Else draw it again, as docs/pictures/draw.py says."""
+    picture = html.unescape((REPOSITORY / "docs/pictures/start.svg").read_text(encoding="utf-8")).replace("\xa0", " ")
+    lines: dict[str, str] = {}
+    for number, text in re.findall(r'<text[^>]*clip-path="url\(#start-line-(\d+)\)"[^>]*>([^<]*)</text>', picture):
+        lines[number] = lines.get(number, "") + text
+    heads = [line.split() for line in lines.values() if line.split()[:2] == ["id", "worktree"]]
+    known = [column.name for column in TABLES["ID"]]
+    assert [[name for name in known if name in head] for head in heads] == heads != []
+    assert [name for name in known if name not in heads[0]] == ["logs", "idle"]
 
 
 def test_tables_in_docs_have_the_columns_that_commands_print() -> None:

@@ -70,8 +70,7 @@ def engine(ctx: RunContext) -> Iterator[Check]:
         else:
             yield Check("engine", "ok", f"{words}; none is needed")
         return
-    facts = shared.facts
-    yield Check("engine", "ok", f"Docker {facts.version} on {facts.operating_system} at {shared.endpoint}")
+    yield Check("engine", "ok", shared.description)
     if needed:
         yield from collect("engine", lambda: _placement(shared, ctx))
         yield from _images(shared, ctx)
