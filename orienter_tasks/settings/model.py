@@ -32,11 +32,15 @@ class Instances(Section, frozen=True):
 
 
 class Database(Section, frozen=True):
-    """PostgreSQL; `name` is the base to which the instance's id is added. `.env` outranks these."""
+    """PostgreSQL; `name` is the base to which the instance's id is added. `.env` outranks the first three.
+
+    `extensions` are those that the server must be able to create; `icu` and `xml` are what it must be built with.
+    """
 
     name: str = "whatsapp_bot"
     user: str = "aibot"
     password: str = "aibot"  # noqa: S105 - a development default on loopback; `.env` has the generated one
+    extensions: tuple[str, ...] = ()
 
 
 class Storage(Section, frozen=True):

@@ -138,3 +138,15 @@ def _versions(ctx: RunContext) -> Iterator[str]:
         yield component(name).version(ctx.settings)
         if config is not None:
             component(name).require_runnable(config)
+
+
+def migrations(ctx: RunContext) -> Iterator[Check]:
+    """Name what the checkout's migrations need of a server that lacks it."""
+    config, name = ctx.current.config, known(lambda: decided(ctx)[0])
+    if name is None:
+        return  # the checks of the backend say why
+    up = {status.name for status in choice.make(name, config).status() if status.up} if started_on(ctx) else set[str]()
+    for server in config.instance.infra:
+        native = name == "embedded"
+        for each in component(server).unmet(config, config.instance.root, native=native, running=server in up):
+            yield Check("migrations", "warning", f"{server} lacks {each.what}, which {each.where} needs", each.remedy)

@@ -15,7 +15,7 @@ from orienter_tasks.errors import CheckError
 from orienter_tasks.infra.all import component
 from orienter_tasks.lifecycle.context import RunOptions
 from orienter_tasks.machine import ports
-from orienter_tasks.output.checks import prove
+from orienter_tasks.output.checks import Check, prove
 from orienter_tasks.processes import census
 from orienter_tasks.processes.table import describe
 from orienter_tasks.settings import catalog
@@ -23,11 +23,11 @@ from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.commands.selftest.host import HostConfig
     from orienter_tasks.lifecycle.context import RunContext
-    from orienter_tasks.output.checks import Check
     from orienter_tasks.settings.model import BackendName
 
 NAMES = ("one", "two")
@@ -53,6 +53,7 @@ def checks(host: HostConfig, backend: Callable[[], BackendName]) -> Iterator[Che
             start_all(contexts)
             seconds = time.monotonic() - begun
             configs.extend(ctx.current.config for ctx in contexts)
+            outcomes.extend(_unmet(contexts[0], host.root))
             outcomes.extend(_proofs(contexts))
         return f"ids {' and '.join(map(str, numbers))} on {name} in {seconds:.1f} s"
 
@@ -77,6 +78,15 @@ def start_all(contexts: Sequence[RunContext]) -> None:
         for ctx in contexts:
             ctx.undo()
         raise
+
+
+def _unmet(ctx: RunContext, root: Path) -> Iterator[Check]:
+    """Ask the servers of an instance for what the host's migrations need."""
+    config, native = ctx.current.config, ctx.current.backend.name == "embedded"
+    for name in config.instance.infra:
+        for each in component(name).unmet(config, root, native=native, running=True):
+            words = f"{name} lacks {each.what}, which {each.where} needs"
+            yield Check("migrations find what they need", "warning", words, each.remedy)
 
 
 def _proofs(contexts: Sequence[RunContext]) -> Iterator[Check]:
