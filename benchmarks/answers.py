@@ -64,7 +64,7 @@ def measure(host: BenchHost, empty: Path) -> Iterator[Line | str]:
     yield line("", None, times["load"], "– Python with Invoke, our tasks and settings loaded")
     for who in ("all ten", "one"):
         both = [bare + read for bare, read in zip(base, times[who], strict=True)]
-        yield line("", None, both, f"– {BARE} + what the kernel tells of {who}")
+        yield line("", None, both, f"– {BARE} + what the kernel says about {who}")
     if host.backend == "docker":
         both = [bare + asked for bare, asked in zip(base, times["engine"], strict=True)]
         yield line("", None, both, f"– {BARE} + one list of containers")
@@ -73,7 +73,7 @@ def measure(host: BenchHost, empty: Path) -> Iterator[Line | str]:
 
 
 def _in_turn(actions: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Do all of them in each round, after one that warms up; return the seconds of each."""
+    """Do all of them in each round, after a round that warms up; return the seconds of each."""
     rounds = [{name: timed(action) for name, action in actions.items()} for _ in range(ROUNDS + 1)][1:]
     return {name: [each[name] for each in rounds] for name in actions}
 
@@ -91,8 +91,8 @@ def _actions(host: BenchHost, empty: Path) -> dict[str, Callable[[], object]]:
         **{name: inv(*name.split()) for name, _ in ASKED},
         "ours": inv("--list"),
         "load": lambda: run([sys.executable, "-c", LOAD], host.main.path, host.environ),
-        "all ten": lambda: _what_the_kernel_tells(instances),
-        "one": lambda: _what_the_kernel_tells(main),
+        "all ten": lambda: _ask_the_kernel(instances),
+        "one": lambda: _ask_the_kernel(main),
         "hook": lambda: run([sys.executable, *hook], host.main.path, env),
     }
     if host.backend == "docker":
@@ -100,7 +100,7 @@ def _actions(host: BenchHost, empty: Path) -> dict[str, Callable[[], object]]:
     return known
 
 
-def _what_the_kernel_tells(instances: Sequence[Instance]) -> None:
+def _ask_the_kernel(instances: Sequence[Instance]) -> None:
     """Read what tells whose each process of the machine is, then memory and sockets of those of some instances."""
     seen = census.take()
     for instance in instances:
