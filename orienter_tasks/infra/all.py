@@ -67,9 +67,9 @@ def containers(config: InstanceConfig, placed: Callable[[], Placement]) -> list[
 
 def search_path(config: InstanceConfig, path: str) -> str:
     """Put the client programs of the instance's native servers at the beginning of a PATH, unless it finds them."""
-    if config.variables.values.get("ORIENTER_BACKEND") != "embedded":
-        return path
     for name in config.instance.infra:
+        if config.backends.of(name) != "embedded":
+            continue
         client = component(name).client(config.settings)
         if client is not None and Path(shutil.which(client.name, path=path) or "").parent != client.parent:
             path = f"{client.parent}{os.pathsep}{path}"

@@ -100,7 +100,7 @@ def leftovers(claim: Claim, settings: Settings) -> bool:
     try:
         if services_running(of_claim(claim)):
             return True
-        backend = choice.of(claim.backend, _config_to_stop(claim, settings))
+        backend = choice.of(claim.backends, _config_to_stop(claim, settings))
         left = () if backend is None else backend.data_bound_to_id()
         return bool(left) or (backend is not None and any(status.up for status in backend.status()))
     except OrienterError:
@@ -113,7 +113,7 @@ def stop_other(
     """Stop another checkout's instance; return why that failed, if it did. `require` may refuse once it is locked."""
     try:
         config = _config_to_stop(claim, settings)
-        backend = choice.of(claim.backend, config)
+        backend = choice.of(claim.backends, config)
         with locked(config.instance.lock, timeout=settings.timeouts.lock):
             require()
             stop_instance(config.instance, backend, grace, lambda _: None)
@@ -136,7 +136,7 @@ def remove_other(
         OrienterError: something of it cannot be stopped or removed, or may be in use elsewhere; the claim stays.
     """
     config = _config_to_stop(claim, settings)
-    instance, backend = config.instance, choice.of(claim.backend, config)
+    instance, backend = config.instance, choice.of(claim.backends, config)
     with locked(instance.lock, timeout=settings.timeouts.lock):
         replacing.settle(instance)
         holders.require_removable(instance, lambda: holders.own_ports(instance, backend))

@@ -13,6 +13,7 @@ from orienter_tasks.errors import OrienterError
 from orienter_tasks.identity import volumes
 from orienter_tasks.identity.checkouts import is_missing
 from orienter_tasks.identity.claims import of_claim
+from orienter_tasks.instance.backends import Backends
 from orienter_tasks.machine import worktree
 from orienter_tasks.machine.threads import map_in_threads
 from orienter_tasks.observe.model import Observation, ObservedInstance
@@ -42,12 +43,13 @@ def scan(claims: Iterable[Claim], *, details: bool = True) -> Observation:
     """
     wanted = sorted(claims, key=lambda claim: (claim.project, claim.id, claim.root))
     unseen: list[str] = []
-    containers, hidden = _containers({claim.backend for claim in wanted}, unseen)
+    containers, hidden = _containers({backend for claim in wanted for backend in claim.backends.used}, unseen)
     seen, found, parts = census.take(), [], []
     for claim in wanted:
         mine = [each for each in containers if (each.project, each.instance) == (claim.project, claim.id)]
         native = NativeScan(of_claim(claim), details=details, seen=seen)
-        is_hidden = claim.backend in hidden or (claim.backend == "docker" and not mine and _is_elsewhere(claim, unseen))
+        used = claim.backends.used
+        is_hidden = bool(used & {*hidden}) or ("docker" in used and not mine and _is_elsewhere(claim, unseen))
         found.append(_instance(claim, mine, native, details=details, hidden=is_hidden))
         parts.append(([each for each in mine if each.running], native))
     return Observation(_with_use(found, parts) if details else found, unseen)
@@ -104,7 +106,8 @@ def _instance(
     own, foreign = _own(containers, instance, details=details) if containers else ([], False)
     components = [*own, *native.components()]
     up = {status.name for status in components if status.up} | native.alive
-    away = _components_elsewhere(instance, up) if claim.backend != "docker" else {}
+    native_ones = [name for name in instance.infra if claim.backends.of(name) != "docker" and name not in up]
+    away = _components_elsewhere(instance, native_ones)
     components = [*away.values(), *(status for status in components if status.name not in away)]
     if failure is not None and failure.component and failure.component not in {each.name for each in components}:
         components.append(_not_started(failure, claim))
@@ -112,7 +115,7 @@ def _instance(
     return ObservedInstance(
         claim=claim,
         instance=instance,
-        backend=claim.backend or ("docker" if own else ""),
+        backends=claim.backends or Backends("docker" if own else ""),
         state=_state(claim, components, foreign=foreign, hidden=hidden or bool(away)),
         components=components,
         failure=failure,
@@ -134,7 +137,7 @@ def _own(
 
 def _not_started(failure: Failure, claim: Claim) -> ComponentStatus:
     """Describe a component that the last start could not start."""
-    contained = claim.backend == "docker" and failure.component in catalog.names()
+    contained = claim.backends.of(failure.component) == "docker" and failure.component in catalog.names()
     return ComponentStatus(
         failure.component,
         "container" if contained else "process",
@@ -145,9 +148,9 @@ def _not_started(failure: Failure, claim: Claim) -> ComponentStatus:
     )
 
 
-def _components_elsewhere(instance: Instance, seen: Set[str]) -> Mapping[str, ComponentStatus]:
+def _components_elsewhere(instance: Instance, names: Iterable[str]) -> Mapping[str, ComponentStatus]:
     """Describe the native servers that only their locks show: they run in a container, or as another user."""
-    holders = {name: volumes.user_of(instance, name) for name in instance.infra if name not in seen}
+    holders = {name: volumes.user_of(instance, name) for name in names}
     return {
         name: ComponentStatus(name, "process", running=False, unseen=True, what=f"cannot be seen from here: {holder}")
         for name, holder in holders.items()

@@ -41,9 +41,6 @@ REVISION_MARK = "@REVISION@"
 class NginxBackend(Protocol):
     """The part of a backend that runs nginx."""
 
-    @property
-    def name(self) -> str: ...
-
     def nginx_facts(self) -> NginxFacts: ...
 
     def check_nginx(self, directory: Path) -> str:
@@ -110,7 +107,7 @@ def apply(config: InstanceConfig, backend: NginxBackend, *, force: bool = False)
     with _alone(config):
         facts, live = backend.nginx_facts(), config.instance.nginx_dir
         rendered, revision = _plan(config, facts, candidate_dir(config.instance))
-        accepted = _verdict_key(config, backend, facts, revision)
+        accepted = _verdict_key(config, facts, revision)
         former = {name: _read(live / name) for name in (MAIN, LOCAL, ACCEPTED)}
         changed = any(former[file.path.name] != os.fsencode(file.content) for file in rendered)
         if not force and not changed and former[ACCEPTED] == accepted:
@@ -160,10 +157,10 @@ def _plan(config: InstanceConfig, facts: NginxFacts, directory: Path) -> tuple[l
     return [replace(draft, content=draft.content.replace(REVISION_MARK, revision)) for draft in drafts], revision
 
 
-def _verdict_key(config: InstanceConfig, backend: NginxBackend, facts: NginxFacts, revision: str) -> bytes:
+def _verdict_key(config: InstanceConfig, facts: NginxFacts, revision: str) -> bytes:
     """Return a digest of what nginx's verdict depends on: the files, and which nginx it is."""
     settings = config.settings
-    which = (backend.name, settings.docker.nginx, settings.embedded.nginx, facts, revision)
+    which = (settings.docker.nginx, settings.embedded.nginx, facts, revision)
     return hashlib.sha256(os.fsencode(repr(which))).hexdigest().encode()
 
 
