@@ -137,16 +137,18 @@ def may_move(current: Backend, target: Backends, settings: Settings, instance: I
         return own.of(component) != target.of(component)
 
     held = {volume.component: volume.name for volume in current.data_volumes() if moves(volume.component)}
-    held = held or {status.name: status.name for status in current.status() if status.up and moves(status.name)}
-    if not held:
+    running = [status.name for status in current.status() if status.up and moves(status.name)]
+    if not held and not running:
         return
-    first = next(iter(held))
-    apart = settings.own_backend(first) is not None or first in own.others
-    whose, kept = (f"{first} of {instance}", held[first]) if apart else (str(instance), ", ".join(held.values()))
-    stay = f"set orienter.infra.{first}.backend: {own.of(first)}" if apart else f"use --backend {own.of(first)}"
+    first = next(iter(held or running))
+    former, apart = own.of(first), settings.own_backend(first) is not None or first in own.others
+    whose, names = (f"{first} of {instance}", [first]) if apart else (str(instance), list(held or running))
+    has = f"has data on the {former} backend ({', '.join(held[name] for name in names)})" if held else ""
+    stay = f"set orienter.infra.{first}.backend: {former}" if apart else f"use --backend {former}"
+    go = "delete that data with: inv infra.down --volumes" if held else "stop it first: inv infra.down"
     raise ConflictError(
-        f"{whose} has data on the {own.of(first)} backend ({kept}) and is not moved to {target.of(first)}",
-        hint=f"{stay}, or delete that data with: inv infra.down --volumes",
+        f"{whose} {has or f'runs on the {former} backend'} and is not moved to {target.of(first)}",
+        hint=f"{stay}, or {go}",
     )
 
 

@@ -113,9 +113,9 @@ class CurrentInstance(Struct, frozen=True, dict=True):
             BackendError: one cannot be used now.
             ConflictError: a component has data on another one.
         """
-        own = self.claim.backends or (
-            self.settled_backend.backends if self.settled_backend is not None else choice.NONE
-        )
+        own = self.claim.backends
+        if not own and self.settled_backend is not None:
+            own = self.settled_backend.backends
         found = choice.choose(self.options.wanted_backend(self.settings), self.settings, own)
         if own and found != own:
             choice.may_move(self.backend, found, self.settings, self.instance)

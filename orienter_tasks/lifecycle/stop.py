@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from orienter_tasks.identity.claims import Claim, Claims
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.settings.model import Settings
-    from orienter_tasks.stack.component import Event
+    from orienter_tasks.stack.component import Component, Event
 
 PORT_SECONDS = 2.0
 
@@ -75,8 +75,8 @@ def stop_instance(
     services = services_running(instance)
     try:
         seen = backend.status() if backend is not None else ()
-    except BackendError:  # the engine is not available, but the services can be stopped
-        _raise_first(stop_all(services, grace, on_event))
+    except BackendError:  # the engine is not available, but services and native servers can be stopped
+        _raise_first(stop_all([*services, *_native(instance, backend)], grace, on_event))
         raise
     ran = {status.name for status in seen if status.up}
     # also what does not run: that clears what a crash left
@@ -93,6 +93,15 @@ def stop_instance(
     volumes.sweep_unfinished(instance)
     _verify(instance, backend)
     return [*(component.name for component in services), *ran]
+
+
+def _native(instance: Instance, backend: Backend | None) -> list[Component]:
+    """Return the native servers that run, without asking an engine."""
+    if backend is None:
+        return []
+    up = {catalog.component_of(name) for name in census.take().names(instance)}
+    native = [each for each in backend.components() if backend.backends.of(each.name) == "embedded"]
+    return [each for each in native if each.name in up]
 
 
 def leftovers(claim: Claim, settings: Settings) -> bool:

@@ -103,21 +103,8 @@ def test_services_up_of_all(host: Host, service: Callable[[Claim, str], int]) ->
 def test_its_document_has_these_keys(host: Host, service: Callable[[Claim, str], int]) -> None:
     service(claimed(host.main.path, 0), "web")
     (one,) = instances(host, "--json").json["instances"]
-    about = {
-        "id",
-        "project",
-        "root",
-        "worktree",
-        "branch",
-        "state",
-        "backend",
-        "backends",
-        "url",
-        "ports",
-        "services",
-        "checkout",
-    }
-    about |= {"failed_start", "host_url", "snapshots"}
+    about = {"id", "project", "root", "worktree", "branch", "state", "backend", "url", "ports", "services", "checkout"}
+    about |= {"backends", "failed_start", "host_url", "snapshots"}
     figures = {"memory_bytes", "data_bytes", "logs_bytes", "running_since", "used_at", "claimed_at"}
     figures |= {"idle_seconds", "used_now", "idle_unknown"}
     assert set(one) == {*about, *figures, "components"}
