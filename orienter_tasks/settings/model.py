@@ -32,11 +32,15 @@ class Instances(Section, frozen=True):
 
 
 class Database(Section, frozen=True):
-    """PostgreSQL; `name` is the base to which the instance's id is added. `.env` outranks these."""
+    """PostgreSQL; `name` is the base to which the instance's id is added. `.env` outranks the first three.
+
+    `extensions` are those that the server must be able to create; `icu` and `xml` are what it must be built with.
+    """
 
     name: str = "whatsapp_bot"
     user: str = "aibot"
     password: str = "aibot"  # noqa: S105 - a development default on loopback; `.env` has the generated one
+    extensions: tuple[str, ...] = ()
 
 
 class Storage(Section, frozen=True):
@@ -113,7 +117,7 @@ class Ready(Section, frozen=True):
 
 
 class Service(Section, frozen=True):
-    """A process of the host's own; see README for each key."""
+    """A process of the host's own; see docs/settings.md for each key."""
 
     command: tuple[str, ...]
     port: str = ""
@@ -147,7 +151,7 @@ class FormerHook(Section, frozen=True):
 
 
 class Hook(Section, frozen=True):
-    """A command that runs to its end during a start; see README for each key."""
+    """A command that runs to its end during a start; see docs/settings.md for each key."""
 
     name: str
     command: tuple[str, ...]
@@ -164,7 +168,7 @@ class Hook(Section, frozen=True):
 
 
 class WorktreeHook(Section, frozen=True):
-    """A command that runs to its end when a worktree is made or removed, one after the other; see README."""
+    """A command that runs to its end when a worktree is made or removed, one after the other; see docs/settings.md."""
 
     name: str
     command: tuple[str, ...]

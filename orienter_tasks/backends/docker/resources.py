@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 DISK_USAGE_SECONDS = 5.0
 TYPED_DISK_USAGE = (1, 42)  # the first API version that can be asked about volumes alone
 
+NETWORK_IN_USE = (
+    "active endpoints",  # Docker: a container joined it meanwhile
+    "network is being used",  # Podman, also by a container that does not run
+)
+
 
 class Resources:
     """The network and the volumes of one instance. Safe to share between threads."""
@@ -60,7 +65,7 @@ class Resources:
             except NotFoundError:
                 return False
             except OrienterError as error:
-                if "active endpoints" in str(error):  # a container joined it meanwhile
+                if any(words in str(error) for words in NETWORK_IN_USE):
                     return False
                 raise
         return True

@@ -157,7 +157,7 @@ def show(ctx: RunContext, *, as_json: bool) -> None:
         damaged = [{"name": name, "error": str(error)} for name, error in broken.items()]
         ctx.report.json({"snapshots": [document(name, whole[name]) for name in names], "damaged": damaged})
     elif names:
-        ctx.report.table(_columns(whole), names)
+        ctx.report.table(columns(whole), names)
     else:
         ctx.report.note(f"{ctx.settings.project} has no snapshot; take one with: inv data.snapshot")
 
@@ -189,7 +189,7 @@ def document(name: str, made: Manifest) -> dict[str, Any]:
     return {"name": name, "size": made.size, **facts, "backend": made.backends.word, "backends": placed}
 
 
-def _columns(found: dict[str, Manifest]) -> list[Column[str]]:
+def columns(found: dict[str, Manifest]) -> list[Column[str]]:
     return [
         Column("name", lambda name: name),
         Column("from", lambda name: _source(found[name]), least=12),

@@ -78,8 +78,7 @@ def engine(ctx: RunContext) -> Iterator[Check]:
         else:
             yield Check("engine", "ok", f"{words}; none is needed")
         return
-    facts = shared.facts
-    yield Check("engine", "ok", f"Docker {facts.version} on {facts.operating_system} at {shared.endpoint}")
+    yield Check("engine", "ok", shared.description)
     if needed:
         if NGINX.name in needed:
             yield from collect("engine", lambda: _placement(shared, ctx))
@@ -149,3 +148,16 @@ def _versions(ctx: RunContext, servers: Sequence[str]) -> Iterator[str]:
         yield component(name).version(ctx.settings)
         if config is not None:
             component(name).require_runnable(config)
+
+
+def migrations(ctx: RunContext) -> Iterator[Check]:
+    """Name what the checkout's migrations need of a server that lacks it."""
+    config, backends = ctx.current.config, known(lambda: decided(ctx)[0])
+    if backends is None:
+        return  # the checks of the backend say why
+    seen = choice.make(backends, config).status() if started_on(ctx) else ()
+    up = {status.name for status in seen if status.up}
+    for server in config.instance.infra:
+        native = backends.of(server) == "embedded"
+        for each in component(server).unmet(config, config.instance.root, native=native, running=server in up):
+            yield Check("migrations", "warning", f"{server} lacks {each.what}, which {each.where} needs", each.remedy)

@@ -18,7 +18,7 @@ from orienter_tasks.infra import choice
 from orienter_tasks.infra.all import component
 from orienter_tasks.lifecycle.context import RunOptions
 from orienter_tasks.machine import ports
-from orienter_tasks.output.checks import prove
+from orienter_tasks.output.checks import Check, prove
 from orienter_tasks.processes import census
 from orienter_tasks.processes.table import describe
 from orienter_tasks.settings import catalog
@@ -26,12 +26,12 @@ from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.commands.selftest.host import HostConfig
     from orienter_tasks.instance.backends import Backends
     from orienter_tasks.lifecycle.context import RunContext
-    from orienter_tasks.output.checks import Check
 
 NAMES = ("one", "two")
 
@@ -56,6 +56,7 @@ def checks(host: HostConfig, backends: Callable[[], Backends]) -> Iterator[Check
             start_all(contexts)
             seconds = time.monotonic() - begun
             configs.extend(ctx.current.config for ctx in contexts)
+            outcomes.extend(_unmet(contexts[0], host.root))
             outcomes.extend(_proofs(contexts))
         return f"ids {' and '.join(map(str, numbers))} on {wanted} in {seconds:.1f} s"
 
@@ -80,6 +81,16 @@ def start_all(contexts: Sequence[RunContext]) -> None:
         for ctx in contexts:
             ctx.undo()
         raise
+
+
+def _unmet(ctx: RunContext, root: Path) -> Iterator[Check]:
+    """Ask the servers of an instance for what the host's migrations need."""
+    config, backends = ctx.current.config, ctx.current.backend.backends
+    for name in config.instance.infra:
+        native = backends.of(name) == "embedded"
+        for each in component(name).unmet(config, root, native=native, running=True):
+            words = f"{name} lacks {each.what}, which {each.where} needs"
+            yield Check("migrations find what they need", "warning", words, each.remedy)
 
 
 def _proofs(contexts: Sequence[RunContext]) -> Iterator[Check]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orienter_tasks.backends.embedded import programs as binaries
+from orienter_tasks.backends.embedded.version import version_of
 from orienter_tasks.errors import BackendError, ConfigError
 from orienter_tasks.infra.embedded import missing
 from orienter_tasks.settings.load import load_settings
@@ -157,11 +158,11 @@ def test_pg_config_is_asked_last(bare: Path, tmp_path: Path) -> None:
 def test_a_program_of_another_system_is_told_in_its_own_words(tmp_path: Path) -> None:
     glibc = "#!/bin/sh\necho \"/lib/libc.so.6: version 'GLIBC_2.99' not found (required by $0)\" >&2\nexit 1\n"
     with pytest.raises(BackendError, match=r"cannot run here: .*GLIBC_2.99"):
-        binaries.version_of(program(tmp_path / "newer", glibc), "--version")
+        version_of(program(tmp_path / "newer", glibc), "--version")
     with pytest.raises(BackendError, match="cannot run here: Exec format error"):
-        binaries.version_of(program(tmp_path / "foreign", "\x7fELF not at all"), "--version")
+        version_of(program(tmp_path / "foreign", "\x7fELF not at all"), "--version")
     with pytest.raises(BackendError, match="cannot run here: it is gone"):
-        binaries.version_of(tmp_path / "gone", "--version")
+        version_of(tmp_path / "gone", "--version")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ELF's interpreter")
@@ -172,4 +173,4 @@ def test_a_missing_loader_is_told(tmp_path: Path) -> None:
     copy.write_bytes(content.replace(b"/ld-", b"/no-", 1))
     copy.chmod(copy.stat().st_mode | stat.S_IXUSR)
     with pytest.raises(BackendError, match="its loader is missing"):
-        binaries.version_of(copy, "--version")
+        version_of(copy, "--version")

@@ -10,6 +10,7 @@ from orienter_tasks.commands.doctor import checks_backend as engines, command as
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.instance.backends import Backends
 from tests.commands.doctor.conftest import Patient, levels, only
+from tests.repositories import git
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,3 +134,24 @@ def test_an_engine_that_goes_away_in_the_middle_is_a_finding(patient: Patient, m
     monkeypatch.setattr(examination, "CHECKS", (("engine", gone),))
     (found,) = examination.examine(patient.context())
     assert (found.verdict, found.text, found.remedy) == ("problem", "the engine went away", "start it")
+
+
+@pytest.mark.embedded
+def test_migrations_that_need_what_the_server_lacks(patient: Patient, tmp_path: Path) -> None:
+    (patient.root / "first.sql").write_text('CREATE EXTENSION plpgsql;\nCREATE EXTENSION "no-such-thing";\n')
+    assert patient.ask(engines.migrations) == [], "git does not track it"
+    git(patient.root, "add", "first.sql")
+    found = only(patient.ask(engines.migrations), "warning")
+    assert found.text == "postgres lacks no-such-thing, which first.sql:2 needs"
+    assert "orienter.database.extensions" in found.remedy
+    assert found in [one for one in examination.examine(patient.context()) if one.topic == "migrations"]
+    patient.configure(infra={"postgres": None})
+    assert patient.ask(engines.migrations) == []
+
+
+@pytest.mark.embedded
+def test_extensions_that_the_settings_want(patient: Patient) -> None:
+    patient.configure(database={"extensions": ["no-such-thing"]})
+    found = only(patient.ask(engines.backend), "problem")
+    assert "lacks no-such-thing of orienter.database.extensions" in found.text
+    assert "inv dev --backend docker" in found.remedy
