@@ -15,6 +15,7 @@ from orienter_tasks.errors import BackendError
 from orienter_tasks.identity.volumes import working_dir
 from orienter_tasks.infra import choice, postgres_needs
 from orienter_tasks.infra.all import component
+from orienter_tasks.instance.backends import Backends
 from orienter_tasks.settings.load import load_settings
 from tests.backends.contract import down, login, sql, up
 
