@@ -27,7 +27,9 @@ from tests.node import MissingError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-BACKENDS = ("embedded", "docker")
+    from orienter_tasks.settings.model import BackendName
+
+BACKENDS: tuple[BackendName, ...] = ("embedded", "docker")
 SECTIONS = (
     "overhead",
     "answers",
@@ -96,7 +98,8 @@ def _available() -> list[str]:
     from orienter_tasks.infra import choice
     from orienter_tasks.settings.load import load_settings
 
-    return [name for name in BACKENDS if choice.available(choice.named(name), load_settings(None))]
+    settings = load_settings(None)
+    return [name for name in BACKENDS if choice.available(name, settings, settings.servers)]
 
 
 def _show(title: str, found: Iterable[Line | str]) -> list[Line]:
