@@ -96,9 +96,9 @@ class Machine:
         kind, key, *_ = (self.directory / "host.pub").read_text().split()
         self.known.write_text(f"{NAME} {kind} {key}\n")
 
-    def visible_from(self, checkout: Checkout) -> Checkout:
+    def visible_from(self, checkout: Checkout, **environ: str) -> Checkout:
         """Return a checkout on this machine whose ssh knows the other."""
-        return within(checkout, {"PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}"})
+        return within(checkout, {"PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}", **environ})
 
     def inv(self, checkout: Checkout, *words: str) -> str:
         """Run `inv` there, to its end, and return what it answers."""
@@ -115,7 +115,8 @@ class Machine:
 
     def run(self, *command: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a command there, to its end."""
-        return subprocess.run([*self._into, *command], text=True, check=True, timeout=PATIENCE * 2, **options)
+        env = {name: value for name, value in os.environ.items() if name != "DOCKER_HOST"}
+        return subprocess.run([*self._into, *command], text=True, check=True, timeout=PATIENCE, env=env, **options)
 
     def start_engine(self, *images: str) -> None:
         """Start a Docker engine there, with an id, a network and images of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -54,11 +55,14 @@ def far(short: Path) -> Iterator[Machine]:
 def caller(far: Machine, short: Path, make_host: MakeHost, monkeypatch: pytest.MonkeyPatch) -> Iterator[Checkout]:
     """A checkout whose engine is the far one."""
     monkeypatch.setenv("ORIENTER_STATE_DIR", str(short / "state"))
-    monkeypatch.setenv("PATH", f"{far.directory / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setenv("DOCKER_HOST", URL)
     far.trust()
-    yield make_host("docker").main
-    shutil.rmtree(short / "state", ignore_errors=True)
+    made = far.visible_from(make_host("auto").main, DOCKER_HOST=URL)
+    yield made
+    far.trust()
+    made.inv("dev.stop", "--volumes", "--yes", code=None)
+    assert (far.docker("ps", "-aq"), far.docker("volume", "ls", "-q")) == ([], [])
+    wait_for(lambda: not far.clients(), "the end of ssh")
+    shutil.rmtree(short / "state")
 
 
 @contextmanager
@@ -114,9 +118,8 @@ def test_servers_there_all_else_here(far: Machine, caller: Checkout, tmp_path: P
         going.until("the engine is back after")
         assert query(caller, "SELECT one FROM kept") == [[1]]
         going.send(signal.SIGINT)
-        going.end(0)
+        going.end(130)
     assert far.docker("ps", "-aq") == []
-    wait_for(lambda: not far.clients(), "the end of ssh")
     assert ports.is_free(BASES["postgres"])
 
 
@@ -127,9 +130,6 @@ def test_data_and_what_is_left_there(far: Machine, caller: Checkout) -> None:
     query(caller, "DROP TABLE kept")
     caller.inv("data.restore", "before", "--yes", "--no-backup")
     assert query(caller, "SELECT one FROM kept") == [[1]]
-
-    elsewhere = complaint(caller.inv("infra.up", code=4, DOCKER_HOST=""))
-    assert f"its data on another Docker engine ({URL}" in elsewhere
 
     far.known.write_text("")
     far.cut()
@@ -143,21 +143,26 @@ def test_data_and_what_is_left_there(far: Machine, caller: Checkout) -> None:
     caller.inv("dev.stop", "--volumes", "--yes", code=5)
     far.trust()
 
-    caller.inv("dev.stop", "--volumes", "--yes")
-    assert (far.docker("ps", "-aq"), far.docker("volume", "ls", "-q")) == ([], [])
-    wait_for(lambda: not far.clients(), "the end of ssh")
+    caller.inv("dev.stop")
+    elsewhere = complaint(caller.inv("infra.up", code=4, DOCKER_HOST=""))
+    assert f"its data on another Docker engine ({URL}" in elsewhere
 
 
 def test_a_forwarded_socket_is_not_local(far: Machine, caller: Checkout, short: Path) -> None:
+    settings = json.loads((caller.path / "invoke.yaml").read_text())
+    settings["orienter"]["infra"] = {"nginx": {"backend": "embedded"}}
+    (caller.path / "invoke.yaml").write_text(json.dumps(settings))
     path = short / "forwarded.sock"
-    words = ["ssh", "-N", "-L", f"{path}:/var/run/docker.sock", NAME]
+    words = [str(far.directory / "bin" / "ssh"), "-N", "-L", f"{path}:/var/run/docker.sock", NAME]
     with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as ssh:
-        wait_for(path.exists, "the socket")
-        told = complaint(caller.inv("infra.up", code=5, DOCKER_HOST=f"unix://{path}"))
-        assert "is not on this machine" in told
-        assert "DOCKER_HOST=ssh://USER@BOX" in told
-        assert far.docker("ps", "-aq") == []
-        ssh.terminate()
+        try:
+            wait_for(path.exists, "the socket")
+            told = complaint(caller.inv("infra.up", code=5, DOCKER_HOST=f"unix://{path}"))
+            assert "is not on this machine" in told
+            assert "DOCKER_HOST=ssh://USER@BOX" in told
+            assert far.docker("ps", "-aq") == []
+        finally:
+            ssh.terminate()
 
 
 def test_a_far_socket_where_no_engine_is(caller: Checkout) -> None:
