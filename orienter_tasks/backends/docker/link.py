@@ -50,7 +50,7 @@ class LinkComponent:
         self._handle: Handle | None = None
 
     def start(self, note: Note) -> bool:
-        """Make the connection, unless it is there; one that forwards something else is replaced."""
+        """Make the connection, unless it is there; a connection that forwards something else is replaced."""
         instance, words = self._config.instance, self._words()
         found = running(instance, LINK)
         if found is not None and list(found.record.command) == words:

@@ -47,7 +47,7 @@ def socket_of(endpoint: Endpoint, whose: str) -> Path:
 
 
 def forward(endpoint: Endpoint, socket: Path) -> str:
-    """Return what ssh, started in the socket's directory, is told to forward."""
+    """Return the forward as ssh takes it when started in the socket's directory."""
     return f"./{socket.name}:{endpoint.far_socket}"
 
 
