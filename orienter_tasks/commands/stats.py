@@ -16,7 +16,7 @@ from orienter_tasks.output.units import megabytes
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rich.table import Table
 
@@ -28,7 +28,7 @@ COLUMNS: tuple[Column[Usage], ...] = (
     Column("component", lambda one: one.component),
     Column("memory", lambda one: megabytes(one.memory), right=True),
     Column("cpu", lambda one: "–" if one.cpu is None else f"{one.cpu:.1f} %", right=True),
-    Column("processes", lambda one: str(one.processes), right=True),
+    Column("processes", lambda one: "–" if one.processes is None else str(one.processes), right=True),
 )
 INTERVAL = 1.0
 THREADS = 8
@@ -90,7 +90,7 @@ def show(ctx: RunContext, *, as_json: bool) -> None:
 def _containers(ctx: RunContext) -> dict[str, str]:
     """Return the running containers of this instance: component to id."""
     backend = ctx.current.settled_backend
-    if backend is None or backend.name != "docker":
+    if backend is None or "docker" not in backend.backends.used:
         return {}
     from orienter_tasks.backends.docker import survey
     from orienter_tasks.backends.docker.engine import shared
@@ -115,11 +115,18 @@ def _with_sum(usages: Sequence[Usage]) -> list[Usage]:
     total = Usage(
         "all",
         "",
-        sum(one.memory for one in usages),
-        sum(one.processes for one in usages),
+        _sum(one.memory for one in usages),
+        _sum(one.processes for one in usages),
         sum(known) if known else None,
     )
     return [*usages, total]
+
+
+def _sum(numbers: Iterable[int | None]) -> int | None:
+    """Return the sum; None where one of the numbers is unknown."""
+    found = list(numbers)
+    known = [each for each in found if each is not None]
+    return sum(known) if len(known) == len(found) else None
 
 
 def _document(instance: Instance, usages: Sequence[Usage]) -> dict[str, object]:
@@ -137,5 +144,5 @@ def _document(instance: Instance, usages: Sequence[Usage]) -> dict[str, object]:
             }
             for one in usages
         ],
-        "memory_bytes": sum(one.memory for one in usages),
+        "memory_bytes": _sum(one.memory for one in usages),
     }

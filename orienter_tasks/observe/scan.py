@@ -5,6 +5,7 @@ What cannot be seen is named, never guessed.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -13,11 +14,14 @@ from orienter_tasks.errors import OrienterError
 from orienter_tasks.identity import volumes
 from orienter_tasks.identity.checkouts import is_missing
 from orienter_tasks.identity.claims import of_claim
+from orienter_tasks.instance.backends import Backends
 from orienter_tasks.machine import worktree
 from orienter_tasks.machine.threads import map_in_threads
 from orienter_tasks.observe.model import Observation, ObservedInstance
 from orienter_tasks.observe.use import Users
 from orienter_tasks.processes import census
+from orienter_tasks.processes.sockets import Sockets
+from orienter_tasks.processes.table import memory
 from orienter_tasks.services import last_start
 from orienter_tasks.settings import catalog
 from orienter_tasks.stack.component import ComponentStatus
@@ -42,22 +46,32 @@ def scan(claims: Iterable[Claim], *, details: bool = True) -> Observation:
     """
     wanted = sorted(claims, key=lambda claim: (claim.project, claim.id, claim.root))
     unseen: list[str] = []
-    containers, hidden = _containers({claim.backend for claim in wanted}, unseen)
-    seen, found, parts = census.take(), [], []
-    for claim in wanted:
+    containers, hidden = _containers({backend for claim in wanted for backend in claim.backends.used}, unseen)
+    seen, sockets, found, parts = census.take(), Sockets(), [], []
+    memories: dict[int, int | None] = {}
+    natives = [
+        NativeScan(of_claim(claim), details=details, seen=seen, open_sockets=sockets, memory_of=memories.get)
+        for claim in wanted
+    ]
+    if details:  # the kernel counts for as long as all the rest takes, and on each core
+        pids = [pid for native in natives for pid in native.pids]
+        memories.update(zip(pids, map_in_threads(memory, pids, threads=os.cpu_count() or 1), strict=True))
+    for claim, native in zip(wanted, natives, strict=True):
         mine = [each for each in containers if (each.project, each.instance) == (claim.project, claim.id)]
-        native = NativeScan(of_claim(claim), details=details, seen=seen)
-        is_hidden = claim.backend in hidden or (claim.backend == "docker" and not mine and _is_elsewhere(claim, unseen))
+        used = claim.backends.used
+        is_hidden = bool(used & {*hidden}) or ("docker" in used and not mine and _is_elsewhere(claim, unseen))
         found.append(_instance(claim, mine, native, details=details, hidden=is_hidden))
         parts.append(([each for each in mine if each.running], native))
-    return Observation(_with_use(found, parts) if details else found, unseen)
+    return Observation(_with_use(found, parts, sockets) if details else found, unseen)
 
 
 def _with_use(
-    found: Sequence[ObservedInstance], parts: Sequence[tuple[Sequence[DockerResource], NativeScan]]
+    found: Sequence[ObservedInstance],
+    parts: Sequence[tuple[Sequence[DockerResource], NativeScan]],
+    sockets: Sockets,
 ) -> list[ObservedInstance]:
     """Add when each instance was used; an engine is asked about all of them at once."""
-    users = Users()
+    users = Users(sockets)
 
     def use(each: tuple[ObservedInstance, tuple[Sequence[DockerResource], NativeScan]]) -> ObservedInstance:
         one, (containers, native) = each
@@ -104,7 +118,8 @@ def _instance(
     own, foreign = _own(containers, instance, details=details) if containers else ([], False)
     components = [*own, *native.components()]
     up = {status.name for status in components if status.up} | native.alive
-    away = _components_elsewhere(instance, up) if claim.backend != "docker" else {}
+    native_ones = [name for name in instance.infra if claim.backends.of(name) != "docker" and name not in up]
+    away = _components_elsewhere(instance, native_ones)
     components = [*away.values(), *(status for status in components if status.name not in away)]
     if failure is not None and failure.component and failure.component not in {each.name for each in components}:
         components.append(_not_started(failure, claim))
@@ -112,7 +127,7 @@ def _instance(
     return ObservedInstance(
         claim=claim,
         instance=instance,
-        backend=claim.backend or ("docker" if own else ""),
+        backends=claim.backends or Backends("docker" if own else ""),
         state=_state(claim, components, foreign=foreign, hidden=hidden or bool(away)),
         components=components,
         failure=failure,
@@ -134,7 +149,7 @@ def _own(
 
 def _not_started(failure: Failure, claim: Claim) -> ComponentStatus:
     """Describe a component that the last start could not start."""
-    contained = claim.backend == "docker" and failure.component in catalog.names()
+    contained = claim.backends.of(failure.component) == "docker" and failure.component in catalog.names()
     return ComponentStatus(
         failure.component,
         "container" if contained else "process",
@@ -145,9 +160,9 @@ def _not_started(failure: Failure, claim: Claim) -> ComponentStatus:
     )
 
 
-def _components_elsewhere(instance: Instance, seen: Set[str]) -> Mapping[str, ComponentStatus]:
+def _components_elsewhere(instance: Instance, names: Iterable[str]) -> Mapping[str, ComponentStatus]:
     """Describe the native servers that only their locks show: they run in a container, or as another user."""
-    holders = {name: volumes.user_of(instance, name) for name in instance.infra if name not in seen}
+    holders = {name: volumes.user_of(instance, name) for name in names}
     return {
         name: ComponentStatus(name, "process", running=False, unseen=True, what=f"cannot be seen from here: {holder}")
         for name, holder in holders.items()

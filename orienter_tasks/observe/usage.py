@@ -27,34 +27,37 @@ class Sample(msgspec.Struct, frozen=True):
     Attributes:
         component: which.
         kind: `container` or `process`.
-        memory: bytes; the proportional set size of processes, for a container what it is charged with.
-        processes: how many.
+        memory: bytes; the proportional set size of processes, for a container what it is charged with; None if unknown.
+        processes: how many; None if unknown.
         cpu: seconds of CPU time by thread of execution (a pid and its start, or a container).
         at: monotonic seconds, or the engine's own clock.
     """
 
     component: str
     kind: str
-    memory: int
-    processes: int
+    memory: int | None
+    processes: int | None
     cpu: Mapping[str, float]
     at: float
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """What a component uses; `cpu` in percent of one core, None before there are two samples to compare."""
+    """What a component uses; None where it is unknown.
+
+    `cpu` is in percent of one core, and unknown before there are two samples to compare.
+    """
 
     component: str
     kind: str
-    memory: int
-    processes: int
+    memory: int | None
+    processes: int | None
     cpu: float | None
 
 
 def usage(sample: Sample, former: Sample | None) -> Usage:
     """Compare two samples of a component; what began or ended between them counts from or until then."""
     cpu = None
-    if former is not None and sample.at > former.at:
+    if former is not None and sample.at > former.at and sample.cpu:
         spent = sum(max(0.0, seconds - former.cpu.get(key, 0.0)) for key, seconds in sample.cpu.items())
         cpu = 100 * spent / (sample.at - former.at)
     return Usage(sample.component, sample.kind, sample.memory, sample.processes, cpu)
@@ -77,19 +80,23 @@ def container_sample(component: str, container: str) -> Sample | None:
     try:
         with engine.talking(f"tell what {component} uses", work=STATS_SECONDS):
             stats = engine.reader.stats(container)
+            measures = engine.facts.measures
     except NotFoundError:
         return None
-    return read_stats(component, stats)
+    return read_stats(component, stats, measures=measures)
 
 
-def read_stats(component: str, stats: Mapping[str, Any]) -> Sample | None:
+def read_stats(component: str, stats: Mapping[str, Any], *, measures: bool = True) -> Sample | None:
     """Read the engine's statistics of a container; None when it does not run any more.
 
-    Memory is what `docker stats` shows: without the page cache that the kernel may drop.
+    Memory is what `docker stats` shows: without the page cache that the kernel may drop. An engine that does not
+    measure its containers tells what their parent's control group uses.
     """
     from orienter_tasks.backends.docker.survey import moment
 
     memory, at = stats.get("memory_stats") or {}, moment(stats.get("read"))
+    if at is not None and not measures:
+        return Sample(component, "container", None, None, {}, at)
     if at is None or "usage" not in memory:
         return None
     details = memory.get("stats") or {}

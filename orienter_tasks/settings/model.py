@@ -32,11 +32,15 @@ class Instances(Section, frozen=True):
 
 
 class Database(Section, frozen=True):
-    """PostgreSQL; `name` is the base to which the instance's id is added. `.env` outranks these."""
+    """PostgreSQL; `name` is the base to which the instance's id is added. `.env` outranks the first three.
+
+    `extensions` are those that the server must be able to create; `icu` and `xml` are what it must be built with.
+    """
 
     name: str = "whatsapp_bot"
     user: str = "aibot"
     password: str = "aibot"  # noqa: S105 - a development default on loopback; `.env` has the generated one
+    extensions: tuple[str, ...] = ()
 
 
 class Storage(Section, frozen=True):
@@ -113,7 +117,7 @@ class Ready(Section, frozen=True):
 
 
 class Service(Section, frozen=True):
-    """A process of the host's own; see README for each key."""
+    """A process of the host's own; see docs/settings.md for each key."""
 
     command: tuple[str, ...]
     port: str = ""
@@ -147,7 +151,7 @@ class FormerHook(Section, frozen=True):
 
 
 class Hook(Section, frozen=True):
-    """A command that runs to its end during a start; see README for each key."""
+    """A command that runs to its end during a start; see docs/settings.md for each key."""
 
     name: str
     command: tuple[str, ...]
@@ -164,7 +168,7 @@ class Hook(Section, frozen=True):
 
 
 class WorktreeHook(Section, frozen=True):
-    """A command that runs to its end when a worktree is made or removed, one after the other; see README."""
+    """A command that runs to its end when a worktree is made or removed, one after the other; see docs/settings.md."""
 
     name: str
     command: tuple[str, ...]
@@ -216,6 +220,7 @@ class ServerReady(Section, frozen=True):
 class FurtherServer(Section, frozen=True):
     """A further server of the infrastructure: what differs from a preset, or all of it; see docs/servers.md."""
 
+    backend: BackendName | None = None
     image: str | tuple[str, ...] = ""
     program: str | tuple[str, ...] = ""
     port: int | dict[str, int] = 0
@@ -249,6 +254,11 @@ class Settings(Section, frozen=True):
     def servers(self) -> list[str]:
         """The components of the infrastructure: with those that `infra` adds, without those that it drops."""
         return [entry.name for entry in entries() if self.infra.get(entry.name, not entry.further)]
+
+    def own_backend(self, component: str) -> BackendName | None:
+        """Return the backend that is set for a component alone."""
+        server = self.infra.get(component)
+        return server.backend if server is not None else None
 
     def hostname(self, instance_id: int) -> str:
         """Return the host name of an instance; "" where it has none."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.embedded
 
-README = Path(__file__).parents[2] / "README.md"
+CLEANUP = Path(__file__).parents[2] / "docs" / "cleanup.md"
 APART = ("unshare", "--net", "--pid", "--ipc", "--mount", "--fork", "--mount-proc")
 
 
@@ -172,7 +172,7 @@ def test_removed_data_leaves_nothing(host: SmallHost) -> None:
 
 
 def test_everything_can_be_removed(host: SmallHost, tmp_path: Path) -> None:
-    """As README says; in a home directory of its own."""
+    """As docs/cleanup.md says; in a home directory of its own."""
     home = tmp_path / "home"
     home.mkdir()
     left_out = ("ORIENTER_STATE_DIR", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME")
@@ -189,7 +189,7 @@ def test_everything_can_be_removed(host: SmallHost, tmp_path: Path) -> None:
     stays = main.inv("cleanup.instance", "0", "--dry-run")
     assert "1 snapshot: add --snapshots to remove snapshots too" in stays.out
     (of_checkout, of_project) = [
-        words.split("`")[1::2] for words in README.read_text().split("To remove everything of ")[1:]
+        words.split("`")[1::2] for words in CLEANUP.read_text().split("To remove everything of ")[1:]
     ]
     main.inv(*(word.replace("ID", "0") for word in of_checkout[0].split()[1:]), "--yes")
     assert not list(home.glob(".local/share/orienter/snapshots/*/*"))

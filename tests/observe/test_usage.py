@@ -58,6 +58,8 @@ def test_a_busy_process_is_seen_with_its_children(lab: Lab) -> None:
     assert idle.processes == 1
     assert busy.cpu is not None
     assert idle.cpu is not None
+    assert busy.memory is not None
+    assert idle.memory is not None
     assert busy.cpu > 3.0  # the machine may be busy with other things, too
     assert idle.cpu < 3.0
     # both processes have the same pages: counted once, not twice
@@ -101,6 +103,18 @@ def test_the_engines_statistics_are_read_as_docker_stats_does() -> None:
 @pytest.mark.parametrize("gone", [{"memory_stats": {}}, {"read": "0001-01-01T00:00:00Z"}])
 def test_a_container_that_ended_has_no_sample(gone: dict[str, Any]) -> None:
     assert read_stats("postgres", {**STATS, **gone}) is None
+
+
+@pytest.mark.parametrize("said", [{}, {"memory_stats": {}}])
+def test_an_engine_without_control_groups_does_not_know(said: dict[str, Any]) -> None:
+    """Podman then tells what all containers use together, Docker tells nothing."""
+    sample = read_stats("postgres", {**STATS, **said}, measures=False)
+    later = read_stats("postgres", {**STATS, "read": "2026-01-02T03:04:07.500000001Z"}, measures=False)
+    assert sample is not None
+    assert later is not None
+    found = usage(later, sample)
+    assert (found.memory, found.processes, found.cpu) == (None, None, None)
+    assert read_stats("postgres", {**STATS, "read": "0001-01-01T00:00:00Z"}, measures=False) is None
 
 
 @pytest.fixture(

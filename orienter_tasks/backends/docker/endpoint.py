@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
@@ -21,12 +22,16 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
 DEFAULT_CONTEXT = "default"
+OWN_SOCKETS = (("docker.sock", "rootless Docker's socket"), ("podman/podman.sock", "rootless Podman's socket"))
+"""Below $XDG_RUNTIME_DIR."""
+PODMAN_URL = "unix:///run/podman/podman.sock"
 HERE = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - compared with, never listened on
 
 STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 API_VERSION = re.compile(rb"(?im)^api-version: *([0-9]+\.[0-9]+)\r?$")
 LONGEST_HEAD = 4000
 TIMED_OUT = "timed out"
+CONNECT_SECONDS = 1.0
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -63,7 +68,10 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 def current(environ: Mapping[str, str] = os.environ) -> Endpoint:
-    """Return the engine that the docker command line would use: DOCKER_HOST, else the current context."""
+    """Return the engine that the docker command line would use: DOCKER_HOST, else the current context.
+
+    Where that is the default socket and nothing listens there for this user, another usual socket where something does.
+    """
     host = environ.get("DOCKER_HOST", "")
     if host:
         return Endpoint(host, "DOCKER_HOST", tls=bool(environ.get("DOCKER_TLS_VERIFY")))
@@ -71,7 +79,26 @@ def current(environ: Mapping[str, str] = os.environ) -> Endpoint:
     name = environ.get("DOCKER_CONTEXT") or _text(_read_json(directory / "config.json"), "currentContext")
     if name and name != DEFAULT_CONTEXT:
         return _of_context(directory, name)
-    return Endpoint(DEFAULT_URL, "the default socket")
+    return _usual(environ.get("XDG_RUNTIME_DIR", ""))
+
+
+@lru_cache(maxsize=4)
+def _usual(runtime_dir: str) -> Endpoint:
+    """Choose among the usual sockets, once a process: an engine that ends must not hand its instances to another."""
+    default = Endpoint(DEFAULT_URL, "the default socket")
+    own = [Endpoint(f"unix://{runtime_dir}/{name}", origin) for name, origin in OWN_SOCKETS if runtime_dir]
+    others = [*own, Endpoint(PODMAN_URL, "Podman's socket")]
+    return next((each for each in (default, *others) if _listens(each)), default)
+
+
+def _listens(endpoint: Endpoint) -> bool:
+    try:
+        _connected(endpoint, CONNECT_SECONDS).close()
+    except TimeoutError:  # it is there, and hangs
+        return True
+    except OSError:
+        return False
+    return True
 
 
 class Pong(NamedTuple):

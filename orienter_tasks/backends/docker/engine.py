@@ -45,17 +45,20 @@ def load() -> None:
 class EngineFacts(msgspec.Struct, frozen=True):
     """What kind of engine it is.
 
-    `operating_system` is the engine's own description, such as `Docker Desktop`; `native` means that its containers run
-    on this kernel, not in a virtual machine; `rootless` engines have a network of their own; `id` tells engines apart;
-    `directory` is where they keep everything.
+    `product` is Docker, or Podman, which answers the same calls; `operating_system` is the engine's own description,
+    such as `Docker Desktop`; `native` means that its containers run on this kernel, not in a virtual machine;
+    `rootless` that an ordinary user runs it; `measures` that each container has a control group of its own, whose
+    memory and processes the kernel counts; `id` tells engines apart; `directory` is where they keep everything.
     """
 
     version: str
     operating_system: str
     native: bool
     rootless: bool
+    measures: bool = True
     id: str = ""
     directory: str = ""
+    product: str = "Docker"
 
 
 class Engine:
@@ -121,6 +124,13 @@ class Engine:
         with self.talking("describe itself"):
             info = self.reader.info()
         return facts_of(info, platform.system(), platform.release())
+
+    @property
+    def description(self) -> str:
+        """Name product, version, whether it is rootless, its system and its address, for people."""
+        facts = self.facts
+        rootless = ", rootless," if facts.rootless else ""
+        return f"{facts.product} {facts.version}{rootless} on {facts.operating_system} at {self.endpoint}"
 
     @property
     def directory(self) -> Path | None:
@@ -266,13 +276,18 @@ def facts_of(info: Mapping[str, Any], system: str, kernel: str) -> EngineFacts:
     # under WSL 2, Docker Desktop's machine and this one share a kernel
     native = system == "Linux" and info.get("KernelVersion") == kernel and "Docker Desktop" not in described
     options = [str(option) for option in info.get("SecurityOptions") or ()]
+    podman = "BuildahVersion" in info
+    rootless = "name=rootless" in options or info.get("Rootless") is True  # Podman 4 says only the latter
+    directory = str(info.get("DockerRootDir", ""))
     return EngineFacts(
         version=str(info.get("ServerVersion", "")),
         operating_system=described,
         native=native,
-        rootless="name=rootless" in options,
-        id=str(info.get("ID", "")),
-        directory=str(info.get("DockerRootDir", "")),
+        rootless=rootless,
+        measures=not (rootless and (info.get("CgroupVersion") == "1" or info.get("CgroupDriver") == "none")),
+        id=f"{info.get('Name', '')}:{directory}" if podman else str(info.get("ID", "")),  # Podman's is random each time
+        directory=directory,
+        product="Podman" if podman else "Docker",
     )
 
 

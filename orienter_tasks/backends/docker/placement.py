@@ -2,6 +2,8 @@
 
 A bridged container reaches loopback services only through Docker Desktop's `host.docker.internal`. On a native Linux
 engine that name is the bridge's address, where no loopback service listens: there nginx uses the host's network.
+A rootless engine has its bridges in a network of its own, where no service can listen; Docker's calls that its host
+network, too, while Podman's host network is this machine's.
 """
 
 from __future__ import annotations
@@ -53,25 +55,26 @@ BRIDGED = Placement(on_host=False, gateway=HOST_GATEWAY)
 
 def decide(choice: Choice, facts: EngineFacts, bridge_address: Callable[[], str]) -> Placement:
     """Decide by the setting `nginx.network` and the kind of engine."""
-    if choice == "host":
-        return ON_HOST
     if not facts.native:
-        return BRIDGED
+        return ON_HOST if choice == "host" else BRIDGED
+    if facts.rootless:
+        if facts.product == "Docker":
+            raise BackendError(
+                "the Docker engine is rootless: its nginx cannot reach services on this machine's loopback",
+                hint="use --backend embedded",
+            )
+        if choice == "bridge":
+            raise BackendError(
+                "the engine is rootless: services cannot listen on its bridge",
+                hint="set orienter.nginx.network to auto",
+            )
     if choice == "bridge":
         address = bridge_address()
         return Placement(on_host=False, service_host=address, gateway=address)
-    if facts.rootless:
-        raise BackendError(
-            "the Docker engine is rootless: its nginx cannot reach services on this machine's loopback",
-            hint="use --backend embedded, or set orienter.nginx.network to bridge or host if yours can",
-        )
     return ON_HOST
 
 
 def of(engine: Engine, choice: Choice) -> Placement:
-    if choice == "host":
-        return ON_HOST
-
     def bridge_address() -> str:
         with engine.talking("describe its default bridge"):
             return address_of(engine.reader.inspect_network("bridge"))

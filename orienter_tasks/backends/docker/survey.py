@@ -40,6 +40,7 @@ MEMORY_FILES = (
     "/sys/fs/cgroup/memory/docker/{id}/memory.usage_in_bytes",
     "/sys/fs/cgroup/memory/system.slice/docker-{id}.scope/memory.usage_in_bytes",
 )
+KEYS = {"project": LABEL_PROJECT, "instance": LABEL_INSTANCE}
 CACHE_KEYS = ("inactive_file", "total_inactive_file")
 
 _UP = re.compile(r"Up (?:(\d+)|an?|about an?|less than a) (second|minute|hour|day|week|month|year)", re.IGNORECASE)
@@ -83,11 +84,9 @@ def read(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
 
 
 def containers(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
-    with engine.talking("list containers"):
-        # the high-level list inspects every container
-        found = engine.reader.containers(all=True, filters=_filters(wanted))
+    found = _listed(engine, all=True, filters=_filters(wanted))
     now = time.time()
-    return tuple(_container(entry, whose, now) for entry, whose in _owned(found))
+    return tuple(_container(entry, whose, now) for entry, whose in _owned(found, wanted))
 
 
 def containers_of(engine: Engine, instance: Instance) -> list[DockerResource]:
@@ -128,7 +127,7 @@ def volumes(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
             place=entry.get("Mountpoint") or "",
             **whose,
         )
-        for entry, whose in _owned(found)
+        for entry, whose in _owned(found, wanted)
     )
 
 
@@ -145,7 +144,8 @@ def networks(engine: Engine, **wanted: str) -> tuple[DockerResource, ...]:
     with engine.talking("list networks"):
         found = engine.reader.networks(filters=_filters(wanted))
     return tuple(
-        DockerResource(kind="network", id=entry["Id"], name=entry["Name"], **whose) for entry, whose in _owned(found)
+        DockerResource(kind="network", id=entry["Id"], name=entry["Name"], **whose)
+        for entry, whose in _owned(found, wanted)
     )
 
 
@@ -235,9 +235,7 @@ def memory(container_id: str) -> int | None:
 
 def publisher(engine: Engine, port: int) -> str:
     """Describe the running container that publishes a port of this machine; "" if none does."""
-    with engine.talking("list containers"):
-        found = engine.reader.containers()
-    for entry in found:
+    for entry in _listed(engine):
         if port in _published(entry):
             return f"container {entry['Names'][0].lstrip('/')} ({owner(entry['Labels'])})"
     return ""
@@ -278,21 +276,41 @@ def _container(entry: Mapping[str, Any], whose: Mapping[str, Any], now: float) -
     )
 
 
+def _listed(engine: Engine, **asked: Any) -> Iterator[Mapping[str, Any]]:
+    """List containers with network and ports: Docker lists these, Podman tells them of a single container alone."""
+    with engine.talking("list containers"):
+        # the SDK's high-level list inspects every container
+        found = engine.reader.containers(**asked)
+    for entry in found:
+        if "NetworkMode" in (entry.get("HostConfig") or {}):
+            yield entry
+            continue
+        inspected = container(engine, entry["Id"])
+        if inspected is not None:  # it has gone meanwhile
+            bindings = (inspected["NetworkSettings"].get("Ports") or {}).values()
+            ports = [{"PublicPort": each["HostPort"]} for binding in bindings for each in binding or ()]
+            yield {**entry, "HostConfig": inspected["HostConfig"], "Ports": ports}
+
+
 def _published(entry: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(sorted({int(port["PublicPort"]) for port in entry.get("Ports") or () if port.get("PublicPort")}))
 
 
 def _filters(wanted: Mapping[str, str]) -> dict[str, list[str]]:
-    keys = {"project": LABEL_PROJECT, "instance": LABEL_INSTANCE}
-    return {"label": [LABEL_PROJECT, *(f"{keys[name]}={value}" for name, value in wanted.items())]}
+    return {"label": [LABEL_PROJECT, *(f"{KEYS[name]}={value}" for name, value in wanted.items())]}
 
 
-def _owned(found: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], dict[str, Any]]]:
-    """Return the entries whose labels of ours are complete and valid, with what they say."""
+def _owned(
+    found: Iterable[Mapping[str, Any]], wanted: Mapping[str, str]
+) -> Iterator[tuple[Mapping[str, Any], dict[str, Any]]]:
+    """Return the entries whose labels of ours are complete, valid and the wanted ones, with what they say.
+
+    Podman lists the volumes that have any of several labels, Docker those that have all.
+    """
     for entry in found:
         own = entry["Labels"] or {}
         number = own.get(LABEL_INSTANCE, "")
-        if number.isdecimal() and LABEL_ROOT in own:
+        if number.isdecimal() and LABEL_ROOT in own and all(own.get(KEYS[key]) == wanted[key] for key in wanted):
             yield (
                 entry,
                 {

@@ -6,12 +6,12 @@ import socket
 import subprocess
 import threading
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
-from orienter_tasks.backends.docker import engine
+from orienter_tasks.backends.docker import endpoint as endpoints, engine
 from orienter_tasks.backends.docker.endpoint import DEFAULT_URL, Endpoint, current, ping
 from orienter_tasks.errors import BackendError
 from tests import programs
@@ -36,7 +36,8 @@ def config(tmp_path: Path) -> Path:
     return directory
 
 
-def test_the_default_socket(config: Path) -> None:
+def test_the_default_socket(config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(endpoints, "PODMAN_URL", f"unix://{tmp_path}/none")
     assert current({"DOCKER_CONFIG": str(config)}).url == DEFAULT_URL
     (config / "config.json").write_text('{"currentContext": "default"}')
     assert current({"DOCKER_CONFIG": str(config)}).url == DEFAULT_URL
@@ -165,6 +166,53 @@ def dripping(path: Path) -> Iterator[Endpoint]:
         thread.join()
 
 
+@contextmanager
+def listener(path: Path) -> Iterator[None]:
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as server:
+        server.bind(str(path))
+        server.listen()
+        yield
+
+
+@pytest.fixture
+def usual(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Keep the usual sockets in a directory of the test's; return the environment of a user who says nothing."""
+    monkeypatch.setattr(endpoints, "DEFAULT_URL", f"unix://{tmp_path}/default.sock")
+    monkeypatch.setattr(endpoints, "PODMAN_URL", f"unix://{tmp_path}/podman.sock")
+    (tmp_path / "run" / "podman").mkdir(parents=True)
+    endpoints._usual.cache_clear()
+    return {"DOCKER_CONFIG": str(config), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+
+
+@pytest.mark.parametrize(
+    ("listening", "chosen", "origin"),
+    [
+        ((), "default.sock", "the default socket"),
+        (("default.sock", "run/docker.sock"), "default.sock", "the default socket"),
+        (("run/docker.sock", "run/podman/podman.sock"), "run/docker.sock", "rootless Docker's socket"),
+        (("run/podman/podman.sock", "podman.sock"), "run/podman/podman.sock", "rootless Podman's socket"),
+        (("podman.sock",), "podman.sock", "Podman's socket"),
+    ],
+)
+def test_another_usual_socket(
+    usual: dict[str, str], tmp_path: Path, listening: tuple[str, ...], chosen: str, origin: str
+) -> None:
+    with ExitStack() as stack:
+        for name in listening:
+            stack.enter_context(listener(tmp_path / name))
+        found = current(usual)
+        assert str(found) == f"unix://{tmp_path / chosen} ({origin})"
+    assert current(usual) == found  # also when its engine has ended meanwhile
+    assert current({**usual, "DOCKER_HOST": "unix:///tmp/x"}).origin == "DOCKER_HOST"
+
+
+def test_a_socket_that_an_engine_has_left_is_passed_over(usual: dict[str, str], tmp_path: Path) -> None:
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as ended:
+        ended.bind(str(tmp_path / "default.sock"))
+    with listener(tmp_path / "run" / "docker.sock"):
+        assert current(usual).origin == "rootless Docker's socket"
+
+
 def test_what_is_seen_of_a_silent_engine(tmp_path: Path) -> None:
     assert ping(Endpoint(f"unix://{tmp_path}/none", ""), 1.0).silence == "No such file or directory"
     with closing(socket.socket()) as taken:
@@ -213,8 +261,21 @@ def test_the_real_engine_answers_at_once(config: Path, monkeypatch: pytest.Monke
     assert time.monotonic() - begun < 0.5
     facts = engine.shared().facts
     assert facts.version
+    assert facts.version in engine.shared().description
     assert engine.shared() is engine.shared()
     engine.shared().close()
+
+
+@pytest.mark.docker
+def test_the_real_engine_is_known_by_its_own_description() -> None:
+    first, second = engine.Engine(), engine.Engine()
+    try:
+        components = [each["Name"] for each in first.api.version()["Components"]]
+        assert first.facts.product == ("Podman" if "Podman Engine" in components else "Docker")
+        assert first.facts == second.facts
+    finally:
+        first.close()
+        second.close()
 
 
 @pytest.mark.docker

@@ -12,6 +12,8 @@ KERNEL = "6.8.0-45-generic"
 NATIVE = EngineFacts("28.0", "Debian GNU/Linux 12", native=True, rootless=False)
 MACHINE = EngineFacts("28.0", "Docker Desktop", native=False, rootless=False)
 ROOTLESS = EngineFacts("28.0", "Debian GNU/Linux 12", native=True, rootless=True)
+PODMAN = EngineFacts("5.4", "debian", native=True, rootless=False, product="Podman")
+ROOTLESS_PODMAN = EngineFacts("5.4", "debian", native=True, rootless=True, product="Podman")
 
 
 def bridge() -> str:
@@ -42,11 +44,34 @@ def test_which_engine_is_native(info: dict[str, Any], system: str, native: bool)
 def test_a_rootless_engine_is_known() -> None:
     info = {"SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless", "name=cgroupns"]}
     assert facts_of(info, "Linux", KERNEL).rootless
+    assert facts_of(info, "Linux", KERNEL).product == "Docker"
     assert not facts_of({"SecurityOptions": None}, "Linux", KERNEL).rootless
 
 
-def test_a_native_engine_gives_nginx_the_hosts_network() -> None:
-    place = placement.decide("auto", NATIVE, never)
+@pytest.mark.parametrize("said", [{"Rootless": True}, {"SecurityOptions": ["name=rootless"], "Rootless": True}])
+def test_podman_is_known(said: dict[str, Any]) -> None:
+    """By what version 4 says when an ordinary user runs it, and what newer ones say."""
+    info = {"ID": "random", "Name": "box", "DockerRootDir": "/home/me/storage", "BuildahVersion": "1.28.2", **said}
+    facts = facts_of({**info, "SecurityOptions": ["name=seccomp"], **said}, "Linux", KERNEL)
+    assert (facts.product, facts.rootless, facts.id) == ("Podman", True, "box:/home/me/storage")
+
+
+@pytest.mark.parametrize(
+    ("said", "measures"),
+    [
+        ({"CgroupVersion": "2", "CgroupDriver": "systemd"}, True),
+        ({"CgroupVersion": "1", "CgroupDriver": "cgroupfs"}, False),
+        ({"CgroupVersion": "2", "CgroupDriver": "none"}, False),
+    ],
+)
+def test_which_rootless_engine_can_measure(said: dict[str, Any], measures: bool) -> None:
+    assert facts_of({**said, "SecurityOptions": ["name=rootless"]}, "Linux", KERNEL).measures is measures
+    assert facts_of({**said, "SecurityOptions": []}, "Linux", KERNEL).measures
+
+
+@pytest.mark.parametrize("facts", [NATIVE, PODMAN, ROOTLESS_PODMAN])
+def test_a_native_engine_gives_nginx_the_hosts_network(facts: EngineFacts) -> None:
+    place = placement.decide("auto", facts, never)
     assert place.on_host
     assert (place.upstream, place.service_host, place.extra_hosts) == ("127.0.0.1", "127.0.0.1", {})
 
@@ -66,15 +91,24 @@ def test_bridged_on_a_native_engine_services_listen_on_the_bridge() -> None:
 
 
 def test_what_is_told_goes() -> None:
-    for facts in (NATIVE, MACHINE, ROOTLESS):
+    for facts in (NATIVE, MACHINE, PODMAN, ROOTLESS_PODMAN):
         assert placement.decide("host", facts, never) == placement.ON_HOST
-    assert not placement.decide("bridge", ROOTLESS, bridge).on_host
+    assert not placement.decide("bridge", PODMAN, bridge).on_host
 
 
-def test_a_rootless_engine_is_not_guessed_about() -> None:
+def test_in_rootless_docker_nginx_reaches_no_service() -> None:
+    """Neither through its bridge nor through its host network, which is not this machine's."""
+    choices: list[placement.Choice] = ["auto", "bridge", "host"]
+    for choice in choices:
+        with pytest.raises(BackendError, match="rootless") as refused:
+            placement.decide(choice, ROOTLESS, never)
+        assert "--backend embedded" in refused.value.hint
+
+
+def test_rootless_podman_has_no_bridge_that_services_can_listen_on() -> None:
     with pytest.raises(BackendError, match="rootless") as refused:
-        placement.decide("auto", ROOTLESS, never)
-    assert "nginx.network" in refused.value.hint
+        placement.decide("bridge", ROOTLESS_PODMAN, never)
+    assert "orienter.nginx.network to auto" in refused.value.hint
 
 
 @pytest.mark.parametrize(
