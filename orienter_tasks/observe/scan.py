@@ -113,20 +113,22 @@ def _instance(
 ) -> ObservedInstance:
     last = last_start.load(of_claim(claim))
     instance, failure = replace(of_claim(claim), hostname=last.hostname), last.failure
+    servers = {*catalog.names(), *last.servers}
     own, foreign = _own(containers, instance, details=details) if containers else ([], False)
     components = [*own, *native.components()]
     up = {status.name for status in components if status.up} | native.alive
     away = _components_elsewhere(instance, up) if claim.backend != "docker" else {}
     components = [*away.values(), *(status for status in components if status.name not in away)]
     if failure is not None and failure.component and failure.component not in {each.name for each in components}:
-        components.append(_not_started(failure, claim))
-    components.sort(key=lambda status: (status.name not in catalog.names(), status.name))
+        components.append(_not_started(failure, contained=claim.backend == "docker" and failure.component in servers))
+    components.sort(key=lambda status: (status.name not in servers, status.name))
     return ObservedInstance(
         claim=claim,
         instance=instance,
         backend=claim.backend or ("docker" if own else ""),
         state=_state(claim, components, foreign=foreign, hidden=hidden or bool(away)),
         components=components,
+        servers=servers,
         failure=failure,
         branch=worktree.branch(instance.root),
         used_at=claim.used_at,
@@ -144,9 +146,8 @@ def _own(
     return own, any(not is_of(each, instance) for each in containers)
 
 
-def _not_started(failure: Failure, claim: Claim) -> ComponentStatus:
+def _not_started(failure: Failure, *, contained: bool) -> ComponentStatus:
     """Describe a component that the last start could not start."""
-    contained = claim.backend == "docker" and failure.component in catalog.names()
     return ComponentStatus(
         failure.component,
         "container" if contained else "process",
