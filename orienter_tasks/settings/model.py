@@ -220,6 +220,7 @@ class ServerReady(Section, frozen=True):
 class FurtherServer(Section, frozen=True):
     """A further server of the infrastructure: what differs from a preset, or all of it; see docs/servers.md."""
 
+    backend: BackendName | None = None
     image: str | tuple[str, ...] = ""
     program: str | tuple[str, ...] = ""
     port: int | dict[str, int] = 0
@@ -253,6 +254,11 @@ class Settings(Section, frozen=True):
     def servers(self) -> list[str]:
         """The components of the infrastructure: with those that `infra` adds, without those that it drops."""
         return [entry.name for entry in entries() if self.infra.get(entry.name, not entry.further)]
+
+    def own_backend(self, component: str) -> BackendName | None:
+        """Return the backend that is set for a component alone."""
+        server = self.infra.get(component)
+        return server.backend if server is not None else None
 
     def hostname(self, instance_id: int) -> str:
         """Return the host name of an instance; "" where it has none."""

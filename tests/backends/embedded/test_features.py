@@ -15,6 +15,7 @@ from orienter_tasks.errors import BackendError
 from orienter_tasks.identity.volumes import working_dir
 from orienter_tasks.infra import choice, postgres_needs
 from orienter_tasks.infra.all import component
+from orienter_tasks.instance.backends import Backends
 from orienter_tasks.settings.load import load_settings
 from tests.backends.contract import down, login, sql, up
 
@@ -97,7 +98,7 @@ def test_what_the_host_needs_chooses_and_the_data_stays(lab: EmbeddedLab, npm: P
     wanted = lab.config(database={"extensions": ["pgcrypto", "uuid-ossp", "icu", "xml"]})
     assert wanted.instance == plain.instance
     assert programs.postgres_bin(wanted.settings) == npm
-    choice.require("embedded", wanted.settings, wanted.instance)
+    choice.require(Backends("embedded"), wanted.settings, wanted.instance)
     backend = lab.backend(wanted)
     up(backend, wanted, ["postgres"])
     sql(wanted, 'CREATE EXTENSION pgcrypto; CREATE EXTENSION "uuid-ossp"')
@@ -141,7 +142,7 @@ def test_data_is_read_by_its_own_major(lab: EmbeddedLab, tmp_path: Path, monkeyp
 def test_what_no_postgresql_has_is_refused_before_anything_starts(lab: EmbeddedLab) -> None:
     config = lab.config(database={"extensions": ["plpgsql", "nothing_of_the_kind"]})
     with pytest.raises(BackendError, match=r"lacks nothing_of_the_kind of orienter.database.extensions") as caught:
-        choice.require("embedded", config.settings, config.instance)
+        choice.require(Backends("embedded"), config.settings, config.instance)
     assert caught.value.exit_code == 5
     assert "inv dev --backend docker" in caught.value.hint
     # where it would start all the same, the server itself is asked

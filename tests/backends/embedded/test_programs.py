@@ -15,7 +15,7 @@ import pytest
 from orienter_tasks.backends.embedded import programs as binaries
 from orienter_tasks.backends.embedded.version import version_of
 from orienter_tasks.errors import BackendError, ConfigError
-from orienter_tasks.infra.embedded import installed
+from orienter_tasks.infra.embedded import missing
 from orienter_tasks.settings.load import load_settings
 from tests import programs
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 def settings(**embedded: str) -> Settings:
     return load_settings({"embedded": embedded})
+
+
+def absent(known: Settings) -> list[str]:
+    return missing(known, known.servers)
 
 
 def program(path: Path, text: str = "#!/bin/sh\nexit 0\n") -> Path:
@@ -64,11 +68,11 @@ def test_being_installed_is_told_without_starting_anything(monkeypatch: pytest.M
 
     monkeypatch.setattr(subprocess, "run", refuse)
     monkeypatch.setattr(subprocess, "Popen", refuse)
-    assert installed(settings())
+    assert not absent(settings())
 
 
 def test_nothing_there_is_told_with_the_line_to_type(bare: Path) -> None:
-    assert installed(settings()) is False
+    assert absent(settings()) != []
     for find, what in ((binaries.postgres_bin, "PostgreSQL"), (binaries.nginx, "nginx"), (binaries.store, "S3")):
         with pytest.raises(BackendError, match=f"found no {what}") as caught:
             find(settings())
@@ -79,11 +83,11 @@ def test_nothing_there_is_told_with_the_line_to_type(bare: Path) -> None:
 def test_one_missing_program_is_not_installed(bare: Path, tmp_path: Path) -> None:
     program(bare / "nginx")
     program(bare / "rclone")
-    assert installed(settings()) is False
+    assert absent(settings()) != []
     program(bare / "postgres")
-    assert installed(settings()) is False, "initdb is needed too"
+    assert absent(settings()) != [], "initdb is needed too"
     program(bare / "initdb")
-    assert installed(settings()) is True
+    assert absent(settings()) == []
 
 
 def test_settings_come_first(tmp_path: Path) -> None:
@@ -101,7 +105,7 @@ def test_settings_come_first(tmp_path: Path) -> None:
 def test_a_wrong_setting_is_named(tmp_path: Path, key: str) -> None:
     wrong = settings(**{key: str(tmp_path / "nothing")})
     with pytest.raises(ConfigError, match=f"orienter.embedded.{key}: .*nothing"):
-        installed(wrong)
+        absent(wrong)
 
 
 def test_a_real_minio_on_path_is_preferred(bare: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from orienter_tasks.commands.doctor import checks_backend as engines, command as examination
 from orienter_tasks.errors import OrienterError
+from orienter_tasks.instance.backends import Backends
 from tests.commands.doctor.conftest import Patient, levels, only
 from tests.repositories import git
 
@@ -18,25 +19,25 @@ DEFAULT_LIKE = [{"Base": "172.17.0.0/12", "Size": 16}, {"Base": "192.168.0.0/16"
 
 
 def test_the_backend_that_is_asked_for(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert engines.decided(patient.situation()) == ("embedded", "orienter.backend says so")
+    assert engines.decided(patient.situation()) == (Backends("embedded"), "orienter.backend says so")
     patient.configure(backend="docker")
     monkeypatch.setenv("ORIENTER_BACKEND", "embedded")
-    assert engines.decided(patient.situation()) == ("embedded", "ORIENTER_BACKEND says so")
+    assert engines.decided(patient.situation()) == (Backends("embedded"), "ORIENTER_BACKEND says so")
     patient.configure(backend="auto")
     monkeypatch.delenv("ORIENTER_BACKEND")
-    name, why = engines.decided(patient.situation())
-    assert name == "embedded"
+    found, why = engines.decided(patient.situation())
+    assert found == Backends("embedded")
     assert "no Docker engine answers" in why
 
 
 def test_the_backend_that_has_the_data_wins(patient: Patient) -> None:
     ctx = patient.context()
-    ctx.claims.update(ctx.current.claim.token, backend="embedded")
+    ctx.claims.update(ctx.current.claim.token, placed="embedded")
     patient.configure(backend="docker")
     found = patient.ask(engines.backend)
     assert levels(found) == ["warning", "ok"]
     assert "docker is asked for, but this instance was started on embedded" in found[0].text
-    assert found[0].remedy == "inv infra.down --volumes, then inv dev --backend docker"
+    assert found[0].remedy == "inv infra.down --volumes, then inv dev"
 
 
 def test_an_engine_that_is_needed_and_does_not_answer(patient: Patient) -> None:
