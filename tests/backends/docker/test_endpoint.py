@@ -193,8 +193,9 @@ def usual(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
         (("run/podman/podman.sock", "podman.sock"), "run/podman/podman.sock", "rootless Podman's socket"),
         (("podman.sock",), "podman.sock", "Podman's socket"),
     ],
+    ids=["none", "default", "docker", "rootless", "podman"],
 )
-def test_another_usual_socket(
+def test_a_usual_socket(
     usual: dict[str, str], tmp_path: Path, listening: tuple[str, ...], chosen: str, origin: str
 ) -> None:
     with ExitStack() as stack:
