@@ -14,7 +14,7 @@ import pytest
 from orienter_tasks.backends.docker import endpoint as endpoints, engine
 from orienter_tasks.backends.docker.endpoint import DEFAULT_URL, Endpoint, current, ping
 from orienter_tasks.errors import BackendError
-from tests import programs
+from tests import engines, programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -274,6 +274,9 @@ def test_the_real_engine_is_known_by_its_own_description() -> None:
         components = [each["Name"] for each in first.api.version()["Components"]]
         assert first.facts.product == ("Podman" if "Podman Engine" in components else "Docker")
         assert first.facts == second.facts
+        if engines.ENGINE:
+            kind = first.facts.product.lower() + ("-rootless" if first.facts.rootless else "")
+            assert kind == engines.ENGINE
     finally:
         first.close()
         second.close()

@@ -179,7 +179,7 @@ def test_a_log_that_is_followed_ends_with_its_container(lab: DockerLab, config: 
 
 def test_refusals_are_told_in_one_line(lab: DockerLab) -> None:
     engine = lab.engine
-    with pytest.raises(NotFoundError, match="Docker cannot look: No such container: none"), engine.talking("look"):
+    with pytest.raises(NotFoundError, match=r"(?i)Docker cannot look: .*no such container"), engine.talking("look"):
         engine.api.inspect_container("none")
     with pytest.raises(CheckError, match="Docker cannot ask") as refused, engine.talking("ask"):
         engine.api.containers(filters={"nonsense": "1"})
