@@ -20,7 +20,6 @@ from orienter_tasks.processes.record import load_all
 from orienter_tasks.services import last_start, lease
 from orienter_tasks.services.last_start import Failure
 from orienter_tasks.services.service import variables, why_skipped
-from orienter_tasks.settings.catalog import NGINX
 from orienter_tasks.stack.runner import Runner
 
 if TYPE_CHECKING:
@@ -149,8 +148,6 @@ class Start:
         """
         if self._backend is not None:
             self._backend.require_seen()
-            if NGINX.name in components:
-                self._backend.nginx_facts()  # raises where nginx could not reach services
         foreign = list(self._backend.name_conflicts()) if self._backend is not None else []
         if foreign:
             raise ConflictError(
