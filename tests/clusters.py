@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from filelock import FileLock
 
+from orienter_tasks.machine.flock import hold
 from tests.workers import is_worker
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def _copy(run: Path, own: Path) -> None:
     from orienter_tasks.errors import BackendError
 
     state = run / "cluster-state"
-    with FileLock(run / "cluster.lock"):
+    with hold(run / "cluster.lock", within=math.inf):
         if not state.exists():
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("ORIENTER_STATE_DIR", str(state))

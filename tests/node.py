@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from filelock import FileLock
 
+from orienter_tasks.machine.flock import hold
 from tests.workers import is_worker
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def node_modules(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     base = tmp_path_factory.getbasetemp()
     run = base.parent if is_worker(request.config) else base
     try:
-        with FileLock(run / "npm.lock"):
+        with hold(run / "npm.lock", within=math.inf):
             return install(run / "npm")
     except MissingError as missing:
         if os.environ.get("ORIENTER_REQUIRE_NODE") == "1":

@@ -11,17 +11,18 @@ import msgspec
 from orienter_tasks.errors import CheckError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 PACKAGE = Path(__file__).parents[1]
 
 
 class Rendered(msgspec.Struct, frozen=True):
-    """A file to be written."""
+    """A file to be written; `templates` are the names of those that were looked for to make it."""
 
     path: Path
     content: str
     mode: int = 0o644
+    templates: tuple[str, ...] = ()
 
 
 def directories(root: Path) -> list[Path]:
@@ -32,8 +33,15 @@ def directories(root: Path) -> list[Path]:
 def render(root: Path, name: str, target: Path, values: Mapping[str, object]) -> Rendered:
     import jinja2
 
+    looked_for: list[str] = []
+
+    class Loader(jinja2.FileSystemLoader):
+        def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+            looked_for.append(template)
+            return super().get_source(environment, template)
+
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([str(path) for path in directories(root)]),
+        loader=Loader([str(path) for path in directories(root)]),
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # noqa: S701 - nginx and YAML files have their own quoting filters
         keep_trailing_newline=True,
@@ -45,8 +53,8 @@ def render(root: Path, name: str, target: Path, values: Mapping[str, object]) ->
     environment.filters["nginx_pattern"] = nginx_pattern
     environment.filters["yaml_quote"] = yaml_quote
     try:
-        template = environment.get_template(name)
-        return Rendered(target, template.render(values))
+        content = environment.get_template(name).render(values)
+        return Rendered(target, content, templates=tuple(looked_for))
     except jinja2.TemplateNotFound as error:
         raise NotFoundError(f"there is no template {error.name}", hint=f"put it into {directories(root)[0]}") from error
     except jinja2.TemplateSyntaxError as error:
@@ -56,6 +64,12 @@ def render(root: Path, name: str, target: Path, values: Mapping[str, object]) ->
         raise CheckError(f"template {name} does not render: {error.message}", hint=f"it may use: {known}") from error
     except (ValueError, TypeError, ArithmeticError) as error:
         raise CheckError(f"template {name} does not render: {error}") from error
+
+
+def contents(root: Path, names: Iterable[str]) -> list[bytes]:
+    """Return what templates of these names have in them, and this module, whose filters they use."""
+    found = (next((path / name for path in directories(root) if (path / name).is_file()), None) for name in names)
+    return [path.read_bytes() if path is not None else b"" for path in (*found, Path(__file__))]
 
 
 def nginx_path(value: object) -> str:

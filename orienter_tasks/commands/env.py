@@ -211,8 +211,8 @@ def _print(ctx: RunContext, source: str, shown: Mapping[str, str]) -> None:
     }
     columns: tuple[Column[str], ...] = (
         Column("variable", str),
-        Column("value", lambda name: shown.get(name, "")),
-        Column("from", lambda name: "; ".join(filter(None, (by_hooks.get(name), variables.origins.get(name))))),
+        Column("value", lambda name: shown.get(name, ""), least=20, wrap=True),
+        Column("from", lambda name: "; ".join(filter(None, (by_hooks.get(name), variables.origins.get(name)))), drop=1),
     )
     ctx.report.table(columns, sorted({*shown, *by_hooks}))
     for name in sorted(variables.ignored):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 HOLDER_LOOKS = 5
+LOCK_POLL_SECONDS = 0.05
 _OWN = r"/(?:\.dev-data|\.dev-pids|logs)(?:/instance-\d+)?$"
 
 
@@ -161,26 +162,24 @@ def locked(name: str, *, timeout: float, on_wait: Callable[[str], None] | None =
     Raises:
         ConflictError: it is still held after `timeout` seconds; names the holder.
     """
-    import filelock
-
     directory = private_dir(state_dir() / "locks")
-    lock = filelock.FileLock(directory / f"{name}.lock", mode=0o600)
-    holder = directory / f"{name}.holder"
-    _require_lock_file(Path(lock.lock_file))
+    path, holder = directory / f"{name}.lock", directory / f"{name}.holder"
+    _require_lock_file(path)
     try:
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            if on_wait is not None:
-                on_wait(_holder(holder))
-            lock.acquire(timeout=timeout, poll_interval=0.05)
-    except filelock.Timeout as error:
-        raise ConflictError(
-            f"the lock {name!r} is held by {_holder(holder)}", hint="wait until it ends, then run this again"
-        ) from error
+        lock = _lock(path)
+        if lock is None and on_wait is not None:
+            on_wait(_holder(holder))
+        deadline = time.monotonic() + timeout
+        while lock is None:
+            if time.monotonic() > deadline:
+                raise ConflictError(
+                    f"the lock {name!r} is held by {_holder(holder)}", hint="wait until it ends, then run this again"
+                )
+            time.sleep(LOCK_POLL_SECONDS)
+            lock = _lock(path)
     except OSError as error:
-        raise failure(Path(lock.lock_file), f"cannot use the lock {lock.lock_file}", error) from error
-    hand_over(Path(lock.lock_file))
+        raise failure(path, f"cannot use the lock {path}", error) from error
+    hand_over(path)
     try:
         with suppress(OrienterError):  # it only names the holder, and a stop must work on a full disk
             write_private(holder, f"{os.getpid()}\n{time.time():.0f}\n{_command()}\n", durable=False)
@@ -188,7 +187,23 @@ def locked(name: str, *, timeout: float, on_wait: Callable[[str], None] | None =
     finally:
         with suppress(OSError):
             holder.unlink(missing_ok=True)
-        lock.release()
+        os.close(lock)
+
+
+def _lock(path: Path) -> int | None:
+    """Return the descriptor that holds a lock, or None while another does."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_nlink:  # else it was removed between the two, and the next one makes another
+            return descriptor
+    except BlockingIOError:
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
 
 
 def _require_lock_file(path: Path) -> None:

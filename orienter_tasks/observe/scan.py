@@ -5,6 +5,7 @@ What cannot be seen is named, never guessed.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -18,6 +19,8 @@ from orienter_tasks.machine.threads import map_in_threads
 from orienter_tasks.observe.model import Observation, ObservedInstance
 from orienter_tasks.observe.use import Users
 from orienter_tasks.processes import census
+from orienter_tasks.processes.sockets import Sockets
+from orienter_tasks.processes.table import memory
 from orienter_tasks.services import last_start
 from orienter_tasks.settings import catalog
 from orienter_tasks.stack.component import ComponentStatus
@@ -43,21 +46,30 @@ def scan(claims: Iterable[Claim], *, details: bool = True) -> Observation:
     wanted = sorted(claims, key=lambda claim: (claim.project, claim.id, claim.root))
     unseen: list[str] = []
     containers, hidden = _containers({claim.backend for claim in wanted}, unseen)
-    seen, found, parts = census.take(), [], []
-    for claim in wanted:
+    seen, sockets, found, parts = census.take(), Sockets(), [], []
+    memories: dict[int, int | None] = {}
+    natives = [
+        NativeScan(of_claim(claim), details=details, seen=seen, open_sockets=sockets, memory_of=memories.get)
+        for claim in wanted
+    ]
+    if details:  # the kernel counts for as long as all the rest takes, and on each core
+        pids = [pid for native in natives for pid in native.pids]
+        memories.update(zip(pids, map_in_threads(memory, pids, threads=os.cpu_count() or 1), strict=True))
+    for claim, native in zip(wanted, natives, strict=True):
         mine = [each for each in containers if (each.project, each.instance) == (claim.project, claim.id)]
-        native = NativeScan(of_claim(claim), details=details, seen=seen)
         is_hidden = claim.backend in hidden or (claim.backend == "docker" and not mine and _is_elsewhere(claim, unseen))
         found.append(_instance(claim, mine, native, details=details, hidden=is_hidden))
         parts.append(([each for each in mine if each.running], native))
-    return Observation(_with_use(found, parts) if details else found, unseen)
+    return Observation(_with_use(found, parts, sockets) if details else found, unseen)
 
 
 def _with_use(
-    found: Sequence[ObservedInstance], parts: Sequence[tuple[Sequence[DockerResource], NativeScan]]
+    found: Sequence[ObservedInstance],
+    parts: Sequence[tuple[Sequence[DockerResource], NativeScan]],
+    sockets: Sockets,
 ) -> list[ObservedInstance]:
     """Add when each instance was used; an engine is asked about all of them at once."""
-    users = Users()
+    users = Users(sockets)
 
     def use(each: tuple[ObservedInstance, tuple[Sequence[DockerResource], NativeScan]]) -> ObservedInstance:
         one, (containers, native) = each

@@ -25,14 +25,15 @@ if TYPE_CHECKING:
 
     from orienter_tasks.backends.docker.survey import DockerResource
     from orienter_tasks.observe.model import ObservedInstance
+    from orienter_tasks.processes.sockets import Sockets
     from orienter_tasks.services.lease import Lease
 
 
 class Users:
     """What is known of all users of instances at one moment."""
 
-    def __init__(self) -> None:
-        self._connections = Connections()
+    def __init__(self, seen: Sockets) -> None:
+        self._connections = Connections(seen)
 
     def use_of(
         self, found: ObservedInstance, containers: Sequence[DockerResource], pids: Callable[[], Iterable[int]]

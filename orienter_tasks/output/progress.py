@@ -134,7 +134,7 @@ class Progress:
         grid.add_column(no_wrap=True)
         grid.add_column(no_wrap=True)
         grid.add_column(justify="right", no_wrap=True)
-        grid.add_column(overflow="ellipsis", no_wrap=True)
+        grid.add_column()  # alone in shrinking where there is no room for all
         now = time.monotonic()
         with self._lock:
             for name, row in self._rows.items():
@@ -142,8 +142,7 @@ class Progress:
                 idle = row.state in (State.WAITING, State.SKIPPED)
                 seconds = "" if idle else f"{(row.until or now) - row.since:.1f} s"
                 detail = f"for {row.detail}" if row.state is State.WAITING and row.detail else one_line(row.detail)
-                grid.add_row(
-                    Text(mark, style), name, Text(row.state.value, style), Text(seconds, "dim"), Text(detail, "dim")
-                )
+                cut = Text(detail, "dim", overflow="ellipsis", no_wrap=True)
+                grid.add_row(Text(mark, style), name, Text(row.state.value, style), Text(seconds, "dim"), cut)
         (copied,) = self._line
         return Group(grid, Text(copied, "dim")) if copied else grid

@@ -73,20 +73,29 @@ class Census:
         chosen = found.get(component, ()) if component is not None else (one for each in found.values() for one in each)
         return sorted(chosen, key=lambda process: process.age)
 
-    def by_component(self, instance: Instance) -> Mapping[str, Sequence[Process]]:
-        """Return the processes of an instance by component; none for one of which only a record is there."""
-        records = list(load_all(instance))
-        recorded = {(record.pid, record.mark): record.component for record in records}
-        homes = _homes(instance)
-        known: dict[int, str] = {}
-        for process in self._processes.values():
-            component = recorded.get((process.pid, process.mark))
-            if component is None and process.owner is not None:
-                component = process.owner.component if _is_of(process.owner, instance) else None
-            elif component is None:
-                component = self._in_session(process, records) or self._retitled(process, homes)
+    def by_component(
+        self, instance: Instance, records: Sequence[Record] | None = None
+    ) -> Mapping[str, Sequence[Process]]:
+        """Return the processes of an instance by component; none for one of which only a record is there.
+
+        Args:
+            instance: whose.
+            records: its records, if they have been read already.
+        """
+        records = list(load_all(instance)) if records is None else records
+        known = {process.pid: each.component for each in records if (process := self.same(each)) is not None}
+        for process in self._named.get(str(instance.id), ()):
+            if process.owner is not None and _is_of(process.owner, instance):
+                known.setdefault(process.pid, process.owner.component)
+        for record in records:
+            for process in self._sessions.get(record.pid, ()):
+                if self.same(record) is not None or self._left_behind(process, record):
+                    known.setdefault(process.pid, record.component)
+        homes = _homes(instance) if self._untold else {}
+        for process in self._untold:
+            component = self._retitled(process, homes)
             if component is not None:
-                known[process.pid] = component
+                known.setdefault(process.pid, component)
         found: dict[str, list[Process]] = {record.component: [] for record in records}
         for pid, component in self._with_descendants(known).items():
             if pid not in self.ancestry:
@@ -152,12 +161,29 @@ class Census:
             found[process.parent].append(process)
         return found
 
-    def _in_session(self, process: Process, records: Sequence[Record]) -> str | None:
-        """The component in whose session a process is, whether the session's leader lives or has ended."""
-        for record in records:
-            if process.session == record.pid and (self.same(record) is not None or self._left_behind(process, record)):
-                return record.component
-        return None
+    @cached_property
+    def _named(self) -> Mapping[str, Sequence[Process]]:
+        """Those whose environment says for whom they were started, by the id in it."""
+        found = defaultdict(list)
+        for process in self._processes.values():
+            if process.owner is not None:
+                found[process.owner.instance].append(process)
+        return found
+
+    @cached_property
+    def _sessions(self) -> Mapping[int, Sequence[Process]]:
+        """The others by session, whether its leader lives or has ended."""
+        found = defaultdict(list)
+        for process in self._processes.values():
+            if process.owner is None:
+                found[process.session].append(process)
+        return found
+
+    @cached_property
+    def _untold(self) -> Sequence[Process]:
+        """Those of the programs that overwrite their environment, where they have done so."""
+        names = {program for entry in catalog.entries() for program in entry.titles}
+        return [each for each in self._processes.values() if each.retitled and each.name in names]
 
     def _left_behind(self, process: Process, record: Record) -> bool:
         """Whether a process of a dead leader's session is still that leader's: a later session may have its number."""
@@ -174,8 +200,6 @@ class Census:
 
         A server that somebody runs on our data by hand has an environment, which does not name us, or such a parent.
         """
-        if not process.retitled or process.name not in homes:
-            return None
         parent = self._processes.get(process.parent)
         if parent is not None and self._directory(parent.pid) in homes.get(parent.name, ()):
             return None

@@ -11,7 +11,7 @@ from orienter_tasks.processes.listeners import is_loopback
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from orienter_tasks.processes.sockets import Connected
+    from orienter_tasks.processes.sockets import Connected, Sockets
 
 
 class OutsideClient(NamedTuple):
@@ -23,6 +23,9 @@ class OutsideClient(NamedTuple):
 
 class Connections:
     """The connections of the machine at one moment, which is when they are first asked for."""
+
+    def __init__(self, seen: Sockets) -> None:
+        self._seen = seen
 
     def from_outside(self, ports: Collection[int], pids: Callable[[], Iterable[int]]) -> list[OutsideClient]:
         """Return the connections to some ports of this machine whose other ends none of these processes has.
@@ -50,6 +53,6 @@ class Connections:
     @cached_property
     def _found(self) -> tuple[Sequence[Connected], Callable[[int], Iterable[int]]]:
         try:
-            return sockets.connected_by_kernel(), sockets.inodes
+            return sockets.connected_by_kernel(), self._seen.inodes
         except OSError:  # no Linux, or a sandbox without netlink
             return sockets.connected_by_psutil(), lambda pid: (pid,)

@@ -11,12 +11,13 @@ import os
 import platform
 import socket
 import struct
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orienter_tasks.machine import ports
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 SOCK_DIAG = 4  # NETLINK_SOCK_DIAG
 BY_FAMILY, DUMP = 20, 0x301  # SOCK_DIAG_BY_FAMILY; NLM_F_REQUEST | NLM_F_DUMP
@@ -55,13 +56,41 @@ class Connected(NamedTuple):
     silent: float | None
 
 
+class Sockets:
+    """The sockets of the machine at one moment: no process, and nothing of the kernel's, is read twice."""
+
+    def __init__(self) -> None:
+        self.inodes = cache(inodes)
+
+    def of(self, pids: Iterable[int]) -> list[Listening]:
+        """Return the listening sockets of processes; those that are gone or not to be looked into have none."""
+        pids = list(pids)
+        if platform.system() == "Linux":
+            with contextlib.suppress(OSError):  # a kernel or a sandbox without netlink
+                return self.of_kernel(pids)
+        return of_psutil(pids)
+
+    def of_kernel(self, pids: Iterable[int]) -> list[Listening]:
+        """Look in /proc/PID/fd, and ask the kernel what listens.
+
+        Raises:
+            OSError: it does not answer such questions.
+        """
+        holders: dict[int, list[int]] = {}
+        for pid in pids:
+            for inode in self.inodes(pid):
+                holders.setdefault(inode, []).append(pid)
+        found = self._listening if holders else ()
+        return [Listening(port, address, pid) for port, address, inode in found for pid in holders.get(inode, ())]
+
+    @cached_property
+    def _listening(self) -> Sequence[tuple[int, str, int]]:
+        return [entry for family in LENGTHS for entry in _listening(family)]
+
+
 def of(pids: Iterable[int]) -> list[Listening]:
-    """Return the listening sockets of processes; those that are gone or not to be looked into have none."""
-    pids = list(pids)
-    if platform.system() == "Linux":
-        with contextlib.suppress(OSError):  # a kernel or a sandbox without netlink
-            return of_kernel(pids)
-    return of_psutil(pids)
+    """Return the sockets of processes that listen now."""
+    return Sockets().of(pids)
 
 
 def listens(host: str, port: int) -> bool:
@@ -74,22 +103,6 @@ def listens(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def of_kernel(pids: Iterable[int]) -> list[Listening]:
-    """Look in /proc/PID/fd, and ask the kernel what listens.
-
-    Raises:
-        OSError: it does not answer such questions.
-    """
-    holders: dict[int, list[int]] = {}
-    for pid in pids:
-        for inode in inodes(pid):
-            holders.setdefault(inode, []).append(pid)
-    if not holders:
-        return []
-    found = [entry for family in LENGTHS for entry in _listening(family)]
-    return [Listening(port, address, pid) for port, address, inode in found for pid in holders.get(inode, ())]
 
 
 def of_psutil(pids: Iterable[int]) -> list[Listening]:

@@ -34,10 +34,7 @@ PARENT, SESSION, FLAGS = 1, 3, 6  # of what follows the name in /proc/PID/stat, 
 KERNEL_THREAD = 0x00200000
 CHUNK = 1 << 16
 _MARKER = f"{COMPONENT_MARKER}=".encode()
-_TELLING = tuple(
-    f"{name}=".encode()
-    for name in ("AI_INSTANCE_ID", "AI_INSTANCE_ROOT", "COMPOSE_PROJECT_NAME", COMPONENT_MARKER, TOKEN_MARKER)
-)
+_TELLING = ("AI_INSTANCE_ID", "AI_INSTANCE_ROOT", "COMPOSE_PROJECT_NAME", COMPONENT_MARKER, TOKEN_MARKER)
 _COMPOSE_PROJECT = r"(.+)-instance-(\d+)"
 
 
@@ -197,8 +194,9 @@ def _environ_in_proc(directory: str) -> tuple[ProcessOwner | None, bool]:
     content = _read(f"/proc/{directory}/environ")
     if _MARKER not in content:
         return None, content.endswith(b"\0\0")  # titles are padded with these
-    lines = (os.fsdecode(line) for line in content.split(b"\0") if line.startswith(_TELLING))
-    return _owner(dict(line.split("=", 1) for line in lines)), False
+    content = b"\0" + content
+    parts = ((name, content.partition(f"\0{name}=".encode())) for name in _TELLING)
+    return _owner({name: os.fsdecode(rest.partition(b"\0")[0]) for name, (_, found, rest) in parts if found}), False
 
 
 def environment(pid: int) -> dict[str, str]:
@@ -235,7 +233,7 @@ def _owner(environ: Mapping[str, str]) -> ProcessOwner | None:
 
 
 def _read(path: str) -> bytes:
-    """Read a file whole; nothing when it is another user's, or its process has ended."""
+    """Read a file of a process whole; nothing when it is another user's, or its process has ended."""
     try:
         file = os.open(path, os.O_RDONLY)
     except OSError:
@@ -244,6 +242,8 @@ def _read(path: str) -> bytes:
     try:
         while part := os.read(file, CHUNK):
             parts.append(part)
+            if len(part) < CHUNK:  # the kernel gives all that there is, and there is no more
+                break
     except OSError:
         return b""
     finally:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from orienter_tasks.processes import census, sockets
+from orienter_tasks.processes import census
 from orienter_tasks.processes.listeners import is_loopback
-from orienter_tasks.processes.record import load
+from orienter_tasks.processes.record import load_all
 from orienter_tasks.processes.shim import as_child, ended_at, exit_code, service_of, service_pid
+from orienter_tasks.processes.sockets import Sockets
 from orienter_tasks.processes.spawn import describe_exit, ended_with
 from orienter_tasks.processes.table import memory, started_at
 from orienter_tasks.settings import catalog
@@ -35,13 +36,24 @@ class NativeScan:
 
     Args:
         details: also read what processes take of memory and what they listen on, and so whether a component answers.
-        seen: a census that was taken already.
+        seen: a census that was taken already; `open_sockets`: likewise.
+        memory_of: returns what a process takes of memory.
     """
 
-    def __init__(self, instance: Instance, *, details: bool = False, seen: Census | None = None) -> None:
+    def __init__(
+        self,
+        instance: Instance,
+        *,
+        details: bool = False,
+        seen: Census | None = None,
+        open_sockets: Sockets | None = None,
+        memory_of: Callable[[int], int | None] = memory,
+    ) -> None:
         self._instance = instance
         self._details = details
         self._seen = seen
+        self._open = open_sockets or Sockets()
+        self._memory_of = memory_of
 
     def components(self) -> list[ComponentStatus]:
         """Describe all components of which there is a record or a process."""
@@ -72,15 +84,19 @@ class NativeScan:
         return self._seen or census.take()
 
     @cached_property
+    def _records(self) -> Mapping[str, Record]:
+        return {record.component: record for record in load_all(self._instance)}
+
+    @cached_property
     def _members(self) -> Mapping[str, Sequence[Process]]:
-        return self._census.by_component(self._instance)
+        return self._census.by_component(self._instance, [*self._records.values()])
 
     def _process(self, name: str) -> ComponentStatus | None:
-        record = load(self._instance, name)
+        record = self._records.get(name)
         if record is None:
             leader = next(iter(self._pids(name)), None)
             return self._running(name, f"pid {service_of(leader)}", started_at(leader)) if leader is not None else None
-        if record.alive():
+        if self._seen.same(record) if self._seen is not None else record.alive():
             return self._running(name, f"pid {service_pid(record)}", record.started_at)
         pids = running_on(self._instance, record, lambda: self._census)
         if pids:
@@ -97,13 +113,13 @@ class NativeScan:
             running=True,
             what=f"{what}; listens on {', '.join(exposed)}" if exposed else what,
             started_at=since,
-            memory=sum(filter(None, map(memory, pids))) or None,
+            memory=sum(filter(None, map(self._memory_of, pids))) or None,
             exposed=exposed,
         )
 
     def _listening(self, status: ComponentStatus, processes: Sequence[str]) -> ComponentStatus:
         """Add that nothing of a component listens on its port, if that is so."""
-        record = load(self._instance, status.name)
+        record = self._records.get(status.name)
         port = record.port if record is not None else 0
         if status.name in catalog.names():
             port = self._instance.ports.get(catalog.entry_of(status.name).port, 0)
@@ -115,7 +131,7 @@ class NativeScan:
     @cached_property
     def _sockets(self) -> Mapping[int, Sequence[Listening]]:
         found: dict[int, list[Listening]] = {}
-        for each in sockets.of(process.pid for members in self._members.values() for process in members):
+        for each in self._open.of(self.pids):
             found.setdefault(each.pid, []).append(each)
         return found
 

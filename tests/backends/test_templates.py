@@ -43,7 +43,7 @@ def read_yaml(text: str) -> Any:
 def test_a_render_returns_what_is_to_be_written_and_writes_nothing(tmp_path: Path) -> None:
     write(tmp_path, "test.j2", "port {{ port }}\n")
     rendered = templates.render(tmp_path, "test.j2", TARGET, {"port": 5432})
-    assert rendered == templates.Rendered(TARGET, "port 5432\n", 0o644)
+    assert rendered == templates.Rendered(TARGET, "port 5432\n", 0o644, ("test.j2",))
     assert not TARGET.exists()
 
 

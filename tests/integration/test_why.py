@@ -139,7 +139,7 @@ def test_a_full_disk(make_host: MakeHost) -> None:
     if answer.code == 77:
         pytest.skip("root may not mount here")
     lines = answer.out.splitlines()
-    assert lines[1].startswith("✗ 0 MB free for the state directory"), str(answer)
+    assert lines[1].startswith("✗ 0 kB free for the state directory"), str(answer)
     assert lines[-1] == "next: inv cleanup.weekly --dry-run"
 
 

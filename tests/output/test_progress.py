@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -71,3 +72,15 @@ def test_how_much_is_copied_is_shown_in_one_line_until_it_is(monkeypatch: pytest
                 time.sleep(0.01)
         assert "0 kB of about 20 MB copied" in screen.getvalue()
     assert "\n" not in screen.getvalue()
+
+
+def test_on_a_narrow_terminal_only_the_reason_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = drawn_on(monkeypatch)
+    monkeypatch.setenv("COLUMNS", "40")
+    with Progress(Report()) as progress:
+        progress.show(Event("whatsapp", State.SKIPPED, 0.0, "a reason that is longer than the terminal is wide"))
+    lines = [
+        line for line in re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", screen.getvalue()).splitlines() if "whatsapp" in line
+    ]
+    assert lines[-1].split()[:4] == ["–", "whatsapp", "skipped", "a"]
+    assert lines[-1].rstrip().endswith("…")

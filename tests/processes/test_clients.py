@@ -32,7 +32,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs netlink")
 def connections(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Connections:
     if request.param == "psutil":
         monkeypatch.setattr(sockets, "SOCK_DIAG", 31)  # no such protocol
-    return Connections()
+    return Connections(sockets.Sockets())
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_it_was_silent_since_the_last_question_and_answer(servers: dict[int, soc
     port, server = next(iter(servers.items()))
 
     def silent() -> float:
-        (found,) = Connections().from_outside([port], list)
+        (found,) = Connections(sockets.Sockets()).from_outside([port], list)
         assert found.silent is not None
         return found.silent
 
@@ -90,4 +90,4 @@ def test_without_a_kernel_that_tells_silence_is_not_known(
     monkeypatch.setattr(sockets, "SOCK_DIAG", 31)
     port, server = next(iter(servers.items()))
     with socket.create_connection(("127.0.0.1", port), timeout=5), server.accept()[0]:
-        assert Connections().from_outside([port], list) == [OutsideClient(port, None)]
+        assert Connections(sockets.Sockets()).from_outside([port], list) == [OutsideClient(port, None)]

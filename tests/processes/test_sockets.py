@@ -18,7 +18,12 @@ from orienter_tasks.processes import sockets
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-LINUX = pytest.param(sockets.of_kernel, marks=pytest.mark.skipif(sys.platform != "linux", reason="needs netlink"))
+
+def of_kernel(pids: Iterable[int]) -> list[sockets.Listening]:
+    return sockets.Sockets().of_kernel(pids)
+
+
+LINUX = pytest.param(of_kernel, marks=pytest.mark.skipif(sys.platform != "linux", reason="needs netlink"))
 READERS = [LINUX, sockets.of_psutil]
 CHILD = """
 import socket, sys
@@ -87,7 +92,7 @@ def test_an_answer_of_many_messages_is_read_whole() -> None:
         ]
         wanted = {sockets.Listening(one.getsockname()[1], one.getsockname()[0], os.getpid()) for one in made}
         assert len(wanted) == 600
-        assert wanted <= set(sockets.of_kernel([os.getpid()]))
+        assert wanted <= set(of_kernel([os.getpid()]))
         assert wanted <= set(sockets.of_psutil([os.getpid()]))
 
 
@@ -95,7 +100,7 @@ def test_an_answer_of_many_messages_is_read_whole() -> None:
 def test_a_kernel_that_does_not_answer(child: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sockets, "SOCK_DIAG", 31)  # no such protocol
     with pytest.raises(OSError, match="rotocol"):
-        sockets.of_kernel([child[0]])
+        of_kernel([child[0]])
     assert {each.port for each in sockets.of([child[0]])} == set(child[1])
 
 
@@ -103,7 +108,7 @@ def test_a_kernel_that_does_not_answer(child: tuple[int, list[int]], monkeypatch
 def test_a_kernel_that_refuses_the_question(child: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sockets, "BY_FAMILY", 99)  # no such question: the answer is an error
     with pytest.raises(OSError, match="does not tell"):
-        sockets.of_kernel([child[0]])
+        of_kernel([child[0]])
     assert {each.port for each in sockets.of([child[0]])} == set(child[1])
 
 
@@ -111,7 +116,7 @@ def test_a_kernel_that_refuses_the_question(child: tuple[int, list[int]], monkey
 def test_both_tell_the_same_of_the_whole_machine() -> None:
     def differences() -> set[sockets.Listening]:
         pids = psutil.pids()
-        before, seen, after = (set(read(pids)) for read in (sockets.of_kernel, sockets.of_psutil, sockets.of_kernel))
+        before, seen, after = (set(read(pids)) for read in (of_kernel, sockets.of_psutil, of_kernel))
         return ((before & after) - seen) | (seen - (before | after))
 
     # psutil reads /proc/net/tcp in pieces, and can miss a socket while others on the machine close theirs

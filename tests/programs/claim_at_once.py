@@ -6,9 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-# all that is imported late is loaded before the first fork
-import filelock  # noqa: F401
-
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.identity.allocation import IdRequest
 from orienter_tasks.identity.claims import Claims

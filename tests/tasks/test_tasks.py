@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from invoke.collection import Collection
 
-HEAVY = ("docker", "jinja2", "rich", "minio", "pg8000", "psutil", "filelock")
+HEAVY = ("docker", "jinja2", "rich", "minio", "pg8000", "psutil")
 
 
 def walk(collection: Collection, prefix: str = "") -> Iterator[str]:

@@ -11,6 +11,7 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 from msgspec.structs import replace
 
 from orienter_tasks.backends.nginx.health import await_revision, health_token
@@ -36,6 +37,20 @@ MAIN_TEMPLATE = "orienter-nginx-main.conf.j2"  # a name that no host would choos
 LOCAL = "nginx-local.conf"
 ACCEPTED = ".accepted"
 REVISION_MARK = "@REVISION@"
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """What nginx has accepted last, by digests.
+
+    Attributes:
+        files: the files themselves, and which nginx it was.
+        source: what they were rendered from.
+        templates: the templates among that.
+    """
+
+    files: str = ""
+    source: str = ""
+    templates: tuple[str, ...] = ()
 
 
 class NginxBackend(Protocol):
@@ -104,16 +119,26 @@ def check(config: InstanceConfig, backend: NginxBackend) -> Path:
 def apply(config: InstanceConfig, backend: NginxBackend, *, force: bool = False) -> bool:
     """Update nginx's configuration: render, check, swap, reload; return whether it changed.
 
-    A configuration that nginx accepted before is checked and reloaded again only with `force`. After an error, the
-    previous configuration is in place and in use.
+    Unless `force`, what follows from the same settings and templates is not rendered again, and what nginx accepted
+    before is neither checked nor reloaded. After an error, the previous configuration is in place and in use.
     """
     with _alone(config):
         facts, live = backend.nginx_facts(), config.instance.nginx_dir
-        rendered, revision = _plan(config, facts, candidate_dir(config.instance))
-        accepted = _verdict_key(config, backend, facts, revision)
+        which = (backend.name, config.settings.docker.nginx, config.settings.embedded.nginx, facts)
         former = {name: _read(live / name) for name in (MAIN, LOCAL, ACCEPTED)}
-        changed = any(former[file.path.name] != os.fsencode(file.content) for file in rendered)
-        if not force and not changed and former[ACCEPTED] == accepted:
+        accepted = _decoded(former[ACCEPTED])
+        known = accepted.files == _digest(which, former[MAIN], former[LOCAL]) and accepted.source == _source(
+            config, facts, accepted.templates
+        )
+        if known and not force:
+            return False
+        rendered, revision = _plan(config, facts, candidate_dir(config.instance))
+        contents = {file.path.name: os.fsencode(file.content) for file in rendered}
+        names = tuple(dict.fromkeys(name for file in rendered for name in file.templates))
+        verdict = Accepted(_digest(which, contents[MAIN], contents[LOCAL]), _source(config, facts, names), names)
+        changed = any(former[name] != content for name, content in contents.items())
+        if not force and not changed and accepted.files == verdict.files:
+            write_private(live / ACCEPTED, msgspec.json.encode(verdict), 0o644)
             return False
         write_candidate(config, rendered)
         _require_accepted(config, backend)
@@ -124,7 +149,7 @@ def apply(config: InstanceConfig, backend: NginxBackend, *, force: bool = False)
                 await_revision(config, revision)
         except (OrienterError, NotReadyError) as error:
             raise _rolled_back(config, backend, former, error) from error
-        write_private(live / ACCEPTED, accepted, 0o644)
+        write_private(live / ACCEPTED, msgspec.json.encode(verdict), 0o644)
         return changed
 
 
@@ -160,11 +185,23 @@ def _plan(config: InstanceConfig, facts: NginxFacts, directory: Path) -> tuple[l
     return [replace(draft, content=draft.content.replace(REVISION_MARK, revision)) for draft in drafts], revision
 
 
-def _verdict_key(config: InstanceConfig, backend: NginxBackend, facts: NginxFacts, revision: str) -> bytes:
-    """Return a digest of what nginx's verdict depends on: the files, and which nginx it is."""
-    settings = config.settings
-    which = (backend.name, settings.docker.nginx, settings.embedded.nginx, facts, revision)
-    return hashlib.sha256(os.fsencode(repr(which))).hexdigest().encode()
+def _source(config: InstanceConfig, facts: NginxFacts, names: Sequence[str]) -> str:
+    """Return a digest of what the files are rendered from."""
+    from orienter_tasks.backends import templates
+
+    template, root = config.settings.nginx.template, config.instance.root
+    return _digest(template, facts.noted, values(config, facts), *templates.contents(root, names))
+
+
+def _decoded(content: bytes | None) -> Accepted:
+    try:
+        return msgspec.json.decode(content or b"", type=Accepted)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Accepted()
+
+
+def _digest(*what: object) -> str:
+    return hashlib.sha256(os.fsencode(repr(what))).hexdigest()
 
 
 def _require_accepted(config: InstanceConfig, backend: NginxBackend) -> None:

@@ -14,7 +14,7 @@ from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.machine import worktree
 from orienter_tasks.machine.state import state_dir
 from orienter_tasks.output.checks import Check
-from orienter_tasks.output.units import megabytes
+from orienter_tasks.output.units import space
 from orienter_tasks.services import last_start
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def disk(ctx: RunContext) -> Iterator[Check]:
         free = shutil.disk_usage(path).free
         verdict: Verdict = "problem" if free < NONE_LEFT else "warning" if free < LOW else "ok"
         remedy = "" if verdict == "ok" else "inv cleanup.weekly --dry-run"
-        yield Check("disk", verdict, f"{megabytes(free)} free for {name} ({path})", remedy)
+        yield Check("disk", verdict, f"{space(free)} free for {name} ({path})", remedy)
 
 
 def hostname(ctx: RunContext) -> Iterator[Check]:

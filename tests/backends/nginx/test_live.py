@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
+from orienter_tasks.backends import templates
 from orienter_tasks.backends.nginx import configuration as nginx, notices
 from tests.backends.nginx.lab import (
     HEALTH,
@@ -54,6 +55,24 @@ def test_what_was_accepted_is_not_checked_again(server: Nginx) -> None:
     assert (server.checks, server.reloads) == (1, 1)
     assert nginx.apply(server.config, server, force=True) is False
     assert (server.checks, server.reloads) == (2, 2)
+
+
+def test_only_what_may_have_changed_is_rendered_again(server: Nginx, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, live = server.config, server.config.instance.nginx_dir / "nginx-local.conf"
+    included = '{% include "always.j2" %}{% include "sometimes.j2" ignore missing %}'
+    write_template(config, SMALL % included)
+    write_template(config, "# one\n", "always.j2")
+    assert nginx.apply(config, server) is True
+    with monkeypatch.context() as patched:
+        patched.delattr(templates, "render")
+        assert nginx.apply(config, server) is False
+    for word, name in (("# two", "always.j2"), ("# three", "sometimes.j2"), ("# four", config.settings.nginx.template)):
+        write_template(config, SMALL % word if word == "# four" else f"{word}\n", name)
+        assert nginx.apply(config, server) is True
+        assert word in live.read_text(encoding="utf-8")
+    live.write_text("", encoding="utf-8")
+    assert nginx.apply(config, server) is True
+    assert "# four" in live.read_text(encoding="utf-8")
 
 
 def test_another_nginx_is_asked_again(server: Nginx) -> None:
