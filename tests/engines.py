@@ -25,9 +25,36 @@ PART = (
 )
 """What CI runs on Podman; the full run has all."""
 
+_CONTAINERS = "tests/backends/docker/test_containers.py"
+_PODMAN = {
+    f"{_CONTAINERS}::test_a_changed_configuration_is_taken_over_and_data_kept": "it does not say how it keeps logs",
+    f"{_CONTAINERS}::test_a_container_whose_network_is_gone_is_made_anew": "a stopped container keeps its network",
+    **dict.fromkeys(
+        (
+            "tests/backends/docker/test_compose.py::test_it_equals_what_the_sdk_makes[bridge]",
+            "tests/backends/docker/test_compose.py::test_it_equals_what_the_sdk_makes[host]",
+        ),
+        "of a container it says HOME and HOSTNAME, too, and not how it is mounted and logged",
+    ),
+    "tests/backends/docker/test_reader.py::test_refusals_are_the_sdks[no/such]": "the SDK asks for another path",
+    "tests/backends/docker/test_survey.py::test_what_somebody_runs_in_a_container_is_not_its_health_check": (
+        "its health checks are timers of systemd, which the tests have not"
+    ),
+}
 FAILING: Mapping[str, Mapping[str, str]] = {
-    "podman": {},
-    "podman-rootless": {},
+    "podman": _PODMAN,
+    "podman-rootless": {
+        **_PODMAN,
+        f"{_CONTAINERS}::test_a_container_that_stands_still_goes_on": "without control groups it cannot pause",
+        **dict.fromkeys(
+            (
+                "tests/backends/docker/test_proxy.py::test_a_check_leaves_nothing_behind[bridge]",
+                "tests/backends/docker/test_proxy.py::test_services_are_reached_where_they_are_to_listen[bridge]",
+                "tests/commands/selftest/test_templates.py::test_nginx_in_a_container_takes_them",
+            ),
+            "no service can listen on its bridge",
+        ),
+    },
     "docker-rootless": {},
 }
 
