@@ -36,6 +36,14 @@ _PODMAN = {
         ),
         "of a container it says HOME and HOSTNAME, too, and not how it is mounted and logged",
     ),
+    **dict.fromkeys(
+        (
+            "tests/backends/docker/test_proxy.py::test_a_check_leaves_nothing_behind[bridge]",
+            "tests/backends/docker/test_proxy.py::test_services_are_reached_where_they_are_to_listen[bridge]",
+            "tests/commands/selftest/test_templates.py::test_nginx_in_a_container_takes_them",
+        ),
+        "no service can listen on its bridge",
+    ),
     "tests/backends/docker/test_reader.py::test_refusals_are_the_sdks[no/such]": "the SDK asks for another path",
     "tests/backends/docker/test_survey.py::test_what_somebody_runs_in_a_container_is_not_its_health_check": (
         "its health checks are timers of systemd, which the tests have not"
@@ -46,14 +54,6 @@ FAILING: Mapping[str, Mapping[str, str]] = {
     "podman-rootless": {
         **_PODMAN,
         f"{_CONTAINERS}::test_a_container_that_stands_still_goes_on": "without control groups it cannot pause",
-        **dict.fromkeys(
-            (
-                "tests/backends/docker/test_proxy.py::test_a_check_leaves_nothing_behind[bridge]",
-                "tests/backends/docker/test_proxy.py::test_services_are_reached_where_they_are_to_listen[bridge]",
-                "tests/commands/selftest/test_templates.py::test_nginx_in_a_container_takes_them",
-            ),
-            "no service can listen on its bridge",
-        ),
     },
     "docker-rootless": {},
 }
