@@ -20,8 +20,8 @@ ENGINE = os.environ.get("ORIENTER_TEST_ENGINE", "")
 PART = (
     "tests/backends/docker/test_contract.py",
     "tests/backends/docker/test_endpoint.py",
-    "tests/backends/docker/test_proxy.py",
-    "tests/backends/docker/test_survey.py",
+    "tests/backends/docker/test_reader.py",
+    "tests/commands/doctor/test_checks_backend.py",
 )
 """What CI runs on Podman; the full run has all."""
 
