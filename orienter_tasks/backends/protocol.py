@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 from msgspec import Struct
 
+from orienter_tasks.instance.backends import Backends
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
@@ -14,16 +16,17 @@ if TYPE_CHECKING:
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.instance.variables import Variables
     from orienter_tasks.processes.census import Census
-    from orienter_tasks.settings.model import BackendName, Settings
+    from orienter_tasks.settings.model import Settings
     from orienter_tasks.stack.component import Component, ComponentStatus
 
 
 class InstanceConfig(msgspec.Struct, frozen=True):
-    """What follows from a claim, and everything that a backend needs."""
+    """What follows from a claim, and everything that a backend needs; `backends` are the claim's own."""
 
     instance: Instance
     settings: Settings
     variables: Variables
+    backends: Backends = Backends()
 
 
 class NginxFacts(msgspec.Struct, frozen=True):
@@ -49,10 +52,11 @@ class NginxFacts(msgspec.Struct, frozen=True):
 
 
 class DataVolume(Struct, frozen=True):
-    """Data of an instance: a volume's name, and its bytes, None if they take long to measure."""
+    """Data of an instance: a volume's name, its bytes, None if they take long to measure, and whose it is."""
 
     name: str
     size: int | None
+    component: str = ""
 
 
 class Inside(Protocol):
@@ -66,10 +70,11 @@ class Inside(Protocol):
 
 
 class Backend(Protocol):
-    """The infrastructure of one instance on one backend."""
+    """The infrastructure of one instance, each component on its backend."""
 
     @property
-    def name(self) -> BackendName: ...
+    def backends(self) -> Backends:
+        """Which backend each component has."""
 
     @property
     def service_host(self) -> str:
@@ -101,7 +106,7 @@ class Backend(Protocol):
         """Ports that this instance's components listen on now, with the component's name; `seen` as above."""
 
     def data_volumes(self, *, sizes: bool = False) -> Sequence[DataVolume]:
-        """This instance's data on this backend; with `sizes`, also sizes that take a moment to measure."""
+        """This instance's data there; with `sizes`, also sizes that take a moment to measure."""
 
     def generations(self, components: Sequence[str]) -> Mapping[str, str]:
         """The generation of each component's volume: another one when its data is made anew."""

@@ -38,7 +38,7 @@ def psql(ctx: RunContext) -> None:
     """
     config = _used(ctx, POSTGRES.name)
     words = behind_dashes()
-    if ctx.current.backend.name == "docker":
+    if ctx.current.backend.backends.of(POSTGRES.name) == "docker":
         sys.exit(_psql_in_container(ctx, words))
     program = shutil.which("psql", path=search_path(config, os.environ.get("PATH", os.defpath)))
     if program is None:

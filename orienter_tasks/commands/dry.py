@@ -164,7 +164,7 @@ def _would_start(ctx: RunContext, names: Sequence[str]) -> None:
     """Say what would be started of these, after the checks of a start."""
     ctx.require_startable()
     current = ctx.current
-    current.decide_backend()
+    current.decide_backends()
     ctx.start.check(names)
     running = [] if ctx.options.fresh else _running(ctx)
     _would(ctx, _named("start", [name for name in names if name not in running]))

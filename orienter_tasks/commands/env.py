@@ -173,7 +173,7 @@ def _document(
         "branch": worktree.branch(instance.root),
         "url": instance.url,
         "host_url": instance.host_url,
-        "backend": current.claim.backend,
+        "backend": current.claim.backends.word,
         "variables": shown,
         "origins": dict(variables.origins),
         "exported": {name: {"hook": hook, "to": to} for name, (hook, to) in _exported(current).items()},
@@ -202,7 +202,7 @@ def _print(ctx: RunContext, source: str, shown: Mapping[str, str]) -> None:
             ("checkout", str(instance.root)),
             ("id from", source),
             ("branch", worktree.branch(instance.root) or "–"),
-            ("backend", ctx.current.claim.backend or "not started yet"),
+            ("backend", str(ctx.current.claim.backends) or "not started yet"),
         ],
     )
     by_hooks = {

@@ -184,7 +184,7 @@ def columns(overview: Overview) -> list[Column[ListedInstance]]:
         Column("branch", lambda entry: entry.found.branch or "–", least=12, drop=4),
         Column("state", _state, least=9),
         Column("url", _url, narrow=lambda entry: entry.found.instance.url),
-        Column("backend", lambda entry: entry.found.backend or "–", drop=3),
+        Column("backend", lambda entry: entry.found.backends.word or "–", drop=3),
         Column("services", _services, drop=8, right=True),
         Column("memory", lambda entry: megabytes(entry.found.memory), drop=7, right=True),
         Column("data", lambda entry: space(entry.disk.data), drop=5, right=True),

@@ -17,11 +17,12 @@ from msgspec.structs import replace
 
 from orienter_tasks.commands.env import command_line, environment_of
 from orienter_tasks.commands.names import known_services
-from orienter_tasks.commands.selftest.command import backend_of
+from orienter_tasks.commands.selftest.command import backends_of
 from orienter_tasks.commands.selftest.host import HostConfig
 from orienter_tasks.commands.selftest.sandbox import open_sandbox
 from orienter_tasks.commands.start import await_infra, start_all, start_infra
 from orienter_tasks.errors import ConfigError, InterruptError, NotFoundError, OrienterError
+from orienter_tasks.infra import choice
 from orienter_tasks.lifecycle.context import RunOptions
 from orienter_tasks.machine.signals import CTRL_C, deferred, run_or_hurry
 from orienter_tasks.output.units import megabytes
@@ -65,15 +66,17 @@ def _run(ctx: RunContext, services: Sequence[str]) -> int:
     command = command_line("test.run")
     known_services(ctx, services)
     ctx.read_pipe()
+    backends = backends_of(ctx)
     options = RunOptions(
-        backend=backend_of(ctx),
+        backend=backends.general,
         timeout=ctx.options.timeout,
         quiet=True,
         detach=True,
         data=ctx.options.data or "empty",
     )
     begun = time.monotonic()
-    with open_sandbox(HostConfig(chosen(ctx.settings, services, ctx.root), ctx.dotenv, ctx.root)) as sandbox:
+    settings = choice.kept(chosen(ctx.settings, services, ctx.root), backends)
+    with open_sandbox(HostConfig(settings, ctx.dotenv, ctx.root)) as sandbox:
         there = sandbox.instance("run", options)
         _start(there, ctx, services)
         ready = time.monotonic()

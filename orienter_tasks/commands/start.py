@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from orienter_tasks.stack.component import Component
 
 # About what a warm start of PostgreSQL and the store takes. Containers are started by the engine's own processes.
-OTHERS_SECONDS = {"embedded": 0.3, "docker": 0.0}
+OTHERS_SECONDS = {"embedded": 0.3, "docker": 0.0, "": 0.0}
 
 
 def start_infra(ctx: RunContext) -> None:
@@ -52,7 +52,9 @@ def _start_nginx(ctx: RunContext) -> None:
     from orienter_tasks.commands.nginx import bring_up_to_date
 
     runner, current = ctx.begin().runner, ctx.current
-    runner.wait(catalog.awaited(), timeout=OTHERS_SECONDS[current.backend.name])
+    others = catalog.awaited()
+    seconds = max((OTHERS_SECONDS[current.backend.backends.of(name)] for name in others), default=0.0)
+    runner.wait(others, timeout=seconds)
     bring_up_to_date(ctx)
     runner.add(part for part in current.plan.infra if part.name not in catalog.awaited())
 

@@ -90,7 +90,7 @@ def show(ctx: RunContext, *, as_json: bool) -> None:
 def _containers(ctx: RunContext) -> dict[str, str]:
     """Return the running containers of this instance: component to id."""
     backend = ctx.current.settled_backend
-    if backend is None or backend.name != "docker":
+    if backend is None or "docker" not in backend.backends.used:
         return {}
     from orienter_tasks.backends.docker import survey
     from orienter_tasks.backends.docker.engine import shared

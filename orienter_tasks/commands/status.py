@@ -89,7 +89,7 @@ def _show_on_page(ctx: RunContext, found: ObservedInstance) -> None:
 def _services(ctx: RunContext) -> Sequence[ServiceComponent]:
     """Return the services that can be asked; none where the settings or variables are wrong, which a start reports."""
     with suppress(OrienterError):
-        return ctx.current.plan.services if ctx.current.claim.backend else ()
+        return ctx.current.plan.services if ctx.current.claim.placed else ()
     return ()
 
 
@@ -103,7 +103,7 @@ def announce(ctx: RunContext) -> None:
             facts.append((name, f"http://localhost:{instance.ports[service.port]}"))
     addresses = (component(name).address(ctx.current.config) for name in instance.infra)
     facts += [address for address in addresses if address is not None]
-    facts += [("backend", ctx.current.claim.backend), ("logs", str(instance.log_dir))]
+    facts += [("backend", str(ctx.current.claim.backends)), ("logs", str(instance.log_dir))]
     ctx.report.box(f"instance {instance.id} · {instance.worktree}", facts)
 
 
@@ -116,7 +116,7 @@ def skipped_services(ctx: RunContext) -> dict[str, str]:
 
 def _rows(ctx: RunContext, found: ObservedInstance, names: Sequence[str]) -> list[Row]:
     known = {each.name: each for each in found.components}
-    skipped = skipped_services(ctx) if ctx.current.claim.backend else {}
+    skipped = skipped_services(ctx) if ctx.current.claim.placed else {}
     rows = []
     for name in dict.fromkeys([*ctx.current.instance.infra, *ctx.settings.services, *known]):
         if names and name not in names:

@@ -108,7 +108,7 @@ class _Wait:
         if self._names:
             return list(self._names)
         ended = {each.name for each in found.components if not each.up}
-        services, skipped = about.settings.services, skipped_services(about) if found.claim.backend else {}
+        services, skipped = about.settings.services, skipped_services(about) if found.claim.placed else {}
         ignored = {name for name in ended if name in services and services[name].on_exit == "ignore"}
         return [name for name in (*found.instance.infra, *found.claim.services) if name not in {*skipped, *ignored}]
 

@@ -84,7 +84,7 @@ def _checks(
 ) -> list[Check]:
     """Return what is wrong, causes before what they lead to."""
     expected = [*found.instance.infra, *found.claim.services]
-    skipped = (known(lambda: skipped_services(ctx)) or {}) if found.claim.backend else {}
+    skipped = (known(lambda: skipped_services(ctx)) or {}) if found.claim.placed else {}
     up = {each.name for each in found.components if each.well}
     idle = [name for name in expected if name not in {*skipped, *(each.name for each in found.components)}]
     down = found.state != "running" or bool(idle) or found.failure is not None
@@ -150,7 +150,7 @@ def _failed_start(failure: Failure) -> Check:
 
 def _not_started(found: ObservedInstance) -> Check:
     never = f"{found.instance} has not been started yet"
-    return Check("instance", "absent", f"nothing of {found.instance} runs" if found.claim.backend else never, "inv dev")
+    return Check("instance", "absent", f"nothing of {found.instance} runs" if found.claim.placed else never, "inv dev")
 
 
 def _stopped(idle: Sequence[str]) -> Iterator[Check]:

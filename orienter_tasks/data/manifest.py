@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import msgspec
 
 from orienter_tasks.errors import CheckError, ConfigError
+from orienter_tasks.instance.backends import read as read_backends
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from orienter_tasks.instance.backends import Backends
 
 MANIFEST = "manifest.json"
 MANIFEST_VERSION = 1
@@ -63,6 +66,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         instance: the id that its source had.
+        backend: the text of `backends`.
         root: its source's checkout; likewise `branch` and `commit`, "" where git has none, and `token`.
         created_at: seconds since the epoch.
         automatic: made by a command that replaced this data.
@@ -82,6 +86,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     left_out: tuple[str, ...] = ()
     parts: tuple[Part, ...]
     schema_version: int = MANIFEST_VERSION
+
+    @property
+    def backends(self) -> Backends:
+        """Which backend each component had."""
+        return read_backends(self.backend)
 
     @property
     def size(self) -> int:

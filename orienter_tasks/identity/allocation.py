@@ -16,12 +16,14 @@ from orienter_tasks.identity.claims import Claim, all_taken, in_the_way, new_tok
 from orienter_tasks.identity.ownership import lost_tokens, marked_ids
 from orienter_tasks.instance.model import PRIVILEGED_NGINX_MOVE, port_plan
 from orienter_tasks.machine import worktree
+from orienter_tasks.settings.catalog import NGINX
 from orienter_tasks.settings.model import HIGHEST_PORT, PORT_STEP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from orienter_tasks.instance.backends import Backends
     from orienter_tasks.machine.worktree import Worktree
     from orienter_tasks.settings.model import Settings
 
@@ -111,19 +113,19 @@ def revalidated(request: IdRequest, claim: Claim, book: list[Claim]) -> Claim:
             f"this checkout holds id {claim.id}, but orienter.instances.max is {request.settings.instances.max}",
             hint=f"raise it, or free the id with: inv cleanup.instance {claim.id}",
         )
-    moved = claim.moved if claim.backend else moved_ports(request, claim.id, _others(book, claim))
+    moved = claim.moved if claim.placed else moved_ports(request, claim.id, _others(book, claim))
     tree = worktree.read(request.root)
     if claim.root != str(tree.root):
         claim = _at(tree, claim)
     return msgspec.structs.replace(_with_ports(request, claim, book, moved), **_place(tree))
 
 
-def with_backend(request: IdRequest, claim: Claim, book: list[Claim], backend: str) -> Claim:
-    moved = claim.moved
-    if backend != claim.backend:
+def with_backends(request: IdRequest, claim: Claim, book: list[Claim], backends: Backends) -> Claim:
+    moved, backend = claim.moved, backends.of(NGINX.name)
+    if backend != claim.backends.of(NGINX.name):
         moved = moved_ports(request, claim.id, _others(book, claim), backend)
     settled = _with_ports(request, claim, book, moved)
-    return msgspec.structs.replace(settled, backend=backend, used_at=time.time())
+    return msgspec.structs.replace(settled, placed=backends.text, used_at=time.time())
 
 
 def moved_ports(request: IdRequest, instance_id: int, others: list[Claim], backend: str = "") -> dict[str, int]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orienter_tasks.errors import ConfigError, ConflictError
+from orienter_tasks.instance.backends import read as read_backends
 from orienter_tasks.instance.model import Instance
 from orienter_tasks.machine import hooks
 from orienter_tasks.machine.files import read_small
@@ -25,6 +26,8 @@ from orienter_tasks.settings.model import HIGHEST_ID
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
+
+    from orienter_tasks.instance.backends import Backends
 
 LOCK_SECONDS = 30.0
 
@@ -43,7 +46,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         main_root: the main checkout that it is linked to, or its own root.
         git_dir: its own git directory; "" without git.
         device: the device number of the root.
-        backend: "" until the instance first had infrastructure.
+        placed: the text of `backends`.
         ports: every port of its plan, so that plans with other bases do not overlap it.
         moved: those of them that do not follow the formula.
         claimed_at: seconds since the epoch; likewise `used_at`, of the last start, stop or other changing command.
@@ -61,7 +64,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     ports: dict[str, int]
     moved: dict[str, int] = {}
     former_roots: tuple[str, ...] = ()
-    backend: str = ""
+    placed: str = msgspec.field(default="", name="backend")
     claimed_at: float = 0.0
     used_at: float = 0.0
     services: tuple[str, ...] = ()
@@ -72,6 +75,11 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"not a claim: id {self.id}, roots {self.roots!r}")
         if not re.fullmatch(_PROJECT, self.project):
             raise ValueError(f"not a claim: project {self.project!r}")
+
+    @property
+    def backends(self) -> Backends:
+        """Which backend each component has; none until the instance first had infrastructure."""
+        return read_backends(self.placed)
 
     @property
     def roots(self) -> tuple[str, ...]:

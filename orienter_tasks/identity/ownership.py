@@ -121,7 +121,7 @@ def other_project(tree: Worktree, claims: Iterable[Claim], claim: Claim) -> str:
     if marked == claim.token:
         return ""
     for other in claims:
-        started_here = other.backend and (other.root, other.id) == (claim.root, claim.id)
+        started_here = other.placed and (other.root, other.id) == (claim.root, claim.id)
         if other.project != claim.project and (other.token == marked or started_here):
             return other.project
     git_dir = worktree.own_git_dir(tree)

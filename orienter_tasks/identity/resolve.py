@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.identity.allocation import IdRequest
     from orienter_tasks.identity.claims import Claim, Claims
+    from orienter_tasks.instance.backends import Backends
 
 _ID = r"0|[1-9][0-9]{0,3}"
 
@@ -109,18 +110,18 @@ def look_up(request: IdRequest, claims: Claims) -> Claim:
         return held
 
 
-def acquire(request: IdRequest, claims: Claims, decide: Callable[[Claim], str]) -> Claim:
-    """Return a checkout's claim with a backend, settled before anything is made there.
+def acquire(request: IdRequest, claims: Claims, decide: Callable[[Claim], Backends]) -> Claim:
+    """Return a checkout's claim with its backends, settled before anything is made there.
 
-    `decide` returns the backend for a claim, or raises. It may have to ask a Docker engine, so no lock is held.
+    `decide` returns the backends for a claim, or raises. It may have to ask a Docker engine, so no lock is held.
     """
     claim = resolve(request, claims)
-    backend = decide(claim)
+    backends = decide(claim)
     with claims.changing() as book:
         held = next((other for other in book if other.token == claim.token), claim)
-        if held.backend == claim.backend:
+        if held.backends == claim.backends:
             _require_alone(request, book, held)
-            settled = allocation.with_backend(request, held, book, backend)
+            settled = allocation.with_backends(request, held, book, backends)
             allocation.tell_moved(request, held.moved, settled.moved)
             _record(request, claims, settled)  # what an older version claimed is not written there
             book[:] = [*(other for other in book if other.token != claim.token), settled]
@@ -174,7 +175,7 @@ def _require_adoptable(request: IdRequest, other: Claim, own: Claim | None) -> N
         raise ConflictError(
             f"instance {other.id} belongs to {other.root}: {found.reason}", hint=checkouts.remedy(other, found)
         )
-    if other.backend == "embedded" and other.root != str(request.root) and request.leftovers(other):
+    if "embedded" in other.backends.used and other.root != str(request.root) and request.leftovers(other):
         data, here = (Path(root) / ".dev-data" / f"instance-{other.id}" for root in (other.root, request.root))
         raise ConflictError(
             f"the data of instance {other.id} is in its old checkout: {data}",

@@ -60,16 +60,23 @@ def portable(name: str) -> Portable:
 
 
 def containers(config: InstanceConfig, placed: Callable[[], Placement]) -> list[ContainerSpec]:
-    """Describe the containers of an instance; servers that only have a program have none."""
-    names = [name for name in config.instance.infra if config.settings.docker.image(name)]
+    """Describe the containers of an instance; servers that only have a program have none, nor have `native` ones."""
+    apart = native(config)
+    names = [name for name in config.instance.infra if config.settings.docker.image(name) and name not in apart]
     return [component(name).container(config, placed) for name in names]
+
+
+def native(config: InstanceConfig) -> list[str]:
+    """Name the servers that a mixed instance does not have in Docker."""
+    backends = config.backends
+    return [name for name in config.instance.infra if backends.others and backends.of(name) == "embedded"]
 
 
 def search_path(config: InstanceConfig, path: str) -> str:
     """Put the client programs of the instance's native servers at the beginning of a PATH, unless it finds them."""
-    if config.variables.values.get("ORIENTER_BACKEND") != "embedded":
-        return path
     for name in config.instance.infra:
+        if config.backends.of(name) != "embedded":
+            continue
         client = component(name).client(config.settings)
         if client is not None and Path(shutil.which(client.name, path=path) or "").parent != client.parent:
             path = f"{client.parent}{os.pathsep}{path}"

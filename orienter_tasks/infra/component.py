@@ -40,6 +40,14 @@ class ServerContents(msgspec.Struct, frozen=True):
     facts: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
+class Unmet(msgspec.Struct, frozen=True):
+    """What a file of the checkout needs of a server, which lacks it; `where` is the file's line."""
+
+    what: str
+    where: str
+    remedy: str
+
+
 class InfraComponent(Protocol):
     """What a kind of server adds to its entry in the catalog; one object for all instances.
 
@@ -135,6 +143,11 @@ class InfraComponent(Protocol):
         """Describe what its native server lacks compared with its container; "" for nothing."""
         del config
         return ""
+
+    def unmet(self, config: InstanceConfig, root: Path, *, native: bool, running: bool) -> Sequence[Unmet]:
+        """Search a checkout for what it needs of the server, which lacks it; a `running` server is asked itself."""
+        del config, root, native, running
+        return ()
 
     def address(self, config: InstanceConfig) -> tuple[str, str] | None:
         """Return its title and where it is, for people."""

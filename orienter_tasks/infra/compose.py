@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from orienter_tasks.backends import templates
 from orienter_tasks.backends.docker.container import HOST_NETWORK, LOG_DRIVER
 from orienter_tasks.backends.docker.spec import COMPOSE_NETWORK, component_labels, volume_key
-from orienter_tasks.infra.all import containers
+from orienter_tasks.infra.all import containers, native
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def given(config: InstanceConfig, placement: Placement) -> dict[str, Any]:
     return {
         "instance": instance,
         "services": specs,
-        "without_image": sorted({*instance.infra} - {spec.component for spec in specs}),
+        "native": native(config),
+        "without_image": sorted({*instance.infra} - {spec.component for spec in specs} - {*native(config)}),
         "labels": {spec.component: spec.all_labels for spec in specs},
         "host_network": HOST_NETWORK,
         "log_driver": LOG_DRIVER,

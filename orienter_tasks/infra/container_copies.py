@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.placement import Placement
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.data.store import Unfinished
-    from orienter_tasks.identity.replacing import Files
     from orienter_tasks.infra.copying import Copies, Script
     from orienter_tasks.settings.model import Settings
 
@@ -151,11 +150,11 @@ class ContainerCopies:
             with self._taking_over(component, names) as container:
                 self._finish(component, container)
 
-    def swap(self, files: Files | None = None) -> None:
+    @contextmanager
+    def swapping(self) -> Iterator[Swap]:
         for component in self._prepared:
             require_unused(self._engine, self.config.instance.volume(component), remedy="remove it first")
-        directories = dict.fromkeys(self._prepared, f"{self._run}/{FILES}")
-        replacing.swap(self.config.instance, Swap(directories=directories, files=files))
+        yield Swap(directories=dict.fromkeys(self._prepared, f"{self._run}/{FILES}"))
 
     def discard(self) -> None:
         """Remove what is of no use; whatever cannot be removed now goes with the next swap."""

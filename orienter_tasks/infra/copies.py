@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from orienter_tasks.data import files, tree
@@ -16,6 +17,7 @@ from orienter_tasks.infra.all import copying
 from orienter_tasks.machine.directories import size_of
 from orienter_tasks.machine.state import snapshot_dir
 from orienter_tasks.machine.threads import map_in_turn
+from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,16 +27,96 @@ if TYPE_CHECKING:
     from orienter_tasks.data.manifest import Manifest
     from orienter_tasks.data.store import Unfinished
     from orienter_tasks.infra.copying import Copies
+    from orienter_tasks.instance.backends import Backends
     from orienter_tasks.settings.model import Settings
+
+
+class ServerCopies:
+    """The copies of the data of one instance's components, each by its backend; see `Copies`."""
+
+    def __init__(self, backends: Backends, config: InstanceConfig) -> None:
+        self.backends = backends
+        self._config = config
+        self._made: dict[str, Copies] = {}
+
+    def of(self, component: str) -> Copies:
+        return self._on(self.backends.of(component))
+
+    def running(self) -> Sequence[str]:
+        return [name for copies in self._all() for name in copies.running() if self.of(name) is copies]
+
+    def get_ready(self) -> None:
+        for copies in self._all():
+            copies.get_ready()
+
+    def sizes(self, components: Sequence[str]) -> Mapping[str, int]:
+        return {name: size for copies, names in self._runs(components) for name, size in copies.sizes(names).items()}
+
+    def needs(self, sizes: Mapping[str, int], room: Callable[[str], Path | None]) -> Sequence[Need]:
+        """Return what a copy of data of these sizes needs; `room` returns where that of a component goes."""
+        return [need for name, size in sizes.items() for need in self.of(name).needs({name: size}, room(name))]
+
+    def room(self, component: str) -> Path | None:
+        return self.of(component).room()
+
+    def copied(self) -> int:
+        return sum(copies.copied() for copies in self._made.values())
+
+    def save(self, components: Sequence[str], unfinished: Unfinished) -> Sequence[Part]:
+        return [part for copies, names in self._runs(components) for part in copies.save(names, unfinished)]
+
+    def load(self, component: str, place: Path, part: Part, what: str) -> None:
+        self.of(component).load(component, place, part, what)
+
+    def clone(self, components: Sequence[str], source: ServerCopies) -> None:
+        """Prepare the data of components from that of another instance that has them on the same backends."""
+        for copies, names in self._runs(components):
+            copies.clone(names, source.of(names[0]))
+
+    def swap(self, files: Files | None = None) -> None:
+        """Put what was prepared, and these files, in place of the present data; nothing of the instance may run."""
+        with ExitStack() as stack:
+            found = [stack.enter_context(copies.swapping()) for copies in self._made.values()]
+            runs = [each.run for each in found if each.run]
+            decided = Swap(
+                run=next(iter(runs), ""),
+                volumes=tuple(name for each in found for name in each.volumes),
+                directories={name: place for each in found for name, place in each.directories.items()},
+                files=files,
+            )
+            replacing.swap(self._config.instance, decided)
+
+    def discard(self) -> None:
+        for copies in self._made.values():
+            copies.discard()
+
+    def _all(self) -> list[Copies]:
+        names = [name for name in catalog.with_data() if name in self._config.instance.infra]
+        return [self._on(backend) for backend in dict.fromkeys(map(self.backends.of, names))]
+
+    def _runs(self, components: Sequence[str]) -> list[tuple[Copies, list[str]]]:
+        """Split components where the backend changes: each is copied after those before it."""
+        return [(self._on(backend), [*names]) for backend, names in groupby(components, self.backends.of)]
+
+    def _on(self, backend: str) -> Copies:
+        if backend not in self._made:
+            if backend == "docker":
+                from orienter_tasks.infra.container_copies import ContainerCopies
+
+                self._made[backend] = ContainerCopies(self._config)
+            else:
+                from orienter_tasks.infra.native_copies import NativeCopies
+
+                self._made[backend] = NativeCopies(self._config)
+        return self._made[backend]
 
 
 class InstanceCopies:
     """The copies of one instance's data; `servers` copies that of the components."""
 
-    def __init__(self, backend: str, config: InstanceConfig, servers: Copies) -> None:
-        self.backend = backend
+    def __init__(self, backends: Backends, config: InstanceConfig) -> None:
         self.config = config
-        self.servers = servers
+        self.servers = ServerCopies(backends, config)
         self._run = new_token()
         self._prepared = False
         self._written: list[Path] = []
@@ -55,14 +137,15 @@ class InstanceCopies:
     def needs(self, sizes: Mapping[str, int], target: InstanceCopies | None = None) -> Sequence[Need]:
         """Return what a copy of data of these sizes needs, for another instance or as a snapshot."""
         servers = {name: size for name, size in sizes.items() if name != PATHS}
-        found = [*self.servers.needs(servers, target.servers.room() if target else snapshot_dir())] if servers else []
+        found = [*self.servers.needs(servers, target.servers.room if target else lambda _: snapshot_dir())]
         base = self.config.instance.data_dir
         return [*found, *_files_need(sizes, base, target.config.instance.data_dir if target else snapshot_dir())]
 
     def needs_to_load(self, sizes: Mapping[str, int], place: Path) -> Sequence[Need]:
         """Return what it needs to prepare data of these sizes from a snapshot."""
-        room, size = self.servers.room(), sum(size for name, size in sizes.items() if name != PATHS)
-        found = [Need(room, size)] if room is not None and not shares_blocks(place, room) else []
+        rooms = {name: self.servers.room(name) for name in sizes if name != PATHS}
+        shared = {room: shares_blocks(place, room) for room in {*rooms.values()} if room is not None}
+        found = [Need(room, sizes[name]) for name, room in rooms.items() if room is not None and not shared[room]]
         return [*found, *_files_need(sizes, place, self.config.instance.data_dir)]
 
     def copied(self) -> int:
@@ -153,16 +236,6 @@ def _files_need(sizes: Mapping[str, int], source: Path, target: Path) -> list[Ne
 def files_part(place: Path) -> Part:
     """Return what a snapshot says of the files of `data.paths`, which are in it."""
     return Part.of(PATHS, "files", tree.write_checksums(place, PATHS))
-
-
-def copies_of(backend: str, config: InstanceConfig) -> InstanceCopies:
-    if backend == "docker":
-        from orienter_tasks.infra.container_copies import ContainerCopies
-
-        return InstanceCopies(backend, config, ContainerCopies(config))
-    from orienter_tasks.infra.native_copies import NativeCopies
-
-    return InstanceCopies(backend, config, NativeCopies(config))
 
 
 def settings_to_read(backend: str, settings: Settings, component: str, server: str, image: str) -> Settings:

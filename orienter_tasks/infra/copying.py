@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.data.manifest import Part
     from orienter_tasks.data.room import Need
     from orienter_tasks.data.store import Unfinished
-    from orienter_tasks.identity.replacing import Files
+    from orienter_tasks.identity.replacing import Swap
     from orienter_tasks.settings.model import Settings
 
 
@@ -121,8 +122,8 @@ class Copies(Protocol):
     def clone(self, components: Sequence[str], source: Copies) -> None:
         """Prepare the data of components from that of another instance on the same backend, likewise in order."""
 
-    def swap(self, files: Files | None = None) -> None:
-        """Put what was prepared, and these files, in place of the present data; nothing of the instance may run."""
+    def swapping(self) -> AbstractContextManager[Swap]:
+        """Yield what puts everything prepared in place of the present data; nothing of it may run, or be started."""
 
     def discard(self) -> None:
         """Remove what was prepared and not swapped, and what was replaced."""

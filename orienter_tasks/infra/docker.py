@@ -1,9 +1,9 @@
-"""The Docker backend of one instance: its components as containers."""
+"""The Docker backend of one instance: its components, or those that are here, as containers."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.docker import placement, survey
 from orienter_tasks.backends.docker.container import ContainerComponent
@@ -16,6 +16,7 @@ from orienter_tasks.errors import ConflictError
 from orienter_tasks.identity import volumes
 from orienter_tasks.infra.all import component
 from orienter_tasks.infra.nginx import check_in_docker, facts_in_docker
+from orienter_tasks.instance.backends import Backends
 from orienter_tasks.settings import catalog
 from orienter_tasks.stack.component import ComponentStatus
 
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
     from orienter_tasks.processes.census import Census
 
 
+ALONE = Backends("docker")
+
+
 class DockerBackend:
-    """The backend that needs an engine, by default the current one."""
+    """The backend that needs an engine, by default the current one; it has the components that `backends` says."""
 
-    name: Literal["docker"] = "docker"
-
-    def __init__(self, config: InstanceConfig, engine: Engine | None = None) -> None:
+    def __init__(self, config: InstanceConfig, engine: Engine | None = None, backends: Backends = ALONE) -> None:
+        self.backends = backends
         self._config = config
         self._engine = engine or shared()
         self._resources = Resources(config, self._engine)
@@ -46,11 +49,11 @@ class DockerBackend:
 
     def components(self) -> Sequence[ContainerComponent]:
         """Return its components, without contacting the engine."""
-        return [self._component(name) for name in self._config.instance.infra]
+        return [self._component(name) for name in self._names]
 
     def dropped(self, seen: Iterable[str]) -> Sequence[ContainerComponent]:
         known = dict.fromkeys((*catalog.names(), *seen))
-        return [self._component(name) for name in known if name not in self._config.instance.infra]
+        return [self._component(name) for name in known if self._has(name) and name not in self._names]
 
     def nginx_facts(self) -> NginxFacts:
         return facts_in_docker(self._config, self._placement)
@@ -66,18 +69,18 @@ class DockerBackend:
         del seen
         instance = self._config.instance
         ours = [each for each in survey.containers_of(self._engine, instance) if survey.is_component_of(each, instance)]
-        found = {each.component: survey.status_of(each) for each in ours}
+        found = {each.component: survey.status_of(each) for each in ours if self._has(each.component)}
         return [
             found.get(name) or ComponentStatus(name, "container", running=False, what="no container")
             for name in dict.fromkeys((*catalog.names(), *found))
-            if name in instance.infra or name in found
+            if name in self._names or name in found
         ]
 
     def name_conflicts(self) -> Sequence[str]:
         instance = self._config.instance
         names = {
-            *(("container", instance.container(name)) for name in instance.infra),
-            *(("volume", instance.volume(name)) for name in catalog.with_data() if name in instance.infra),
+            *(("container", instance.container(name)) for name in self._names),
+            *(("volume", instance.volume(name)) for name in catalog.with_data() if name in self._names),
             ("network", instance.network),
         }
         return [
@@ -99,9 +102,9 @@ class DockerBackend:
 
     def data_volumes(self, *, sizes: bool = False) -> Sequence[DataVolume]:
         """Return the volumes of this instance; for `sizes` the engine counts files, for up to five seconds."""
-        names = self._resources.volumes()
-        known = volume_sizes(self._engine) if sizes and names else {}
-        return [DataVolume(name, known.get(name)) for name in names]
+        own = self._volumes()
+        known = volume_sizes(self._engine) if sizes and own else {}
+        return [DataVolume(name, known.get(name), component) for name, component in own.items()]
 
     def generations(self, components: Sequence[str]) -> Mapping[str, str]:
         return {name: self._resources.generation(name) for name in components}
@@ -120,7 +123,7 @@ class DockerBackend:
             )
 
     def remove_data(self) -> Sequence[str]:
-        names = self._resources.volumes()
+        names = list(self._volumes())
         for name in names:
             remove_volume(self._engine, name, remedy="stop it first: inv infra.down")
         volumes.forget_engine(self._config.instance)
@@ -128,6 +131,16 @@ class DockerBackend:
 
     def remove_network(self) -> bool:
         return self._resources.remove_network()
+
+    @property
+    def _names(self) -> list[str]:
+        return [name for name in self._config.instance.infra if self._has(name)]
+
+    def _has(self, component: str) -> bool:
+        return self.backends.of(component) == "docker"
+
+    def _volumes(self) -> dict[str, str]:
+        return {name: each for name, each in self._resources.volumes().items() if self._has(each)}
 
     @cached_property
     def _taken(self) -> Sequence[tuple[str, str, Mapping[str, str]]]:

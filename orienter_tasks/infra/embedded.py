@@ -1,4 +1,4 @@
-"""The embedded backend of one instance: its components as native processes."""
+"""The embedded backend of one instance: its components, or those that are here, as native processes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import os
 import time
 from contextlib import ExitStack
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, NamedTuple
 
 from orienter_tasks.backends.protocol import DataVolume
 from orienter_tasks.errors import ConflictError
 from orienter_tasks.identity import volumes
 from orienter_tasks.infra.all import component
+from orienter_tasks.instance.backends import Backends
 from orienter_tasks.machine.directories import remove, size_of
 from orienter_tasks.machine.flock import POLL_SECONDS
 from orienter_tasks.machine.ports import LOOPBACK
@@ -32,35 +33,46 @@ if TYPE_CHECKING:
     from orienter_tasks.settings.model import Settings
 
 SIZE_SECONDS = 0.5
+ALONE = Backends("embedded")
 
 
-def installed(settings: Settings) -> bool:
-    """Whether the programs of all components are installed, without running any."""
-    return not missing(settings)
+def missing(settings: Settings, names: Iterable[str]) -> list[str]:
+    """Name those of the components whose programs are not installed, without running any."""
+    return [name for name in names if not component(name).installed(settings)]
 
 
-def missing(settings: Settings) -> list[str]:
-    """Name the components whose programs are not installed."""
-    return [name for name in settings.servers if not component(name).installed(settings)]
+class _Kept(NamedTuple):
+    """A volume's name and place, and the component whose data it has."""
+
+    name: str
+    path: Path
+    component: str
 
 
 class EmbeddedBackend:
-    """The backend that needs no Docker."""
+    """The backend that needs no Docker; it has the components that `backends` says."""
 
-    name: Literal["embedded"] = "embedded"
     service_host = LOOPBACK
 
-    def __init__(self, config: InstanceConfig) -> None:
+    def __init__(self, config: InstanceConfig, backends: Backends = ALONE) -> None:
+        self.backends = backends
         self._config = config
 
     @cached_property
     def _components(self) -> Sequence[NativeComponent]:
-        return [component(name).native(self._config) for name in self._config.instance.infra]
+        return [component(name).native(self._config) for name in self._names]
 
     @cached_property
     def _dropped(self) -> Sequence[NativeComponent]:
-        names = [name for name in catalog.names() if name not in self._config.instance.infra]
+        names = [name for name in catalog.names() if self._has(name) and name not in self._names]
         return [component(name).native(self._config) for name in names]
+
+    @property
+    def _names(self) -> list[str]:
+        return [name for name in self._config.instance.infra if self._has(name)]
+
+    def _has(self, component: str) -> bool:
+        return self.backends.of(component) == "embedded"
 
     def components(self) -> Sequence[NativeComponent]:
         return self._components
@@ -82,7 +94,7 @@ class EmbeddedBackend:
         native = NativeScan(self._config.instance, seen=seen)
         return [
             native.component(name) or ComponentStatus(name, "process", running=False, what=f"{name} does not run")
-            for name in self._config.instance.infra
+            for name in self._names
         ] + [status for each in self._dropped if (status := native.component(each.name)) is not None and status.up]
 
     def name_conflicts(self) -> Sequence[str]:
@@ -115,9 +127,9 @@ class EmbeddedBackend:
         with ExitStack() as stack:
             for each in (*self._components, *self._dropped):
                 stack.enter_context(each.held(os.path.lexists(each.directory)))
-            for name, path in self._unknown:
+            for name, path, _ in self._unknown:
                 stack.enter_context(held(self._config.instance, name, path / volumes.FILES))
-            removed = [name for name, path in (*self._volumes, *self._former) if remove(path)]
+            removed = [name for name, path, _ in (*self._volumes, *self._former) if remove(path)]
         volumes.forget(volumes.home(self._config.instance))
         return removed
 
@@ -138,28 +150,31 @@ class EmbeddedBackend:
         ours = census.take().by_component(instance) if any(users.values()) else {}
         return next(((name, user) for name, user in users.items() if user and name not in ours), None)
 
-    def _present(self, data: Sequence[tuple[str, Path]]) -> Sequence[DataVolume]:
-        return [DataVolume(name, size_of(path, within=SIZE_SECONDS)) for name, path in data if os.path.lexists(path)]
+    def _present(self, data: Sequence[_Kept]) -> Sequence[DataVolume]:
+        there = [each for each in data if os.path.lexists(each.path)]
+        return [DataVolume(each.name, size_of(each.path, within=SIZE_SECONDS), each.component) for each in there]
 
     @property
-    def _volumes(self) -> list[tuple[str, Path]]:
-        """The volumes' names and places."""
+    def _volumes(self) -> list[_Kept]:
         found = [(each.name, each.volume) for each in (*self._components, *self._dropped)]
-        known = [(self._config.instance.volume(name), place) for name, place in found if place is not None]
+        known = [_Kept(self._config.instance.volume(name), path, name) for name, path in found if path is not None]
         return [*known, *self._unknown]
 
     @property
-    def _unknown(self) -> list[tuple[str, Path]]:
+    def _unknown(self) -> list[_Kept]:
         """Likewise those of servers that earlier settings have added."""
         end = f"-data-{self._config.instance.id}"
         found = [path for name, path in volumes.present(self._config.instance) if not name]
-        return [(path.name, path) for path in found if path.name.endswith(end)]
+        start = self._config.instance.volume("").removesuffix(end)
+        names = {path.name.removesuffix(end).removeprefix(start): path for path in found if path.name.endswith(end)}
+        return [_Kept(path.name, path, name) for name, path in names.items()]
 
     @property
-    def _former(self) -> list[tuple[str, Path]]:
+    def _former(self) -> list[_Kept]:
         """Likewise what versions before this one kept in the checkout."""
         names = [each.name for each in (*self._components, *self._dropped) if each.volume is not None]
-        return [(str(path), path) for path in (volumes.former_dir(self._config.instance, name) for name in names)]
+        found = [(volumes.former_dir(self._config.instance, name), name) for name in names]
+        return [_Kept(str(path), path, name) for path, name in found]
 
     @property
     def _nginx(self) -> NativeNginx:

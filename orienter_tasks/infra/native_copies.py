@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from orienter_tasks.data import tree
@@ -22,12 +22,11 @@ from orienter_tasks.machine.threads import map_in_turn
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.data.store import Unfinished
-    from orienter_tasks.identity.replacing import Files
     from orienter_tasks.infra.copying import Copies
 
 
@@ -121,14 +120,13 @@ class NativeCopies:
         how.check(source.config, target, lock)
         how.take_over(self.config, target, how.names(source.config))
 
-    def swap(self, files: Files | None = None) -> None:
-        instance, backend = self.config.instance, EmbeddedBackend(self.config)
+    @contextmanager
+    def swapping(self) -> Iterator[Swap]:
         with ExitStack() as held:
-            for each in backend.components():
+            for each in EmbeddedBackend(self.config).components():
                 if each.name in self._prepared:
                     held.enter_context(each.held(os.path.lexists(each.directory)))
-            names = tuple(map(instance.volume, self._prepared))
-            replacing.swap(instance, Swap(self._run, names, files=files))
+            yield Swap(self._run, tuple(map(self.config.instance.volume, self._prepared)))
         self._prepared.clear()
 
     def discard(self) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from orienter_tasks.backends.embedded import programs, user
 from orienter_tasks.backends.embedded.component import NativeComponent
 from orienter_tasks.backends.embedded.server import Launch, Server
+from orienter_tasks.backends.embedded.version import version_of
 from orienter_tasks.backends.nginx import requests
 from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.backends.nginx.requests import MAIN
@@ -76,7 +77,7 @@ class NginxComponent(InfraComponent):
         return programs.find_nginx(settings) is not None
 
     def version(self, settings: Settings) -> str:
-        return programs.version_of(programs.nginx(settings), *VERSION).removeprefix("nginx version: ")
+        return version_of(programs.nginx(settings), *VERSION).removeprefix("nginx version: ")
 
 
 class NativeNginx(NativeComponent):
@@ -122,13 +123,13 @@ class NativeNginx(NativeComponent):
                 check=False,
             )
         except OSError as error:
-            programs.version_of(launch.binary, *VERSION)
+            version_of(launch.binary, *VERSION)
             raise CheckError(f"{launch.binary} cannot be started: {error.strerror}") from error
         except subprocess.TimeoutExpired as error:
             raise CheckError(f"{launch.binary} -t takes longer than {CHECK_SECONDS:.0f} s") from error
         if done.returncode == 0:
             return ""
-        programs.version_of(launch.binary, *VERSION)  # the failure may be that of a program before it
+        version_of(launch.binary, *VERSION)  # the failure may be that of a program before it
         return done.stderr.strip() or done.stdout.strip() or f"nginx -t exits with code {done.returncode}"
 
     def reload(self) -> bool:

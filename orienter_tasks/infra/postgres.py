@@ -13,6 +13,7 @@ from orienter_tasks.backends.embedded import postmaster, programs
 from orienter_tasks.backends.embedded.component import NativeComponent
 from orienter_tasks.backends.embedded.server import Launch, Server
 from orienter_tasks.backends.embedded.user import prefix_for_postgres
+from orienter_tasks.backends.embedded.version import version_of
 from orienter_tasks.errors import CheckError
 from orienter_tasks.identity import replacing, volumes
 from orienter_tasks.infra.component import InfraComponent, ServerContents
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.spec import ContainerSpec
     from orienter_tasks.backends.protocol import Inside, InstanceConfig
     from orienter_tasks.errors import OrienterError
+    from orienter_tasks.infra.component import Unmet
     from orienter_tasks.infra.copying import Copying
     from orienter_tasks.infra.portable import Portable
     from orienter_tasks.instance.variables import Variables
@@ -114,14 +116,19 @@ class PostgresComponent(InfraComponent):
         _require_login(config, proof, lambda name: inside.modified(f"{_data_in_container(config)}/{name}"))
 
     def installed(self, settings: Settings) -> bool:
-        return programs.find_postgres(settings) is not None
+        directory = programs.find_postgres(settings)
+        if directory is not None and settings.database.extensions:
+            from orienter_tasks.infra.postgres_needs import require_installed
+
+            require_installed(directory, settings)
+        return directory is not None
 
     def version(self, settings: Settings) -> str:
-        return programs.version_of(programs.postgres_bin(settings) / "postgres", "--version")
+        return version_of(programs.postgres_bin(settings) / "postgres", "--version")
 
     def client(self, settings: Settings) -> Path | None:
         directory = programs.find_postgres(settings)
-        return directory / "psql" if directory is not None else None
+        return programs.postgres_program(directory, "psql") if directory is not None else None
 
     def require_runnable(self, config: InstanceConfig) -> None:
         prefix_for_postgres(volumes.working_dir(config.instance, NAME))
@@ -171,6 +178,11 @@ class PostgresComponent(InfraComponent):
             hint = "shorten POSTGRES_DB in .env"
             raise CheckError(f"PostgreSQL would cut {variables['POSTGRES_DB']} short", hint=hint)
 
+    def unmet(self, config: InstanceConfig, root: Path, *, native: bool, running: bool) -> Sequence[Unmet]:
+        from orienter_tasks.infra.postgres_needs import unmet
+
+        return unmet(config, root, native=native, running=running)
+
     def address(self, config: InstanceConfig) -> tuple[str, str]:
         where = f"localhost:{config.instance.ports['postgres']}"
         return "postgres", f"{where}, database {config.variables['POSTGRES_DB']}"
@@ -181,10 +193,16 @@ def _data_in_container(config: InstanceConfig) -> str:
 
 
 def _require_login(config: InstanceConfig, path: Path, modified: Callable[[str], object]) -> None:
-    """Require that the server accepts the login, unless that is proven."""
-    proof = LoginProof.of(path, config.variables.values, modified)
+    """Require that the server accepts the login and has what the settings want of it, unless that is proven."""
+    wanted = config.settings.database.extensions
+    known = (config.settings.docker.postgres, *wanted) if wanted else ()
+    proof = LoginProof.of(path, config.variables.values, modified, known)
     if not proof.exists():
         ensure_database(config)
+        if wanted:
+            from orienter_tasks.infra import postgres_needs
+
+            postgres_needs.require(config)
         proof.store()
 
 
@@ -202,7 +220,7 @@ class NativePostgres(NativeComponent):
         del server
         from orienter_tasks.backends.embedded import cluster
 
-        postgres = cluster.Installation.of(programs.postgres_bin(self.config.settings), self.directory)
+        postgres = cluster.Installation.of(self.config.settings, self.directory)
         cluster.prepare(self.config, self.directory, postgres, note)
         if volumes.is_adopted(self.config.instance):
             cluster.take_over(self.config, self.directory, postgres, [password_statement(self.config.variables)])

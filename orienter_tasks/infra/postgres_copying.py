@@ -117,7 +117,7 @@ class PostgresCopying:
     def copy(self, config: InstanceConfig, target: Path, lock: int, *, running: bool) -> None:
         source = volumes.working_dir(config.instance, NAME).resolve()
         if running:
-            postgres = cluster.Installation.of(programs.postgres_bin(config.settings), source)
+            postgres = cluster.Installation.of(config.settings, source)
             address = ("-h", LOOPBACK, "-p", str(config.instance.ports["postgres"]))
             user = config.variables["POSTGRES_USER"]
             backup = postgres.command("pg_basebackup", "-D", str(target), "-U", user, *address, *BACKUP)
@@ -127,7 +127,7 @@ class PostgresCopying:
 
     def check(self, config: InstanceConfig, target: Path, lock: int) -> None:
         if (target / MANIFEST).exists():
-            postgres = cluster.Installation.of(programs.postgres_bin(config.settings), target)
+            postgres = cluster.Installation.of(config.settings, target)
             _run(config, postgres.command("pg_verifybackup", "-q", str(target)), lock)
         for name in (*self._notes, *OF_THE_BACKUP):
             (target / name).unlink(missing_ok=True)
@@ -136,7 +136,7 @@ class PostgresCopying:
                 raise _failed(config, [TABLESPACES])
 
     def take_over(self, config: InstanceConfig, data: Path, names: Mapping[str, str]) -> None:
-        postgres = cluster.Installation.of(programs.postgres_bin(config.settings), data)
+        postgres = cluster.Installation.of(config.settings, data)
         cluster.take_over(config, data, postgres, statements(config, names))
 
     def mount(self) -> str:

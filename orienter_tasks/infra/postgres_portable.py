@@ -80,7 +80,7 @@ def _dumped(config: InstanceConfig) -> Iterator[bytes]:
     variables = config.variables
     login = {"PGUSER": variables["POSTGRES_USER"], "PGPASSWORD": variables["POSTGRES_PASSWORD"]}
     target = {**login, "PGHOST": LOOPBACK, "PGDATABASE": variables["POSTGRES_DB"]}
-    if variables.values.get("ORIENTER_BACKEND") == "embedded":
+    if config.backends.of(NAME) == "embedded":
         program = _started_as(config).with_name("pg_dump")
         port = {"PGPORT": str(config.instance.ports["postgres"])}
         with _running([str(program), *OPTIONS], {**target, **port}, "dumped") as process:

@@ -14,6 +14,7 @@ from orienter_tasks.backends.clients.redis import redis, require_ready
 from orienter_tasks.backends.embedded import programs, user
 from orienter_tasks.backends.embedded.component import NativeComponent
 from orienter_tasks.backends.embedded.server import Launch
+from orienter_tasks.backends.embedded.version import version_of
 from orienter_tasks.identity import replacing
 from orienter_tasks.infra.component import InfraComponent, ServerContents
 from orienter_tasks.machine.ports import LOOPBACK
@@ -104,7 +105,7 @@ class RedisComponent(InfraComponent):
         return programs.find_redis(settings) is not None
 
     def version(self, settings: Settings) -> str:
-        words = programs.version_of(programs.redis(settings), "--version").split()
+        words = version_of(programs.redis(settings), "--version").split()
         return f"{words[0]} {next((word[2:] for word in words if word.startswith('v=')), '')}".strip()
 
     def login(self, config: InstanceConfig) -> str:

@@ -19,6 +19,7 @@ from orienter_tasks.backends.clients.s3 import ensure_bucket, is_name
 from orienter_tasks.backends.embedded import programs, user
 from orienter_tasks.backends.embedded.component import NativeComponent
 from orienter_tasks.backends.embedded.server import Launch, Server
+from orienter_tasks.backends.embedded.version import version_of
 from orienter_tasks.errors import CheckError, ConfigError
 from orienter_tasks.identity import replacing
 from orienter_tasks.infra import s3_front
@@ -116,7 +117,7 @@ class StorageComponent(InfraComponent):
 
     def version(self, settings: Settings) -> str:
         store = programs.store(settings)
-        return programs.version_of(store.program, *VERSION[store.kind]).splitlines()[0]
+        return version_of(store.program, *VERSION[store.kind]).splitlines()[0]
 
     def login(self, config: InstanceConfig) -> str:
         bucket = config.variables["S3_BUCKET"]

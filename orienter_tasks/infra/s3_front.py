@@ -22,7 +22,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.embedded.programs import version_of
+from orienter_tasks.backends.embedded.version import version_of
 
 if TYPE_CHECKING:
     from pathlib import Path

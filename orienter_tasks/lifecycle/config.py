@@ -9,9 +9,11 @@ from msgspec.structs import replace
 from orienter_tasks.backends.protocol import InstanceConfig
 from orienter_tasks.identity.claims import of_claim
 from orienter_tasks.infra import choice
+from orienter_tasks.infra.choice import NONE
 from orienter_tasks.instance.dotenv import read_dotenv
 from orienter_tasks.instance.model import port_plan
 from orienter_tasks.instance.variables import derive
+from orienter_tasks.settings.catalog import NGINX
 from orienter_tasks.settings.defaults import SERVICES
 from orienter_tasks.settings.load import load_settings
 from orienter_tasks.settings.model import PORT_STEP, WHATSAPP_SWITCH
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orienter_tasks.identity.claims import Claim
+    from orienter_tasks.instance.backends import Backends
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.settings.model import Settings
 
@@ -30,12 +33,12 @@ def configure(
     dotenv: Mapping[str, str],
     environ: Mapping[str, str],
     *,
-    backend: str = "",
+    backends: Backends = NONE,
     whatsapp: bool | None = None,
 ) -> InstanceConfig:
     """Derive the configuration of an instance.
 
-    `backend` is "" until it has one; `whatsapp` is what the command line says, None when it says nothing.
+    It has no `backends` until its first start; `whatsapp` is what the command line says, None when it says nothing.
     """
     if whatsapp is None and WHATSAPP_SWITCH not in environ and _is_on(instance, settings):
         whatsapp = True
@@ -45,10 +48,10 @@ def configure(
         dotenv,
         environ,
         whatsapp=whatsapp,
-        service_host=choice.service_host(backend, settings),
-        backend=backend,
+        service_host=choice.service_host(backends.of(NGINX.name), settings),
+        backend=backends.general,
     )
-    return InstanceConfig(instance, settings, variables)
+    return InstanceConfig(instance, settings, variables, backends)
 
 
 def instance_of(claim: Claim, settings: Settings) -> Instance:
@@ -76,7 +79,7 @@ def config_of(
     own = replace(settings, project=claim.project)
     instance = instance_of(claim, own)
     given = read_dotenv(instance.root / ".env")[0] if dotenv is None else dotenv
-    return configure(instance, own, given, environ, backend=claim.backend)
+    return configure(instance, own, given, environ, backends=claim.backends)
 
 
 def _is_on(instance: Instance, settings: Settings) -> bool:

@@ -20,16 +20,18 @@ from orienter_tasks.machine import ports, worktree
 from orienter_tasks.machine.files import is_pipe
 from orienter_tasks.machine.state import is_under_sudo
 from orienter_tasks.output.console import Report
+from orienter_tasks.settings.catalog import NGINX
 from orienter_tasks.settings.load import as_plain, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orienter_tasks.backends.protocol import Backend, InstanceConfig
+    from orienter_tasks.instance.backends import Backends
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.lifecycle.plan import Plan
     from orienter_tasks.lifecycle.start import Start
-    from orienter_tasks.settings.model import BackendChoice, BackendName, Settings
+    from orienter_tasks.settings.model import BackendChoice, Settings
 
 
 class RunOptions(Struct, frozen=True):
@@ -75,8 +77,8 @@ class CurrentInstance(Struct, frozen=True, dict=True):
 
     @cached_property
     def config(self) -> InstanceConfig:
-        backend, whatsapp = self.claim.backend, self.options.whatsapp
-        return configure(self.instance, self.settings, self.dotenv, os.environ, backend=backend, whatsapp=whatsapp)
+        backends, whatsapp = self.claim.backends, self.options.whatsapp
+        return configure(self.instance, self.settings, self.dotenv, os.environ, backends=backends, whatsapp=whatsapp)
 
     @cached_property
     def backend(self) -> Backend:
@@ -92,7 +94,7 @@ class CurrentInstance(Struct, frozen=True, dict=True):
         Raises:
             BackendError: a Docker engine does not say what it has.
         """
-        return choice.of(self.claim.backend, self.config)
+        return choice.of(self.claim.backends, self.config)
 
     @cached_property
     def plan(self) -> Plan:
@@ -104,21 +106,21 @@ class CurrentInstance(Struct, frozen=True, dict=True):
         except BackendError:  # neither it nor this machine has one: a start reports that, commands that only read go on
             return make_plan(self.config, None, without=without)
 
-    def decide_backend(self) -> BackendName:
-        """Return the backend for a start: the wanted one, else its own, else this machine's.
+    def decide_backends(self) -> Backends:
+        """Return the backends for a start: the wanted ones, else its own, else this machine's.
 
         Raises:
-            BackendError: it cannot be used now.
-            ConflictError: the instance has data on another one.
+            BackendError: one cannot be used now.
+            ConflictError: a component has data on another one.
         """
-        wanted, own = self.options.wanted_backend(self.settings), self.claim.backend
+        own = self.claim.backends
         if not own and self.settled_backend is not None:
-            own = self.settled_backend.name
-        name = choice.named(own) if own and wanted in ("auto", own) else choice.choose(wanted, self.settings)
-        if own and name != own:
-            choice.may_move(self.backend, name, self.instance)
-        choice.require(name, self.settings, self.instance)
-        return name
+            own = self.settled_backend.backends
+        found = choice.choose(self.options.wanted_backend(self.settings), self.settings, own)
+        if own and found != own:
+            choice.may_move(self.backend, found, self.settings, self.instance)
+        choice.require(found, self.settings, self.instance)
+        return found
 
 
 class RunContext:
@@ -251,8 +253,8 @@ class RunContext:
             self.read_pipe()
             dotenv = self._read_dotenv()  # a start needs its passwords
 
-            def decide(claim: Claim) -> BackendName:
-                return self._instance_of(claim, dotenv).decide_backend()
+            def decide(claim: Claim) -> Backends:
+                return self._instance_of(claim, dotenv).decide_backends()
 
             self._current = self._instance_of(acquire(self._request(dotenv), self.claims, decide), dotenv)
             self._start = self._new_start(self._current)
@@ -316,7 +318,8 @@ class RunContext:
         if ports.may_bind(port):
             return False
         try:
-            return (backend or choice.choose(self.options.wanted_backend(self.settings), self.settings)) == "embedded"
+            wanted = self.options.wanted_backend(self.settings)
+            return (backend or choice.choose(wanted, self.settings).of(NGINX.name)) == "embedded"
         except OrienterError:  # a start reports what is wrong
             return False
 

@@ -83,7 +83,7 @@ class Start:
         last_start.remember(self._instance, None)
         if token_in(self._instance.data_dir) != claim.token:
             write_private(self._instance.data_dir / MARKER, claim.token + "\n")
-        if claim.backend == "embedded":
+        if "embedded" in claim.backends.used:
             self._owner = claim
             for line in volumes.left_in_checkout(self._instance):
                 self._report.note(line)

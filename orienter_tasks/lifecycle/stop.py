@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from orienter_tasks.identity.claims import Claim, Claims
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.settings.model import Settings
-    from orienter_tasks.stack.component import Event
+    from orienter_tasks.stack.component import Component, Event
 
 PORT_SECONDS = 2.0
 
@@ -75,8 +75,8 @@ def stop_instance(
     services = services_running(instance)
     try:
         seen = backend.status() if backend is not None else ()
-    except BackendError:  # the engine is not available, but the services can be stopped
-        _raise_first(stop_all(services, grace, on_event))
+    except BackendError:  # the engine is not available, but services and native servers can be stopped
+        _raise_first(stop_all([*services, *_native(instance, backend)], grace, on_event))
         raise
     ran = {status.name for status in seen if status.up}
     # also what does not run: that clears what a crash left
@@ -95,12 +95,21 @@ def stop_instance(
     return [*(component.name for component in services), *ran]
 
 
+def _native(instance: Instance, backend: Backend | None) -> list[Component]:
+    """Return the native servers that run, without asking an engine."""
+    if backend is None:
+        return []
+    up = {catalog.component_of(name) for name in census.take().names(instance)}
+    native = [each for each in backend.components() if backend.backends.of(each.name) == "embedded"]
+    return [each for each in native if each.name in up]
+
+
 def leftovers(claim: Claim, settings: Settings) -> bool:
     """Whether anything of a claim is left that is bound to its id; what cannot be seen counts as left."""
     try:
         if services_running(of_claim(claim)):
             return True
-        backend = choice.of(claim.backend, _config_to_stop(claim, settings))
+        backend = choice.of(claim.backends, _config_to_stop(claim, settings))
         left = () if backend is None else backend.data_bound_to_id()
         return bool(left) or (backend is not None and any(status.up for status in backend.status()))
     except OrienterError:
@@ -113,7 +122,7 @@ def stop_other(
     """Stop another checkout's instance; return why that failed, if it did. `require` may refuse once it is locked."""
     try:
         config = _config_to_stop(claim, settings)
-        backend = choice.of(claim.backend, config)
+        backend = choice.of(claim.backends, config)
         with locked(config.instance.lock, timeout=settings.timeouts.lock):
             require()
             stop_instance(config.instance, backend, grace, lambda _: None)
@@ -136,7 +145,7 @@ def remove_other(
         OrienterError: something of it cannot be stopped or removed, or may be in use elsewhere; the claim stays.
     """
     config = _config_to_stop(claim, settings)
-    instance, backend = config.instance, choice.of(claim.backend, config)
+    instance, backend = config.instance, choice.of(claim.backends, config)
     with locked(instance.lock, timeout=settings.timeouts.lock):
         replacing.settle(instance)
         holders.require_removable(instance, lambda: holders.own_ports(instance, backend))

@@ -67,7 +67,7 @@ class DiskUsage:
     def of(self, claim: Claim) -> Disk:
         instance = of_claim(claim)
         on_engine: list[int | None] = []
-        if claim.backend == "docker":
+        if "docker" in claim.backends.used:
             known = self._volumes
             on_engine = [None] if known is None else [self._sizes.get(place) for place in known.get(claim.token, ())]
         data = [self._size(instance.data_dir), self._size(home(instance)), *on_engine]
@@ -81,7 +81,7 @@ class DiskUsage:
         instances = [of_claim(claim) for claim in self._claims]
         places = ((each.data_dir, each.log_dir, home(each)) for each in instances)
         self._count(str(path) for each in places for path in each)
-        on_docker = [claim for claim in self._claims if claim.backend == "docker"]
+        on_docker = [claim for claim in self._claims if "docker" in claim.backends.used]
         if on_docker:
             with contextlib.suppress(OrienterError):  # the scan for containers says that no engine answers
                 self._measure_volumes(on_docker)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orienter_tasks.identity.claims import Claim
+    from orienter_tasks.instance.backends import Backends
     from orienter_tasks.instance.model import Instance
     from orienter_tasks.observe.disk import Disk
     from orienter_tasks.services.last_start import Failure
@@ -42,7 +43,7 @@ class ObservedInstance(msgspec.Struct, frozen=True):
     """An instance as it is found.
 
     Attributes:
-        backend: "" when it never had one.
+        backends: none when it never had one.
         state: running, partial, stopped, orphaned or conflict; unknown where what runs of it cannot be seen.
         branch: what is checked out there.
         used_at: when it last was started or stopped.
@@ -54,7 +55,7 @@ class ObservedInstance(msgspec.Struct, frozen=True):
 
     claim: Claim
     instance: Instance
-    backend: str
+    backends: Backends
     state: str
     components: Sequence[ComponentStatus]
     branch: str
@@ -103,7 +104,8 @@ def as_document(found: ObservedInstance) -> dict[str, object]:
         "worktree": instance.worktree,
         "branch": found.branch,
         "state": found.state,
-        "backend": found.backend,
+        "backend": found.backends.word,
+        "backends": {name: found.backends.of(name) for name in instance.infra} if found.backends else {},
         "url": instance.url,
         "host_url": instance.host_url,
         "ports": dict(instance.ports),

@@ -14,6 +14,7 @@ from orienter_tasks.errors import OrienterError
 from orienter_tasks.identity import volumes
 from orienter_tasks.identity.checkouts import is_missing
 from orienter_tasks.identity.claims import of_claim
+from orienter_tasks.instance.backends import Backends
 from orienter_tasks.machine import worktree
 from orienter_tasks.machine.threads import map_in_threads
 from orienter_tasks.observe.model import Observation, ObservedInstance
@@ -45,7 +46,7 @@ def scan(claims: Iterable[Claim], *, details: bool = True) -> Observation:
     """
     wanted = sorted(claims, key=lambda claim: (claim.project, claim.id, claim.root))
     unseen: list[str] = []
-    containers, hidden = _containers({claim.backend for claim in wanted}, unseen)
+    containers, hidden = _containers({backend for claim in wanted for backend in claim.backends.used}, unseen)
     seen, sockets, found, parts = census.take(), Sockets(), [], []
     memories: dict[int, int | None] = {}
     natives = [
@@ -57,7 +58,8 @@ def scan(claims: Iterable[Claim], *, details: bool = True) -> Observation:
         memories.update(zip(pids, map_in_threads(memory, pids, threads=os.cpu_count() or 1), strict=True))
     for claim, native in zip(wanted, natives, strict=True):
         mine = [each for each in containers if (each.project, each.instance) == (claim.project, claim.id)]
-        is_hidden = claim.backend in hidden or (claim.backend == "docker" and not mine and _is_elsewhere(claim, unseen))
+        used = claim.backends.used
+        is_hidden = bool(used & {*hidden}) or ("docker" in used and not mine and _is_elsewhere(claim, unseen))
         found.append(_instance(claim, mine, native, details=details, hidden=is_hidden))
         parts.append(([each for each in mine if each.running], native))
     return Observation(_with_use(found, parts, sockets) if details else found, unseen)
@@ -116,7 +118,8 @@ def _instance(
     own, foreign = _own(containers, instance, details=details) if containers else ([], False)
     components = [*own, *native.components()]
     up = {status.name for status in components if status.up} | native.alive
-    away = _components_elsewhere(instance, up) if claim.backend != "docker" else {}
+    native_ones = [name for name in instance.infra if claim.backends.of(name) != "docker" and name not in up]
+    away = _components_elsewhere(instance, native_ones)
     components = [*away.values(), *(status for status in components if status.name not in away)]
     if failure is not None and failure.component and failure.component not in {each.name for each in components}:
         components.append(_not_started(failure, claim))
@@ -124,7 +127,7 @@ def _instance(
     return ObservedInstance(
         claim=claim,
         instance=instance,
-        backend=claim.backend or ("docker" if own else ""),
+        backends=claim.backends or Backends("docker" if own else ""),
         state=_state(claim, components, foreign=foreign, hidden=hidden or bool(away)),
         components=components,
         failure=failure,
@@ -146,7 +149,7 @@ def _own(
 
 def _not_started(failure: Failure, claim: Claim) -> ComponentStatus:
     """Describe a component that the last start could not start."""
-    contained = claim.backend == "docker" and failure.component in catalog.names()
+    contained = claim.backends.of(failure.component) == "docker" and failure.component in catalog.names()
     return ComponentStatus(
         failure.component,
         "container" if contained else "process",
@@ -157,9 +160,9 @@ def _not_started(failure: Failure, claim: Claim) -> ComponentStatus:
     )
 
 
-def _components_elsewhere(instance: Instance, seen: Set[str]) -> Mapping[str, ComponentStatus]:
+def _components_elsewhere(instance: Instance, names: Iterable[str]) -> Mapping[str, ComponentStatus]:
     """Describe the native servers that only their locks show: they run in a container, or as another user."""
-    holders = {name: volumes.user_of(instance, name) for name in instance.infra if name not in seen}
+    holders = {name: volumes.user_of(instance, name) for name in names}
     return {
         name: ComponentStatus(name, "process", running=False, unseen=True, what=f"cannot be seen from here: {holder}")
         for name, holder in holders.items()

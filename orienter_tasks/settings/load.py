@@ -15,6 +15,7 @@ from orienter_tasks.settings import catalog
 from orienter_tasks.settings.defaults import SERVICES, ports as default_ports
 from orienter_tasks.settings.model import (
     BackendChoice,
+    BackendName,
     FormerHook,
     FurtherServer,
     Hook,
@@ -140,11 +141,9 @@ def _infra(raw: object) -> dict[str, FurtherServer | None]:
 
 def _further(raw: object, where: str) -> FurtherServer:
     given = _mapping(raw, where)
-    if "backend" in given:
-        raise ConfigError(
-            f"{where}.backend: a server cannot have another backend than the others yet",
-            hint="take it out; orienter.backend is that of all",
-        )
+    if given.get("backend") not in (None, *get_args(BackendName)):
+        hint = "use docker or embedded; without it, orienter.backend decides"
+        raise ConfigError(f"{where}.backend: unknown backend {given['backend']!r}", hint=hint)
     port = given.get("port", 0)
     if isinstance(port, bool) or not isinstance(port, (int, dict)):
         raise ConfigError(f"{where}.port: expected a number, or a mapping of names to numbers, got {_kind(port)}")

@@ -32,11 +32,15 @@ class Instances(Section, frozen=True):
 
 
 class Database(Section, frozen=True):
-    """PostgreSQL; `name` is the base to which the instance's id is added. `.env` outranks these."""
+    """PostgreSQL; `name` is the base to which the instance's id is added. `.env` outranks the first three.
+
+    `extensions` are those that the server must be able to create; `icu` and `xml` are what it must be built with.
+    """
 
     name: str = "whatsapp_bot"
     user: str = "aibot"
     password: str = "aibot"  # noqa: S105 - a development default on loopback; `.env` has the generated one
+    extensions: tuple[str, ...] = ()
 
 
 class Storage(Section, frozen=True):
@@ -216,6 +220,7 @@ class ServerReady(Section, frozen=True):
 class FurtherServer(Section, frozen=True):
     """A further server of the infrastructure: what differs from a preset, or all of it; see docs/servers.md."""
 
+    backend: BackendName | None = None
     image: str | tuple[str, ...] = ""
     program: str | tuple[str, ...] = ""
     port: int | dict[str, int] = 0
@@ -249,6 +254,11 @@ class Settings(Section, frozen=True):
     def servers(self) -> list[str]:
         """The components of the infrastructure: with those that `infra` adds, without those that it drops."""
         return [entry.name for entry in entries() if self.infra.get(entry.name, not entry.further)]
+
+    def own_backend(self, component: str) -> BackendName | None:
+        """Return the backend that is set for a component alone."""
+        server = self.infra.get(component)
+        return server.backend if server is not None else None
 
     def hostname(self, instance_id: int) -> str:
         """Return the host name of an instance; "" where it has none."""

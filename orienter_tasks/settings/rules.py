@@ -28,6 +28,7 @@ NAME = r"[a-z][a-z0-9_-]*"
 MOST_LOGS = 100
 PORT_NAME = r"[a-z][a-z0-9_]*"
 _BASE_NAME = r"[A-Za-z_][A-Za-z0-9_]{0,50}"
+_EXTENSION = r"[A-Za-z_][A-Za-z0-9_-]{0,62}"
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,55}"
 _SIZE = r"[1-9][0-9]{0,9}[kmg]?"
 _HOST = r"(\*?\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*"
@@ -93,13 +94,7 @@ def _check_names(settings: Settings) -> None:
         )
     if not 0 <= settings.instances.max <= HIGHEST_ID:
         raise ConfigError(f"orienter.instances.max: {settings.instances.max} is not within 0 to {HIGHEST_ID}")
-    if not re.fullmatch(_BASE_NAME, settings.database.name):
-        raise ConfigError(f"orienter.database.name: {settings.database.name!r} is not a plain PostgreSQL name")
-    if not re.fullmatch(_BUCKET, settings.storage.bucket):
-        raise ConfigError(f"orienter.storage.bucket: {settings.storage.bucket!r} is not a bucket name")
-    for section, keys in (("database", settings.database), ("storage", settings.storage)):
-        if not keys.user or not keys.password:
-            raise ConfigError(f"orienter.{section}: neither user nor password may be empty")
+    _check_stores(settings)
     for host in settings.nginx.hosts:
         if not re.fullmatch(_HOST, host):
             hint = "write dev.example.test, or *.example.test"
@@ -112,6 +107,19 @@ def _check_names(settings: Settings) -> None:
         )
     _check_logs(settings)
     _check_seconds(settings)
+
+
+def _check_stores(settings: Settings) -> None:
+    if not re.fullmatch(_BASE_NAME, settings.database.name):
+        raise ConfigError(f"orienter.database.name: {settings.database.name!r} is not a plain PostgreSQL name")
+    if not re.fullmatch(_BUCKET, settings.storage.bucket):
+        raise ConfigError(f"orienter.storage.bucket: {settings.storage.bucket!r} is not a bucket name")
+    for section, keys in (("database", settings.database), ("storage", settings.storage)):
+        if not keys.user or not keys.password:
+            raise ConfigError(f"orienter.{section}: neither user nor password may be empty")
+    for name in settings.database.extensions:
+        if not re.fullmatch(_EXTENSION, name):
+            raise ConfigError(f"orienter.database.extensions: {name!r} is not the name of an extension")
 
 
 def _check_paths(paths: Sequence[str]) -> None:

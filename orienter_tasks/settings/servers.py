@@ -28,7 +28,7 @@ OF_SERVICES = (
     *("OPENCODE_URL", "OPENCODE_SERVER_URL"),
 )
 """Further variables that are derived, whatever servers there are."""
-OF_PRESETS = ("image", "program", "port", "exports")
+OF_PRESETS = ("backend", "image", "program", "port", "exports")
 """What may be said of a preset."""
 NOTHING = FurtherServer()
 

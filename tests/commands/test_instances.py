@@ -45,7 +45,7 @@ def host(tmp_path: Path) -> Host:
 def claimed(root: Path, number: int, **fields: object) -> Claim:
     """Give a checkout an id."""
     made = msgspec.structs.replace(
-        claim_of(root, number, started=False), **{"project": "orienter", "backend": "embedded", **fields}
+        claim_of(root, number, started=False), **{"project": "orienter", "placed": "embedded", **fields}
     )
     with Claims().changing() as book:
         book.append(made)
@@ -104,7 +104,7 @@ def test_its_document_has_these_keys(host: Host, service: Callable[[Claim, str],
     service(claimed(host.main.path, 0), "web")
     (one,) = instances(host, "--json").json["instances"]
     about = {"id", "project", "root", "worktree", "branch", "state", "backend", "url", "ports", "services", "checkout"}
-    about |= {"failed_start", "host_url", "snapshots"}
+    about |= {"backends", "failed_start", "host_url", "snapshots"}
     figures = {"memory_bytes", "data_bytes", "logs_bytes", "running_since", "used_at", "claimed_at"}
     figures |= {"idle_seconds", "used_now", "idle_unknown"}
     assert set(one) == {*about, *figures, "components"}
@@ -158,7 +158,7 @@ def test_where_checkouts_went(host: Host, make_worktree: MakeWorktree, tmp_path:
 
 
 def test_an_engine_that_is_down_is_said_and_the_rest_is_told(host: Host) -> None:
-    claimed(host.main.path, 0, backend="docker")
+    claimed(host.main.path, 0, placed="docker")
     answer = instances(host, "--json")
     (one,) = answer.json["instances"]
     assert one["data_bytes"] is None

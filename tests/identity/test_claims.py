@@ -42,9 +42,7 @@ def test_without_a_file_there_are_no_claims(isolated: Path) -> None:
 
 
 def test_what_was_added_is_read_again(path: Path) -> None:
-    first = claim(
-        3, "/home/me/é we ird $(x) 'q\"", former_roots=("/home/me/old",), backend="docker", moved={"nginx": 1}
-    )
+    first = claim(3, "/home/me/é we ird $(x) 'q\"", former_roots=("/home/me/old",), placed="docker", moved={"nginx": 1})
     with Claims().changing() as book:
         book.append(first)
         book.append(claim(1))

@@ -329,10 +329,10 @@ def test_a_new_worktree_takes_over(repo: Path, tree: Path, ask: Ask) -> None:
 def test_what_a_main_checkout_left_is_taken_over_from_elsewhere(make_repo: MakeRepo, ask: Ask) -> None:
     one, two = make_repo("one"), make_repo("two")
     before = ask(one).claim
-    Claims().update(before.token, backend="docker")
+    Claims().update(before.token, placed="docker")
     shutil.rmtree(one)
     claim = adopted(two, 0)
-    assert (claim.id, claim.root, claim.former_roots, claim.backend) == (0, str(two), (str(one),), "docker")
+    assert (claim.id, claim.root, claim.former_roots, claim.placed) == (0, str(two), (str(one),), "docker")
     assert ask(two).claim == claim
 
 
@@ -345,7 +345,7 @@ def test_what_may_not_be_taken_over(repo: Path, tree: Path, make_worktree: MakeW
         adopted(repo, 5)
     assert adopted(tree, 5).id == 5
     third = make_worktree(repo, "third")
-    Claims().update(ask(third).claim.token, backend="embedded")
+    Claims().update(ask(third).claim.token, placed="embedded")
     shutil.rmtree(third)
     with pytest.raises(ConflictError, match="has data of its own"):
         adopted(tree, ask_id(third), leftovers=lambda claim: claim.root == str(tree))

@@ -14,6 +14,7 @@ from orienter_tasks.errors import BackendError, ConfigError, ConflictError
 from orienter_tasks.identity.allocation import cksum, preferred_id, worktree_name
 from orienter_tasks.identity.claims import Claim, Claims
 from orienter_tasks.identity.resolve import acquire
+from orienter_tasks.instance.backends import Backends
 from orienter_tasks.machine import worktree
 from orienter_tasks.settings.defaults import ports
 from orienter_tasks.settings.load import load_settings
@@ -374,11 +375,11 @@ def test_a_worktree_that_git_moved_keeps_its_id(make_repo: MakeRepo, make_worktr
     root = make_worktree(repo, "feature-a-1")
     before = ask(root)
     write_marker(before)
-    acquire(request(root, load_settings(None)), Claims(), lambda claim: "docker")
+    acquire(request(root, load_settings(None)), Claims(), lambda claim: Backends("docker"))
     there = root.with_name("elsewhere")
     git(repo, "worktree", "move", str(root), str(there))
     found = ask(there)
-    assert (found.claim.id, found.claim.token, found.claim.backend) == (5, before.claim.token, "docker")
+    assert (found.claim.id, found.claim.token, found.claim.placed) == (5, before.claim.token, "docker")
     assert (found.claim.root, found.claim.former_roots) == (str(there), (str(root),))
     assert found.claim.worktree == "elsewhere"
     assert found.claim.claimed_at == before.claim.claimed_at
@@ -516,14 +517,14 @@ def test_a_settled_backend_settles_the_port(make_repo: MakeRepo, settings: Setti
     repo, notes = make_repo(), list[str]()
     claim = ask(repo, unbindable=unprivileged).claim
     asked = request(repo, settings, notes, unbindable=unprivileged)
-    same = acquire(asked, Claims(), lambda claim: "embedded")
-    assert (same.ports, same.backend, notes) == (claim.ports, "embedded", [])
-    docker = acquire(asked, Claims(), lambda claim: "docker")
-    assert (docker.ports["nginx"], docker.moved, docker.backend) == (80, {}, "docker")
+    same = acquire(asked, Claims(), lambda claim: Backends("embedded"))
+    assert (same.ports, same.placed, notes) == (claim.ports, "embedded", [])
+    docker = acquire(asked, Claims(), lambda claim: Backends("docker"))
+    assert (docker.ports["nginx"], docker.moved, docker.placed) == (80, {}, "docker")
     assert docker.used_at >= claim.used_at
     assert ask(repo, unbindable=unprivileged).claim == docker
-    embedded = acquire(asked, Claims(), lambda claim: "embedded")
-    assert (embedded.ports["nginx"], embedded.backend) == (8080, "embedded")
+    embedded = acquire(asked, Claims(), lambda claim: Backends("embedded"))
+    assert (embedded.ports["nginx"], embedded.placed) == (8080, "embedded")
     assert notes == ["nginx may not bind port 80 without privileges: it is on 8080"]
     assert ask(repo).claim == embedded  # with data, the port stays where it is
 
@@ -535,17 +536,17 @@ def test_a_backend_that_would_meet_another_project_is_refused(make_repo: MakeRep
     claim = ask(one, shop, unbindable=unprivileged).claim
     assert (claim.id, ask(two).claim.id) == (0, 0)
     with pytest.raises(ConflictError, match="overlap those of instance 0 of orienter"):
-        acquire(request(one, shop, unbindable=unprivileged), Claims(), lambda claim: "docker")
+        acquire(request(one, shop, unbindable=unprivileged), Claims(), lambda claim: Backends("docker"))
     assert claim in Claims().read()
 
 
 def test_a_backend_that_cannot_be_used_leaves_the_claim_without(make_repo: MakeRepo, settings: Settings) -> None:
-    def refuse(claim: Claim) -> str:
+    def refuse(claim: Claim) -> Backends:
         raise BackendError(f"not for {claim.id}")
 
     with pytest.raises(BackendError, match="not for 0"):
         acquire(request(make_repo(), settings), Claims(), refuse)
-    assert [(claim.id, claim.backend) for claim in Claims().read()] == [(0, "")]
+    assert [(claim.id, claim.placed) for claim in Claims().read()] == [(0, "")]
 
 
 def test_a_backend_that_another_start_settles_meanwhile_is_decided_on_again(
@@ -553,15 +554,15 @@ def test_a_backend_that_another_start_settles_meanwhile_is_decided_on_again(
 ) -> None:
     seen: list[str] = []
 
-    def decide(claim: Claim) -> str:
-        seen.append(claim.backend)
+    def decide(claim: Claim) -> Backends:
+        seen.append(claim.placed)
         if len(seen) == 1:
-            Claims().update(claim.token, backend="docker", services=("web",))
-        return claim.backend or "embedded"
+            Claims().update(claim.token, placed="docker", services=("web",))
+        return claim.backends or Backends("embedded")
 
     claim = acquire(request(make_repo(), settings), Claims(), decide)
     assert seen == ["", "docker"]
-    assert (claim.backend, claim.services) == ("docker", ("web",))
+    assert (claim.placed, claim.services) == ("docker", ("web",))
     assert Claims().read() == [claim]
 
 

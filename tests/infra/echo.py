@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.docker.spec import ContainerSpec, Health, Mount, Port, common_fields
 from orienter_tasks.backends.embedded.component import NativeComponent
-from orienter_tasks.backends.embedded.programs import version_of
 from orienter_tasks.backends.embedded.server import Launch
+from orienter_tasks.backends.embedded.version import version_of
 from orienter_tasks.infra.component import InfraComponent, ServerContents
 from orienter_tasks.machine.ports import LOOPBACK, connect
 from orienter_tasks.machine.state import private_dir

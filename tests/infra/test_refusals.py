@@ -8,6 +8,7 @@ import pytest
 
 from orienter_tasks.errors import BackendError, ConfigError
 from orienter_tasks.infra import choice
+from orienter_tasks.instance.backends import Backends
 from tests.configs import make_config
 
 if TYPE_CHECKING:
@@ -19,9 +20,9 @@ IMAGE = {"image": "x", "port": 11311}
 
 def test_docker_needs_an_image(tmp_path: Path) -> None:
     config = make_config(tmp_path, infra={"one": PROGRAM})
-    assert not choice.available("docker", config.settings)
+    assert not choice.available("docker", config.settings, config.settings.servers)
     with pytest.raises(ConfigError, match="uses Docker, and one has no image") as raised:
-        choice.require("docker", config.settings, config.instance)
+        choice.require(Backends("docker"), config.settings, config.instance)
     assert "add orienter.infra.one.image" in raised.value.hint
 
 
@@ -34,7 +35,7 @@ def test_docker_needs_an_image(tmp_path: Path) -> None:
 )
 def test_embedded_needs_a_program(tmp_path: Path, infra: dict[str, object], name: str, hint: str) -> None:
     config = make_config(tmp_path, infra=infra)
-    assert not choice.available("embedded", config.settings)
+    assert not choice.available("embedded", config.settings, config.settings.servers)
     with pytest.raises(BackendError, match=f"found no program for .*{name}") as raised:
-        choice.require("embedded", config.settings, config.instance)
+        choice.require(Backends("embedded"), config.settings, config.instance)
     assert hint in raised.value.hint

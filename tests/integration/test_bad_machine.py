@@ -161,7 +161,12 @@ def test_a_program_that_cannot_run_here(make_host: MakeHost, tmp_path: Path) -> 
 
     host.configure(host.main, embedded={"nginx": "/nowhere/nginx", "postgres_bin": ""})
     assert "orienter.embedded.nginx: /nowhere/nginx" in complaint(host.main.inv("dev", "--detach", code=2))
-    host.configure(host.main, embedded={"nginx": ""})
+    host.configure(host.main, embedded={"nginx": ""}, database={"extensions": ["no-such-thing"]})
+    answer = host.main.inv("dev", "--detach", code=5)
+    assert "lacks no-such-thing of orienter.database.extensions" in complaint(answer)
+    assert "inv dev --backend docker" in answer.err
+    assert host.left() == []
+    host.configure(host.main, database={"extensions": ["plpgsql"]})
     host.main.inv(*DETACHED)
 
 

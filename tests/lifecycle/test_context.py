@@ -56,8 +56,8 @@ def run(make_repo: MakeRepo) -> Callable[..., RunContext]:
 
 def has(monkeypatch: pytest.MonkeyPatch, *backends: str) -> None:
     """Let this machine have just these backends."""
-    monkeypatch.setattr(choice, "available", lambda name, settings: name in backends)
-    monkeypatch.setattr(embedded, "missing", lambda settings: [] if "embedded" in backends else ["postgres"])
+    monkeypatch.setattr(choice, "available", lambda name, settings, servers: name in backends)
+    monkeypatch.setattr(embedded, "missing", lambda settings, names: [] if "embedded" in backends else ["postgres"])
 
 
 def test_a_start_settles_first_and_derives_once_from_then_on(
@@ -69,12 +69,12 @@ def test_a_start_settles_first_and_derives_once_from_then_on(
     assert ctx.begin() is start
     assert ctx.current.plan.infra
     assert ctx.current.config.variables["ORIENTER_BACKEND"] == "embedded"
-    assert ctx.current.backend.name == "embedded"
+    assert ctx.current.backend.backends.word == "embedded"
     start.finish()
     assert derived == ["", "embedded"]  # first without a backend, to look at both; then for its own
     run().begin().finish()
     assert derived[2:] == ["embedded"]
-    assert [claim.backend for claim in Claims().read()] == ["embedded"]
+    assert [claim.placed for claim in Claims().read()] == ["embedded"]
 
 
 def test_a_start_derives_once_more_where_a_command_before_it_only_read(
@@ -98,7 +98,7 @@ def test_what_only_reads_settles_nothing_and_needs_no_backend(
     assert ctx.current.plan.infra == ()
     assert [service.name for service in ctx.current.plan.services]
     assert ctx.current.settled_backend is None
-    assert [claim.backend for claim in Claims().read()] == [""]
+    assert [claim.placed for claim in Claims().read()] == [""]
     assert not (ctx.root / ".dev-data").exists()
 
 
@@ -111,7 +111,7 @@ def test_a_start_without_any_backend_leaves_the_claim_unsettled(
         with pytest.raises(BackendError, match="embedded backend"):
             ctx.begin()
         assert not ctx.unfinished
-    assert [claim.backend for claim in Claims().read()] == [""]
+    assert [claim.placed for claim in Claims().read()] == [""]
     assert not (ctx.root / ".dev-data").exists()
 
 
@@ -123,7 +123,7 @@ def test_its_own_backend_outranks_what_the_machine_would_choose(
     has(monkeypatch, "docker", "embedded")
     ctx = run({"backend": "auto"})
     ctx.begin().finish()
-    assert ctx.current.claim.backend == "embedded"
+    assert ctx.current.claim.placed == "embedded"
 
 
 def test_a_line_of_dotenv_is_named_once(

@@ -25,7 +25,7 @@ WRITTEN = 300_000
 @pytest.fixture
 def checkout(tmp_path: Path) -> Claim:
     """A claim whose checkout has 300 kB of data and a short log."""
-    held = claim(3, str(tmp_path / "we ird $(x) 'é\""), backend="embedded")
+    held = claim(3, str(tmp_path / "we ird $(x) 'é\""), placed="embedded")
     for name, size in (("logs/instance-3/web.log", 10), (".dev-data/instance-3/postgres/base/1", WRITTEN)):
         path = Path(held.root) / name
         path.parent.mkdir(parents=True)
@@ -108,7 +108,7 @@ def test_volumes_count_by_label_and_root(checkout: Claim, monkeypatch: pytest.Mo
         pytest.skip("needs root")
     if not readable:
         monkeypatch.setattr(os, "access", lambda *_: False)
-    mine = claim(3, checkout.root, project=PROJECT, backend="docker")
+    mine = claim(3, checkout.root, project=PROJECT, placed="docker")
     lab = RealLab()
     try:
         for name, root in (("mine", mine.root), ("another", "/home/me/elsewhere")):
@@ -125,6 +125,6 @@ def test_volumes_count_by_label_and_root(checkout: Claim, monkeypatch: pytest.Mo
 @pytest.mark.docker
 def test_an_engine_that_is_down_leaves_data_unknown(checkout: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
-    (disk,) = measured(claim(3, checkout.root, backend="docker"))
+    (disk,) = measured(claim(3, checkout.root, placed="docker"))
     assert disk.data is None
     assert disk.logs is not None

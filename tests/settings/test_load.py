@@ -86,6 +86,8 @@ def test_saying_nothing_gives_the_defaults(raw: object) -> None:
         ({"database": {"name": "a; DROP"}}, "orienter.database.name:"),
         ({"database": {"name": "x" * 52}}, "orienter.database.name:"),
         ({"database": {"password": ""}}, "orienter.database:"),
+        ({"database": {"extensions": ["a; DROP"]}}, "orienter.database.extensions:"),
+        ({"database": {"extensions": "pgcrypto"}}, "orienter.database.extensions:"),
         ({"storage": {"bucket": "UPPER"}}, "orienter.storage.bucket:"),
         ({"storage": {"user": ""}}, "orienter.storage:"),
         ({"docker": {"log_max_file": "3"}}, "orienter.docker.log_max_file:"),

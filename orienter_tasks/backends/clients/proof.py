@@ -16,7 +16,7 @@ from orienter_tasks.machine.files import read_small
 from orienter_tasks.machine.state import write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 # below the data directory: the catalogs of roles and databases (their OIDs are fixed), and the authentication rules
@@ -34,8 +34,10 @@ class LoginProof(msgspec.Struct, frozen=True):
         return f"LoginProof({self.path!r})"
 
     @classmethod
-    def of(cls, path: Path, variables: Mapping[str, str], modified: Callable[[str], object]) -> LoginProof:
-        """Collect the present facts; `modified` returns when one of LOGIN_FILES was modified.
+    def of(
+        cls, path: Path, variables: Mapping[str, str], modified: Callable[[str], object], further: Sequence[str] = ()
+    ) -> LoginProof:
+        """Collect the present facts and `further` ones; `modified` returns when one of LOGIN_FILES was modified.
 
         A server that has started has written all earlier changes to its files. While it runs, it writes the removal of
         a database at once, and other changes at its next checkpoint.
@@ -45,7 +47,7 @@ class LoginProof(msgspec.Struct, frozen=True):
         except (OSError, OrienterError):
             written = [time.time_ns()]  # such as after VACUUM FULL, which moves a catalog to another file: never proven
         names = ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB")
-        return cls(path, repr([*(variables[name] for name in names), *written]).encode())
+        return cls(path, repr([*(variables[name] for name in names), *written, *further]).encode())
 
     def exists(self) -> bool:
         try:

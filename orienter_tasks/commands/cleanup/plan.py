@@ -142,7 +142,7 @@ def _notes(scope: Scope, snapshot: Snapshot, holders: Sequence[Holder]) -> Itera
 
 
 def _is_unseen(snapshot: Snapshot, holder: Holder) -> bool:
-    return holder.claim.backend in snapshot.hidden
+    return bool(holder.claim.backends.used & {*snapshot.hidden})
 
 
 def _name_of(scope: Scope) -> str:

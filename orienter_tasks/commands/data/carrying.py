@@ -18,7 +18,8 @@ from orienter_tasks.data.manifest import Part
 from orienter_tasks.data.room import Need
 from orienter_tasks.infra import choice
 from orienter_tasks.infra.all import component as kind, portable
-from orienter_tasks.infra.copies import copies_of, files_part
+from orienter_tasks.infra.copies import InstanceCopies, files_part
+from orienter_tasks.instance.backends import Backends
 from orienter_tasks.lifecycle.context import RunOptions
 from orienter_tasks.machine.state import snapshot_dir
 from orienter_tasks.settings import catalog
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from orienter_tasks.backends.protocol import InstanceConfig
-    from orienter_tasks.infra.copies import InstanceCopies
     from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.settings.model import Settings
 
@@ -70,29 +70,29 @@ def fill(ctx: RunContext, copies: InstanceCopies, found: archive.Archive, names:
     servers = [name for name in names if name != PATHS]
     if not servers:
         return
-    backend = copies.backend
+    backends = copies.servers.backends
 
     def take(config: InstanceConfig) -> None:
-        copies.clone(servers, copies_of(backend, config))
+        copies.clone(servers, InstanceCopies(backends, config))
 
-    with throwaway(ctx, ctx.settings, backend, after=take) as config, copies.counting(found.position):
+    with throwaway(ctx, ctx.settings, backends, after=take) as config, copies.counting(found.position):
         for name in servers:
             portable(name).load(config, found.manifest.by_component[name], found.members(name))
 
 
 def needs(copies: InstanceCopies, sizes: Mapping[str, int]) -> Sequence[Need]:
     """Return what it needs to fill: data is in a throwaway instance first, and files beside the snapshots."""
-    room, servers = copies.servers.room(), {name: size for name, size in sizes.items() if name != PATHS}
-    first = [Need(room, sum(servers.values()))] if room is not None and servers else []
-    files = [Need(snapshot_dir(), sizes[PATHS])] if PATHS in sizes else []
-    return [*first, *files, *copies.needs_to_load(sizes, room or snapshot_dir())]
+    rooms = {name: snapshot_dir() if name == PATHS else copies.servers.room(name) for name in sizes}
+    first = [Need(room, sizes[name]) for name, room in rooms.items() if room is not None]
+    then = [each for name in sizes for each in copies.needs_to_load({name: sizes[name]}, rooms[name] or snapshot_dir())]
+    return [*first, *then]
 
 
 @contextmanager
 def throwaway(
     ctx: RunContext,
     settings: Settings,
-    backend: str,
+    backends: Backends,
     *,
     before: Callable[[InstanceCopies], None] | None = None,
     after: Callable[[InstanceConfig], None] | None = None,
@@ -102,18 +102,18 @@ def throwaway(
     Args:
         ctx: the run of the checkout in which it lies.
         settings: what its servers are.
-        backend: where they run.
+        backends: where they run.
         before: prepares the data with which they start.
         after: what is done with what they then have on disk.
     """
-    with open_sandbox(HostConfig(settings, {}, ctx.root)) as sandbox:
-        options = RunOptions(backend=choice.named(backend), quiet=True, without=tuple(settings.services))
+    with open_sandbox(HostConfig(choice.kept(settings, backends), {}, ctx.root)) as sandbox:
+        options = RunOptions(backend=backends.general, quiet=True, without=tuple(settings.services))
         scratch = sandbox.instance("import", options)
         try:
             scratch.begin().check([])
             config = scratch.current.config
             if before is not None:
-                copies = copies_of(backend, config)
+                copies = InstanceCopies(backends, config)
                 try:
                     before(copies)
                     copies.swap()
@@ -134,7 +134,7 @@ def throwaway(
 def _written(name: str, config: InstanceConfig, writer: archive.Writer) -> Part:
     if name == PATHS:
         with store.temporary(config.instance.project) as unfinished:
-            copies_of("", config).copy_files(unfinished.place / PATHS)
+            InstanceCopies(Backends(), config).copy_files(unfinished.place / PATHS)
             archived.save(unfinished.place / PATHS, writer)
         return Part.of(name, "files", writer.content(name))
     how = portable(name)

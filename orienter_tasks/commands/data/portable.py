@@ -20,7 +20,8 @@ from orienter_tasks.commands.data.sources import PASSES, Replacement
 from orienter_tasks.data import archive
 from orienter_tasks.data.files import PATHS
 from orienter_tasks.errors import ConflictError, NotFoundError
-from orienter_tasks.infra.copies import copies_of
+from orienter_tasks.infra.choice import NONE
+from orienter_tasks.infra.copies import InstanceCopies
 from orienter_tasks.output.units import ago, space
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def export(ctx: RunContext, file: str, *, quiesce: bool, as_json: bool) -> None:
         archive.writing(path) as writer,
     ):
         servers = {*names} - {PATHS}
-        copies = copies_of(backend.name if backend is not None else "", config)
+        copies = InstanceCopies(backend.backends if backend is not None else NONE, config)
         idle = servers - {*(copies.running() if servers else ())}
         if idle:
             raise NotFoundError(

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.protocol import DataVolume
 from orienter_tasks.commands.data.snapshot import files_of, require_data, take
-from orienter_tasks.commands.data.sources import Replacement, backend_of, of_instance, of_snapshot
+from orienter_tasks.commands.data.sources import Replacement, backends_of, of_instance, of_snapshot
 from orienter_tasks.data import room, store
 from orienter_tasks.data.files import PATHS
 from orienter_tasks.errors import ConfigError, ConflictError, NotFoundError, OrienterError
 from orienter_tasks.identity import volumes
-from orienter_tasks.infra.copies import copies_of
+from orienter_tasks.infra.copies import InstanceCopies
 from orienter_tasks.machine import worktree
 from orienter_tasks.output.units import space
 from orienter_tasks.settings import catalog
@@ -64,7 +64,7 @@ def replace(ctx: RunContext, by: Replacement, *, yes: bool, backup: bool, as_jso
     start.check([])
     current = ctx.current
     _require_backend(ctx, by)
-    kept, begun, copies = "", time.monotonic(), copies_of(current.backend.name, current.config)
+    kept, begun, copies = "", time.monotonic(), InstanceCopies(current.backend.backends, current.config)
     try:
         if by.prepare is not None:
             ctx.report.note(f"copying {by.words}{by.how}")
@@ -124,7 +124,7 @@ def first(ctx: RunContext, source: RunContext | None = None) -> None:
     if by is None or by.prepare is None:
         return
     _require_room(ctx, by, keep=False)
-    copies = copies_of(current.backend.name, current.config)
+    copies = InstanceCopies(current.backend.backends, current.config)
     if by.how:
         ctx.report.note(f"copying {by.words}{by.how}")
     try:
@@ -160,7 +160,7 @@ def _first(ctx: RunContext, source: RunContext, what: str, *, given: bool) -> Re
 def _require_room(ctx: RunContext, by: Replacement, *, keep: bool) -> None:
     """Require room for the copy, and for the automatic snapshot if there will be one, as far as sizes are known."""
     current = ctx.current
-    copies = copies_of(backend_of(current), current.config)
+    copies = InstanceCopies(backends_of(current), current.config)
     needs = [*by.needs(copies)]
     if keep:
         names = require_data(current.config, current.settled_backend).names
@@ -170,9 +170,10 @@ def _require_room(ctx: RunContext, by: Replacement, *, keep: bool) -> None:
 
 def _require_backend(ctx: RunContext, by: Replacement) -> None:
     """Require that the instance has got no other backend than the data is prepared for."""
-    if by.backend not in ("", ctx.current.backend.name):
+    present = ctx.current.backend.backends
+    if by.backends and any(by.backends.of(name) != present.of(name) for name in by.names):
         raise ConflictError(
-            f"{ctx.current.instance} was started on the {ctx.current.backend.name} backend meanwhile",
+            f"{ctx.current.instance} was started on another backend meanwhile ({present})",
             hint="run this again",
         )
 

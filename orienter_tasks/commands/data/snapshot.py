@@ -14,9 +14,9 @@ from orienter_tasks.data.files import PATHS, Measured
 from orienter_tasks.data.manifest import Manifest
 from orienter_tasks.errors import ConfigError, NotFoundError, OrienterError
 from orienter_tasks.identity import volumes
-from orienter_tasks.infra import choice
 from orienter_tasks.infra.all import component as kind
-from orienter_tasks.infra.copies import copies_of
+from orienter_tasks.infra.choice import NONE
+from orienter_tasks.infra.copies import InstanceCopies
 from orienter_tasks.lifecycle.stop import services_running
 from orienter_tasks.machine import worktree
 from orienter_tasks.output.tables import Column
@@ -49,7 +49,7 @@ def snapshot(ctx: RunContext, name: str, *, quiesce: bool, as_json: bool) -> Non
     current = ctx.current
     backend = current.settled_backend
     contents = require_data(current.config, backend)
-    copies = copies_of(backend.name if backend is not None else "", current.config)
+    copies = InstanceCopies(backend.backends if backend is not None else NONE, current.config)
     room.require(f"a snapshot of {current.instance}", copies.needs(copies.sizes(contents.names)))
     if ctx.options.dry:
         ctx.report.answer(f"would copy the data of {current.instance}: {', '.join(contents.names)}")
@@ -109,8 +109,9 @@ def take(
 ) -> Manifest:
     """Take a snapshot of an instance whose lock is held; `start` shows how far it is."""
     contents = require_data(config, backend)
-    claim = msgspec.structs.replace(claim, backend=backend.name if backend is not None else "")
-    copies = copies_of(claim.backend, config)
+    backends = backend.backends if backend is not None else NONE
+    claim = msgspec.structs.replace(claim, placed=backends.text)
+    copies = InstanceCopies(backends, config)
     total = sum(copies.sizes(contents.names).values()) if start is not None else 0
     with (
         store.writing(claim.project, name) as unfinished,
@@ -132,7 +133,7 @@ def manifest_of(
         root=claim.root,
         branch=worktree.branch(Path(claim.root)),
         commit=worktree.commit(Path(claim.root)),
-        backend=claim.backend and choice.named(claim.backend),
+        backend=claim.placed,
         token=claim.token if way == "physical" else "",
         way=way,
         created_at=time.time(),
@@ -184,7 +185,8 @@ def document(name: str, made: Manifest) -> dict[str, Any]:
     """Return a snapshot as JSON."""
     facts: dict[str, Any] = msgspec.to_builtins(made)
     del facts["schema_version"], facts["token"]
-    return {"name": name, "size": made.size, **facts}
+    placed = {part.component: made.backends.of(part.component) for part in made.parts if part.component != PATHS}
+    return {"name": name, "size": made.size, **facts, "backend": made.backends.word, "backends": placed}
 
 
 def columns(found: dict[str, Manifest]) -> list[Column[str]]:
@@ -192,7 +194,7 @@ def columns(found: dict[str, Manifest]) -> list[Column[str]]:
         Column("name", lambda name: name),
         Column("from", lambda name: _source(found[name]), least=12),
         Column("branch", lambda name: found[name].branch or "–", least=12, drop=1),
-        Column("backend", lambda name: found[name].backend, drop=2),
+        Column("backend", lambda name: found[name].backends.word, drop=2),
         Column("age", lambda name: ago(found[name].created_at), right=True),
         Column("size", lambda name: space(found[name].size), right=True),
     ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,20 +17,21 @@ from orienter_tasks.errors import BackendError, ConflictError, NotFoundError
 from orienter_tasks.identity import replacing, volumes
 from orienter_tasks.identity.resolve import parse_id
 from orienter_tasks.infra import choice
-from orienter_tasks.infra.copies import copies_of, settings_to_read
+from orienter_tasks.infra.choice import NONE
+from orienter_tasks.infra.copies import InstanceCopies, settings_to_read
 from orienter_tasks.lifecycle.config import config_of
 from orienter_tasks.machine import worktree
 from orienter_tasks.machine.state import locked
 from orienter_tasks.output.units import ago, space
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.data.manifest import Manifest
     from orienter_tasks.data.room import Need
     from orienter_tasks.identity.claims import Claim
-    from orienter_tasks.infra.copies import InstanceCopies
+    from orienter_tasks.instance.backends import Backends
     from orienter_tasks.lifecycle.context import CurrentInstance, RunContext
     from orienter_tasks.settings.model import Settings
 
@@ -43,7 +46,7 @@ class Replacement(msgspec.Struct, frozen=True):
         words: the source, for people.
         names: the components whose data it has.
         prepare: copies it; None for no data.
-        backend: the only backend for which it can be prepared; "" for any.
+        backends: the only ones for which it can be prepared; none for any.
         how: the way that it goes and why, in words; "" where its files are copied.
         snapshot: the named snapshot that it is; "" if it is none.
         meanwhile: what else happens to its source, in words.
@@ -55,7 +58,7 @@ class Replacement(msgspec.Struct, frozen=True):
     words: str
     names: Sequence[str]
     prepare: Callable[[InstanceCopies], None] | None = None
-    backend: str = ""
+    backends: Backends = NONE
     how: str = ""
     snapshot: str = ""
     meanwhile: str = ""
@@ -74,14 +77,14 @@ class Origin(msgspec.Struct, frozen=True):
 
     Attributes:
         words: for people.
-        backend: where it was made; "" where it consists of files only.
+        backends: where it was made; none where it consists of files only.
         names: the components that it has.
         image: returns the image of a component's server, if it is known.
         server: returns which server has written a component's data.
     """
 
     words: str
-    backend: str
+    backends: Backends
     names: Sequence[str]
     image: Callable[[str], str]
     server: Callable[[str], str]
@@ -101,38 +104,41 @@ def of_snapshot(ctx: RunContext, target: CurrentInstance, name: str) -> Replacem
     parts = {part.component: part for part in found.parts if part.component in known}
     origin = Origin(
         words=f"{what} ({_described(found)})",
-        backend=found.backend,
+        backends=found.backends,
         names=[*parts],
         image=lambda component: parts[component].image,
         server=lambda component: parts[component].server,
     )
     why = _why_carried(origin, target)
-    names = [each for each in origin.names if not why or travels(each)]
+    names = [each for each in origin.names if each not in why or travels(each)]
     sizes = {component: parts[component].size for component in names}
-    settings = _settings_to_read(ctx, target, origin, what) if why else ctx.settings
+    settings = _settings_to_read(ctx, target, origin, why, what)
 
-    def load(copies: InstanceCopies) -> None:
+    def load(copies: InstanceCopies, names: Sequence[str]) -> None:
         with store.reading(project, name) as (place, manifest):
             copies.load_all(names, place, manifest, what)
 
     def prepare(copies: InstanceCopies) -> None:
-        if why:
-            carry(ctx, copies, names, throwaway(ctx, settings, found.backend, before=load))
-        else:
-            load(copies)
+        for carried, group in _ways(names, why):
+            if carried:
+                before = partial(load, names=group)
+                carry(ctx, copies, group, throwaway(ctx, settings, origin.backends, before=before))
+            else:
+                load(copies, group)
 
     return Replacement(
         words=origin.words,
         names=names,
         prepare=prepare,
-        backend=backend_of(target) if origin.servers else "",
+        backends=backends_of(target) if origin.servers else NONE,
         how=_how(why, names),
         snapshot="" if found.automatic else name,
         sizes=sizes,
         passes=PASSES if why else 1,
-        needs=lambda copies: (
-            needs(copies, sizes) if why else copies.needs_to_load(sizes, store.place_of(project, name))
-        ),
+        needs=lambda copies: [
+            *needs(copies, _of(why, sizes)),
+            *copies.needs_to_load(_of({*names} - {*why}, sizes), store.place_of(project, name)),
+        ],
     )
 
 
@@ -140,54 +146,66 @@ def of_instance(ctx: RunContext, target: CurrentInstance, source: str, *, quiesc
     """Return the data of another instance of the project as what replaces an instance's data."""
     claim = _claim_of(ctx, source, target)
     config = config_of(claim, ctx.settings, {})
-    backend = choice.of(claim.backend, config)
-    copies = copies_of(backend.name if backend is not None else "", config)
+    backend = choice.of(claim.backends, config)
+    copies = InstanceCopies(backend.backends if backend is not None else NONE, config)
     if not ctx.options.dry:
         copies.servers.get_ready()
     origin = Origin(
         words=f"the data of {config.instance}",
-        backend=copies.backend,
+        backends=copies.servers.backends,
         names=[name for name in require_data(config, backend).names if name == PATHS or name in target.instance.infra],
-        image=copies.servers.image_of,
-        server=copies.servers.server,
+        image=lambda component: copies.servers.of(component).image_of(component),
+        server=lambda component: copies.servers.of(component).server(component),
     )
     why = _why_carried(origin, target)
-    names = [each for each in origin.names if not why or travels(each)]
+    names = [each for each in origin.names if each not in why or travels(each)]
     sizes = copies.sizes(names)
-    runs = {*origin.servers} <= {*copies.running()} if why else True
-    settings = ctx.settings if runs else _settings_to_read(ctx, target, origin, f"the data of {config.instance}")
+    idle = why.keys() - {*copies.running()} if why else ()
+    settings = _settings_to_read(ctx, target, origin, idle, f"the data of {config.instance}")
 
     @contextmanager
-    def served() -> Iterator[InstanceConfig]:
+    def served(group: Sequence[str]) -> Iterator[InstanceConfig]:
         """Yield the instance while its servers run, else a throwaway one with a copy of its data."""
-        with ExitStack() as stack:
-            stack.enter_context(_locked(ctx, config, quiesce=quiesce))
-            if {*origin.servers} <= {*copies.running()}:
-                yield config
-                return
-            before = lambda scratch: scratch.clone(names, copies)  # noqa: E731 - an argument
-            yield stack.enter_context(throwaway(ctx, settings, origin.backend, before=before))
+        if {*group} - {PATHS} <= {*copies.running()}:
+            yield config
+            return
+        before = lambda scratch: scratch.clone(group, copies)  # noqa: E731 - an argument
+        with throwaway(ctx, settings, origin.backends, before=before) as scratch:
+            yield scratch
 
     def prepare(prepared: InstanceCopies) -> None:
-        if why:
-            carry(ctx, prepared, names, served())
-            return
         with _locked(ctx, config, quiesce=quiesce):
-            prepared.clone(names, copies)
+            for carried, group in _ways(names, why):
+                if carried:
+                    carry(ctx, prepared, group, served(group))
+                else:
+                    prepared.clone(group, copies)
 
     return Replacement(
         words=origin.words,
         names=names,
         prepare=prepare,
-        backend=backend_of(target) if origin.servers else "",
+        backends=backends_of(target) if origin.servers else NONE,
         how=_how(why, names),
         meanwhile=f"stop the services of {config.instance} meanwhile: {services_of(config.instance)}"
         if quiesce
         else "",
         sizes=sizes,
         passes=PASSES if why else 1,
-        needs=lambda prepared: needs(prepared, sizes) if why else copies.needs(sizes, prepared),
+        needs=lambda prepared: [
+            *needs(prepared, _of(why, sizes)),
+            *copies.needs(_of({*names} - {*why}, sizes), prepared),
+        ],
     )
+
+
+def _ways(names: Sequence[str], carried: Container[str]) -> list[tuple[bool, list[str]]]:
+    """Split components where the way changes, and say which are carried: each is copied after those before it."""
+    return [(way, [*group]) for way, group in groupby(names, lambda name: name in carried)]
+
+
+def _of(names: Container[str], sizes: Mapping[str, int]) -> dict[str, int]:
+    return {name: size for name, size in sizes.items() if name in names}
 
 
 @contextmanager
@@ -200,42 +218,52 @@ def _locked(ctx: RunContext, config: InstanceConfig, *, quiesce: bool) -> Iterat
             yield
 
 
-def _why_carried(origin: Origin, target: CurrentInstance) -> str:
-    """Say why servers of the instance cannot use the data's files; "" if they can."""
+def _why_carried(origin: Origin, target: CurrentInstance) -> dict[str, str]:
+    """Say of each component why the instance's server cannot use its files, where it cannot."""
     if not origin.servers:
-        return ""
-    own = backend_of(target)
-    if origin.backend != own:
-        return f"it is of the {origin.backend} backend, not of {own}"
-    servers = copies_of(own, target.config).servers
+        return {}
+    own = backends_of(target)
+    servers = InstanceCopies(own, target.config).servers
+    found = {}
     for name in origin.servers:
-        image = origin.image(name)
-        if image and image == servers.image_for(name):
+        if origin.backends.of(name) != own.of(name):
+            found[name] = f"it is of the {origin.backends.of(name)} backend, not of {own.of(name)}"
             continue
-        readable = servers.reader(name)
+        image = origin.image(name)
+        if image and image == servers.of(name).image_for(name):
+            continue
+        readable = servers.of(name).reader(name)
         if readable and (written := origin.server(name)) != readable:
-            return f"it is of {written}, not of {readable}"
-    return ""
+            found[name] = f"it is of {written}, not of {readable}"
+    return found
 
 
-def _how(why: str, names: Sequence[str]) -> str:
-    return f" the portable way ({why}), left out: {'; '.join(left_out(names))}" if why else ""
+def _how(why: Mapping[str, str], names: Sequence[str]) -> str:
+    if not why:
+        return ""
+    carried = [name for name in names if name in why]
+    whose = f"{', '.join(carried)} " if len(carried) < len([name for name in names if name != PATHS]) else ""
+    reasons = "; ".join(dict.fromkeys(why.values()))
+    return f" {whose}the portable way ({reasons}), left out: {'; '.join(left_out(carried))}"
 
 
-def _settings_to_read(ctx: RunContext, target: CurrentInstance, origin: Origin, what: str) -> Settings:
-    """Return settings whose servers can read the data's files.
+def _settings_to_read(
+    ctx: RunContext, target: CurrentInstance, origin: Origin, names: Collection[str], what: str
+) -> Settings:
+    """Return settings whose servers can read the files of these components.
 
     Raises:
         BackendError: this machine does not have them.
     """
-    if not choice.available(choice.named(origin.backend), ctx.settings):
-        raise BackendError(f"{what} is of the {origin.backend} backend, which is not available here", hint=ELSEWHERE)
+    for backend, group in groupby(sorted(names, key=origin.backends.of), origin.backends.of):
+        if backend and not choice.available(backend, ctx.settings, [*group]):
+            raise BackendError(f"{what} is of the {backend} backend, which is not available here", hint=ELSEWHERE)
     settings = ctx.settings
-    for name in origin.servers:
-        settings = settings_to_read(origin.backend, settings, name, origin.server(name), origin.image(name))
-    servers = copies_of(origin.backend, msgspec.structs.replace(target.config, settings=settings)).servers
-    for name in origin.servers:
-        readable = servers.reader(name)
+    for name in names:
+        settings = settings_to_read(origin.backends.of(name), settings, name, origin.server(name), origin.image(name))
+    servers = InstanceCopies(origin.backends, msgspec.structs.replace(target.config, settings=settings)).servers
+    for name in names:
+        readable = servers.of(name).reader(name)
         if readable and (written := origin.server(name)) != readable:
             raise BackendError(f"{what} is of {written}, which is not available here", hint=ELSEWHERE)
     return settings
@@ -260,10 +288,10 @@ def _claim_of(ctx: RunContext, source: str, own: CurrentInstance) -> Claim:
     return found[0]
 
 
-def backend_of(current: CurrentInstance) -> str:
-    """Return the backend that an instance has, or would get."""
+def backends_of(current: CurrentInstance) -> Backends:
+    """Return the backends that an instance has, or would get."""
     settled = current.settled_backend
-    return settled.name if settled is not None else current.decide_backend()
+    return settled.backends if settled is not None else current.decide_backends()
 
 
 def _described(found: Manifest) -> str:

@@ -105,7 +105,7 @@ def _is_within(address: str, config: InstanceConfig) -> bool:
 
 def _own(ctx: RunContext, config: InstanceConfig) -> set[int]:
     own = listening_ports(census.take().pids(config.instance))
-    backend = started_on(ctx)
-    if backend:
-        own |= set(known(lambda: choice.make(backend, config).bound_ports()) or ())
+    backends = started_on(ctx)
+    if backends:
+        own |= set(known(lambda: choice.make(backends, config).bound_ports()) or ())
     return own

@@ -49,6 +49,7 @@ CHECKS: tuple[tuple[str, Look], ...] = (
     ("backend", backends.backend),
     ("engine", backends.engine),
     ("embedded", backends.embedded),
+    ("migrations", backends.migrations),
     ("ports", ports.held),
     ("exposed", ports.exposed),
     ("hostname", machine.hostname),

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from orienter_tasks.errors import OrienterError
 from orienter_tasks.identity.claims import ReadOnlyClaims
+from orienter_tasks.infra.choice import NONE
 from orienter_tasks.output.checks import Check, collect
 from orienter_tasks.output.console import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from orienter_tasks.instance.backends import Backends
     from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.settings.model import BackendChoice
 
@@ -79,7 +81,7 @@ def known(read: Callable[[], T]) -> T | None:
         return None
 
 
-def started_on(ctx: RunContext) -> str:
-    """Return the backend this checkout was started on before; "" for none, or where that cannot be determined."""
+def started_on(ctx: RunContext) -> Backends:
+    """Return the backends this checkout was started on before; none also where that cannot be determined."""
     backend = known(lambda: ctx.current.settled_backend)
-    return backend.name if backend is not None else ""
+    return backend.backends if backend is not None else NONE

@@ -10,15 +10,16 @@ from orienter_tasks.commands.selftest.host import HostConfig
 from orienter_tasks.errors import CheckError
 from orienter_tasks.identity.ownership import held_by
 from orienter_tasks.infra import choice
+from orienter_tasks.infra.choice import NONE
 from orienter_tasks.machine import worktree
 from orienter_tasks.output.checks import documents, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from orienter_tasks.instance.backends import Backends
     from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.output.checks import Check
-    from orienter_tasks.settings.model import BackendName
 
 
 def run(ctx: RunContext, groups: Sequence[str], parse: Callable[[str], Any], *, as_json: bool) -> None:
@@ -50,7 +51,7 @@ def run(ctx: RunContext, groups: Sequence[str], parse: Callable[[str], Any], *, 
 
 
 def _checks(ctx: RunContext, group: str, parse: Callable[[str], Any]) -> Iterator[Check]:
-    host, backend = HostConfig(ctx.settings, ctx.dotenv, ctx.root), partial(backend_of, ctx)
+    host, backends = HostConfig(ctx.settings, ctx.dotenv, ctx.root), partial(backends_of, ctx)
     if group == "env":
         from orienter_tasks.commands.selftest import names
 
@@ -58,23 +59,21 @@ def _checks(ctx: RunContext, group: str, parse: Callable[[str], Any]) -> Iterato
     if group == "templates":
         from orienter_tasks.commands.selftest import templates
 
-        return templates.checks(host, backend, parse)
+        return templates.checks(host, backends, parse)
     from orienter_tasks.commands.selftest import integration
 
-    return integration.checks(host, backend)
+    return integration.checks(host, backends)
 
 
-def backend_of(ctx: RunContext) -> BackendName:
-    """Return the backend to check on: the requested one, else this checkout's, else the default of this machine.
+def backends_of(ctx: RunContext) -> Backends:
+    """Return the backends to check on: the requested ones, else this checkout's, else the default of this machine.
 
     Raises:
         BackendError: none is available.
     """
-    asked = ctx.options.wanted_backend(ctx.settings)
     claim = held_by(worktree.read(ctx.root), ctx.claims.read(), ctx.settings.project)
-    if asked == "auto" and claim is not None and claim.backend:
-        return choice.named(claim.backend)
-    return choice.choose(asked, ctx.settings)
+    own = claim.backends if claim is not None else NONE
+    return choice.choose(ctx.options.wanted_backend(ctx.settings), ctx.settings, own)
 
 
 def _is_ok(check: Check) -> bool:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from orienter_tasks.infra.choice import NONE
 from orienter_tasks.instance.model import PRIVILEGED_NGINX_MOVE, make_instance
 from orienter_tasks.lifecycle.config import configure
 from orienter_tasks.machine import ports
+from orienter_tasks.settings.catalog import NGINX
 from orienter_tasks.settings.model import PORT_STEP
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
+    from orienter_tasks.instance.backends import Backends
     from orienter_tasks.settings.model import Settings
 
 
@@ -31,11 +34,13 @@ class HostConfig(msgspec.Struct, frozen=True):
         """Every possible id."""
         return range(self.settings.instances.max + 1)
 
-    def instance(self, number: int, *, environ: Mapping[str, str] | None = None, backend: str = "") -> InstanceConfig:
+    def instance(
+        self, number: int, *, environ: Mapping[str, str] | None = None, backends: Backends = NONE
+    ) -> InstanceConfig:
         """Return the configuration that an instance would have in this checkout, in a shell with these variables."""
         port = self.settings.ports["nginx"] + number * PORT_STEP
-        moved = backend == "embedded" and not ports.may_bind(port)
+        moved = backends.of(NGINX.name) == "embedded" and not ports.may_bind(port)
         instance = make_instance(
             self.settings, number, self.root, {"nginx": port + PRIVILEGED_NGINX_MOVE} if moved else {}
         )
-        return configure(instance, self.settings, self.dotenv, environ or {}, backend=backend)
+        return configure(instance, self.settings, self.dotenv, environ or {}, backends=backends)

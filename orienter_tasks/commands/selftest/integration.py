@@ -6,16 +6,19 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from orienter_tasks.backends.nginx.health import probe
 from orienter_tasks.commands.selftest.sandbox import open_sandbox
 from orienter_tasks.commands.start import await_infra, start_infra
 from orienter_tasks.commands.verify.collect import look_at_all
 from orienter_tasks.commands.verify.rules import judge
 from orienter_tasks.errors import CheckError
+from orienter_tasks.infra import choice
 from orienter_tasks.infra.all import component
 from orienter_tasks.lifecycle.context import RunOptions
 from orienter_tasks.machine import ports
-from orienter_tasks.output.checks import prove
+from orienter_tasks.output.checks import Check, prove
 from orienter_tasks.processes import census
 from orienter_tasks.processes.table import describe
 from orienter_tasks.settings import catalog
@@ -23,38 +26,39 @@ from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.commands.selftest.host import HostConfig
+    from orienter_tasks.instance.backends import Backends
     from orienter_tasks.lifecycle.context import RunContext
-    from orienter_tasks.output.checks import Check
-    from orienter_tasks.settings.model import BackendName
 
 NAMES = ("one", "two")
 
 
-def checks(host: HostConfig, backend: Callable[[], BackendName]) -> Iterator[Check]:
+def checks(host: HostConfig, backends: Callable[[], Backends]) -> Iterator[Check]:
     """Start two instances, check that they are isolated, and remove them.
 
     Args:
         host: the checkout whose configuration is checked.
-        backend: returns the backend to use.
+        backends: returns the backends to use.
     """
     configs: list[InstanceConfig] = []
     outcomes: list[Check] = []
 
     def run() -> str:
-        name = backend()
-        with open_sandbox(host) as sandbox:
-            options = RunOptions(backend=name, quiet=True, without=tuple(host.settings.services))
+        wanted = backends()
+        with open_sandbox(replace(host, settings=choice.kept(host.settings, wanted))) as sandbox:
+            options = RunOptions(backend=wanted.general, quiet=True, without=tuple(host.settings.services))
             contexts = [sandbox.instance(each, options) for each in NAMES]
             numbers = [ctx.current.instance.id for ctx in contexts]
             begun = time.monotonic()
             start_all(contexts)
             seconds = time.monotonic() - begun
             configs.extend(ctx.current.config for ctx in contexts)
+            outcomes.extend(_unmet(contexts[0], host.root))
             outcomes.extend(_proofs(contexts))
-        return f"ids {' and '.join(map(str, numbers))} on {name} in {seconds:.1f} s"
+        return f"ids {' and '.join(map(str, numbers))} on {wanted} in {seconds:.1f} s"
 
     yield prove("two instances start side by side", run)
     yield from outcomes
@@ -77,6 +81,16 @@ def start_all(contexts: Sequence[RunContext]) -> None:
         for ctx in contexts:
             ctx.undo()
         raise
+
+
+def _unmet(ctx: RunContext, root: Path) -> Iterator[Check]:
+    """Ask the servers of an instance for what the host's migrations need."""
+    config, backends = ctx.current.config, ctx.current.backend.backends
+    for name in config.instance.infra:
+        native = backends.of(name) == "embedded"
+        for each in component(name).unmet(config, root, native=native, running=True):
+            words = f"{name} lacks {each.what}, which {each.where} needs"
+            yield Check("migrations find what they need", "warning", words, each.remedy)
 
 
 def _proofs(contexts: Sequence[RunContext]) -> Iterator[Check]:
@@ -113,7 +127,7 @@ def traces_are_apart(configs: Sequence[InstanceConfig], name: str) -> str:
 
 def nothing_shared(contexts: Sequence[RunContext]) -> str:
     """Run the checks of `infra.verify` on them."""
-    found = judge(look_at_all([(ctx.current.config, ctx.current.backend.name) for ctx in contexts]))
+    found = judge(look_at_all([(ctx.current.config, ctx.current.backend.backends) for ctx in contexts]))
     wrong = [check for check in found if check.verdict in ("problem", "unseen")]
     if wrong:
         raise CheckError(f"{wrong[0].topic}: {wrong[0].text}")

@@ -183,9 +183,9 @@ def free_ids(settings: Settings, claims: Sequence[Claim]) -> Iterator[int]:
 
 
 def _remove(claim: Claim, settings: Settings) -> None:
-    if claim.backend:
+    if claim.placed:
         config = config_of(claim, settings, {})
-        backend = choice.make(claim.backend, config)
+        backend = choice.make(claim.backends, config)
         stop_instance(config.instance, backend, settings.timeouts.stop, lambda _: None)
         backend.remove_data()
     Claims().release(claim.token)

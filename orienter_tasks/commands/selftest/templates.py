@@ -15,29 +15,30 @@ from orienter_tasks.errors import CheckError
 from orienter_tasks.infra import choice, compose
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.output.checks import prove
+from orienter_tasks.settings.catalog import NGINX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.commands.selftest.host import HostConfig
+    from orienter_tasks.instance.backends import Backends
     from orienter_tasks.output.checks import Check
-    from orienter_tasks.settings.model import BackendName
 
 THREADS = 4
 PLACEMENTS = {"on the machine's network": placement.ON_HOST, "bridged": placement.BRIDGED}
 
 
-def checks(host: HostConfig, backend: Callable[[], BackendName], parse: Callable[[str], Any]) -> Iterator[Check]:
+def checks(host: HostConfig, backends: Callable[[], Backends], parse: Callable[[str], Any]) -> Iterator[Check]:
     """Check the templates.
 
     Args:
         host: the checkout; its own templates take precedence.
-        backend: returns the backend whose nginx to use.
+        backends: returns the backends, for their nginx.
         parse: reads YAML.
     """
     yield prove("nginx's templates render", lambda: nginx_renders(host))
-    yield prove("nginx accepts them", lambda: nginx_accepts(host, backend()))
+    yield prove("nginx accepts them", lambda: nginx_accepts(host, backends()))
     yield prove("the compose file agrees", lambda: compose_agrees(host, parse))
 
 
@@ -56,18 +57,18 @@ def nginx_renders(host: HostConfig) -> str:
     return f"{host.settings.nginx.template} for {len(host.ids)} ids, {', '.join(kinds)}"
 
 
-def nginx_accepts(host: HostConfig, backend: BackendName) -> str:
-    """Have the real nginx of a backend test the configuration of every id."""
+def nginx_accepts(host: HostConfig, backends: Backends) -> str:
+    """Have the real nginx test the configuration of every id."""
     with open_sandbox(host) as sandbox:
         folder = sandbox.folder("templates")
 
         def ask(number: int) -> None:
-            config = folder.instance(number, backend=backend)
-            check(config, choice.make(backend, config))
+            config = folder.instance(number, backends=backends)
+            check(config, choice.make(backends, config))
 
         with ThreadPoolExecutor(max_workers=THREADS) as pool:
             list(pool.map(ask, host.ids))
-    return f"nginx -t for {len(host.ids)} ids, on {backend}"
+    return f"nginx -t for {len(host.ids)} ids, on {backends.of(NGINX.name)}"
 
 
 def compose_agrees(host: HostConfig, parse: Callable[[str], Any]) -> str:

@@ -20,13 +20,12 @@ from orienter_tasks.processes.listeners import listeners, listening_ports
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from orienter_tasks.backends.protocol import Backend, InstanceConfig
+    from orienter_tasks.instance.backends import Backends
     from orienter_tasks.processes.census import Census
-    from orienter_tasks.processes.table import Process
     from orienter_tasks.settings.catalog import CatalogEntry
-    from orienter_tasks.settings.model import BackendName
 
 
 class _Notes(msgspec.Struct):
@@ -48,27 +47,27 @@ class _Notes(msgspec.Struct):
                 raise CheckError(" ".join(str(error).split()) or type(error).__name__) from error
 
 
-def look_at_all(configs: Sequence[tuple[InstanceConfig, BackendName]]) -> list[Evidence]:
+def look_at_all(configs: Sequence[tuple[InstanceConfig, Backends]]) -> list[Evidence]:
     """Collect from several instances in parallel, by one census."""
     seen = census.take()
     return map_in_threads(lambda pair: look_at(pair[0], pair[1], seen), configs)
 
 
-def look_at(config: InstanceConfig, name: BackendName, seen: Census) -> Evidence:
+def look_at(config: InstanceConfig, backends: Backends, seen: Census) -> Evidence:
     """Collect the evidence of one running instance."""
     notes = _Notes()
-    backend = choice.make(name, config)
+    backend = choice.make(backends, config)
     processes = seen.by_component(config.instance)
     pids = [process.pid for each in processes.values() for process in each]
     _servers(config, backend, seen, notes)
-    if name == "docker":
-        _containers(config, processes, notes)
+    with notes.about("data"):
+        notes.facts["locations"] = native.locations(config.instance, processes)
+    with notes.about("processes"):
+        notes.facts["workloads"] = native.workloads(config, processes)
+    if "docker" in backends.used:
+        _containers(config, notes)
     else:
         notes.absent["networks"] = "native processes on loopback"
-        with notes.about("data"):
-            notes.facts["locations"] = native.locations(config.instance, processes)
-        with notes.about("processes"):
-            notes.facts["workloads"] = native.workloads(config, processes)
     with notes.about("ports"):
         notes.facts |= _ports(config, backend, seen)
     with notes.about("processes"):
@@ -76,7 +75,7 @@ def look_at(config: InstanceConfig, name: BackendName, seen: Census) -> Evidence
         notes.facts["written"] = native.written(processes)
     return Evidence(
         instance=config.instance,
-        backend=name,
+        backends=backends,
         absent=notes.absent,
         unseen=notes.unseen,
         **notes.facts,
@@ -104,20 +103,21 @@ def _own(config: InstanceConfig, entry: CatalogEntry) -> tuple[str, str]:
     return "", ""
 
 
-def _containers(config: InstanceConfig, processes: Mapping[str, Sequence[Process]], notes: _Notes) -> None:
+def _containers(config: InstanceConfig, notes: _Notes) -> None:
     from orienter_tasks.commands.verify import containers
 
     with notes.about("networks", "data", "processes"):
         running = containers.running(config)
         if not running:
-            notes.absent |= dict.fromkeys(("networks", "data"), "no container runs")
+            notes.absent |= dict.fromkeys(
+                ("networks",) if notes.facts.get("locations") else ("networks", "data"), "no container runs"
+            )
         with notes.about("networks"):
             notes.facts["networks"] = containers.networks(config, running)
         with notes.about("data"):
-            notes.facts["locations"] = containers.locations(config, running)
+            notes.facts["locations"] = [*notes.facts["locations"], *containers.locations(config, running)]
         with notes.about("processes"):
-            own = containers.workloads(config, running)
-            notes.facts["workloads"] = [*own, *native.workloads(config, processes)]
+            notes.facts["workloads"] = [*containers.workloads(config, running), *notes.facts["workloads"]]
 
 
 def _ports(config: InstanceConfig, backend: Backend, seen: Census) -> dict[str, Any]:

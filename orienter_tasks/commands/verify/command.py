@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from orienter_tasks.commands.verify.collect import look_at_all
 from orienter_tasks.commands.verify.rules import judge
 from orienter_tasks.errors import CheckError, NotFoundError
-from orienter_tasks.infra import choice
 from orienter_tasks.infra.all import component
 from orienter_tasks.lifecycle.config import config_of
 from orienter_tasks.observe.scan import scan
@@ -43,13 +42,13 @@ def verify(ctx: RunContext, raw_settings_of: Callable[[Path], object], *, as_jso
         CheckError: something is shared, or could not be seen.
     """
     project = ctx.settings.project
-    seen = scan([claim for claim in ctx.claims.read() if claim.project == project and claim.backend], details=False)
+    seen = scan([claim for claim in ctx.claims.read() if claim.project == project and claim.placed], details=False)
     running = [each.claim for each in seen.instances if any(part.running for part in each.components)]
     for unseen in seen.unseen:
         ctx.report.warn(f"not seen: {unseen}")
     if not running and not seen.unseen:
         raise NotFoundError(f"no instance of {project} is running", hint="start one with: inv dev")
-    configs = [(_config_of(ctx, claim, raw_settings_of), choice.named(claim.backend)) for claim in running]
+    configs = [(_config_of(ctx, claim, raw_settings_of), claim.backends) for claim in running]
     evidence = look_at_all(configs)
     found = judge(evidence)
     if as_json:
@@ -70,7 +69,7 @@ def _config_of(ctx: RunContext, claim: Claim, raw_settings_of: Callable[[Path], 
 
 
 def _title(evidence: Sequence[Evidence]) -> str:
-    names = ", ".join(f"{one.instance.id} ({one.instance.worktree}, {one.backend})" for one in evidence)
+    names = ", ".join(f"{one.instance.id} ({one.instance.worktree}, {one.backends.word})" for one in evidence)
     return f"{'instance' if len(evidence) == 1 else 'instances'} {names or 'unknown'}"
 
 
@@ -117,7 +116,7 @@ def _seen(one: Evidence) -> Mapping[str, object]:
         "id": one.instance.id,
         "root": str(one.instance.root),
         "worktree": one.instance.worktree,
-        "backend": one.backend,
+        "backend": one.backends.word,
         **{key: value for entry in catalog.entries() if entry.holds in one.own for key, value in _held(one, entry)},
         "networks": {network.name: list(network.members) for network in one.networks},
         "data": {location.source: location.component for location in one.locations},

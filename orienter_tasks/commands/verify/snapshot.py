@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from orienter_tasks.infra.component import ServerContents
+    from orienter_tasks.instance.backends import Backends
     from orienter_tasks.instance.model import Instance
 
 
@@ -74,7 +75,7 @@ class Evidence(msgspec.Struct, frozen=True):
     """
 
     instance: Instance
-    backend: str
+    backends: Backends
     own: Mapping[str, tuple[str, str]] = msgspec.field(default_factory=dict)
     contents: Mapping[str, ServerContents] = msgspec.field(default_factory=dict)
     networks: Sequence[Network] = ()

@@ -95,7 +95,7 @@ def _document(row: ListedWorktree, *, is_main: bool, here: str) -> dict[str, obj
         else {
             "id": instance.instance.id,
             "state": instance.state,
-            "backend": instance.backend,
+            "backend": instance.backends.word,
             "url": instance.instance.url,
             "host_url": instance.instance.host_url,
         },

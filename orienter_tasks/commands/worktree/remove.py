@@ -131,7 +131,7 @@ def _require_removable(ctx: RunContext, common: Path, target: Registration) -> N
         if judged.state not in (CheckoutState.HERE, CheckoutState.GONE, CheckoutState.LOCKED):
             raise ConflictError(f"{target.root} stays: {judged.reason}", hint=checkouts.remedy(claim, judged))
     for claim in ctx.claims.read():
-        if claim.root == str(target.root) and claim.backend and claim.project != ctx.settings.project:
+        if claim.root == str(target.root) and claim.placed and claim.project != ctx.settings.project:
             raise ConflictError(
                 f"{target.root} stays: it has an instance of project {claim.project}",
                 hint=f"with that project's tasks: inv cleanup.instance {claim.id}",
@@ -149,7 +149,7 @@ def _mounts_below(root: Path) -> list[str]:
 
 
 def _data(ctx: RunContext, claim: Claim, *, sizes: bool) -> list[str]:
-    backend = choice.of(claim.backend, config_of(claim, ctx.settings, {}))
+    backend = choice.of(claim.backends, config_of(claim, ctx.settings, {}))
     volumes = backend.data_volumes(sizes=sizes) if backend is not None else ()
     return [f"{volume.name} ({space(volume.size)})" if sizes else volume.name for volume in volumes]
 

@@ -12,7 +12,6 @@ import pytest
 
 from orienter_tasks.backends.embedded import cluster
 from orienter_tasks.backends.embedded.cluster import Installation
-from orienter_tasks.backends.embedded.programs import postgres_bin
 from orienter_tasks.errors import CheckError, ConfigError, InterruptError
 from orienter_tasks.identity.volumes import home, place, working_dir
 from tests.backends.contract import down, login, sql, up
@@ -28,7 +27,7 @@ pytestmark = pytest.mark.embedded
 
 def prepare(config: InstanceConfig, notes: list[str] | None = None) -> Path:
     data = working_dir(config.instance, "postgres")
-    postgres = Installation.of(postgres_bin(config.settings), data)
+    postgres = Installation.of(config.settings, data)
     cluster.prepare(config, data, postgres, (notes if notes is not None else []).append)
     return data
 
@@ -184,7 +183,7 @@ def test_giving_up_leaves_nothing(lab: EmbeddedLab, own_cache: Path) -> None:
 
     config = lab.config()
     data = working_dir(config.instance, "postgres")
-    postgres = Installation.of(postgres_bin(config.settings), data)
+    postgres = Installation.of(config.settings, data)
     with pytest.raises(InterruptError):
         cluster.prepare(config, data, postgres, interrupt)
     assert files_of(data.parent) == []

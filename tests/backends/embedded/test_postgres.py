@@ -16,7 +16,6 @@ import pytest
 from orienter_tasks.backends.clients.postgres import ensure_database
 from orienter_tasks.backends.embedded import postmaster
 from orienter_tasks.backends.embedded.cluster import Installation
-from orienter_tasks.backends.embedded.programs import postgres_bin
 from orienter_tasks.errors import CheckError, ConflictError
 from orienter_tasks.identity.volumes import working_dir
 from orienter_tasks.infra import postgres
@@ -176,7 +175,7 @@ def test_a_server_that_somebody_runs_by_hand_is_left_alone(lab: EmbeddedLab) -> 
     up(backend, config, ["postgres"])
     down(backend)
     data = data_of(config)
-    postgres = Installation.of(postgres_bin(config.settings), data)
+    postgres = Installation.of(config.settings, data)
     options = ("-p", str(config.instance.ports["postgres"]), "-c", "unix_socket_directories=")
     command = postgres.command("postgres", "-D", str(data), *options)
     by_hand = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

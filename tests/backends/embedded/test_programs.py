@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orienter_tasks.backends.embedded import programs as binaries
+from orienter_tasks.backends.embedded.version import version_of
 from orienter_tasks.errors import BackendError, ConfigError
-from orienter_tasks.infra.embedded import installed
+from orienter_tasks.infra.embedded import missing
 from orienter_tasks.settings.load import load_settings
 from tests import programs
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 def settings(**embedded: str) -> Settings:
     return load_settings({"embedded": embedded})
+
+
+def absent(known: Settings) -> list[str]:
+    return missing(known, known.servers)
 
 
 def program(path: Path, text: str = "#!/bin/sh\nexit 0\n") -> Path:
@@ -63,11 +68,11 @@ def test_being_installed_is_told_without_starting_anything(monkeypatch: pytest.M
 
     monkeypatch.setattr(subprocess, "run", refuse)
     monkeypatch.setattr(subprocess, "Popen", refuse)
-    assert installed(settings())
+    assert not absent(settings())
 
 
 def test_nothing_there_is_told_with_the_line_to_type(bare: Path) -> None:
-    assert installed(settings()) is False
+    assert absent(settings()) != []
     for find, what in ((binaries.postgres_bin, "PostgreSQL"), (binaries.nginx, "nginx"), (binaries.store, "S3")):
         with pytest.raises(BackendError, match=f"found no {what}") as caught:
             find(settings())
@@ -78,11 +83,11 @@ def test_nothing_there_is_told_with_the_line_to_type(bare: Path) -> None:
 def test_one_missing_program_is_not_installed(bare: Path, tmp_path: Path) -> None:
     program(bare / "nginx")
     program(bare / "rclone")
-    assert installed(settings()) is False
+    assert absent(settings()) != []
     program(bare / "postgres")
-    assert installed(settings()) is False, "initdb is needed too"
+    assert absent(settings()) != [], "initdb is needed too"
     program(bare / "initdb")
-    assert installed(settings()) is True
+    assert absent(settings()) == []
 
 
 def test_settings_come_first(tmp_path: Path) -> None:
@@ -100,7 +105,7 @@ def test_settings_come_first(tmp_path: Path) -> None:
 def test_a_wrong_setting_is_named(tmp_path: Path, key: str) -> None:
     wrong = settings(**{key: str(tmp_path / "nothing")})
     with pytest.raises(ConfigError, match=f"orienter.embedded.{key}: .*nothing"):
-        installed(wrong)
+        absent(wrong)
 
 
 def test_a_real_minio_on_path_is_preferred(bare: Path) -> None:
@@ -153,11 +158,11 @@ def test_pg_config_is_asked_last(bare: Path, tmp_path: Path) -> None:
 def test_a_program_of_another_system_is_told_in_its_own_words(tmp_path: Path) -> None:
     glibc = "#!/bin/sh\necho \"/lib/libc.so.6: version 'GLIBC_2.99' not found (required by $0)\" >&2\nexit 1\n"
     with pytest.raises(BackendError, match=r"cannot run here: .*GLIBC_2.99"):
-        binaries.version_of(program(tmp_path / "newer", glibc), "--version")
+        version_of(program(tmp_path / "newer", glibc), "--version")
     with pytest.raises(BackendError, match="cannot run here: Exec format error"):
-        binaries.version_of(program(tmp_path / "foreign", "\x7fELF not at all"), "--version")
+        version_of(program(tmp_path / "foreign", "\x7fELF not at all"), "--version")
     with pytest.raises(BackendError, match="cannot run here: it is gone"):
-        binaries.version_of(tmp_path / "gone", "--version")
+        version_of(tmp_path / "gone", "--version")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ELF's interpreter")
@@ -168,4 +173,4 @@ def test_a_missing_loader_is_told(tmp_path: Path) -> None:
     copy.write_bytes(content.replace(b"/ld-", b"/no-", 1))
     copy.chmod(copy.stat().st_mode | stat.S_IXUSR)
     with pytest.raises(BackendError, match="its loader is missing"):
-        binaries.version_of(copy, "--version")
+        version_of(copy, "--version")

@@ -34,7 +34,7 @@ def claim(number: int, **changes: object) -> Claim:
         git_dir=f"/main/.git/worktrees/{number}",
         device=1,
         ports={},
-        backend="docker",
+        placed="docker",
     )
     return replace(made, **changes)
 
@@ -180,7 +180,7 @@ def test_what_cannot_be_seen_keeps_claim_and_directories() -> None:
     plan = make(Scope("weekly"), seen)
     assert going(plan) == []
     assert plan.blind
-    embedded = reality((claim(1, backend="embedded"), CheckoutState.GONE), resources=everything(1)[4:], hidden=hidden)
+    embedded = reality((claim(1, placed="embedded"), CheckoutState.GONE), resources=everything(1)[4:], hidden=hidden)
     assert going(make(Scope("weekly"), embedded)) == ["directory 1", "directory 1", "claim 1"]
     live = reality((claim(1), CheckoutState.HERE), resources=[], hidden=hidden)
     assert not make(Scope("weekly"), live).blind

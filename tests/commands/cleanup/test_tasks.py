@@ -255,7 +255,7 @@ def test_it_claims_nothing_for_the_checkout_it_runs_in(host: WornHost) -> None:
 
 
 def test_an_engine_that_is_down_is_said(host: WornHost) -> None:
-    Claims(host.state).update(host.claims[2].token, backend="docker")
+    Claims(host.state).update(host.claims[2].token, placed="docker")
     dry = host.main.inv("cleanup.weekly", "--dry-run")
     assert "not seen: containers" in dry.err
     answer = host.main.inv("cleanup.weekly", "--yes", code=5)
@@ -294,7 +294,7 @@ def test_a_process_whose_worktree_was_deleted(host: WornHost, orphan: subprocess
 
 @pytest.mark.docker
 def test_a_volume_in_use_ends_in_a_report(host: WornHost) -> None:
-    Claims(host.state).update(host.claims[2].token, backend="docker")
+    Claims(host.state).update(host.claims[2].token, placed="docker")
     lab = RealLab()
     engine = os.environ.get("DOCKER_HOST", "")
     volume = f"{PROJECT}-minio-data-2"

@@ -76,7 +76,7 @@ class World:
             git_dir=str(git_dir),
             device=root.stat().st_dev,
             ports={"nginx": 20000 + number},
-            backend=backend,
+            placed=backend,
         )
         _instance_files(claim, root)
         claim, place = self._meet(claim, fate, root, git_dir)
@@ -150,7 +150,7 @@ def claim_of(
         git_dir=str(tree.git_dir or ""),
         device=worktree.device_of(root),
         ports={"nginx": 20000 + number},
-        backend=backend,
+        placed=backend,
         claimed_at=time.time(),
     )
     record(tree, claim)

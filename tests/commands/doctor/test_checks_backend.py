@@ -8,7 +8,9 @@ import pytest
 
 from orienter_tasks.commands.doctor import checks_backend as engines, command as examination
 from orienter_tasks.errors import OrienterError
+from orienter_tasks.instance.backends import Backends
 from tests.commands.doctor.conftest import Patient, levels, only
+from tests.repositories import git
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,25 +19,25 @@ DEFAULT_LIKE = [{"Base": "172.17.0.0/12", "Size": 16}, {"Base": "192.168.0.0/16"
 
 
 def test_the_backend_that_is_asked_for(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert engines.decided(patient.situation()) == ("embedded", "orienter.backend says so")
+    assert engines.decided(patient.situation()) == (Backends("embedded"), "orienter.backend says so")
     patient.configure(backend="docker")
     monkeypatch.setenv("ORIENTER_BACKEND", "embedded")
-    assert engines.decided(patient.situation()) == ("embedded", "ORIENTER_BACKEND says so")
+    assert engines.decided(patient.situation()) == (Backends("embedded"), "ORIENTER_BACKEND says so")
     patient.configure(backend="auto")
     monkeypatch.delenv("ORIENTER_BACKEND")
-    name, why = engines.decided(patient.situation())
-    assert name == "embedded"
+    found, why = engines.decided(patient.situation())
+    assert found == Backends("embedded")
     assert "no Docker engine answers" in why
 
 
 def test_the_backend_that_has_the_data_wins(patient: Patient) -> None:
     ctx = patient.context()
-    ctx.claims.update(ctx.current.claim.token, backend="embedded")
+    ctx.claims.update(ctx.current.claim.token, placed="embedded")
     patient.configure(backend="docker")
     found = patient.ask(engines.backend)
     assert levels(found) == ["warning", "ok"]
     assert "docker is asked for, but this instance was started on embedded" in found[0].text
-    assert found[0].remedy == "inv infra.down --volumes, then inv dev --backend docker"
+    assert found[0].remedy == "inv infra.down --volumes, then inv dev"
 
 
 def test_an_engine_that_is_needed_and_does_not_answer(patient: Patient) -> None:
@@ -132,3 +134,24 @@ def test_an_engine_that_goes_away_in_the_middle_is_a_finding(patient: Patient, m
     monkeypatch.setattr(examination, "CHECKS", (("engine", gone),))
     (found,) = examination.examine(patient.context())
     assert (found.verdict, found.text, found.remedy) == ("problem", "the engine went away", "start it")
+
+
+@pytest.mark.embedded
+def test_migrations_that_need_what_the_server_lacks(patient: Patient, tmp_path: Path) -> None:
+    (patient.root / "first.sql").write_text('CREATE EXTENSION plpgsql;\nCREATE EXTENSION "no-such-thing";\n')
+    assert patient.ask(engines.migrations) == [], "git does not track it"
+    git(patient.root, "add", "first.sql")
+    found = only(patient.ask(engines.migrations), "warning")
+    assert found.text == "postgres lacks no-such-thing, which first.sql:2 needs"
+    assert "orienter.database.extensions" in found.remedy
+    assert found in [one for one in examination.examine(patient.context()) if one.topic == "migrations"]
+    patient.configure(infra={"postgres": None})
+    assert patient.ask(engines.migrations) == []
+
+
+@pytest.mark.embedded
+def test_extensions_that_the_settings_want(patient: Patient) -> None:
+    patient.configure(database={"extensions": ["no-such-thing"]})
+    found = only(patient.ask(engines.backend), "problem")
+    assert "lacks no-such-thing of orienter.database.extensions" in found.text
+    assert "inv dev --backend docker" in found.remedy

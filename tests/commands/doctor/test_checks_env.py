@@ -126,7 +126,7 @@ def test_a_secret_that_only_looks_like_a_placeholder_stays(patient: Patient) -> 
 def test_placeholders_of_an_instance_that_has_data(patient: Patient) -> None:
     write(patient, "POSTGRES_PASSWORD=change-me\n")
     ctx = patient.context()
-    ctx.claims.update(ctx.current.claim.token, backend="embedded")
+    ctx.claims.update(ctx.current.claim.token, placed="embedded")
     assert only(patient.ask(secrets), "warning").remedy.startswith("leave it, or change it in the server too")
     (patient.root / ".env.example").write_text("POSTGRES_DB=shop\nMINIO_ROOT_PASSWORD=change-me\nMORE=1\n")
     init(patient.context())

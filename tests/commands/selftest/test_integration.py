@@ -13,6 +13,7 @@ import pytest
 from tests.configurations import OWN_PORTS, SHOP_ID, make_own, make_shop, shop
 from tests.integration.checkouts import REPOSITORY
 from tests.integration.left import docker_of
+from tests.repositories import git
 
 if TYPE_CHECKING:
     import subprocess
@@ -81,7 +82,11 @@ def test_beside_running_instances(tmp_path: Path) -> None:
         host.main.inv("dev", "--detach")
         before = host.main.inv("infra.status", "--json").json
         assert before["id"] == SHOP_ID
+        (host.main.path / "1.sql").write_text("CREATE EXTENSION plpgsql;\nCREATE EXTENSION nothing_like_it;\n")
+        git(host.main.path, "add", "1.sql")
         text = host.main.inv("test.integration").out
+        assert "! migrations find what they need" in text
+        assert "postgres lacks nothing_like_it, which 1.sql:2 needs" in text
         assert text.count("✓") == len(CHECKS)
         assert "✗" not in text
         after = host.main.inv("infra.status", "--json").json

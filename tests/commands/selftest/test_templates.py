@@ -11,6 +11,7 @@ from orienter_tasks.commands.selftest import templates
 from orienter_tasks.commands.selftest.compose_diff import compare
 from orienter_tasks.errors import CheckError
 from orienter_tasks.infra import compose
+from orienter_tasks.instance.backends import Backends
 from orienter_tasks.tasks.config_files import parse_yaml as parse
 from tests.commands.selftest.conftest import ROOT
 from tests.configurations import SHOP_TEMPLATE
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orienter_tasks.commands.selftest.host import HostConfig
-    from orienter_tasks.settings.model import BackendName
 
 
 @pytest.fixture
@@ -52,10 +52,10 @@ def test_nginx_in_a_container_takes_them(root: Path) -> None:
     from orienter_tasks.settings.load import load_settings
     from tests.configurations import shop
 
-    small = {**shop(), "instances": {"max": 2}}
-    assert "for 3 ids, on docker" in templates.nginx_accepts(HostConfig(load_settings(small), {}, root), "docker")
+    small, backends = {**shop(), "instances": {"max": 2}}, Backends("docker")
+    assert "for 3 ids, on docker" in templates.nginx_accepts(HostConfig(load_settings(small), {}, root), backends)
     bridged = {**small, "nginx": {"template": "shop.conf.j2", "network": "bridge"}}
-    assert "for 3 ids" in templates.nginx_accepts(HostConfig(load_settings(bridged), {}, root), "docker")
+    assert "for 3 ids" in templates.nginx_accepts(HostConfig(load_settings(bridged), {}, root), backends)
     import docker
 
     client = docker.from_env()
@@ -69,8 +69,8 @@ def test_nginx_in_a_container_takes_them(root: Path) -> None:
     assert mine == []
 
 
-def embedded() -> BackendName:
-    return "embedded"
+def embedded() -> Backends:
+    return Backends("embedded")
 
 
 def own_template(root: Path, text: str) -> None:
@@ -167,7 +167,7 @@ def test_a_compose_file_that_says_something_else(
 def test_no_backend_is_a_failed_check(root: Path, host_config: HostConfig) -> None:
     from orienter_tasks.errors import BackendError
 
-    def none() -> BackendName:
+    def none() -> Backends:
         raise BackendError("no engine answers", hint="start it")
 
     outcomes = {outcome.topic: outcome for outcome in templates.checks(host_config, none, parse)}

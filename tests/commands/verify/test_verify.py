@@ -13,6 +13,7 @@ from orienter_tasks.commands.verify import native
 from orienter_tasks.commands.verify.rules import judge
 from orienter_tasks.commands.verify.snapshot import DataLocation, Evidence, Network, Workload
 from orienter_tasks.infra.component import ServerContents
+from orienter_tasks.instance.backends import Backends
 from tests.configs import make_config, make_instance
 from tests.configurations import OWN_PORTS, make_own, prepared, settled
 from tests.integration.checkouts import Checkout
@@ -44,7 +45,7 @@ def seen(number: int, **changes: Any) -> Evidence:
     network = f"orienter-network-{number}"
     evidence = Evidence(
         instance=instance,
-        backend="docker",
+        backends=Backends("docker"),
         own={"databases": (f"whatsapp_bot_{number}", "_"), "buckets": (f"orienter-data-{number}", "-")},
         contents=holding(
             ("postgres", "template1", f"whatsapp_bot_{number}"),
