@@ -1,8 +1,9 @@
 """Print each claim with its target, what was measured, and the verdict.
 
-python -m benchmarks [embedded] [docker] [SECTION…] [--pictures DIR]; without names: all that this machine can. Two
-sections take minutes and must be named: «thirty», which really starts as many checkouts as Docker's networks allow, and
-«big», gigabytes of data.
+python -m benchmarks [embedded] [docker] [SECTION…] [--pictures DIR]; without names: all that this machine can. Three
+sections take minutes and must be named: «thirty», which really starts as many checkouts as Docker's networks allow,
+«big», gigabytes of data that travel, and «growth», what many instances and 8 GB of data slow down. Only one run at a
+time: its hosts have ports of their own. It ends with the rows for docs/performance.md.
 """
 
 from __future__ import annotations
@@ -16,20 +17,35 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import agents, data, idle, many, overhead, prompt, real, servers, start_stop, today
+from benchmarks import agents, answers, data, growth, idle, many, overhead, prompt, real, servers, start_stop, today
 from benchmarks.hosts import BenchHost, state_below
-from benchmarks.measure import Line
+from benchmarks.measure import Line, table
 from orienter_tasks.errors import OrienterError
+from orienter_tasks.machine.flock import HeldError, hold, name_holder
 from tests.node import MissingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from orienter_tasks.settings.model import BackendName
 
 BACKENDS: tuple[BackendName, ...] = ("embedded", "docker")
-SECTIONS = ("overhead", "start", "today", "real", "idle", "redis", "data", "agents", "prompt", "ten", "fifty", "full")
-ALL_SECTIONS = (*SECTIONS, "thirty", "big")
+SECTIONS = (
+    "overhead",
+    "answers",
+    "start",
+    "today",
+    "real",
+    "idle",
+    "redis",
+    "data",
+    "agents",
+    "prompt",
+    "ten",
+    "fifty",
+    "full",
+)
+ALL_SECTIONS = (*SECTIONS, "thirty", "big", "growth")
 ONLY = {
     "overhead": "embedded",
     "prompt": "embedded",
@@ -38,6 +54,7 @@ ONLY = {
     "fifty": "embedded",
     "full": "docker",
     "thirty": "docker",
+    "growth": "embedded",
 }
 SERVERS_ONLY = ("redis", "data", "fifty", "full", "thirty", "big")
 
@@ -53,16 +70,27 @@ def main() -> int:
         parser.error(f"there is no {', '.join(unknown)}")
     backends = [name for name in BACKENDS if name in told.names] or _available()
     sections = [name for name in ALL_SECTIONS if name in told.names] or list(SECTIONS)
+    try:
+        with hold(Path(tempfile.gettempdir()) / "orienter-bench.lock") as lock:
+            name_holder(lock, os.getpid())
+            return _run(backends, sections, told.pictures)
+    except HeldError as error:
+        parser.error(f"another run has the ports of its hosts: {error}")
+
+
+def _run(backends: Sequence[str], sections: Sequence[str], pictures: Path | None) -> int:
     load = os.getloadavg()[0]
     print(f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(f"load {load:.1f} before it begins{': this machine is busy' if load > 1 else ''}\n", flush=True)
-    begun, lines = time.monotonic(), []
+    begun, found = time.monotonic(), []
     for section in sections:
         for backend in backends:
             if ONLY.get(section, backend) == backend:
-                lines += _show(f"{section}, {backend}", _measure(section, backend, told.pictures))
-    missed = [line for line in lines if line.met is False]
-    print(f"\n{len(lines)} lines, {len(missed)} missed, {time.monotonic() - begun:.0f} s")
+                lines = _show(f"{section}, {backend}", _measure(section, backend, pictures))
+                found += [(backend, line) for line in lines]
+    missed = [line for _, line in found if line.met is False]
+    print("", *table(found), sep="\n")
+    print(f"\n{len(found)} lines, {len(missed)} missed, {time.monotonic() - begun:.0f} s")
     return 1 if missed else 0
 
 
@@ -108,7 +136,8 @@ def _measure(section: str, backend: str, pictures: Path | None) -> Iterator[Line
         host = BenchHost(scratch / "home", backend, services=section not in SERVERS_ONLY)
         measures: dict[str, Callable[[], Iterator[Line | str]]] = {
             "overhead": lambda: overhead.measure(host, empty),
-            "start": lambda: start_stop.measure(host, pictures),
+            "answers": lambda: answers.measure(host, empty),
+            "start": lambda: start_stop.measure(host, empty, pictures),
             "today": lambda: today.measure(host),
             "idle": lambda: idle.measure(host),
             "redis": lambda: servers.measure(host),
@@ -120,6 +149,7 @@ def _measure(section: str, backend: str, pictures: Path | None) -> Iterator[Line
             "full": lambda: many.full(host),
             "thirty": lambda: many.until_full(host),
             "big": lambda: data.big(host),
+            "growth": lambda: growth.measure(host, empty),
         }
         try:
             yield from measures[section]()

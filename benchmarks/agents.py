@@ -1,4 +1,4 @@
-"""What people and agents wait for: a new worktree with main's data, a command in a throwaway instance, `dev.why`."""
+"""What people and agents wait for: a new worktree with main's data, and a command in a throwaway instance."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from benchmarks.hosts import BenchHost
 
-ROUNDS, LOOKS = 3, 9
+ROUNDS = 3
 NAME = "measured"
-WORKTREE_LIMIT, WHY_LIMIT, RUN_LIMIT = 1.25, 1.6, 1.15
+WORKTREE_LIMIT, RUN_LIMIT = 1.25, 1.15
 WORKTREE_GOAL, RUN_GOAL = 2.0, 1.2  # seconds, embedded, on two quiet cores
 
 
@@ -23,18 +23,8 @@ def measure(host: BenchHost) -> Iterator[Line]:
     """Measure them beside a running main checkout with data."""
     host.configure(host.main, worktree={"path": str(host.directory / "wt" / "{name}")})
     host.main.inv("dev", "--detach")
-    yield from _why(host)
     yield from _throwaway(host)
     yield from _worktrees(host)
-
-
-def _why(host: BenchHost) -> Iterator[Line]:
-    a, b, ratio = paired(
-        lambda: run([host.inv, "dev.why"], host.main.path, host.environ),
-        lambda: run([host.inv, "--list"], host.main.path, host.environ),
-        rounds=LOOKS,
-    )
-    yield at_most("inv dev.why ÷ inv --list", WHY_LIMIT, ratio, f"{a:.3f} s : {b:.3f} s")
 
 
 def _throwaway(host: BenchHost) -> Iterator[Line]:

@@ -6,6 +6,7 @@ What takes longest here is what no better `inv` could change on this machine.
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -36,10 +37,7 @@ PATIENCE = 60.0
 def starts(host: Host) -> dict[str, float]:
     """Start the stopped main checkout's components one after the other; return each one's seconds until ready."""
     with _begun(host) as ctx:
-        from orienter_tasks.commands.nginx import bring_up_to_date
-
-        bring_up_to_date(ctx)
-        return {part.name: _start(part) for part in _in_order(ctx)}
+        return {part.name: _start(part) for part in _up_to_date(ctx)}
 
 
 def side_by_side(host: Host) -> float:
@@ -48,25 +46,31 @@ def side_by_side(host: Host) -> float:
     Nothing else is done: no claim, lock, rendering or look at what runs. No start on this machine is much quicker.
     """
     with _begun(host) as ctx:
-        from orienter_tasks.commands.nginx import bring_up_to_date
+        return _start_all(_up_to_date(ctx))
 
-        bring_up_to_date(ctx)
-        parts = _in_order(ctx)
-        started: dict[str, Future[float]] = {}
 
-        def start(part: Component) -> float:
-            for need in part.needs:
-                if need in started:
-                    started[need].result()
-            return _start(part)
+def all_side_by_side(host: Host, checkouts: Sequence[Checkout]) -> float:
+    """Do so with the components of many stopped checkouts at once, each in a process of its own; return the seconds."""
+    forks = multiprocessing.get_context("fork")
+    begin = forks.Barrier(len(checkouts) + 1)
 
-        with ThreadPoolExecutor(max_workers=len(parts)) as pool:
-            begun = time.perf_counter()
-            for part in parts:  # what it needs stands before it
-                started[part.name] = pool.submit(start, part)
-            for starting in started.values():
-                starting.result()
-            return time.perf_counter() - begun
+    def start(checkout: Checkout) -> None:
+        with _begun(host, checkout) as ctx:
+            parts = _up_to_date(ctx)
+            begin.wait()
+            _start_all(parts)
+
+    processes = [forks.Process(target=start, args=(checkout,)) for checkout in checkouts]
+    for process in processes:
+        process.start()
+    begin.wait(PATIENCE)
+    begun = time.perf_counter()
+    for process in processes:
+        process.join(2 * PATIENCE)
+    took = time.perf_counter() - begun
+    if any(process.exitcode for process in processes):
+        raise OrienterError("not all checkouts could be started side by side")
+    return took
 
 
 def stops(host: Host) -> dict[str, float]:
@@ -136,13 +140,40 @@ def longest_chain(host: Host, seconds: Mapping[str, float]) -> tuple[list[str], 
     return max(best.values(), key=lambda it: it[1])
 
 
+def _up_to_date(ctx: RunContext) -> Sequence[Component]:
+    """Bring nginx's configuration up to date; return the components, each after what it needs."""
+    from orienter_tasks.commands.nginx import bring_up_to_date
+
+    bring_up_to_date(ctx)
+    return _in_order(ctx)
+
+
+def _start_all(parts: Sequence[Component]) -> float:
+    """Start components, each as soon as what it needs is ready; return the seconds."""
+    started: dict[str, Future[float]] = {}
+
+    def start(part: Component) -> float:
+        for need in part.needs:
+            if need in started:
+                started[need].result()
+        return _start(part)
+
+    with ThreadPoolExecutor(max_workers=len(parts)) as pool:
+        begun = time.perf_counter()
+        for part in parts:  # what it needs stands before it
+            started[part.name] = pool.submit(start, part)
+        for starting in started.values():
+            starting.result()
+        return time.perf_counter() - begun
+
+
 @contextlib.contextmanager
-def _begun(host: Host) -> Iterator[RunContext]:
-    """Hold the main checkout's lock, as `inv` in it would."""
+def _begun(host: Host, checkout: Checkout | None = None) -> Iterator[RunContext]:
+    """Hold the lock of a checkout, by default the main one, as `inv` in it would."""
     own = dict(os.environ)
     os.environ.update(host.environ)
     try:
-        ctx = RunContext(host.main.path, host.settings, options=RunOptions(quiet=True))
+        ctx = RunContext((checkout or host.main).path, host.settings, options=RunOptions(quiet=True))
         start = ctx.begin()
         try:
             yield ctx

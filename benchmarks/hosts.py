@@ -15,6 +15,8 @@ from orienter_tasks.processes.record import load_all
 from tests.integration.checkouts import DEMO, IMAGES, INV, Host, demo_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from orienter_tasks.processes.record import Record
     from tests.integration.checkouts import Checkout
 
@@ -32,6 +34,7 @@ PORTS = {
 }
 SERVERS = ("postgres", "minio", "nginx")
 HIGHEST_ID = 56
+TEN = 10
 
 
 class BenchHost(Host):
@@ -44,7 +47,8 @@ class BenchHost(Host):
             known.pop("docker")
         if not services:
             known |= {"services": dict.fromkeys(known["services"]), "hooks": {}}
-        super().__init__(directory, backend, known, DEMO)
+        # a language that tests do not set: so each of its `inv` is a new process, as a user's is
+        super().__init__(directory, backend, known, DEMO, environ={"LC_MESSAGES": "C"})
         compileall.compile_dir(Path(orienter_tasks.__file__).parent, quiet=2)
         self.inv = str(INV)
 
@@ -57,6 +61,13 @@ class BenchHost(Host):
                 answers += pool.map(lambda checkout: checkout.inv(*words, code=None), self.checkouts)
         complaints = [str(answer) for answer in answers if answer.code != 0]
         assert not complaints, "\n".join(complaints)
+
+    def start_together(self, checkouts: Sequence[Checkout]) -> list[str]:
+        """Start all at once; return the errors of those that did not start."""
+        with ThreadPoolExecutor(max_workers=len(checkouts)) as pool:
+            words = ("dev", "--detach", "--timeout", "120")
+            answers = pool.map(lambda checkout: checkout.inv(*words, code=None), checkouts)
+            return [line for each in answers if each.code for line in each.err.splitlines() if "error: " in line]
 
     def worktrees(self, count: int) -> list[Checkout]:
         """Add so many worktrees."""

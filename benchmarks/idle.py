@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from benchmarks.hosts import BenchHost
 
 SECONDS = 15.0
-CPU_LIMIT, MEMORY_LIMIT = 0.01, 60  # of a core; MB
+CPU_LIMIT, MEMORY_LIMIT = 0.005, 40  # of a core; MB
 READY = "following the logs"
 
 
@@ -75,5 +75,5 @@ def _foreground(host: BenchHost) -> Iterator[Line]:
         finally:
             process.terminate()
             process.communicate()
-    yield Line("an idle foreground run: CPU", f"< {CPU_LIMIT:.0%}", f"{share:.2%}", share < CPU_LIMIT, "of one core")
+    yield Line("an idle foreground run: CPU", f"< {CPU_LIMIT:.1%}", f"{share:.2%}", share < CPU_LIMIT, "of one core")
     yield Line("an idle foreground run: memory", f"< {MEMORY_LIMIT} MB", f"{size:.0f} MB", size < MEMORY_LIMIT, "PSS")

@@ -45,6 +45,28 @@ class Line:
         return line.rstrip()
 
 
+def table(found: Sequence[tuple[str, Line]]) -> list[str]:
+    """Return the rows of a Markdown table: a row for each claim, a column for each backend; what is missed, is bold."""
+    rows: dict[str, dict[str, Line]] = {}
+    for backend, line in found:
+        rows.setdefault(line.name, {})[backend] = line
+    return ["| what | target | embedded | Docker |", "|---|---|---|---|"] + [
+        f"| {name} | {_targets(of)} | {_cell(of.get('embedded'))} | {_cell(of.get('docker'))} |"
+        for name, of in rows.items()
+    ]
+
+
+def _targets(of: Mapping[str, Line]) -> str:
+    return ", ".join(dict.fromkeys(line.target for line in of.values())) or "–"
+
+
+def _cell(line: Line | None) -> str:
+    if line is None:
+        return "–"
+    measured = f"**{line.measured}**" if line.met is False else line.measured
+    return f"{measured} ({line.figures})" if line.figures else measured
+
+
 def at_most(name: str, limit: float, ratio: float, figures: str) -> Line:
     """Claim that a ratio is at most a limit."""
     return Line(name, f"≤ {limit:.3g} ×", f"{ratio:.2f} ×", ratio <= limit, figures)

@@ -18,7 +18,6 @@ EMPTY = "from invoke import task\n\n\n@task\ndef nothing(c):\n    pass\n"
 CASES = (
     ("inv --list", ["--list"], ["--list"], 1.3),
     ("tab completion", ["--complete", "--", "inv dev"], ["--complete", "--", "inv no"], 1.3),
-    ("inv env.export", ["env.export"], ["--list"], 1.6),
 )
 
 
@@ -31,7 +30,7 @@ def empty_tasks(scratch: Path) -> Path:
 
 
 def measure(host: BenchHost, empty: Path) -> Iterator[Line]:
-    """Measure listing, completion and export."""
+    """Measure listing and completion."""
     host.main.inv("env.export")
     for name, ours, theirs, limit in CASES:
         a, b, ratio = paired(

@@ -10,7 +10,7 @@ from msgspec import Struct
 from orienter_tasks.instance.backends import Backends
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from orienter_tasks.instance.model import Instance
@@ -114,8 +114,10 @@ class Backend(Protocol):
     def data_bound_to_id(self) -> Sequence[DataVolume]:
         """Those of `data_volumes` that would become the data of whatever instance gets this one's id next."""
 
-    def require_seen(self) -> None:
+    def require_seen(self, take: Callable[[], Census] | None = None) -> None:
         """Require that nothing uses this instance's data where it cannot be seen, such as in a container.
+
+        `take` returns a census, which the caller may have had use for already.
 
         Raises:
             ConflictError: names what uses it.

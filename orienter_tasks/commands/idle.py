@@ -53,7 +53,7 @@ def stop_idle(ctx: RunContext, limit: float, *, every: bool, volumes: bool, dry:
     if volumes:
         raise ConfigError("--idle only stops instances: their data stays", hint="leave --volumes out")
     claims = _claims(ctx, every=every)
-    verdicts = [_judged(found, limit) for found in scan(claims).instances]
+    verdicts = [_judged(found, limit) for found in scan(claims, use=True).instances]
     failures: list[OrienterError] = []
     if not dry:
         verdicts, failures = _carried_out(ctx, verdicts, limit)
@@ -109,7 +109,7 @@ def _stopped(ctx: RunContext, verdict: Judgement, limit: float) -> tuple[Judgeme
     claim, used = verdict.found.claim, []
 
     def require_idle() -> None:
-        reason = why_not(scan([claim]).instances[0], limit)
+        reason = why_not(scan([claim], use=True).instances[0], limit)
         if reason:
             used.append(reason)
             raise ConflictError(f"{verdict.found.instance} stays: {reason}")

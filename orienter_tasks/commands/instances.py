@@ -124,7 +124,7 @@ def show(ctx: RunContext, *, watch: bool, as_json: bool) -> None:
 
 def _once(claims: Sequence[Claim], patience: float) -> Overview:
     with DiskUsage(claims) as usage:
-        taken = scan(claims)
+        taken = scan(claims, sizes=True, use=True)
         usage.wait(patience)
         return _overview(taken, {claim.token: usage.of(claim) for claim in claims})
 
@@ -167,7 +167,7 @@ def _readings(ctx: RunContext) -> Iterator[Overview]:
     while True:
         claims = ctx.claims.read()
         with DiskUsage(claims) as usage:
-            for number, taken in enumerate(live.every(INTERVAL, lambda: scan(ctx.claims.read()))):
+            for number, taken in enumerate(live.every(INTERVAL, lambda: scan(ctx.claims.read(), sizes=True, use=True))):
                 measured = usage.wait(GLANCE if number == 0 else 0.0)
                 if measured or not sizes:
                     sizes.update({claim.token: usage.of(claim) for claim in claims})

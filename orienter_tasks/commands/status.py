@@ -51,7 +51,7 @@ COLUMNS: tuple[Column[Row], ...] = (
 
 def status(ctx: RunContext, names: Sequence[str], *, as_json: bool) -> bool:
     """Show the components of this instance, which are asked whether they answer; say whether all is well."""
-    found, unseen_parts = look(ctx)
+    found, unseen_parts = look(ctx, sizes=True, use=as_json)
     for unseen in unseen_parts:
         ctx.report.warn(f"not seen: {unseen}")
     limit_logs(ctx)
@@ -72,9 +72,12 @@ def status(ctx: RunContext, names: Sequence[str], *, as_json: bool) -> bool:
     return found.state == "running"
 
 
-def look(ctx: RunContext) -> tuple[ObservedInstance, Sequence[str]]:
-    """Look at this instance and ask its services whether they answer; also return what could not be seen."""
-    taken = scan([ctx.current.claim])
+def look(ctx: RunContext, *, sizes: bool = False, use: bool = False) -> tuple[ObservedInstance, Sequence[str]]:
+    """Look at this instance and ask its services whether they answer; also return what could not be seen.
+
+    `sizes` and `use`: as in `scan`.
+    """
+    taken = scan([ctx.current.claim], sizes=sizes, use=use)
     return probed(replace(taken.instances[0], instance=ctx.current.instance), _services(ctx)), taken.unseen
 
 

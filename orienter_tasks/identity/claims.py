@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -202,7 +201,7 @@ def in_the_way(claims: Sequence[Claim], project: str, instance_id: int, ports: S
 
 
 def new_token() -> str:
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()
 
 
 def all_taken(holders: Sequence[Claim], project: str, lowest: int, highest: int) -> ConflictError:

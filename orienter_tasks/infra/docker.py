@@ -21,7 +21,7 @@ from orienter_tasks.settings import catalog
 from orienter_tasks.stack.component import ComponentStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from orienter_tasks.backends.docker.engine import Engine
@@ -112,8 +112,9 @@ class DockerBackend:
     def data_bound_to_id(self) -> Sequence[DataVolume]:
         return self.data_volumes()
 
-    def require_seen(self) -> None:
+    def require_seen(self, take: Callable[[], Census] | None = None) -> None:
         """Require that no other engine has the data: on this one, a start would begin without it."""
+        del take
         instance, engine = self._config.instance, self._engine
         elsewhere = survey.data_elsewhere(engine, instance)
         if elsewhere is not None:

@@ -23,7 +23,7 @@ from orienter_tasks.stack.component import ComponentStatus
 from orienter_tasks.stack.native import NativeScan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from orienter_tasks.backends.embedded.component import NativeComponent
@@ -133,21 +133,22 @@ class EmbeddedBackend:
         volumes.forget(volumes.home(self._config.instance))
         return removed
 
-    def require_seen(self) -> None:
+    def require_seen(self, take: Callable[[], Census] | None = None) -> None:
         from orienter_tasks.backends.embedded.component import in_use
         from orienter_tasks.backends.embedded.server import LEFTOVER_SECONDS
 
         instance, deadline = self._config.instance, time.monotonic() + LEFTOVER_SECONDS
-        while unseen := self._unseen():
+        while unseen := self._unseen(take or census.take):
             if time.monotonic() > deadline:
                 raise in_use(instance, *unseen)
+            take = None
             time.sleep(POLL_SECONDS)  # a process that ends gives up its locks after what shows whose it is
 
-    def _unseen(self) -> tuple[str, str] | None:
+    def _unseen(self, take: Callable[[], Census]) -> tuple[str, str] | None:
         """Return a component whose lock is held although no process of it is seen, and what holds it."""
         instance = self._config.instance
         users = {each.name: volumes.user_of(instance, each.name) for each in (*self._components, *self._dropped)}
-        ours = census.take().by_component(instance) if any(users.values()) else {}
+        ours = take().by_component(instance) if any(users.values()) else {}
         return next(((name, user) for name, user in users.items() if user and name not in ours), None)
 
     def _present(self, data: Sequence[_Kept]) -> Sequence[DataVolume]:

@@ -10,7 +10,7 @@ from orienter_tasks.settings import catalog
 from orienter_tasks.settings.catalog import NGINX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from orienter_tasks.backends.protocol import Backend, DataVolume, InstanceConfig, NginxFacts
@@ -67,9 +67,9 @@ class MixedBackend:
     def data_bound_to_id(self) -> Sequence[DataVolume]:
         return [each for part in self._parts for each in part.data_bound_to_id()]
 
-    def require_seen(self) -> None:
+    def require_seen(self, take: Callable[[], Census] | None = None) -> None:
         for part in self._parts:
-            part.require_seen()
+            part.require_seen(take)
 
     def remove_data(self) -> Sequence[str]:
         return [name for part in self._parts for name in part.remove_data()]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import secrets
 import stat
 from typing import TYPE_CHECKING
 
@@ -101,7 +100,7 @@ def plan(
     if example.is_file():
         return _renumbered(from_example(_read(example)), ports)
     generated = passwords()
-    lines = [f"{name}={secrets.token_urlsafe(24)}" for name in generated]
+    lines = [f"{name}={_new_secret()}" for name in generated]
     return NewEnvFile("\n".join(lines) + "\n", "new", generated=tuple(generated))
 
 
@@ -112,7 +111,7 @@ def from_example(text: str) -> NewEnvFile:
         match = re.match(_ASSIGNMENT, line)
         if match and needs_secret(match["name"], match["value"]):
             generated.append(match["name"])
-            line = f"{match['head']}{secrets.token_urlsafe(24)}"  # noqa: PLW2901 - the line as it will be
+            line = f"{match['head']}{_new_secret()}"  # noqa: PLW2901 - the line as it will be
         lines.append(line)
     return NewEnvFile("\n".join(lines) + "\n", "made from .env.example", generated=tuple(generated))
 
@@ -162,7 +161,7 @@ def completion(
     unreal = {(name, present[name]) for name in left}
     generated, parts = list[str](), list[str]()
     for name, value, part in _bindings(text):
-        new = _with_value(part, value, secrets.token_urlsafe(24)) if (name, value) in unreal else part
+        new = _with_value(part, value, _new_secret()) if (name, value) in unreal else part
         generated += [name] if new != part else []
         parts.append(new)
     added = _renumbered(from_example("\n".join(missing.values())), ports) if missing else NewEnvFile("", "")
@@ -257,3 +256,9 @@ def _read(path: Path) -> str:
 def _name(line: str) -> str:
     match = re.match(_ASSIGNMENT, line)
     return match["name"] if match else ""
+
+
+def _new_secret() -> str:
+    import secrets  # seldom needed, and each command reads `.env`
+
+    return secrets.token_urlsafe(24)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from orienter_tasks.backends.protocol import Backend
     from orienter_tasks.instance.model import Instance
+    from orienter_tasks.processes.census import Census
 
 CLIENT_SECONDS = 3.0  # how long another program's client may use one of our ports before that is a conflict
 
@@ -26,9 +27,9 @@ def foreign(plan: Mapping[str, int], own: Callable[[], Collection[int]]) -> dict
     return {name: f"{plan[name]} ({name}): {holder}" for name, holder in found.items() if holder}
 
 
-def own_ports(instance: Instance, backend: Backend | None) -> set[int]:
-    """Return the ports that the instance's own processes and containers listen on."""
-    seen = census.take()
+def own_ports(instance: Instance, backend: Backend | None, take: Callable[[], Census] = census.take) -> set[int]:
+    """Return the ports that the instance's own processes and containers listen on, by a census."""
+    seen = take()
     servers = backend.bound_ports(seen) if backend is not None else ()
     return {*servers} | listening_ports(seen.pids(instance))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, contextmanager
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from orienter_tasks.errors import ConflictError, OrienterError
@@ -16,6 +17,7 @@ from orienter_tasks.machine import directories
 from orienter_tasks.machine.signals import run_or_hurry
 from orienter_tasks.machine.state import locked, private_dir, write_private
 from orienter_tasks.output.progress import Progress
+from orienter_tasks.processes import census
 from orienter_tasks.processes.record import load_all
 from orienter_tasks.services import last_start, lease
 from orienter_tasks.services.last_start import Failure
@@ -146,8 +148,9 @@ class Start:
         Raises:
             ConflictError: names every conflict; nothing was started.
         """
+        take = cache(census.take)  # at most one reading for both looks
         if self._backend is not None:
-            self._backend.require_seen()
+            self._backend.require_seen(take)
         foreign = list(self._backend.name_conflicts()) if self._backend is not None else []
         if foreign:
             raise ConflictError(
@@ -161,13 +164,13 @@ class Start:
                 continue
             if service.on_conflict == "refuse" or name in wanted:
                 lease.check(service.lease, self._instance)
-        self._check_ports(components)
+        self._check_ports(components, partial(holders.own_ports, self._instance, self._backend, take))
         if self._owner is not None:
             volumes.mark(self._owner)
 
     def require_removable(self) -> None:
         """Require that the instance's data may go once it is stopped; see `holders`."""
-        holders.require_removable(self._instance, self._own_ports)
+        holders.require_removable(self._instance, partial(holders.own_ports, self._instance, self._backend))
 
     def finish(self) -> None:
         """Let other starts and stops in; what was started keeps running."""
@@ -234,10 +237,10 @@ class Start:
         self._waited = True
         self._report.warn(f"waiting for {holder}")
 
-    def _check_ports(self, components: Sequence[str]) -> None:
+    def _check_ports(self, components: Sequence[str], own: Callable[[], set[int]]) -> None:
         settings, plan = self._config.settings, self._instance.ports
         wanted = {name: port for name, port in plan.items() if component_of_port(settings, name) in components}
-        taken = holders.foreign(wanted, self._own_ports)
+        taken = holders.foreign(wanted, own)
         if taken:
             raise ConflictError(
                 f"{self._instance} cannot start: {'port' if len(taken) == 1 else 'ports'} "
@@ -245,6 +248,3 @@ class Start:
                 hint="stop that process, or use another id: AI_INSTANCE_ID=N inv dev",
                 details=[f"  {described}" for described in taken.values()],
             )
-
-    def _own_ports(self) -> set[int]:
-        return holders.own_ports(self._instance, self._backend)

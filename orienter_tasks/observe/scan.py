@@ -18,7 +18,6 @@ from orienter_tasks.instance.backends import Backends
 from orienter_tasks.machine import worktree
 from orienter_tasks.machine.threads import map_in_threads
 from orienter_tasks.observe.model import Observation, ObservedInstance
-from orienter_tasks.observe.use import Users
 from orienter_tasks.processes import census
 from orienter_tasks.processes.sockets import Sockets
 from orienter_tasks.processes.table import memory
@@ -36,13 +35,14 @@ if TYPE_CHECKING:
     from orienter_tasks.services.last_start import Failure
 
 
-def scan(claims: Iterable[Claim], *, details: bool = True) -> Observation:
+def scan(claims: Iterable[Claim], *, details: bool = True, sizes: bool = False, use: bool = False) -> Observation:
     """Read what there is of the given claims.
 
     Args:
         claims: whose.
-        details: also what their components take of memory, and where processes listen: so which do not answer; and when
-            they were used.
+        details: also where their processes listen: so which components do not answer.
+        sizes: also what their components take of memory.
+        use: also when they were used.
     """
     wanted = sorted(claims, key=lambda claim: (claim.project, claim.id, claim.root))
     unseen: list[str] = []
@@ -53,16 +53,16 @@ def scan(claims: Iterable[Claim], *, details: bool = True) -> Observation:
         NativeScan(of_claim(claim), details=details, seen=seen, open_sockets=sockets, memory_of=memories.get)
         for claim in wanted
     ]
-    if details:  # the kernel counts for as long as all the rest takes, and on each core
+    if sizes:  # the kernel counts for as long as all the rest takes, so on each core
         pids = [pid for native in natives for pid in native.pids]
         memories.update(zip(pids, map_in_threads(memory, pids, threads=os.cpu_count() or 1), strict=True))
     for claim, native in zip(wanted, natives, strict=True):
         mine = [each for each in containers if (each.project, each.instance) == (claim.project, claim.id)]
         used = claim.backends.used
         is_hidden = bool(used & {*hidden}) or ("docker" in used and not mine and _is_elsewhere(claim, unseen))
-        found.append(_instance(claim, mine, native, details=details, hidden=is_hidden))
+        found.append(_instance(claim, mine, native, sizes=sizes, hidden=is_hidden))
         parts.append(([each for each in mine if each.running], native))
-    return Observation(_with_use(found, parts, sockets) if details else found, unseen)
+    return Observation(_with_use(found, parts, sockets) if use else found, unseen)
 
 
 def _with_use(
@@ -71,6 +71,8 @@ def _with_use(
     sockets: Sockets,
 ) -> list[ObservedInstance]:
     """Add when each instance was used; an engine is asked about all of them at once."""
+    from orienter_tasks.observe.use import Users
+
     users = Users(sockets)
 
     def use(each: tuple[ObservedInstance, tuple[Sequence[DockerResource], NativeScan]]) -> ObservedInstance:
@@ -111,25 +113,28 @@ def _is_elsewhere(claim: Claim, unseen: list[str]) -> bool:
 
 
 def _instance(
-    claim: Claim, containers: Sequence[DockerResource], native: NativeScan, *, details: bool, hidden: bool
+    claim: Claim, containers: Sequence[DockerResource], native: NativeScan, *, sizes: bool, hidden: bool
 ) -> ObservedInstance:
     last = last_start.load(of_claim(claim))
     instance, failure = replace(of_claim(claim), hostname=last.hostname), last.failure
-    own, foreign = _own(containers, instance, details=details) if containers else ([], False)
+    servers = {*catalog.names(), *last.servers}
+    own, foreign = _own(containers, instance, sizes=sizes) if containers else ([], False)
     components = [*own, *native.components()]
     up = {status.name for status in components if status.up} | native.alive
     native_ones = [name for name in instance.infra if claim.backends.of(name) != "docker" and name not in up]
     away = _components_elsewhere(instance, native_ones)
     components = [*away.values(), *(status for status in components if status.name not in away)]
     if failure is not None and failure.component and failure.component not in {each.name for each in components}:
-        components.append(_not_started(failure, claim))
-    components.sort(key=lambda status: (status.name not in catalog.names(), status.name))
+        contained = failure.component in servers and claim.backends.of(failure.component) == "docker"
+        components.append(_not_started(failure, contained=contained))
+    components.sort(key=lambda status: (status.name not in servers, status.name))
     return ObservedInstance(
         claim=claim,
         instance=instance,
         backends=claim.backends or Backends("docker" if own else ""),
         state=_state(claim, components, foreign=foreign, hidden=hidden or bool(away)),
         components=components,
+        servers=servers,
         failure=failure,
         branch=worktree.branch(instance.root),
         used_at=claim.used_at,
@@ -138,18 +143,17 @@ def _instance(
 
 
 def _own(
-    containers: Sequence[DockerResource], instance: Instance, *, details: bool
+    containers: Sequence[DockerResource], instance: Instance, *, sizes: bool
 ) -> tuple[list[ComponentStatus], bool]:
     """Describe those containers that are components of an instance, and say whether some are not its own at all."""
     from orienter_tasks.backends.docker.survey import is_component_of, is_of, status_of
 
-    own = [status_of(each, with_memory=details) for each in containers if is_component_of(each, instance)]
+    own = [status_of(each, with_memory=sizes) for each in containers if is_component_of(each, instance)]
     return own, any(not is_of(each, instance) for each in containers)
 
 
-def _not_started(failure: Failure, claim: Claim) -> ComponentStatus:
+def _not_started(failure: Failure, *, contained: bool) -> ComponentStatus:
     """Describe a component that the last start could not start."""
-    contained = claim.backends.of(failure.component) == "docker" and failure.component in catalog.names()
     return ComponentStatus(
         failure.component,
         "container" if contained else "process",

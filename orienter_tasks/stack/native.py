@@ -98,7 +98,7 @@ class NativeScan:
             return self._running(name, f"pid {service_of(leader)}", started_at(leader)) if leader is not None else None
         if self._seen.same(record) if self._seen is not None else record.alive():
             return self._running(name, f"pid {service_pid(record)}", record.started_at)
-        pids = running_on(self._instance, record, lambda: self._census)
+        pids = running_on(self._instance, record, lambda: self._pids(name))
         if pids:
             ended = describe_exit(ended_with(self._instance, record))
             return self._running(name, f"pid {pids[0]}, its first process {ended}", record.started_at)
@@ -139,18 +139,18 @@ class NativeScan:
         return [process.pid for process in sorted(self._members.get(name, ()), key=lambda process: process.age)]
 
 
-def running_on(instance: Instance, record: Record, take: Callable[[], Census] = census.take) -> list[int]:
+def running_on(instance: Instance, record: Record, members: Callable[[], list[int]] | None = None) -> list[int]:
     """Return the pids of a service that runs on without its recorded process: a daemon, or its shim was killed.
 
     Where it has a port, that decides: one of its processes must listen there. Else its first process must not have
-    failed.
+    failed. `members` returns the component's processes, if they are known.
     """
     from orienter_tasks.processes.listeners import listening_ports
 
     failed = exit_code(instance, record) or not record.has_shim
     if not record.group or (failed and not record.port):
         return []
-    pids = take().pids(instance, record.component)
+    pids = members() if members is not None else census.take().pids(instance, record.component)
     return pids if not record.port or record.port in listening_ports(pids) else []
 
 

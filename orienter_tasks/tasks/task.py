@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from copy import copy
 from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -59,6 +60,12 @@ class EarlyArgument(Argument):
         super().set_value(value, cast)
         _given[str(self.attr_name or self.name).replace("-", "_")] = self.value
 
+    def __deepcopy__(self, memo: object) -> EarlyArgument:
+        """Copy what changes, the value: Invoke copies the arguments of all tasks before it parses any."""
+        made = copy(self)
+        made._value = copy(self._value)  # noqa: SLF001 - of this class
+        return made
+
 
 class OrienterTask(Task[Any]):
     """A task whose body takes a RunContext; it has those flags of the whole run that its help names.
@@ -71,6 +78,10 @@ class OrienterTask(Task[Any]):
     dry: str | Mapping[str, Any]
     tolerant: bool
     words: bool
+
+    def __deepcopy__(self, memo: object) -> OrienterTask:
+        """Return the task itself, which never changes: Invoke copies the whole collection of each host."""
+        return self
 
     def argspec(self, body: Callable[..., Any]) -> Signature:
         own = super().argspec(body)

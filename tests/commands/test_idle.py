@@ -68,9 +68,9 @@ def test_one_that_is_used_before_it_is_locked_stays(
     claim = claimed(host.main.path, 0)
     service(claim, "web")
     monkeypatch.chdir(host.main.path)
-    ctx, early = RunContext(host.main.path, None, options=RunOptions()), scan([claim]).instances[0]
+    ctx, early = RunContext(host.main.path, None, options=RunOptions()), scan([claim], use=True).instances[0]
     assert idle.why_not(early, 0.0) == ""
-    monkeypatch.setattr(idle, "scan", lambda claims: scan([_used(each) for each in claims]))
+    monkeypatch.setattr(idle, "scan", lambda claims, **asked: scan([_used(each) for each in claims], **asked))
     judged, failure = idle._stopped(ctx, idle.Judgement(early, "would stop", stays=False), LONG)
     assert failure is None
     assert judged.stays
