@@ -293,7 +293,8 @@ def facts_of(info: Mapping[str, Any], system: str, kernel: str) -> EngineFacts:
 
 def _refused(doing: str, status: int | None, reason: object) -> OrienterError:
     text = f"Docker cannot {doing}: {' '.join(str(reason).split())}"
-    if status == 404:  # noqa: PLR2004 - HTTP's Not Found
+    # Podman's inspection of a container that goes meanwhile is a 500
+    if status == 404 or text.endswith("no such container"):  # noqa: PLR2004 - HTTP's Not Found
         return NotFoundError(text)
     return ConflictError(text) if status == 409 else CheckError(text)  # noqa: PLR2004 - HTTP's Conflict
 
