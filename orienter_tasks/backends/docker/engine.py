@@ -60,6 +60,11 @@ class EngineFacts(msgspec.Struct, frozen=True):
     directory: str = ""
     product: str = "Docker"
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether not even its host network is this machine's: rootless Docker's."""
+        return self.native and self.rootless and self.product == "Docker"
+
 
 class Engine:
     """A Docker engine, by default the docker command line's. Safe to share between threads."""
