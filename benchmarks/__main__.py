@@ -17,7 +17,21 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import agents, answers, data, growth, idle, many, overhead, prompt, real, servers, start_stop, today
+from benchmarks import (
+    agents,
+    answers,
+    data,
+    growth,
+    idle,
+    many,
+    mixed,
+    overhead,
+    prompt,
+    real,
+    servers,
+    start_stop,
+    today,
+)
 from benchmarks.hosts import BenchHost, state_below
 from benchmarks.measure import Line, table
 from orienter_tasks.errors import OrienterError
@@ -38,6 +52,7 @@ SECTIONS = (
     "real",
     "idle",
     "redis",
+    "mixed",
     "data",
     "agents",
     "prompt",
@@ -51,12 +66,13 @@ ONLY = {
     "prompt": "embedded",
     "today": "docker",
     "real": "docker",
+    "mixed": "docker",
     "fifty": "embedded",
     "full": "docker",
     "thirty": "docker",
     "growth": "embedded",
 }
-SERVERS_ONLY = ("redis", "data", "fifty", "full", "thirty", "big")
+SERVERS_ONLY = ("redis", "mixed", "data", "fifty", "full", "thirty", "big")
 
 
 def main() -> int:
@@ -141,6 +157,7 @@ def _measure(section: str, backend: str, pictures: Path | None) -> Iterator[Line
             "today": lambda: today.measure(host),
             "idle": lambda: idle.measure(host),
             "redis": lambda: servers.measure(host),
+            "mixed": lambda: mixed.measure(host, empty),
             "data": lambda: data.measure(host),
             "agents": lambda: agents.measure(host),
             "prompt": lambda: prompt.measure(host),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, get_args
 from msgspec.structs import replace
 
 from orienter_tasks.errors import BackendError, ConfigError, ConflictError
+from orienter_tasks.identity import volumes
 from orienter_tasks.instance.backends import Backends, together
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.settings.catalog import NGINX
@@ -116,10 +117,20 @@ def _require_engine(settings: Settings, instance: Instance, servers: Sequence[st
         placement.of(engine.shared(), settings.nginx.network)  # raises where it could reach no service
     if silent is not None:
         raise BackendError(
-            f"{what}, and no engine answers at {engine.shared().endpoint}: {silent}",
+            f"{what}, and no engine answers at {engine.shared().endpoint}: {silent}{_where_its_data_is(instance)}",
             hint=f"{engine.shared().endpoint.how_to_reach(silent)}; without one: "
             f"pip install 'orienter-tasks[embedded]' and {_to_embedded(settings, servers)}",
         )
+
+
+def _where_its_data_is(instance: Instance) -> str:
+    """Name the engine that has an instance's volumes, where another one does not answer."""
+    from orienter_tasks.backends.docker import engine
+
+    known = volumes.engine_of(instance)
+    if known is None or known.endpoint == str(engine.shared().endpoint):
+        return ""
+    return f"; its data is on {known.endpoint}"
 
 
 def _to_embedded(settings: Settings, servers: Sequence[str]) -> str:
