@@ -26,6 +26,7 @@ from benchmarks import (
     growth,
     idle,
     many,
+    mixed,
     overhead,
     prompt,
     real,
@@ -53,6 +54,7 @@ SECTIONS = (
     "real",
     "idle",
     "redis",
+    "mixed",
     "data",
     "agents",
     "prompt",
@@ -66,13 +68,14 @@ ONLY = {
     "prompt": "embedded",
     "today": "docker",
     "real": "docker",
+    "mixed": "docker",
     "fifty": "embedded",
     "full": "docker",
     "far": "docker",
     "thirty": "docker",
     "growth": "embedded",
 }
-SERVERS_ONLY = ("redis", "far", "data", "fifty", "full", "thirty", "big")
+SERVERS_ONLY = ("redis", "mixed", "far", "data", "fifty", "full", "thirty", "big")
 
 
 def main() -> int:
@@ -157,6 +160,7 @@ def _measure(section: str, backend: str, pictures: Path | None) -> Iterator[Line
             "today": lambda: today.measure(host),
             "idle": lambda: idle.measure(host),
             "redis": lambda: servers.measure(host),
+            "mixed": lambda: mixed.measure(host, empty),
             "data": lambda: data.measure(host),
             "agents": lambda: agents.measure(host),
             "prompt": lambda: prompt.measure(host),

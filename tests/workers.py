@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import engines
+
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -79,6 +81,7 @@ VARIANTS = frozenset(
         "tests/integration/test_dropped.py::test_every_command[s3]",
         "tests/integration/test_dropped.py::test_every_command[sql]",
         "tests/integration/test_dry.py::test_nothing_changes_beside_a_running_instance[docker]",
+        "tests/integration/test_mixed.py::test_isolation[few]",
         "tests/integration/test_dry.py::test_nothing_changes_in_a_checkout_that_never_started_anything[docker]",
         "tests/integration/test_hostnames.py::test_two_logged_in_at_once_in_one_chromium",
         "tests/integration/test_lifecycle.py::test_a_checkout_that_was_moved[docker]",
@@ -182,11 +185,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave what only the full run has, unless tests are named; let what waits for servers come first."""
     if not any("::" in word for word in config.args):
         files, known = {item.nodeid.partition("::")[0] for item in items}, {item.nodeid for item in items}
-        gone = [name for name in VARIANTS - known if name.partition("::")[0] in files]
+        gone = [name for name in (VARIANTS | engines.listed()) - known if name.partition("::")[0] in files]
         if gone:
-            raise pytest.UsageError(f"tests/workers.py names tests that there are not: {', '.join(gone)}")
+            raise pytest.UsageError(f"tests that are listed and not there: {', '.join(gone)}")
         if os.environ.get("ORIENTER_FAULT_RUNS") != "full":
             config.hook.pytest_deselected(items=[item for item in items if item.nodeid in VARIANTS])
             items[:] = [item for item in items if item.nodeid not in VARIANTS]
+    engines.expect_failures(items)
     if is_worker(config):
         items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in ("docker", "embedded")))

@@ -290,7 +290,8 @@ class ContainerCopies:
         return lines[-1] if lines else ""
 
     def _has_copied(self, container: str) -> bool:
-        with suppress(NotFoundError), self._engine.talking(f"look at {COPIED}"):
+        # Podman also refuses where the container is about to end, which is noticed anyway
+        with suppress(NotFoundError, CheckError), self._engine.talking(f"look at {COPIED}"):
             return self._engine.reader.path_stat(container, COPIED) is not None
         return False
 

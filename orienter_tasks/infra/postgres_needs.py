@@ -19,6 +19,7 @@ from orienter_tasks.errors import BackendError, CheckError
 from orienter_tasks.infra.component import Unmet
 from orienter_tasks.machine import git
 from orienter_tasks.machine.files import read_small
+from orienter_tasks.settings.catalog import POSTGRES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.settings.model import Settings
 
+NAME = POSTGRES.name
 SETTING = "orienter.database.extensions"
 IMAGE = "set orienter.docker.postgres to an image that has them"
 INSTALL = (
@@ -87,7 +89,7 @@ def require(config: InstanceConfig) -> None:
     found = missing(config, wanted)
     if found:
         what = f"PostgreSQL of {config.instance} lacks {', '.join(found)} of {SETTING}"
-        native = config.variables.values.get("ORIENTER_BACKEND") == "embedded"
+        native = config.backends.of(NAME) == "embedded"
         raise BackendError(what, hint=INSTALL if native else IMAGE)
 
 

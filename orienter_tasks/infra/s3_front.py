@@ -10,6 +10,10 @@ All paths are relative to the working directory, since a socket's path has at mo
   change `a/b` gets SlowDown, and the other way round. Then no request can harm another one's object: the kernel
   renames no file over a directory and removes no directory that is not empty, and all else is done to the request's
   own file.
+- It ignores arguments that it does not know: setting an object's tags or ACL replaces its content by theirs, deleting
+  them, or a bucket's policy, deletes the object, or the bucket. A request to change something is refused unless rclone
+  knows its arguments; a request to read tags or the like gets no content instead.
+- It ignores the conditions of a write. `If-None-Match: *` is answered here, other conditions are refused.
 
 The errors are MinIO's; SDKs repeat a request after SlowDown. What is not signed passes, so that the answer tells
 nothing; `//`, `.` and `..` in keys rclone itself refuses. Which keys the requests in rclone change is known in
@@ -28,6 +32,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SOCKET = "s3.sock"
+ARGUMENTS = (
+    *("partNumber", "uploadId", "uploads", "delete", "versionId", "versioning", "x-id", "x-amz-[a-z0-9-]+"),
+    *("AWSAccessKeyId", "Signature", "Expires", "content-[a-z]+", "cache-control"),  # of links, too
+)
+SUBRESOURCES = (
+    *("accelerate", "acl", "analytics", "cors", "encryption", "intelligent-tiering", "inventory", "legal-hold"),
+    *("lifecycle", "logging", "metrics", "notification", "object-lock", "ownershipControls", "policy", "policyStatus"),
+    *("publicAccessBlock", "replication", "requestPayment", "retention", "tagging", "torrent", "website"),
+)
+"""Arguments of changes that rclone knows; and what objects and buckets do not have there."""
 CONFIGURATION, SCRIPT = "front/nginx.conf", "front/names.js"
 
 CONF = """\
@@ -53,6 +67,15 @@ http {{
         "~^(?:PUT|POST)\\S* /+[^/]+/+[^/]" put;
         "~^DELETE /+[^/]+/+[^/]" delete;
         "~^POST /+[^/]+/*$" batch;
+    }}
+    map "$request_method $args" $unknown {{
+        "~^(?:GET|HEAD) (?:.*&)?(?:{subresources})(?:[=&]|$)" yes;
+        "~^(?:PUT|POST|DELETE) (?!(?:(?i:{arguments})(?:=[^&]*)?(?:&|$))*$)" yes;
+    }}
+    map "$request_method $http_if_match|$http_if_none_match" $condition {{
+        "~^(?:PUT|POST|DELETE) \\|$" "";
+        "~^(?:PUT|POST) \\|\\*$" absent;
+        "~^(?:PUT|POST|DELETE) " unknown;
     }}
     map "$http_authorization$args" $signed_change {{
         ~AWS4-HMAC-SHA256 $change;
@@ -92,7 +115,13 @@ http {{
             if ($request_method = OPTIONS) {{
                 return 204;
             }}
+            set $outcome "$unknown$condition";
+            if ($outcome ~ "yes|unknown") {{
+                return 501 "<?xml version='1.0' encoding='UTF-8'?><Error><Code>NotImplemented</Code><Message>\
+this store has neither this operation nor this condition</Message></Error>";
+            }}
             set $conflict "";
+            set $present "";
             {enter}
             if (-f $parent) {{
                 set $conflict XMinioParentIsObject;
@@ -110,6 +139,14 @@ http {{
             if ($outcome ~ "^put .") {{
                 return 409 "<?xml version='1.0' encoding='UTF-8'?><Error><Code>$conflict</Code><Message>\
 an object has no others below its name, and no name ends in /</Message></Error>";
+            }}
+            if (-f $request_filename) {{
+                set $present yes;
+            }}
+            set $outcome "$signed_change $condition $present";
+            if ($outcome = "put absent yes") {{
+                return 412 "<?xml version='1.0' encoding='UTF-8'?><Error><Code>PreconditionFailed</Code><Message>\
+the object is there already</Message></Error>";
             }}
             proxy_pass http://unix:{socket}:;
         }}
@@ -152,9 +189,11 @@ import fs from "fs";
 const busy = ngx.shared.busy, ALL = 1e6;
 const ENTITIES = {amp: "&", lt: "<", gt: ">", quot: '"', apos: "'"};
 
-// Returns whether a request for these keys may enter now.
-function admit(r, names) {
+// Returns whether a request for these keys may enter now; an exclusive one not beside others for the same key.
+function admit(r, names, exclusive) {
     const held = [], others = busy.keys(ALL);
+    if (exclusive && names.some((name) => others.includes(name)))
+        return false;
     if (names.some((name) => others.some((other) => other.startsWith(name + "/") || name.startsWith(other + "/"))))
         return false;
     try {
@@ -171,7 +210,7 @@ function admit(r, names) {
 }
 
 function enter(r) {
-    return admit(r, [r.uri.replace(/^\/+/, "")]) ? "" : "SlowDown";
+    return admit(r, [r.uri.replace(/^\/+/, "")], r.variables.condition) ? "" : "SlowDown";
 }
 
 function leave(r) {
@@ -227,6 +266,8 @@ def files(nginx: Path, listen: str, user: str) -> dict[str, str]:
         user=f"user {user};" if user else "",
         listen=listen,
         socket=SOCKET,
+        arguments="|".join(ARGUMENTS),
+        subresources="|".join(SUBRESOURCES),
         log=LOG if with_script else "access_log off;",
         enter=ENTER if with_script else "",
         batches=BATCHES % SOCKET if with_script else "",

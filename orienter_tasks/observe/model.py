@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orienter_tasks.settings import catalog
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Sequence, Set
 
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.instance.backends import Backends
@@ -45,6 +43,7 @@ class ObservedInstance(msgspec.Struct, frozen=True):
     Attributes:
         backends: none when it never had one.
         state: running, partial, stopped, orphaned or conflict; unknown where what runs of it cannot be seen.
+        servers: names of its infrastructure; the other components are services.
         branch: what is checked out there.
         used_at: when it last was started or stopped.
         claimed_at: when its id was claimed.
@@ -58,6 +57,7 @@ class ObservedInstance(msgspec.Struct, frozen=True):
     backends: Backends
     state: str
     components: Sequence[ComponentStatus]
+    servers: Set[str]
     branch: str
     used_at: float
     claimed_at: float
@@ -67,7 +67,7 @@ class ObservedInstance(msgspec.Struct, frozen=True):
 
     @property
     def services(self) -> Sequence[ComponentStatus]:
-        return [each for each in self.components if not catalog.is_infrastructure(each.name)]
+        return [each for each in self.components if each.name not in self.servers]
 
     @property
     def services_up(self) -> tuple[int, int]:

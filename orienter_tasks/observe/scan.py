@@ -117,6 +117,7 @@ def _instance(
 ) -> ObservedInstance:
     last = last_start.load(of_claim(claim))
     instance, failure = replace(of_claim(claim), hostname=last.hostname), last.failure
+    servers = {*catalog.names(), catalog.LINK, *last.servers}
     own, foreign = _own(containers, instance, sizes=sizes) if containers else ([], False)
     components = [*own, *native.components()]
     up = {status.name for status in components if status.up} | native.alive
@@ -124,14 +125,16 @@ def _instance(
     away = _components_elsewhere(instance, native_ones)
     components = [*away.values(), *(status for status in components if status.name not in away)]
     if failure is not None and failure.component and failure.component not in {each.name for each in components}:
-        components.append(_not_started(failure, claim))
-    components.sort(key=lambda status: (not catalog.is_infrastructure(status.name), status.name))
+        contained = failure.component in servers and claim.backends.of(failure.component) == "docker"
+        components.append(_not_started(failure, contained=contained))
+    components.sort(key=lambda status: (status.name not in servers, status.name))
     return ObservedInstance(
         claim=claim,
         instance=instance,
         backends=claim.backends or Backends("docker" if own else ""),
         state=_state(claim, components, foreign=foreign, hidden=hidden or bool(away)),
         components=components,
+        servers=servers,
         failure=failure,
         branch=worktree.branch(instance.root),
         used_at=claim.used_at,
@@ -149,9 +152,8 @@ def _own(
     return own, any(not is_of(each, instance) for each in containers)
 
 
-def _not_started(failure: Failure, claim: Claim) -> ComponentStatus:
+def _not_started(failure: Failure, *, contained: bool) -> ComponentStatus:
     """Describe a component that the last start could not start."""
-    contained = claim.backends.of(failure.component) == "docker" and failure.component in catalog.names()
     return ComponentStatus(
         failure.component,
         "container" if contained else "process",

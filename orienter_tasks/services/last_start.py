@@ -1,6 +1,7 @@
 """What a start knows, remembered until the next.
 
-The services that it left out, its hooks' exports, its host name for those without its settings, why it failed.
+The services that it left out, its hooks' exports, and why it failed; its host name and servers, for those without its
+settings.
 """
 
 from __future__ import annotations
@@ -49,12 +50,14 @@ class LastStart(msgspec.Struct, frozen=True, kw_only=True):
         skipped: services that were not started, and why.
         exported: names of the variables that each hook exported; their values are not written down.
         hostname: of the instance.
+        servers: names of its infrastructure, of which settings may have added some.
         failure: why it failed; None if it did not.
     """
 
     skipped: dict[str, str] = {}
     exported: dict[str, tuple[str, ...]] = {}
     hostname: str = ""
+    servers: tuple[str, ...] = ()
     failure: Failure | None = None
 
 
@@ -74,7 +77,8 @@ def remember(instance: Instance, failure: Failure | None) -> None:
     """Note why a start failed; None when the next one begins. Where that cannot be noted, the start itself counts."""
     with suppress(OrienterError, OSError):
         if instance.pid_dir.is_dir():  # else the checkout was removed meanwhile
-            save(instance, msgspec.structs.replace(load(instance), failure=failure, hostname=instance.hostname))
+            known = {"hostname": instance.hostname, "servers": tuple(instance.infra)}
+            save(instance, msgspec.structs.replace(load(instance), failure=failure, **known))
 
 
 def _path(instance: Instance) -> Path:

@@ -81,6 +81,7 @@ class TestEmbedded:
         assert states(main) == dict.fromkeys(("postgres", "minio", "nginx", "mail", "cache"), True)
         (instance,) = main.inv("instances", "--json").json["instances"]
         assert instance["state"] == "running"
+        assert instance["services"] == {"running": 0, "of": 0}, "seen without the settings that describe them"
         assert (instance["ports"]["mail"], instance["ports"]["cache"]) == (PORTS["mail"], PORTS["cache"])
         assert f"localhost:{PORTS['mail']}" in main.inv("dev.announce").out
 

@@ -160,7 +160,8 @@ class TestOneInstance:
     def test_logs_stats_compose_and_doctor(self, main: Checkout) -> None:
         assert "Ready to accept connections" in main.inv("infra.logs", "-s", "redis", "--no-follow").out
         parts = {part["name"]: part for part in main.inv("infra.stats", "--json").json["components"]}
-        assert parts["redis"]["memory_bytes"] < 12 << 20
+        memory = parts["redis"]["memory_bytes"]
+        assert memory is None or memory < 12 << 20  # rootless Podman may not know
         told = main.inv("doctor", code=None).out
         assert f"redis answers on {PORTS['redis']}" in told
         service = yaml.safe_load(main.inv("infra.compose").out)["services"]["redis"]

@@ -60,6 +60,11 @@ class EngineFacts(msgspec.Struct, frozen=True):
     directory: str = ""
     product: str = "Docker"
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether not even its host network is this machine's: rootless Docker's."""
+        return self.native and self.rootless and self.product == "Docker"
+
 
 class Engine:
     """A Docker engine, by default the docker command line's. Safe to share between threads."""
@@ -302,7 +307,8 @@ def facts_of(info: Mapping[str, Any], system: str, kernel: str) -> EngineFacts:
 
 def _refused(doing: str, status: int | None, reason: object) -> OrienterError:
     text = f"Docker cannot {doing}: {' '.join(str(reason).split())}"
-    if status == 404:  # noqa: PLR2004 - HTTP's Not Found
+    # Podman's inspection of a container that goes meanwhile is a 500
+    if status == 404 or text.endswith("no such container"):  # noqa: PLR2004 - HTTP's Not Found
         return NotFoundError(text)
     return ConflictError(text) if status == 409 else CheckError(text)  # noqa: PLR2004 - HTTP's Conflict
 

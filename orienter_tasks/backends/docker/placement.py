@@ -2,8 +2,8 @@
 
 A bridged container reaches loopback services only through Docker Desktop's `host.docker.internal`. On a native Linux
 engine that name is the bridge's address, where no loopback service listens: there nginx uses the host's network.
-A rootless engine has its bridges in a network of its own, where no service can listen; Docker's calls that its host
-network, too, while Podman's host network is this machine's.
+Rootless Docker has a network of its own, where no service listens, and calls it the host's; Podman's is this machine's.
+Podman has its default bridge only while a container uses it, and if it is rootless, not on this machine.
 """
 
 from __future__ import annotations
@@ -57,17 +57,16 @@ def decide(choice: Choice, facts: EngineFacts, bridge_address: Callable[[], str]
     """Decide by the setting `nginx.network` and the kind of engine."""
     if not facts.native:
         return ON_HOST if choice == "host" else BRIDGED
-    if facts.rootless:
-        if facts.product == "Docker":
-            raise BackendError(
-                "the Docker engine is rootless: its nginx cannot reach services on this machine's loopback",
-                hint="use --backend embedded",
-            )
-        if choice == "bridge":
-            raise BackendError(
-                "the engine is rootless: services cannot listen on its bridge",
-                hint="set orienter.nginx.network to auto",
-            )
+    if facts.is_apart:
+        raise BackendError(
+            "the Docker engine is rootless: its nginx cannot reach services on this machine's loopback",
+            hint="let nginx run without it: pip install 'orienter-tasks[embedded]', and set "
+            "orienter.infra.nginx.backend: embedded",
+        )
+    if choice == "bridge" and facts.product == "Podman":
+        raise BackendError(
+            "the engine is Podman: services cannot listen on its bridge", hint="set orienter.nginx.network to auto"
+        )
     if choice == "bridge":
         address = bridge_address()
         return Placement(on_host=False, service_host=address, gateway=address)

@@ -14,7 +14,7 @@ import pytest
 from orienter_tasks.backends.docker import endpoint as endpoints, engine
 from orienter_tasks.backends.docker.endpoint import DEFAULT_URL, Endpoint, current, ping
 from orienter_tasks.errors import BackendError
-from tests import programs
+from tests import engines, programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -219,8 +219,9 @@ def usual(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
         (("run/podman/podman.sock", "podman.sock"), "run/podman/podman.sock", "rootless Podman's socket"),
         (("podman.sock",), "podman.sock", "Podman's socket"),
     ],
+    ids=["none", "default", "docker", "rootless", "podman"],
 )
-def test_another_usual_socket(
+def test_a_usual_socket(
     usual: dict[str, str], tmp_path: Path, listening: tuple[str, ...], chosen: str, origin: str
 ) -> None:
     with ExitStack() as stack:
@@ -299,6 +300,9 @@ def test_the_real_engine_is_known_by_its_own_description() -> None:
         components = [each["Name"] for each in first.api.version()["Components"]]
         assert first.facts.product == ("Podman" if "Podman Engine" in components else "Docker")
         assert first.facts == second.facts
+        if engines.ENGINE:
+            kind = first.facts.product.lower() + ("-rootless" if first.facts.rootless else "")
+            assert kind == engines.ENGINE
     finally:
         first.close()
         second.close()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import re
 import socket
 import threading
 import time
+from importlib.metadata import requires
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +19,7 @@ from orienter_tasks.errors import BackendError, CheckError, NotFoundError
 from orienter_tasks.infra.docker import DockerBackend
 from orienter_tasks.stack.component import LogRequest
 from tests.backends.contract import component, down, up
+from tests.backends.docker.test_endpoint import answering
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -179,11 +182,22 @@ def test_a_log_that_is_followed_ends_with_its_container(lab: DockerLab, config: 
 
 def test_refusals_are_told_in_one_line(lab: DockerLab) -> None:
     engine = lab.engine
-    with pytest.raises(NotFoundError, match="Docker cannot look: No such container: none"), engine.talking("look"):
+    with pytest.raises(NotFoundError, match=r"(?i)Docker cannot look: .*no such container"), engine.talking("look"):
         engine.api.inspect_container("none")
     with pytest.raises(CheckError, match="Docker cannot ask") as refused, engine.talking("ask"):
         engine.api.containers(filters={"nonsense": "1"})
     assert "nonsense" in str(refused.value)
+
+
+@pytest.mark.parametrize("version", ["1.44", "1.99"])
+def test_the_version_of_the_api_is_the_engines(lab: DockerLab, tmp_path: Path, version: str) -> None:
+    """Neither the SDK's client nor the reader insists on one, nor do we on a version of the SDK but the oldest."""
+    pong = f"HTTP/1.1 200 OK\r\nApi-Version: {version}\r\nContent-Length: 2\r\n\r\nOK".encode()
+    with answering(tmp_path / "s", pong) as endpoint:
+        engine = lab.engine_at(endpoint)
+        assert (engine.api.api_version, engine.api_version) == (version, version)
+    (wanted,) = [each for each in requires("orienter-tasks") or () if each.startswith("docker")]
+    assert re.fullmatch(r"docker>=[\d.]+", wanted)
 
 
 def test_one_client_serves_many_threads(lab: DockerLab) -> None:

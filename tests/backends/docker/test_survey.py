@@ -72,7 +72,7 @@ def test_everything_with_our_label_is_read_in_three_calls(lab: DockerLab) -> Non
 
     calls = lab.count_calls()
     found = survey.read(lab.engine, project=PROJECT)
-    assert calls() == 3
+    assert calls() == 3 + (2 if lab.engine.facts.product == "Podman" else 0)  # which lists containers without ports
     mine = [one for one in found if one.root.startswith(str(lab.directory))]
     assert sorted((one.kind, one.instance, one.component, one.state) for one in mine) == [
         ("container", 1, "postgres", "running"),
