@@ -102,7 +102,7 @@ def _fill(host: BenchHost) -> int:
     with (of_claim(claim).log_dir / "dashboard-dev.log").open("ab") as log:
         for _ in range(LOG_BYTES // len(BLOCK)):
             log.write(BLOCK)
-    bucket = main.works_in("minio") / "data" / known["MINIO_BUCKET"]
+    bucket = main.works_in("minio") / "data" / known["S3_BUCKET"]
     for number in range(OBJECTS):
         place = bucket / f"{number % 100:02}"
         if number < 100:  # noqa: PLR2004 - each once

@@ -32,6 +32,7 @@ TOGETHER = {
     "tests/faults/test_trees.py": "unruly",  # they look at all processes of unruly.py
     "tests/faults/test_security.py::test_a_service_that_listens_beyond_is_marked": "unruly",
     "tests/commands/verify/test_verify.py::TestDocker": "verify-docker",
+    "tests/integration/test_far_engine.py": "far-engine",  # one machine with its own engine
 }
 
 VARIANTS = frozenset(
@@ -81,6 +82,7 @@ VARIANTS = frozenset(
         "tests/integration/test_dropped.py::test_every_command[s3]",
         "tests/integration/test_dropped.py::test_every_command[sql]",
         "tests/integration/test_dry.py::test_nothing_changes_beside_a_running_instance[docker]",
+        "tests/integration/test_mixed.py::test_isolation[few]",
         "tests/integration/test_dry.py::test_nothing_changes_in_a_checkout_that_never_started_anything[docker]",
         "tests/integration/test_hostnames.py::test_two_logged_in_at_once_in_one_chromium",
         "tests/integration/test_lifecycle.py::test_a_checkout_that_was_moved[docker]",

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, get_args
 from msgspec.structs import replace
 
 from orienter_tasks.errors import BackendError, ConfigError, ConflictError
+from orienter_tasks.identity import volumes
 from orienter_tasks.instance.backends import Backends, together
 from orienter_tasks.machine.ports import LOOPBACK
+from orienter_tasks.settings.catalog import NGINX
 from orienter_tasks.settings.load import backend_name
 from orienter_tasks.settings.model import BackendName, FurtherServer
 
@@ -56,13 +58,24 @@ def choose(choice: BackendChoice, settings: Settings, own: Backends = NONE) -> B
     general = own.general if choice == "auto" else choice
     if not general and rest:
         general = _automatic(settings, rest)
+        if general == "docker" and NGINX.name in rest and _wants_native_nginx(settings):
+            apart[NGINX.name] = "embedded"
     placed = {
         name: apart.get(name) or (own.of(name) if choice == "auto" else "") or general for name in settings.servers
     }
+    if placed[NGINX.name] == "docker" and NGINX.name not in apart and _is_elsewhere():
+        placed[NGINX.name] = "embedded"  # there it could neither read its configuration nor reach the services
     dropped = {name: backend for name, backend in own.others.items() if name not in placed}
     found = together({name: backend for name, backend in placed.items() if backend}, general)
     kept = {name: backend for name, backend in dropped.items() if backend != found.general}
     return replace(found, others={**found.others, **kept})
+
+
+def _is_elsewhere() -> bool:
+    """Whether the current Docker engine is on another machine."""
+    from orienter_tasks.backends.docker import endpoint
+
+    return endpoint.current().is_remote
 
 
 def _automatic(settings: Settings, servers: Sequence[str]) -> BackendName:
@@ -77,6 +90,13 @@ def _automatic(settings: Settings, servers: Sequence[str]) -> BackendName:
         f"no Docker engine answers at {endpoint}, and the embedded backend is not installed",
         hint=f"{endpoint.how_to_reach(seen)}; or run: pip install 'orienter-tasks[embedded]'",
     )
+
+
+def _wants_native_nginx(settings: Settings) -> bool:
+    """Whether the engine's nginx could reach no service of this machine, which has an nginx of its own."""
+    from orienter_tasks.backends.docker import engine
+
+    return engine.shared().facts.is_apart and available("embedded", settings, [NGINX.name])
 
 
 def require(backends: Backends, settings: Settings, instance: Instance) -> None:
@@ -94,7 +114,7 @@ def _whose(instance: Instance, backends: Backends, servers: Sequence[str], what:
 
 
 def _require_engine(settings: Settings, instance: Instance, servers: Sequence[str], what: str) -> None:
-    from orienter_tasks.backends.docker import engine
+    from orienter_tasks.backends.docker import engine, placement
 
     for server in _without_image(settings, servers):
         raise ConfigError(
@@ -102,12 +122,29 @@ def _require_engine(settings: Settings, instance: Instance, servers: Sequence[st
             hint=f"add orienter.infra.{server}.image, or orienter.infra.{server}.backend: embedded",
         )
     silent = engine.shared().why_silent()
+    if NGINX.name in servers and engine.shared().endpoint.is_remote:
+        raise BackendError(
+            f"nginx of {instance} cannot run in an engine on another machine",
+            hint="take its backend out of infra.nginx",
+        )
+    if silent is None and NGINX.name in servers:
+        placement.of(engine.shared(), settings.nginx.network)  # raises where it could reach no service
     if silent is not None:
         raise BackendError(
-            f"{what}, and no engine answers at {engine.shared().endpoint}: {silent}",
+            f"{what}, and no engine answers at {engine.shared().endpoint}: {silent}{_where_its_data_is(instance)}",
             hint=f"{engine.shared().endpoint.how_to_reach(silent)}; without one: "
             f"pip install 'orienter-tasks[embedded]' and {_to_embedded(settings, servers)}",
         )
+
+
+def _where_its_data_is(instance: Instance) -> str:
+    """Name the engine that has an instance's volumes, where another one does not answer."""
+    from orienter_tasks.backends.docker import engine
+
+    known = volumes.engine_of(instance)
+    if known is None or known.endpoint == str(engine.shared().endpoint):
+        return ""
+    return f"; its data is on {known.endpoint}"
 
 
 def _to_embedded(settings: Settings, servers: Sequence[str]) -> str:

@@ -314,12 +314,15 @@ class RunContext:
         )
 
     def _unbindable(self, port: int, backend: str) -> bool:
-        """Only the embedded nginx has this user's privileges; Docker's engine has its own."""
+        """Whether nginx has only this user's privileges: the embedded one, and that of a rootless engine."""
         if ports.may_bind(port):
             return False
+        from orienter_tasks.backends.docker import engine
+
         try:
             wanted = self.options.wanted_backend(self.settings)
-            return (backend or choice.choose(wanted, self.settings).of(NGINX.name)) == "embedded"
+            chosen = backend or choice.choose(wanted, self.settings).of(NGINX.name)
+            return chosen == "embedded" or engine.shared().facts.rootless
         except OrienterError:  # a start reports what is wrong
             return False
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import glob
 import os
 import re
 import shlex
@@ -24,7 +23,7 @@ from orienter_tasks.errors import CheckError, ConfigError, ConflictError, Orient
 from orienter_tasks.machine.files import open_regular, read_small
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
 SCHEMA_VERSION = 1
 HOLDER_LOOKS = 5
@@ -128,19 +127,24 @@ def failure(path: Path, what: str, error: OSError) -> OrienterError:
 
 def sweep(path: Path) -> None:
     """Remove what writers of a file left half-written when they were killed."""
-    _sweep(path.parent.glob(f".{glob.escape(path.name)}.*.tmp"))
+    _sweep(path.parent, f".{path.name}.")
 
 
 def sweep_all(directory: Path) -> None:
     """Remove the same of all files in a directory."""
-    _sweep(directory.glob(".*.tmp"))
+    _sweep(directory, ".")
 
 
-def _sweep(found: Iterable[Path]) -> None:
-    for left in found:
-        pid = left.name.split(".")[-2]
-        if pid.isdecimal() and not _exists(int(pid)):
-            left.unlink(missing_ok=True)
+def _sweep(directory: Path, beginning: str) -> None:
+    try:
+        names = os.listdir(directory)  # noqa: PTH208 - each write looks, and a pattern would be compiled for each name
+    except OSError:
+        return
+    for name in names:
+        if name.startswith(beginning) and name.endswith(".tmp"):
+            pid = name.split(".")[-2]
+            if pid.isdecimal() and not _exists(int(pid)):
+                (directory / name).unlink(missing_ok=True)
 
 
 def _exists(pid: int) -> bool:

@@ -61,9 +61,8 @@ def _prefix() -> str:
 
 def _called(program: Program) -> list[str]:
     """Return the names of our tasks on the command line."""
-    own = _own()
     names = [context.name for context in program.tasks if context.name]
-    return [name for name in names if program.collection[name].body in own]
+    return [name for name in names if program.collection[name].body.__module__.startswith(f"{__package__}.")]
 
 
 def _own() -> Mapping[Callable[..., Any], str]:

@@ -10,6 +10,10 @@ import pytest
 import yaml
 
 from orienter_tasks.identity.claims import Claims
+from tests import slot
+from tests.commands.selftest.test_integration import CHECKS
+from tests.infra.test_described import CACHE
+from tests.integration.checkouts import IMAGES
 from tests.integration.small import complaint, states, within
 
 if TYPE_CHECKING:
@@ -22,6 +26,8 @@ pytestmark = [pytest.mark.docker, pytest.mark.embedded]
 START = ("dev", "--detach", "--quiet")
 ALL = ("postgres", "minio", "nginx")
 NATIVE = {"only postgres in Docker": ("minio", "nginx"), "only postgres native": ("postgres",)}
+SERVERS = (*ALL, "redis", "cache")
+REDIS = {"image": f"{IMAGES}/redis:local"}
 OTHER = {"docker": "embedded", "embedded": "docker"}
 OBJECTS = """\
 {% extends "nginx-local.conf.j2" %}
@@ -126,8 +132,27 @@ def survives(main: Checkout, native: Sequence[str]) -> None:
     main.inv("dev.stop")
     assert states(main) == {}
     main.inv("infra.up")
+    Claims().path.unlink()  # what runs, and what has data, still says which backend each has
+    assert "postgres: stopped" in main.inv("dev.stop").err
+    assert states(main) == {}
+    main.inv("infra.up")
+    assert {name for name, backend in Claims().read()[0].backends.others.items() if backend == "embedded"} == {*native}
     assert main.inv("infra.psql", "--", "-Atc", "SELECT count(*) FROM kept").out == "0\n"
     assert "kept" in main.inv("infra.s3", "ls").out
     removed = main.inv("infra.down", "--volumes", "--yes").err
     assert removed.count("removed ") == 2
     assert "has no data" in hints(main, "data.snapshot", "nothing", code=3)
+
+
+@pytest.mark.parametrize("native", [("minio", "nginx", "redis"), ("postgres", "cache")], ids=["most", "few"])
+def test_isolation(make_host: MakeHost, native: tuple[str, ...]) -> None:
+    """Two throwaway instances of a host with further servers, on both backends."""
+    infra = {"redis": REDIS, "cache": CACHE}
+    given = {name: {**infra.get(name, {}), "backend": "embedded"} for name in native}
+    main = make_host("docker", infra={**infra, **given}, ports=slot.bases((*slot.NAMES, "redis", "cache"))).main
+    answer = main.inv("test.integration", "--json").json
+    assert answer["ok"], answer
+    said = {one["check"]: one["detail"] for one in answer["checks"]}
+    assert f"on docker, embedded: {', '.join(name for name in SERVERS if name in native)} in " in said[CHECKS[0]]
+    assert {*CHECKS, "a key is seen by its own only"} <= said.keys()
+    assert main.inv("test.run", "--", "sh", "-c", "echo $ORIENTER_BACKEND; exit 3", code=3).out == "docker\n"

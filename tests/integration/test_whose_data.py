@@ -236,6 +236,8 @@ def test_another_engine_is_not_taken_silently(scene: Scene) -> None:
     mark.write_text(json.dumps({**written, "id": "that one"}))
     for words in (("infra.up",), ("dev.stop",)):
         assert "has its data on another Docker engine" in complaint(scene.first.inv(*words, code=4))
+    silent = scene.first.inv("infra.up", code=5, DOCKER_HOST="unix:///nowhere")
+    assert f"its data is on {written['endpoint']}" in complaint(silent)
     seen = scene.first.inv("dev.status", "--json").json
     assert seen["state"] == "unknown"
     assert "it is on another Docker engine" in seen["unseen"][0]

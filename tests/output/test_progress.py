@@ -59,7 +59,7 @@ def test_a_note_is_printed_above_what_is_drawn(monkeypatch: pytest.MonkeyPatch) 
             time.sleep(0.01)
         report.note("what was kept")
     drawn = screen.getvalue()
-    assert drawn[: drawn.index("what was kept")].endswith("\x1b[1A\x1b[2K\x1b[2m")
+    assert drawn[: drawn.index("what was kept")].removesuffix("\x1b[2m").endswith("\x1b[1A\x1b[2K")
 
 
 def test_how_much_is_copied_is_shown_in_one_line_until_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

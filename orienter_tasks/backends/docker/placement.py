@@ -57,13 +57,13 @@ def decide(choice: Choice, facts: EngineFacts, bridge_address: Callable[[], str]
     """Decide by the setting `nginx.network` and the kind of engine."""
     if not facts.native:
         return ON_HOST if choice == "host" else BRIDGED
-    podman = facts.product == "Podman"
-    if facts.rootless and not podman:
+    if facts.is_apart:
         raise BackendError(
             "the Docker engine is rootless: its nginx cannot reach services on this machine's loopback",
-            hint="use --backend embedded",
+            hint="let nginx run without it: pip install 'orienter-tasks[embedded]', and set "
+            "orienter.infra.nginx.backend: embedded",
         )
-    if choice == "bridge" and podman:
+    if choice == "bridge" and facts.product == "Podman":
         raise BackendError(
             "the engine is Podman: services cannot listen on its bridge", hint="set orienter.nginx.network to auto"
         )

@@ -41,7 +41,7 @@ def decided(ctx: RunContext) -> tuple[Backends, str]:
     if says:
         return found, f"{' and '.join(says)} {'says' if len(says) == 1 else 'say'} so"
     if found.general == "docker":
-        return found, "an engine answers"
+        return found, f"an engine answers{', in which nginx could reach no service' if found.others else ''}"
     return found, "no Docker engine answers, and its programs are installed"
 
 

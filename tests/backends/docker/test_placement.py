@@ -101,7 +101,7 @@ def test_in_rootless_docker_nginx_reaches_no_service() -> None:
     for choice in choices:
         with pytest.raises(BackendError, match="rootless") as refused:
             placement.decide(choice, ROOTLESS, never)
-        assert "--backend embedded" in refused.value.hint
+        assert "orienter.infra.nginx.backend: embedded" in refused.value.hint
 
 
 @pytest.mark.parametrize("facts", [PODMAN, ROOTLESS_PODMAN])
