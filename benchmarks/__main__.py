@@ -1,9 +1,10 @@
 """Print each claim with its target, what was measured, and the verdict.
 
-python -m benchmarks [embedded] [docker] [SECTION…] [--pictures DIR]; without names: all that this machine can. Three
-sections take minutes and must be named: «thirty», which really starts as many checkouts as Docker's networks allow,
-«big», gigabytes of data that travel, and «growth», what many instances and 8 GB of data slow down. Only one run at a
-time: its hosts have ports of their own. It ends with the rows for docs/performance.md.
+python -m benchmarks [embedded] [docker] [SECTION…] [--pictures DIR]; without names: all that this machine can. Four
+sections must be named: «far», an engine on another machine, which takes root; and three that take minutes: «thirty»,
+which really starts as many checkouts as Docker's networks allow, «big», gigabytes of data that travel, and «growth»,
+what many instances and 8 GB of data slow down. Only one run at a time: its hosts have ports of their own. It ends with
+the rows for docs/performance.md.
 """
 
 from __future__ import annotations
@@ -17,7 +18,22 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import agents, answers, data, growth, idle, many, overhead, prompt, real, servers, start_stop, today
+from benchmarks import (
+    agents,
+    answers,
+    data,
+    far,
+    growth,
+    idle,
+    many,
+    mixed,
+    overhead,
+    prompt,
+    real,
+    servers,
+    start_stop,
+    today,
+)
 from benchmarks.hosts import BenchHost, state_below
 from benchmarks.measure import Line, table
 from orienter_tasks.errors import OrienterError
@@ -38,6 +54,7 @@ SECTIONS = (
     "real",
     "idle",
     "redis",
+    "mixed",
     "data",
     "agents",
     "prompt",
@@ -45,18 +62,20 @@ SECTIONS = (
     "fifty",
     "full",
 )
-ALL_SECTIONS = (*SECTIONS, "thirty", "big", "growth")
+ALL_SECTIONS = (*SECTIONS, "far", "thirty", "big", "growth")
 ONLY = {
     "overhead": "embedded",
     "prompt": "embedded",
     "today": "docker",
     "real": "docker",
+    "mixed": "docker",
     "fifty": "embedded",
     "full": "docker",
+    "far": "docker",
     "thirty": "docker",
     "growth": "embedded",
 }
-SERVERS_ONLY = ("redis", "data", "fifty", "full", "thirty", "big")
+SERVERS_ONLY = ("redis", "mixed", "far", "data", "fifty", "full", "thirty", "big")
 
 
 def main() -> int:
@@ -141,12 +160,14 @@ def _measure(section: str, backend: str, pictures: Path | None) -> Iterator[Line
             "today": lambda: today.measure(host),
             "idle": lambda: idle.measure(host),
             "redis": lambda: servers.measure(host),
+            "mixed": lambda: mixed.measure(host, empty),
             "data": lambda: data.measure(host),
             "agents": lambda: agents.measure(host),
             "prompt": lambda: prompt.measure(host),
             "ten": lambda: many.ten(host, empty),
             "fifty": lambda: many.fifty(host, empty, pictures),
             "full": lambda: many.full(host),
+            "far": lambda: far.measure(host, empty, scratch),
             "thirty": lambda: many.until_full(host),
             "big": lambda: data.big(host),
             "growth": lambda: growth.measure(host, empty),

@@ -38,17 +38,18 @@ def measure(host: BenchHost) -> Iterator[Line]:
 
 def _start(host: BenchHost, infra: dict[str, Any]) -> float:
     """Stop the servers, and return how long starting them takes with these settings."""
-    _prepare(host, infra)
+    prepare(host, infra)
     return timed(lambda: run([host.inv, "infra.up"], host.main.path, host.environ))
 
 
 def _alone(host: BenchHost, infra: dict[str, Any]) -> float:
     """Likewise, without `inv`: all servers side by side, and nothing else."""
-    _prepare(host, infra)
+    prepare(host, infra)
     return side_by_side(host)
 
 
-def _prepare(host: BenchHost, infra: dict[str, Any]) -> None:
+def prepare(host: BenchHost, infra: dict[str, Any]) -> None:
+    """Stop the servers, and change what the settings say of them."""
     host.main.inv("infra.down")
     host.settings = {**host.settings, "infra": infra}
     file = host.main.path / "invoke.yaml"

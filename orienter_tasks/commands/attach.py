@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from orienter_tasks.backends.nginx import notices
-from orienter_tasks.errors import CheckError, InterruptError, OrienterError
+from orienter_tasks.errors import BackendError, CheckError, InterruptError, OrienterError
 from orienter_tasks.machine.signals import CTRL_C
 from orienter_tasks.machine.state import is_locked, locked
 from orienter_tasks.output.logstream import LogStream
@@ -16,7 +17,8 @@ from orienter_tasks.processes.logfile import limit, limit_all
 from orienter_tasks.processes.record import load
 from orienter_tasks.services import last_start
 from orienter_tasks.services.crash import CrashDetector
-from orienter_tasks.stack.component import NOT_ANSWERING, SkippedError, tail
+from orienter_tasks.settings import catalog
+from orienter_tasks.stack.component import NOT_ANSWERING, NotReadyError, SkippedError, tail
 from orienter_tasks.stack.native import running_on
 
 if TYPE_CHECKING:
@@ -26,10 +28,13 @@ if TYPE_CHECKING:
     from orienter_tasks.lifecycle.context import RunContext
     from orienter_tasks.processes.record import Record
     from orienter_tasks.services.service import ServiceComponent
+    from orienter_tasks.stack.component import Component
 
 FIRST_LINES = 10
 TAIL_LINES = 15
 INFRA_SECONDS = 3.0
+DELAYS = (0.5, 1.0, 2.0, 5.0)
+"""Seconds before each try to make a lost connection again; the last again and again."""
 RESTARTS = 5
 RESTART_WINDOW = 60.0
 SETTLE_SECONDS = 1.0
@@ -66,6 +71,14 @@ class _Watch(msgspec.Struct):
     silence: _Silence | None = None
 
 
+class _Loss(msgspec.Struct):
+    """A time without a connection; `due` is when the next one is tried."""
+
+    since: float
+    tries: int
+    due: float
+
+
 class _Silence(msgspec.Struct):
     """A time in which nothing listens on a service's port; `why` is "" until the user has been told."""
 
@@ -91,6 +104,8 @@ class Attachment:
         self._tell = tell
         self._clock = clock
         self._infra_at = clock() + INFRA_SECONDS
+        self._link = next((each for each in backend.components() if each.name == catalog.LINK), None)
+        self._loss: _Loss | None = None
 
     def run(self) -> None:
         """Follow the logs until another command has stopped the instance.
@@ -106,6 +121,8 @@ class Attachment:
         instance = self._config.instance
         if is_locked(instance.lock):
             return True  # another command starts or stops something: what it does is meant
+        if self._link is not None:
+            self._mend(self._link)
         present = [self._look(watch) for watch in self._watches]
         if self._clock() >= self._infra_at:
             self._infra_at = self._clock() + INFRA_SECONDS
@@ -201,8 +218,33 @@ class Attachment:
             if watch.restart_at is None:
                 self._tell(f"{watch.service.name} cannot be started again: {error.line()}")
 
+    def _mend(self, link: Component) -> None:
+        """Make the connection to an engine on another machine again, when it is lost."""
+        record, loss, now = load(self._config.instance, link.name), self._loss, self._clock()
+        if record is None:
+            return
+        if loss is None and not record.alive():
+            why = next(reversed(tail(link, 1)), "ssh has ended")
+            self._tell(f"the connection to the engine is lost ({why}); trying to get it back")
+            self._loss = _Loss(since=now, tries=0, due=now + DELAYS[0])
+        elif loss is not None and record.alive():
+            with suppress(NotReadyError, OrienterError):
+                link.probe()
+                self._tell(f"the engine is back after {now - loss.since:.1f} s")
+                self._loss = None
+        elif loss is not None and now >= loss.due:
+            loss.tries += 1
+            loss.due = now + DELAYS[min(loss.tries, len(DELAYS) - 1)]
+            with suppress(OrienterError), locked(self._config.instance.lock, timeout=0):
+                link.start(lambda _: None)
+
     def _look_at_infra(self, *, services_left: bool) -> None:
-        down = [status.name for status in self._backend.status() if not status.up]
+        try:
+            down = [status.name for status in self._backend.status() if not status.up]
+        except BackendError:
+            if self._link is None:
+                raise
+            return  # what runs there cannot be seen, and may well run
         if down and services_left:
             instance = self._config.instance
             if is_locked(instance.lock):

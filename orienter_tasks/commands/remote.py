@@ -19,7 +19,7 @@ import msgspec
 from orienter_tasks.backends.nginx.health import answering_token, token_of
 from orienter_tasks.errors import BackendError, CheckError, ConfigError, ConflictError, NotFoundError
 from orienter_tasks.lifecycle import holders
-from orienter_tasks.machine import ports
+from orienter_tasks.machine import ports, ssh
 from orienter_tasks.machine.signals import deferred, until_ctrl_c
 from orienter_tasks.stack.component import NotReadyError
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from orienter_tasks.lifecycle.context import RunContext
 
 SCHEMA_VERSION = 1
-NO_DIRECTORY, NO_PROGRAM, NO_LINK = 97, (126, 127), 255
+NO_DIRECTORY, NO_PROGRAM = 97, (126, 127)
 STATUS_SECONDS = 120.0
 HEALTH_SECONDS = 15.0
 LOOK_SECONDS = 3.0
@@ -37,21 +37,6 @@ POLL_SECONDS = 0.1
 END_SECONDS = 3.0
 DELAYS = (0.5, 1.0, 2.0, 5.0)
 """Seconds between two tries to get a link back; the last again and again."""
-
-OPTIONS = {
-    "ConnectTimeout": "10",
-    "ControlMaster": "no",  # else another process would keep the forwards
-    "ControlPath": "none",
-    "ExitOnForwardFailure": "yes",
-    "ForwardAgent": "no",
-    "ForwardX11": "no",
-    "RemoteCommand": "none",
-    "RequestTTY": "no",
-    "ServerAliveCountMax": "3",
-    "ServerAliveInterval": "3",
-}
-WAIT = "exec cat >/dev/null"
-"""What runs there: it ends when nobody holds its input here any more, and then ssh does, also after a SIGKILL."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -131,7 +116,7 @@ def _look(place: Place, program: str) -> Remote:
         raise BackendError(f"{place.host} says nothing for {STATUS_SECONDS:g} s", hint=_try(place)) from error
     said = done.stderr.decode(errors="replace").strip().splitlines()
     last = said[-1] if said else f"exit code {done.returncode}"
-    if done.returncode == NO_LINK:
+    if done.returncode == ssh.NO_LINK:
         raise BackendError(f"{place.host} cannot be reached: {last}", hint=_try(place))
     if done.returncode == NO_DIRECTORY:
         raise NotFoundError(f"{place.host} has no directory {place.path}")
@@ -157,15 +142,7 @@ def _look(place: Place, program: str) -> Remote:
 
 
 def _ssh(place: Place, command: str, *forwards: str) -> list[str]:
-    """Return the command line. A host's key is checked whatever the configuration says; nothing is asked unseen."""
-    may_ask = os.isatty(0) and os.isatty(2)
-    options = {
-        **OPTIONS,
-        "BatchMode": "no" if may_ask else "yes",
-        "StrictHostKeyChecking": "ask" if may_ask else "yes",
-    }
-    settings = chain.from_iterable(("-o", f"{name}={value}") for name, value in options.items())
-    return ["ssh", *settings, *chain.from_iterable(("-L", each) for each in forwards), "--", place.host, command]
+    return ssh.command_line(place.host, command, forwards=forwards, may_ask=os.isatty(0) and os.isatty(2))
 
 
 def _require_free(ctx: RunContext, place: Place, there: Remote) -> None:
@@ -209,7 +186,7 @@ class _Link:
 
     def __init__(self, place: Place, there: Remote) -> None:
         forwards = (f"127.0.0.1:{port}:127.0.0.1:{port}" for port in sorted({*there.ports.values()}))
-        self._command = _ssh(place, WAIT, *forwards)
+        self._command = _ssh(place, ssh.WAIT, *forwards)
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - as long as this
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -226,9 +203,7 @@ class _Link:
 
     @property
     def last_words(self) -> str:
-        self._said.seek(0)
-        lines = self._said.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "ssh has ended"
+        return ssh.last_words(self._said)
 
     def end(self) -> None:
         if self._process is not None:

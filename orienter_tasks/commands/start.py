@@ -32,7 +32,7 @@ def start_infra(ctx: RunContext) -> None:
     start.check([part.name for part in plan.lasting])
     start.show_progress()
     start.runner.expect(part.name for part in plan.infra)
-    start.runner.add(part for part in plan.infra if part.name in catalog.awaited())
+    start.runner.add(part for part in plan.infra if part.name not in catalog.last())
 
 
 def await_infra(ctx: RunContext, *, ready: bool) -> None:
@@ -56,7 +56,7 @@ def _start_nginx(ctx: RunContext) -> None:
     seconds = max((OTHERS_SECONDS[current.backend.backends.of(name)] for name in others), default=0.0)
     runner.wait(others, timeout=seconds)
     bring_up_to_date(ctx)
-    runner.add(part for part in current.plan.infra if part.name not in catalog.awaited())
+    runner.add(part for part in current.plan.infra if part.name in catalog.last())
 
 
 def start_all(ctx: RunContext) -> None:
@@ -192,9 +192,10 @@ def _start_chosen(ctx: RunContext, chosen: Sequence[Component]) -> None:
     start, plan = ctx.begin(), ctx.current.plan
     exporting = _exporting(ctx, chosen)
     left = [hook.name for hook in plan.hooks_before(chosen) if hook not in exporting]
-    start.runner.add([*exporting, *chosen])
+    link = [part for part in plan.infra if part.name == catalog.LINK]  # it may have been lost
+    start.runner.add([*link, *exporting, *chosen])
     start.runner.wait()
-    _remember(ctx, [part for part in chosen if part.name not in catalog.names()], exporting)
+    _remember(ctx, [part for part in chosen if not catalog.is_infrastructure(part.name)], exporting)
     start.finish()
     if left:
         ctx.report.note(f"not run: {', '.join(left)}; inv dev runs {'this hook' if len(left) == 1 else 'these hooks'}")

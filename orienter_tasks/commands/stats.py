@@ -55,7 +55,7 @@ class Meter:
         samples += [sample for future in asked if (sample := future.result()) is not None]
         usages = [usage(sample, self._former.get(sample.component)) for sample in samples]
         self._former = {sample.component: sample for sample in samples}
-        return sorted(usages, key=lambda one: (one.component not in catalog.names(), one.component))
+        return sorted(usages, key=lambda one: (not catalog.is_infrastructure(one.component), one.component))
 
     def close(self) -> None:
         """Let go of the threads."""

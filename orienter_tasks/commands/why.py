@@ -94,7 +94,7 @@ def _checks(
         words = f"containers with the names of {found.instance} belong to something else"
         checks.append(Check("names", "problem", words, "inv doctor"))
     faults = [each for each in found.components if not each.well and (not names or each.name in names)]
-    faults.sort(key=lambda each: (each.name not in catalog.names(), each.unseen))
+    faults.sort(key=lambda each: (not catalog.is_infrastructure(each.name), each.unseen))
     checks += (_fault(each, found) for each in faults)
     if found.failure is not None and not found.failure.component:
         checks.append(_failed_start(found.failure))
@@ -135,6 +135,8 @@ def _fault(status: ComponentStatus, found: ObservedInstance) -> Check:
     if failure is not None and (failure.component, failure.at) == (status.name, status.ended_at):
         return _failed_start(failure)
     name, logs = status.name, f"inv dev.logs -s {status.name} --no-follow"
+    if name == catalog.LINK:
+        logs = "inv dev"
     if status.unseen:
         return Check(name, "unseen", f"{name}: {status.what}", "inv doctor")
     what = f"is {status.state}: {status.silence}" if status.silence else status.what

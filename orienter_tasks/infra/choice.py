@@ -63,10 +63,19 @@ def choose(choice: BackendChoice, settings: Settings, own: Backends = NONE) -> B
     placed = {
         name: apart.get(name) or (own.of(name) if choice == "auto" else "") or general for name in settings.servers
     }
+    if placed[NGINX.name] == "docker" and NGINX.name not in apart and _is_elsewhere():
+        placed[NGINX.name] = "embedded"  # there it could neither read its configuration nor reach the services
     dropped = {name: backend for name, backend in own.others.items() if name not in placed}
     found = together({name: backend for name, backend in placed.items() if backend}, general)
     kept = {name: backend for name, backend in dropped.items() if backend != found.general}
     return replace(found, others={**found.others, **kept})
+
+
+def _is_elsewhere() -> bool:
+    """Whether the current Docker engine is on another machine."""
+    from orienter_tasks.backends.docker import endpoint
+
+    return endpoint.current().is_remote
 
 
 def _automatic(settings: Settings, servers: Sequence[str]) -> BackendName:
@@ -113,6 +122,11 @@ def _require_engine(settings: Settings, instance: Instance, servers: Sequence[st
             hint=f"add orienter.infra.{server}.image, or orienter.infra.{server}.backend: embedded",
         )
     silent = engine.shared().why_silent()
+    if NGINX.name in servers and engine.shared().endpoint.is_remote:
+        raise BackendError(
+            f"nginx of {instance} cannot run in an engine on another machine",
+            hint="take its backend out of infra.nginx",
+        )
     if silent is None and NGINX.name in servers:
         placement.of(engine.shared(), settings.nginx.network)  # raises where it could reach no service
     if silent is not None:

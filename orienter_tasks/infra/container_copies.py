@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from orienter_tasks.backends.docker import images, survey
+from orienter_tasks.backends.docker import images, locality, survey
 from orienter_tasks.backends.docker.container import create_container, redacted
 from orienter_tasks.backends.docker.engine import WORK_SECONDS, shared
 from orienter_tasks.backends.docker.logs import read_log
@@ -102,7 +102,7 @@ class ContainerCopies:
             return self._finish(component, one)
 
     def room(self) -> Path | None:
-        return self._engine.directory
+        return locality.directory_of(self._engine)
 
     def needs(self, sizes: Mapping[str, int], room: Path | None) -> Sequence[Need]:
         """A snapshot is in a container before it is in its file."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from orienter_tasks.backends.docker import placement, survey
 from orienter_tasks.backends.docker.container import ContainerComponent
 from orienter_tasks.backends.docker.engine import shared
+from orienter_tasks.backends.docker.link import LinkComponent
 from orienter_tasks.backends.docker.oneoff import hang_up
 from orienter_tasks.backends.docker.resources import Resources, remove_volume, volume_sizes
 from orienter_tasks.backends.docker.spec import is_ours, owner
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.docker.spec import ContainerSpec
     from orienter_tasks.backends.protocol import InstanceConfig
     from orienter_tasks.processes.census import Census
+    from orienter_tasks.stack.component import Component
 
 
 ALONE = Backends("docker")
@@ -47,9 +49,17 @@ class DockerBackend:
     def service_host(self) -> str:
         return placement.service_host(self._engine, self._config.settings.nginx.network)
 
-    def components(self) -> Sequence[ContainerComponent]:
+    def components(self) -> Sequence[Component]:
         """Return its components, without contacting the engine."""
-        return [self._component(name) for name in self._names]
+        return [*self._link, *(self._component(name) for name in self._names)]
+
+    @cached_property
+    def _link(self) -> Sequence[LinkComponent]:
+        """What reaches an engine on another machine."""
+        if not self._engine.endpoint.is_remote:
+            return ()
+        ports = [self._config.instance.ports[port] for name in self._names for port in catalog.entry_of(name).ports]
+        return [LinkComponent(self._config, self._engine, ports)]
 
     def dropped(self, seen: Iterable[str]) -> Sequence[ContainerComponent]:
         known = dict.fromkeys((*catalog.names(), *seen))

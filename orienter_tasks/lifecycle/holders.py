@@ -68,6 +68,7 @@ def _publisher(port: int) -> str:
     from orienter_tasks.backends.docker import engine, survey
 
     try:
-        return survey.publisher(engine.shared(), port) if engine.answers() else ""
+        here = not engine.shared().endpoint.is_remote and engine.answers()
+        return survey.publisher(engine.shared(), port) if here else ""
     except OrienterError:
         return ""

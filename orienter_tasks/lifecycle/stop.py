@@ -19,6 +19,7 @@ from orienter_tasks.processes.record import forget_unrecorded, load_all
 from orienter_tasks.processes.stop import stop_component
 from orienter_tasks.processes.table import describe
 from orienter_tasks.settings import catalog
+from orienter_tasks.settings.catalog import LINK
 from orienter_tasks.stack.runner import stop_all
 
 if TYPE_CHECKING:
@@ -47,8 +48,13 @@ class RunningProcess(msgspec.Struct, frozen=True):
 def services_running(instance: Instance) -> list[RunningProcess]:
     """Return the running services and hooks of an instance."""
     needs = {record.component: record.needs for record in load_all(instance)}
-    names = [name for name in sorted(census.take().names(instance)) if not catalog.component_of(name)]
+    names = [name for name in sorted(census.take().names(instance)) if not catalog.is_infrastructure(name)]
     return [RunningProcess(instance, name, needs.get(name, catalog.names())) for name in names]
+
+
+def _link(instance: Instance) -> list[RunningProcess]:
+    """Return what reaches an engine on another machine, whichever engine is the current one now."""
+    return [RunningProcess(instance, LINK, ())] if LINK in census.take().names(instance) else []
 
 
 def stop_services(
@@ -72,12 +78,14 @@ def stop_instance(
     Raises:
         CheckError: a process, a container or a listener of ours is left.
     """
-    services = services_running(instance)
+    services, link = services_running(instance), _link(instance)
     try:
         seen = backend.status() if backend is not None else ()
-    except BackendError:  # the engine is not available, but services and native servers can be stopped
-        _raise_first(stop_all([*services, *_native(instance, backend)], grace, on_event))
-        raise
+    except BackendError as error:  # the engine is not available, but what runs here can be stopped
+        _raise_first(stop_all([*services, *link, *_native(instance, backend)], grace, on_event))
+        raise BackendError(
+            f"the containers of {instance} may still run: {error}", hint="when it answers again: inv dev.stop"
+        ) from error
     ran = {status.name for status in seen if status.up}
     # also what does not run: that clears what a crash left
     names = [status.name for status in seen]
@@ -88,7 +96,7 @@ def stop_instance(
         if event.component not in idle:
             on_event(event)
 
-    _raise_first(stop_all([*services, *infra], grace, report))
+    _raise_first(stop_all([*services, *link, *infra], grace, report))
     forget_unrecorded(instance)
     volumes.sweep_unfinished(instance)
     _verify(instance, backend)
@@ -107,7 +115,7 @@ def _native(instance: Instance, backend: Backend | None) -> list[Component]:
 def leftovers(claim: Claim, settings: Settings) -> bool:
     """Whether anything of a claim is left that is bound to its id; what cannot be seen counts as left."""
     try:
-        if services_running(of_claim(claim)):
+        if services_running(of_claim(claim)) or _link(of_claim(claim)):
             return True
         backend = choice.of(claim.backends, _config_to_stop(claim, settings))
         left = () if backend is None else backend.data_bound_to_id()

@@ -14,6 +14,13 @@ def is_free(port: int) -> bool:
     return _bindable(socket.AF_INET, LOOPBACK, port) and _bindable(socket.AF_INET6, "::1", port)
 
 
+def any_free() -> int:
+    """Return a port on which nothing listens, of those that the system gives to clients."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
 def await_free(port: int, seconds: float) -> bool:
     """Wait until a port is free, and return whether it is.
 

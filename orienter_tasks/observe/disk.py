@@ -88,14 +88,14 @@ class DiskUsage:
 
     def _measure_volumes(self, claims: Sequence[Claim]) -> None:
         """Count volumes where they lie, if root or a rootless engine's user asks; else let the engine do it."""
-        from orienter_tasks.backends.docker import resources, survey
+        from orienter_tasks.backends.docker import locality, resources, survey
         from orienter_tasks.backends.docker.engine import shared
 
         engine = shared()
         volumes = survey.volumes(engine)
         found = {claim.token: [each for each in volumes if survey.is_of(each, of_claim(claim))] for claim in claims}
         mine = [each for held in found.values() for each in held]
-        if engine.endpoint.is_here and all(os.access(each.place, os.R_OK | os.X_OK) for each in mine):
+        if locality.is_known(engine) and all(os.access(each.place, os.R_OK | os.X_OK) for each in mine):
             self._count(each.place for each in mine)
             self._sizes.update({each.name: self._sizes[each.place] for each in mine if each.place in self._sizes})
         else:

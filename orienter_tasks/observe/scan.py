@@ -117,7 +117,7 @@ def _instance(
 ) -> ObservedInstance:
     last = last_start.load(of_claim(claim))
     instance, failure = replace(of_claim(claim), hostname=last.hostname), last.failure
-    servers = {*catalog.names(), *last.servers}
+    servers = {*catalog.names(), catalog.LINK, *last.servers}
     own, foreign = _own(containers, instance, sizes=sizes) if containers else ([], False)
     components = [*own, *native.components()]
     up = {status.name for status in components if status.up} | native.alive

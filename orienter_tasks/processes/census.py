@@ -181,9 +181,15 @@ class Census:
 
     @cached_property
     def _untold(self) -> Sequence[Process]:
-        """Those of the programs that overwrite their environment, where they have done so."""
+        """Those of the programs that overwrite their environment, where they have; without the workers of each."""
         names = {program for entry in catalog.entries() for program in entry.titles}
-        return [each for each in self._processes.values() if each.retitled and each.name in names]
+        found = [each for each in self._processes.values() if each.retitled and each.name in names]
+        return [each for each in found if not self._is_worker(each)]
+
+    def _is_worker(self, process: Process) -> bool:
+        parent = self._processes.get(process.parent)
+        same = parent is not None and parent.name == process.name
+        return same and self._directory(process.parent) == self._directory(process.pid)
 
     def _left_behind(self, process: Process, record: Record) -> bool:
         """Whether a process of a dead leader's session is still that leader's: a later session may have its number."""
@@ -241,9 +247,11 @@ def _homes(instance: Instance) -> Mapping[str, Mapping[str, str]]:
     """By program: the directories in which it overwrites its environment, and which process it is there."""
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for entry in catalog.entries():
-        for program, process in entry.titles.items():
-            for directory in {volumes.working_dir(instance, entry.name), volumes.former_dir(instance, entry.name)}:
-                found[program][os.path.realpath(directory)] = process
+        if entry.titles:
+            places = {volumes.working_dir(instance, entry.name), volumes.former_dir(instance, entry.name)}
+            real = [os.path.realpath(place) for place in places]
+            for program, process in entry.titles.items():
+                found[program].update(dict.fromkeys(real, process))
     return found
 
 

@@ -112,7 +112,7 @@ def _start(instance: Instance, program: Program, *, with_shim: bool) -> subproce
 
 def _not_started(instance: Instance, program: Program, error: OSError | ValueError) -> OrienterError:
     name, who = program.command[0], f"{program.component} of {instance}"
-    change = f"or change orienter.services.{program.component} in invoke.yaml"
+    change = f"or change orienter.services.{program.component} in invoke.yaml (null drops it)"
     if not program.cwd.exists():
         return NotFoundError(f"{who}: the directory {program.cwd} was not found", hint=f"make it, {change}")
     # a directory of PATH that may not be searched makes «permission denied» of a program that is nowhere

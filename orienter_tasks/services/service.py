@@ -291,7 +291,7 @@ def resolve_program(name: str, cwd: Path, env: Mapping[str, str], where: str) ->
     try:
         return find_program(name, cwd, env)
     except OSError as error:
-        hint = "install it, or change the command in invoke.yaml"
+        hint = "install it, or change the command in invoke.yaml; null instead of a service drops it"
         raise NotFoundError(f"{where}: {name!r} was not found", hint=hint) from error
 
 

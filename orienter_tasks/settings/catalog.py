@@ -181,6 +181,9 @@ REDIS = CatalogEntry(
     further=True,
 )
 
+LINK = "link"
+"""The ssh by which an instance reaches an engine on another machine: part of its infrastructure, and no server."""
+
 BUILT_IN = (POSTGRES, MINIO, NGINX)
 PRESETS = {entry.name: entry for entry in (REDIS,)}
 """Components that a host's settings can add by name."""
@@ -274,6 +277,16 @@ def numbered() -> list[str]:
 def component_of_port(port: str) -> str:
     """Name the component that a port of that name belongs to; "" for any other port."""
     return next((entry.name for entry in entries() if port in entry.ports), "")
+
+
+def is_infrastructure(name: str) -> bool:
+    """Whether a component is part of the infrastructure, and so no service or hook."""
+    return name == LINK or bool(component_of(name))
+
+
+def last() -> list[str]:
+    """Name the components that nothing waits for."""
+    return [entry.name for entry in entries() if not entry.awaited]
 
 
 def processes() -> list[str]:

@@ -167,7 +167,7 @@ def _check_services(settings: Settings) -> None:
     names = [*settings.servers, *settings.services, *(hook.name for hook in settings.all_hooks)]
     for name, service in settings.services.items():
         where = f"orienter.services.{name}"
-        if catalog.component_of(name):
+        if catalog.is_infrastructure(name):
             raise ConfigError(f"{where}: {name} is a component of the infrastructure", hint="choose another name")
         _check_port(service, settings.ports, where)
         first = next(each for each, other in settings.services.items() if other.port == service.port)
@@ -182,7 +182,7 @@ def _check_services(settings: Settings) -> None:
 
 
 def _check_hooks(settings: Settings) -> None:
-    hooks, taken = settings.all_hooks, {*catalog.names(), *settings.services}
+    hooks, taken = settings.all_hooks, {*catalog.names(), catalog.LINK, *settings.services}
     for name in [*(hook.name for hook in hooks), *(hook.name for hook in settings.hooks.of_worktrees)]:
         if not re.fullmatch(NAME, name) or name in taken:
             raise ConfigError(f"orienter.hooks: {name!r} is taken, or is not lower-case letters, digits, '-' and '_'")

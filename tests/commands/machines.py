@@ -9,13 +9,13 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
 from tests.integration.checkouts import INV
-from tests.integration.small import PATIENCE, within
+from tests.integration.small import PATIENCE, wait_for, within
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -61,8 +61,9 @@ class Machine:
         user = [] if os.geteuid() == 0 else ["--user", "--map-current-user", "--keep-caps"]
         kinds = ["--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "--mount-proc", "--kill-child"]
         script = (
-            f"ip link set lo up && hostname {NAME} && mount -t tmpfs tmpfs /run && mkdir /run/sshd && exec sleep 900"
+            f"ip link set lo up && hostname {NAME} && mount -t tmpfs tmpfs /run && mkdir /run/sshd && exec sleep 1800"
         )
+        self._engine: subprocess.Popen[bytes] | None = None
         self._outer = subprocess.Popen(["unshare", *user, *kinds, "sh", "-c", script], stderr=subprocess.PIPE)
         into = [*(["--preserve-credentials", "-U"] if user else []), "-n", "-m", "-p", "-u", "-i"]
         self._into = ["nsenter", "-t", str(self._first()), *into]
@@ -87,15 +88,17 @@ class Machine:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._outer.kill()
         self._outer.communicate()
+        if self._engine is not None:
+            self._engine.wait()
 
     def trust(self) -> None:
         """Know its key."""
         kind, key, *_ = (self.directory / "host.pub").read_text().split()
         self.known.write_text(f"{NAME} {kind} {key}\n")
 
-    def visible_from(self, checkout: Checkout) -> Checkout:
+    def visible_from(self, checkout: Checkout, **environ: str) -> Checkout:
         """Return a checkout on this machine whose ssh knows the other."""
-        return within(checkout, {"PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}"})
+        return within(checkout, {"PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}", **environ})
 
     def inv(self, checkout: Checkout, *words: str) -> str:
         """Run `inv` there, to its end, and return what it answers."""
@@ -109,6 +112,27 @@ class Machine:
             timeout=PATIENCE * 2,
         )
         return done.stdout
+
+    def run(self, *command: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command there, to its end."""
+        env = {name: value for name, value in os.environ.items() if name != "DOCKER_HOST"}
+        return subprocess.run([*self._into, *command], text=True, check=True, timeout=PATIENCE, env=env, **options)
+
+    def start_engine(self, *images: str) -> None:
+        """Start a Docker engine there, with an id, a network and images of its own."""
+        self.run("sh", "-c", "mkdir -p /etc/docker && mount -t tmpfs tmpfs /etc/docker")  # the id is kept there
+        log = (self.directory / "dockerd.log").open("wb")
+        words = ["--data-root", str(self.directory / "docker"), "--exec-root", "/run/docker", "-p", "/run/docker.pid"]
+        command = [*self._into, "dockerd", *words]
+        self._engine = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        log.close()
+        wait_for(lambda: "API listen" in (self.directory / "dockerd.log").read_text(), "the engine there")
+        with subprocess.Popen(["docker", "save", *images], stdout=subprocess.PIPE) as saved:
+            self.run("docker", "load", stdin=saved.stdout, stdout=subprocess.DEVNULL)
+
+    def docker(self, *words: str) -> list[str]:
+        """Return the lines that the docker command line prints there."""
+        return self.run("docker", *words, stdout=subprocess.PIPE).stdout.splitlines()
 
     def clients(self) -> list[psutil.Process]:
         """Return the processes of ssh that are connected to it, or are about to."""

@@ -38,7 +38,7 @@ def test_a_service_whose_lease_another_instance_has_taken_is_not_started_again(t
         time.sleep(0.01)
     other = replace(config.instance, id=3, root=tmp_path / "other")
     lease.take("bot", other, "bot")
-    backend: Any = SimpleNamespace(status=list)
+    backend: Any = SimpleNamespace(status=list, components=list)
     with pytest.raises(ToldError):
         Attachment(config, backend, [service], tell).run()
     assert told[0] == "bot exited with code 3; starting it again in 0.5 s (1 of 5)"

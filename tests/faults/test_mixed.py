@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.faults.lab import FULL, has, put
 from tests.faults.test_crashes import START, STOP, Crashes, points_of
+from tests.integration.left import docker_of, processes_of
 from tests.integration.small import within
 
 if TYPE_CHECKING:
@@ -65,9 +67,12 @@ def test_data_goes_by_the_backend_of_each(make_host: MakeFaultHost, tmp_path: Pa
 
     file = tmp_path / "data.tar"
     mixed.inv("data.export", str(file))
-    main.inv("data.import", str(file), *YES)
-    has(main, "one", "two")
-    mixed.inv("data.import", str(file), "--yes")
+    put(mixed, "lost")
+    mixed.inv("data.import", str(file), *YES)
     has(mixed, "one", "two")
-    mixed.inv("data.reset", *YES)
-    assert mixed.inv("dev.stop", "--volumes", "--yes").err.count("removed ") == 2
+    assert docker_of(mixed, "volume")
+    shutil.rmtree(mixed.path)
+    said = main.inv("cleanup.weekly", "--yes").out
+    assert "postgres-data-" in said
+    assert "minio-data-" in said
+    assert (docker_of(mixed, "container", "volume"), processes_of(mixed)) == ([], [])

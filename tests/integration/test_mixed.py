@@ -132,6 +132,11 @@ def survives(main: Checkout, native: Sequence[str]) -> None:
     main.inv("dev.stop")
     assert states(main) == {}
     main.inv("infra.up")
+    Claims().path.unlink()  # what runs, and what has data, still says which backend each has
+    assert "postgres: stopped" in main.inv("dev.stop").err
+    assert states(main) == {}
+    main.inv("infra.up")
+    assert {name for name, backend in Claims().read()[0].backends.others.items() if backend == "embedded"} == {*native}
     assert main.inv("infra.psql", "--", "-Atc", "SELECT count(*) FROM kept").out == "0\n"
     assert "kept" in main.inv("infra.s3", "ls").out
     removed = main.inv("infra.down", "--volumes", "--yes").err

@@ -8,12 +8,14 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from orienter_tasks.backends.docker import images, survey
+from orienter_tasks.backends.docker import images, locality, survey
 from orienter_tasks.backends.docker.engine import WORK_SECONDS
 from orienter_tasks.backends.docker.logs import read_log
 from orienter_tasks.backends.docker.spec import COMPOSE, LABEL_CONFIG, compose_labels, require_ours
-from orienter_tasks.errors import CheckError, ConflictError, NotFoundError, OrienterError
+from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFoundError, OrienterError
 from orienter_tasks.instance.variables import MASK
+from orienter_tasks.machine import ports
+from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.processes.listeners import listeners
 from orienter_tasks.settings import catalog
 from orienter_tasks.stack.component import LogRequest, NotReadyError, last
@@ -37,6 +39,7 @@ NANOSECONDS = 1_000_000_000
 HOST_NETWORK = "host"
 SPECIAL_NETWORKS = ("none", "container:")
 LOG_DRIVER = "json-file"
+PROOF_PORT = 9
 
 IN_USE = re.compile(r"bind\(\) to \S+:(\d+) failed .*in use")
 PORT_TAKEN = re.compile(r"already allocated|already in use|ports are not available", re.IGNORECASE)
@@ -61,7 +64,7 @@ class ContainerComponent:
         explain: Callable[[InstanceConfig, Sequence[str]], OrienterError | None],
     ) -> None:
         self.name = name
-        self.needs: Sequence[str] = ()
+        self.needs: Sequence[str] = (catalog.LINK,) if engine.endpoint.is_remote else ()
         self.timeout = config.settings.timeouts.infra
         self._config = config
         self._engine = engine
@@ -132,7 +135,7 @@ class ContainerComponent:
             if mount.kind == "volume":
                 self._resources.ensure_volume(spec.component)
         try:
-            if spec.network:
+            if spec.network or not locality.is_known(self._engine):  # which the network may prove
                 self._resources.ensure_network()
             note("")
             self._launch(create_container(self._engine, self._config.instance, spec), spec)
@@ -174,9 +177,11 @@ class ContainerComponent:
         if not holder and by_engine:
             holder = "Docker itself, for a container that is gone"
             hint = "restart the Docker engine: it may keep a port when it was killed while starting a container"
-        holder = holder or ", ".join(listener.description for listener in listeners([port]))
+        if not holder and not self._engine.endpoint.is_remote:
+            holder = ", ".join(listener.description for listener in listeners([port]))
+        there = f" on {self._engine.endpoint.box}" if self._engine.endpoint.is_remote else ""
         return ConflictError(
-            f"{self.name} of {self._config.instance}: port {port} is in use by {holder or 'an unknown process'}",
+            f"{self.name} of {self._config.instance}: port {port} is in use by {holder or 'an unknown process'}{there}",
             hint=hint,
             details=log,
         )
@@ -238,6 +243,7 @@ def create_container(engine: Engine, instance: Instance, spec: ContainerSpec, *,
 
     A `one_off` runs one command and is removed: it gets a random name and is hidden from compose.
     """
+    _require_within_reach(engine, spec)
     api: Any = engine.api  # the stubs have the wrong type for the networking configuration
     from docker.types import LogConfig  # which the client has loaded
 
@@ -279,6 +285,47 @@ def create_container(engine: Engine, instance: Instance, spec: ContainerSpec, *,
             use_config_proxy=False,
         )
     return str(created["Id"])
+
+
+def _require_within_reach(engine: Engine, spec: ContainerSpec) -> None:
+    """Require that what a container is to share with this machine is this machine's.
+
+    Raises:
+        BackendError: the engine is on another machine, or may be.
+    """
+    shared = [mount.source for mount in spec.mounts if mount.kind == "bind"] + ([] if spec.network else ["its network"])
+    if engine.endpoint.is_remote and shared:
+        raise BackendError(
+            f"the container {spec.name} needs {', '.join(shared)} of this machine, and the engine is on another",
+            hint=f"set orienter.infra.{spec.component}.backend: embedded",
+        )
+    if not engine.endpoint.is_remote and (shared or spec.ports):
+        locality.require(engine, lambda port: _publishes_here(engine, spec, port))
+
+
+def _publishes_here(engine: Engine, spec: ContainerSpec, port: int) -> bool:
+    """Whether a port that a container of this image publishes is taken on this machine; it does nothing but that."""
+    api: Any = engine.api
+    with engine.talking(f"publish a port with {spec.image}", work=WORK_SECONDS):
+        made = api.create_container(
+            spec.image,
+            entrypoint=["sleep", str(RUN_SECONDS)],
+            labels=spec.all_labels,
+            ports=[(PROOF_PORT, "tcp")],
+            host_config=api.create_host_config(port_bindings={PROOF_PORT: (LOOPBACK, port)}),
+        )["Id"]
+    try:
+        with engine.talking(f"publish a port with {spec.image}", work=WORK_SECONDS):
+            api.start(made)
+        deadline = time.monotonic() + locality.PROBE_SECONDS
+        while ports.is_free(port):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL_SECONDS)
+        return True
+    finally:
+        with contextlib.suppress(NotFoundError), engine.talking("remove a container", work=WORK_SECONDS):
+            api.remove_container(made, force=True, v=True)
 
 
 def _compose_labels(instance: Instance, spec: ContainerSpec) -> dict[str, str]:

@@ -31,6 +31,11 @@ STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 API_VERSION = re.compile(rb"(?im)^api-version: *([0-9]+\.[0-9]+)\r?$")
 LONGEST_HEAD = 4000
 TIMED_OUT = "timed out"
+FAR_URL = re.compile(
+    r"ssh://((?:[^@/\s:-][^@/\s:]*@)?(?:[^@/\s:\[\]-][^@/\s:\[\]]*|\[[0-9A-Fa-f:.]+\])(?::\d+)?)(/\S*)?"
+)
+"""`ssh://[USER@]BOX[:PORT][/SOCKET]`, as docker's own command line has it."""
+FAR_SOCKET = "/var/run/docker.sock"
 CONNECT_SECONDS = 1.0
 
 
@@ -47,8 +52,25 @@ class Endpoint(msgspec.Struct, frozen=True):
         return self.url.removeprefix("unix://") if self.url.startswith("unix://") else ""
 
     @property
-    def is_here(self) -> bool:
-        """Whether its loopback ports and the directories it mounts are this machine's."""
+    def is_remote(self) -> bool:
+        """Whether it is reached by ssh; its servers are then forwarded to this machine."""
+        return self.url.startswith("ssh://")
+
+    @property
+    def box(self) -> str:
+        """The other machine, as ssh takes it; "" where the URL names none."""
+        found = FAR_URL.fullmatch(self.url)
+        return f"ssh://{found[1]}" if found else ""
+
+    @property
+    def far_socket(self) -> str:
+        """The engine's socket on the other machine."""
+        found = FAR_URL.fullmatch(self.url)
+        return (found[2] or "").rstrip("/") or FAR_SOCKET if found else FAR_SOCKET
+
+    @property
+    def may_be_here(self) -> bool:
+        """Whether it is reached on this machine; what listens there may be forwarded from another: see `locality`."""
         parts = urlsplit(self.url)
         return parts.scheme in ("unix", "npipe") or (parts.scheme in ("tcp", "http") and parts.hostname in HERE)
 
@@ -56,6 +78,9 @@ class Endpoint(msgspec.Struct, frozen=True):
         """Return what to do when it does not answer: start it, or let another engine be chosen than what chose it."""
         if "denied" in seen.lower():
             return "let your user reach it: usermod -aG docker USER, then log in again"
+        if self.is_remote:
+            usual = "unset DOCKER_HOST" if self.origin == "DOCKER_HOST" else "docker context use default"
+            return f"try: ssh {self.box} docker version; or take the usual engine with: {usual}"
         if self.origin == "DOCKER_HOST":
             return "DOCKER_HOST chose it: start that Docker engine, or take the usual one with: unset DOCKER_HOST"
         if self.context:
@@ -88,10 +113,11 @@ def _usual(runtime_dir: str) -> Endpoint:
     default = Endpoint(DEFAULT_URL, "the default socket")
     own = [Endpoint(f"unix://{runtime_dir}/{name}", origin) for name, origin in OWN_SOCKETS if runtime_dir]
     others = [*own, Endpoint(PODMAN_URL, "Podman's socket")]
-    return next((each for each in (default, *others) if _listens(each)), default)
+    return next((each for each in (default, *others) if listens(each)), default)
 
 
-def _listens(endpoint: Endpoint) -> bool:
+def listens(endpoint: Endpoint) -> bool:
+    """Whether something listens there, or hangs."""
     try:
         _connected(endpoint, CONNECT_SECONDS).close()
     except TimeoutError:  # it is there, and hangs
@@ -120,7 +146,7 @@ def ping(endpoint: Endpoint, timeout: float) -> Pong:
     """Ping a local engine without TLS."""
     if not endpoint.url:
         return Pong("there is no such context")
-    if not endpoint.is_here:
+    if not endpoint.may_be_here:
         return Pong("it is on another machine, whose loopback ports and directories are not this one's")
     try:
         head = _ping(endpoint, timeout)

@@ -9,7 +9,6 @@ import time
 from contextlib import contextmanager
 from functools import cached_property, lru_cache, partial
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,6 +16,7 @@ import msgspec
 from orienter_tasks.backends.docker import endpoint as endpoints
 from orienter_tasks.backends.docker.patience import SILENT, Patience
 from orienter_tasks.backends.docker.reader import Reader, RefusalError
+from orienter_tasks.backends.docker.tunnel import Tunnel
 from orienter_tasks.errors import BackendError, CheckError, ConflictError, NotFoundError, OrienterError
 from orienter_tasks.machine.signals import deferred
 
@@ -77,14 +77,17 @@ class Engine:
         self._ping_version = ""
         self._reader = Reader(self._ask)
         self._patience = Patience(self._answers_pings)
+        self._tunnel = Tunnel(self.endpoint) if self.endpoint.is_remote else None
+        self._at = self.endpoint  # where it answers on this machine
+        self.proving = threading.Lock()
         self._work = threading.local()  # seconds that the present call may take
 
     @property
     def api(self) -> APIClient:
         """The SDK's low-level client, for what changes something; use it within `talking`."""
         with self._lock:
+            self._reach()
             if self._client is None:
-                self._reach()
                 with self.talking("be reached"):
                     self._client = self._connect(REQUEST_SECONDS)
             return self._client
@@ -109,7 +112,7 @@ class Engine:
         if self._patience.exhausted:
             return SILENT
         begun = time.monotonic()
-        seen = self._why_no_ping()
+        seen = self._why_no_way() or self._why_no_ping()
         if seen is not None:
             self._patience.count(begun)
         return seen
@@ -122,7 +125,8 @@ class Engine:
         seen = self.why_silent()
         if seen is None:
             return ()
-        return ("docker", "") if seen in (SILENT, endpoints.TIMED_OUT) else ("docker",)
+        hides = seen in (SILENT, endpoints.TIMED_OUT) or self.endpoint.is_remote
+        return ("docker", "") if hides else ("docker",)
 
     @cached_property
     def facts(self) -> EngineFacts:
@@ -136,12 +140,6 @@ class Engine:
         facts = self.facts
         rootless = ", rootless," if facts.rootless else ""
         return f"{facts.product} {facts.version}{rootless} on {facts.operating_system} at {self.endpoint}"
-
-    @property
-    def directory(self) -> Path | None:
-        """Where it keeps everything, if that is on this machine."""
-        here = self.endpoint.is_here and self.facts.native and self.facts.directory
-        return Path(self.facts.directory) if here else None
 
     @contextmanager
     def talking(self, doing: str, *, work: float = 0.0) -> Iterator[None]:
@@ -185,10 +183,14 @@ class Engine:
             if self._client is not None:
                 self._client.close()
             self._client, self._reached = None, False
+            if self._tunnel is not None:
+                self._tunnel.close()
 
     def _reach(self) -> None:
-        """Make sure, once, that the engine answers."""
+        """Make sure, once, that the engine answers; on another machine, once for each ssh."""
         with self._lock:
+            if self._reached and self._tunnel is not None and not endpoints.listens(self._at):
+                self.close()
             if not self._reached:
                 seen = self.why_silent()
                 if seen is not None:
@@ -203,7 +205,7 @@ class Engine:
             found = api.request(method, f"{api.base_url}/v{api.api_version}{target}", timeout=seconds)
             return endpoints.Reply(found.status_code, dict(found.headers.lower_items()), found.content)
         version = f"/v{self._ping_version}" if self._ping_version else ""
-        request = partial(endpoints.ask, self.endpoint, method, version + target, seconds)
+        request = partial(endpoints.ask, self._at, method, version + target, seconds)
         return self._patience.call(request, self._work_seconds)
 
     def _connect(self, timeout: float) -> APIClient:
@@ -218,7 +220,7 @@ class Engine:
             def send(self, request: Any, **kwargs: Any) -> Any:
                 return engine._patience.call(partial(super().send, request, **kwargs), engine._work_seconds)
 
-        options: dict[str, Any] = {"base_url": self.endpoint.url}
+        options: dict[str, Any] = {"base_url": self._at.url}
         if self.endpoint.tls and self.endpoint.context:
             from docker.context import ContextAPI
 
@@ -238,9 +240,16 @@ class Engine:
     def _answers_pings(self) -> bool:
         return self.endpoint.tls or self._why_no_ping() is None
 
+    def _why_no_way(self) -> str | None:
+        if self._tunnel is None:
+            return None
+        found, seen = self._tunnel.reach()
+        self._at = found or self.endpoint
+        return None if found is not None else seen
+
     def _why_no_ping(self) -> str | None:
-        if not (self.endpoint.tls and self.endpoint.is_here):
-            pong = endpoints.ping(self.endpoint, PING_SECONDS)
+        if not (self.endpoint.tls and self.endpoint.may_be_here):
+            pong = endpoints.ping(self._at, PING_SECONDS)
             self._ping_version = pong.api_version or self._ping_version
             return pong.silence
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from orienter_tasks.backends.docker import images, survey
+from orienter_tasks.backends.docker import images, locality, survey
 from orienter_tasks.backends.docker.container import RUN_SECONDS, create_container, execute
 from orienter_tasks.backends.docker.engine import WORK_SECONDS
 from orienter_tasks.backends.docker.logs import read_log
@@ -39,7 +39,7 @@ def run_inside(
 def run_beside(engine: Engine, config: InstanceConfig, resources: Resources, spec: ContainerSpec) -> tuple[int, str]:
     """Run a container to its end and remove it; return its exit code and last lines."""
     images.ensure(engine, spec.image, spec.image_key, lambda _: None)
-    if spec.network:
+    if spec.network or not locality.is_known(engine):  # which the network may prove
         resources.ensure_network()
     container = create_container(engine, config.instance, spec, one_off=True)
     try:
@@ -53,8 +53,7 @@ def run_beside(engine: Engine, config: InstanceConfig, resources: Resources, spe
             engine.talking(f"remove the container of {spec.component}", work=WORK_SECONDS),
         ):
             engine.api.remove_container(container, force=True, v=True)
-        if spec.network:
-            resources.remove_network()
+        resources.remove_network()
     return int(code), output
 
 

@@ -47,7 +47,7 @@ def servers(ctx: RunContext) -> Iterator[Check]:
     for conflict in list(backend.name_conflicts()):
         words = f"{config.instance} needs a name that is not its own: {conflict}"
         yield Check("servers", "problem", words, "inv instances")
-    services = sorted(name for name in census.take().names(config.instance) if not catalog.component_of(name))
+    services = sorted(name for name in census.take().names(config.instance) if not catalog.is_infrastructure(name))
     if not up and not services:
         yield Check("servers", "ok", f"{config.instance} is stopped")
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import defaultdict
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from orienter_tasks.commands.doctor.remedies import install
 from orienter_tasks.errors import NotFoundError
 from orienter_tasks.instance.variables import expand
+from orienter_tasks.machine.files import read_small
 from orienter_tasks.output.checks import Check, caught, failed
 from orienter_tasks.services import lease
 from orienter_tasks.services.service import commands, environment, resolve_program
@@ -61,11 +63,22 @@ def found(ctx: RunContext) -> Iterator[Check]:
 
 
 def _packages(root: Path, programs: Sequence[str]) -> Iterator[Check]:
-    """Require installed packages where a program of Node's runs."""
-    if not {*programs} & {*NODE} or not (root / "package.json").is_file() or (root / "node_modules").is_dir():
+    """Require installed packages where a program of Node's runs, and package.json names some."""
+    if not {*programs} & {*NODE} or not _names_packages(root) or (root / "node_modules").is_dir():
         return
     command = next((how for file, how in LOCKS.items() if (root / file).is_file()), "npm install")
-    yield Check("programs", "problem", "package.json is there, and node_modules is not", command)
+    yield Check("programs", "problem", "package.json names packages, and node_modules is not there", command)
+
+
+def _names_packages(root: Path) -> bool:
+    try:
+        content = json.loads(read_small(root / "package.json"))
+    except (OSError, ValueError):
+        return False
+    if (root / "pnpm-workspace.yaml").is_file():
+        return True
+    keys = ("dependencies", "devDependencies", "optionalDependencies", "workspaces")
+    return isinstance(content, dict) and any(content.get(key) for key in keys)
 
 
 def node(ctx: RunContext) -> Iterator[Check]:

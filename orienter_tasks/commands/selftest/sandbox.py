@@ -168,8 +168,8 @@ def _locked(directory: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            for left_ in (state_dir() / "locks").glob(f"*{directory.name}*"):  # its own, and of its instances
-                left_.unlink(missing_ok=True)
+            for path in (state_dir() / "locks").glob(f"*{directory.name}*"):  # its own, and of its instances
+                path.unlink(missing_ok=True)
 
 
 def free_ids(settings: Settings, claims: Sequence[Claim]) -> Iterator[int]:

@@ -47,7 +47,7 @@ def _wrong(environ: Mapping[str, str], component: str, config: InstanceConfig) -
     Servers get the two that name the instance, and their children (such as nginx's workers) write their titles over
     them: those are known by descent.
     """
-    server = bool(catalog.component_of(component))
+    server = catalog.is_infrastructure(component)
     if server and COMPONENT_MARKER not in environ:
         return ()
     wanted = NAMED if server else (*NAMED, *numbered(config))
@@ -103,7 +103,7 @@ def written(processes: Mapping[str, Sequence[Process]]) -> dict[str, str]:
     shared = tuple(f"{os.path.realpath(Path(each).expanduser())}/" for each in cache)
     found: dict[str, str] = {}
     for component, process in ((component, it) for component, each in processes.items() for it in each):
-        if catalog.component_of(component):
+        if catalog.is_infrastructure(component):
             continue  # servers write to their volumes, which are compared
         with suppress(psutil.Error, OSError):
             for file in psutil.Process(process.pid).open_files():

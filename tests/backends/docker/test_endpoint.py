@@ -104,9 +104,35 @@ def test_a_context_that_is_not_there_is_named(config: Path) -> None:
 )
 def test_an_engine_elsewhere_is_no_use(url: str, here: bool) -> None:
     endpoint = Endpoint(url, "DOCKER_HOST")
-    assert endpoint.is_here is here
+    assert endpoint.may_be_here is here
     if not here:
         assert ping(endpoint, 1.0).silence is not None
+
+
+@pytest.mark.parametrize(
+    ("url", "box", "socket"),
+    [
+        ("ssh://box", "ssh://box", "/var/run/docker.sock"),
+        ("ssh://me@box.example:2222", "ssh://me@box.example:2222", "/var/run/docker.sock"),
+        ("ssh://me@[::1]/run/user/1000/docker.sock", "ssh://me@[::1]", "/run/user/1000/docker.sock"),
+        ("ssh://", "", "/var/run/docker.sock"),
+        ("ssh://-oProxyCommand=x", "", "/var/run/docker.sock"),
+        ("ssh://me:secret@box", "", "/var/run/docker.sock"),
+        ("ssh://box /x", "", "/var/run/docker.sock"),
+        ("unix:///x", "", "/var/run/docker.sock"),
+    ],
+)
+def test_the_parts_of_a_url_of_another_machine(url: str, box: str, socket: str) -> None:
+    endpoint = Endpoint(url, "DOCKER_HOST")
+    assert (endpoint.box, endpoint.far_socket) == (box, socket)
+    assert endpoint.is_remote is url.startswith("ssh://")
+
+
+def test_a_context_of_another_machine(config: Path) -> None:
+    write_context(config, "far", "ssh://me@box")
+    found = current({"DOCKER_CONFIG": str(config), "DOCKER_CONTEXT": "far"})
+    assert (found.is_remote, found.box) == (True, "ssh://me@box")
+    assert "ssh ssh://me@box docker version" in found.how_to_reach("")
 
 
 def test_an_engine_elsewhere_is_never_contacted() -> None:

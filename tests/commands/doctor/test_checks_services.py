@@ -83,7 +83,9 @@ def test_a_hook_and_a_variable_that_nobody_sets(patient: Patient) -> None:
 def test_packages_that_were_not_installed(patient: Patient, empty_path: Path) -> None:
     put(empty_path, "pnpm", "node")
     patient.configure(services={"web": {"command": ["pnpm", "dev"]}})
-    (patient.root / "package.json").write_text("{}")
+    (patient.root / "package.json").write_text('{"dependencies": {}}')
+    assert levels(patient.ask(programs.found)) == ["ok"]
+    (patient.root / "package.json").write_text('{"devDependencies": {"vite": "7"}}')
     assert only(patient.ask(programs.found), "problem").remedy == "npm install"
     (patient.root / "pnpm-lock.yaml").write_text("")
     assert only(patient.ask(programs.found), "problem").remedy == "pnpm install"
