@@ -182,7 +182,9 @@ def _changed(known: CatalogEntry, server: FurtherServer, where: str) -> CatalogE
 
 def _check_described(name: str, server: FurtherServer, where: str) -> None:
     if not server.port:
-        hint = f"add the port on which it listens; presets: {', '.join(PRESETS)}"
+        similar = nearest(name, [*PRESETS, *(entry.name for entry in catalog.BUILT_IN)])
+        port = f"add the port on which it listens; presets: {', '.join(PRESETS)}"
+        hint = similar if similar.startswith("did you mean") else port
         raise ConfigError(f"{where}: it is not a preset, and has no port", hint=hint)
     if not server.image and not server.program:
         raise ConfigError(f"{where}: it has neither an image nor a program", hint="add image: for Docker, or program:")

@@ -174,6 +174,11 @@ class TestOneInstance:
         assert where.endswith(("redis-data-0/data/data", "redis-data-0"))
         assert ("keyspaces", "ok") in {(check["topic"], check["verdict"]) for check in document["checks"]}
 
+    def test_two_others_do_not_see_each_others_keys(self, main: Checkout) -> None:
+        checks = main.inv("test.integration", "--json").json["checks"]
+        assert ("a key is seen by its own only", True) in {(check["check"], check["ok"]) for check in checks}
+        assert ask(main, "GET", "key") == b"value"
+
     def test_a_restart_keeps_its_keys(self, main: Checkout) -> None:
         main.inv("dev.restart", "-s", "redis")
         assert ask(main, "GET", "key") == b"value"

@@ -126,7 +126,9 @@ def test_every_derived_variable_is_known_to_be_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("infra", "expected"),
     [
-        ({"redsi": {}}, "orienter.infra.redsi: it is not a preset, and has no port → .*presets: redis"),
+        ({"redsi": {}}, "orienter.infra.redsi: it is not a preset, and has no port → did you mean 'redis'"),
+        ({"mino": {}}, "orienter.infra.mino: it is not a preset, and has no port → did you mean 'minio'"),
+        ({"search": {}}, "orienter.infra.search: .* has no port → add the port on which it listens; presets: redis"),
         ({"postgers": None}, "orienter.infra.postgers: unknown component → did you mean 'postgres'"),
         ({"nginx": None}, "orienter.infra.nginx: stays"),
         ({"nginx": {"data": "/x"}}, "orienter.infra.nginx.data: nginx knows that itself"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import stat
 import subprocess
@@ -138,6 +139,26 @@ def test_a_system_postgresql_is_found_by_its_place(bare: Path, tmp_path: Path) -
         program(on_path / name)
     (bare / "postgres").symlink_to(on_path / "postgres")
     assert binaries.postgres_bin(settings()) == on_path, "a link on PATH leads to the directory of the programs"
+
+
+@pytest.mark.parametrize("store", binaries.NODE_MODULES)
+def test_npms_package_is_found_where_npm_and_pnpm_put_it(
+    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str
+) -> None:
+    kind = binaries.NPM_PLATFORM[platform.system(), platform.machine()]
+    place = tmp_path / "checkout" / store / "@embedded-postgres" / kind / "native" / "bin"
+    for name in ("postgres", "initdb"):
+        program(place / name)
+        program(tmp_path / "debian" / "17" / "bin" / name)
+    (tmp_path / "checkout" / "apps").mkdir()
+    monkeypatch.chdir(tmp_path / "checkout" / "apps")
+    assert binaries.postgres_bin(settings()) == tmp_path / "debian" / "17" / "bin", "somebody else's, for all we know"
+    (tmp_path / "checkout" / ".git").mkdir()
+    for within in ("checkout", "checkout/apps"):
+        monkeypatch.chdir(tmp_path / within)
+        assert binaries.postgres_bin(settings()) == place
+    monkeypatch.chdir(tmp_path)
+    assert binaries.postgres_bin(settings()) == tmp_path / "debian" / "17" / "bin"
 
 
 def test_homebrew_is_looked_at(bare: Path, tmp_path: Path) -> None:
