@@ -33,7 +33,8 @@ PermitRootLogin yes
 PidFile none
 HostKey {directory}/host
 AuthorizedKeysFile {directory}/user.pub
-SetEnv ORIENTER_STATE_DIR={directory}/state
+# SHLVL: as in a shell within another, bash reads no ~/.bashrc, which may take long or be killed half-way by `cut`
+SetEnv ORIENTER_STATE_DIR={directory}/state SHLVL=2
 """
 SSH_CONFIG = """
 Host {name}
