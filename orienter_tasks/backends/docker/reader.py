@@ -48,6 +48,9 @@ class Reader:
     def inspect_exec(self, name: str) -> Any:
         return self._get(f"/exec/{quote(name, safe='')}/json")
 
+    def inspect_volume(self, name: str) -> Any:
+        return self._get(f"/volumes/{quote(name, safe='')}")
+
     def inspect_network(self, name: str) -> Any:
         return self._get(f"/networks/{quote(name, safe='')}")
 

@@ -51,6 +51,7 @@ def test_answers_are_the_sdks(lab: DockerLab, made: str) -> None:
         lambda one: one.volumes(filters=ours),
         lambda one: one.networks(filters=ours),
         lambda one: one.inspect_container(made),
+        lambda one: one.inspect_volume(made),
         lambda one: one.inspect_network(made),
         lambda one: one.inspect_image(IMAGE),
     ]
@@ -71,7 +72,7 @@ def test_answers_are_the_sdks(lab: DockerLab, made: str) -> None:
 
 @pytest.mark.parametrize("name", ["nothing", "no/such", "a?all=1", "%2e", "ä b", "x\r\nHost: y"])
 def test_refusals_are_the_sdks(lab: DockerLab, name: str) -> None:
-    for call in ("inspect_container", "inspect_network", "inspect_image"):
+    for call in ("inspect_container", "inspect_volume", "inspect_network", "inspect_image"):
         with pytest.raises(RefusalError) as refused:
             getattr(lab.engine.reader, call)(name)
         with pytest.raises(APIError) as expected:
