@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from orienter_tasks.services.service import ServiceComponent
     from orienter_tasks.stack.component import Component
 
-# About what a warm start of PostgreSQL and the store takes. Containers are started by the engine's own processes.
-OTHERS_SECONDS = {"embedded": 0.3, "docker": 0.0, "": 0.0}
+HEAD_START = 0.3
+"""About what a warm start of PostgreSQL and the store takes. Containers are started by the engine's own processes."""
 
 
 def start_infra(ctx: RunContext) -> None:
@@ -52,9 +52,9 @@ def _start_nginx(ctx: RunContext) -> None:
     from orienter_tasks.commands.nginx import bring_up_to_date
 
     runner, current = ctx.begin().runner, ctx.current
-    others = catalog.awaited()
-    seconds = max((OTHERS_SECONDS[current.backend.backends.of(name)] for name in others), default=0.0)
-    runner.wait(others, timeout=seconds)
+    others, backends = catalog.awaited(), current.backend.backends
+    native = backends.of(catalog.NGINX.name) == "embedded" and any(backends.of(name) == "embedded" for name in others)
+    runner.wait(others, timeout=HEAD_START if native else 0.0)
     bring_up_to_date(ctx)
     runner.add(part for part in current.plan.infra if part.name in catalog.last())
 

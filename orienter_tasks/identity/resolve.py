@@ -175,7 +175,8 @@ def _require_adoptable(request: IdRequest, other: Claim, own: Claim | None) -> N
         raise ConflictError(
             f"instance {other.id} belongs to {other.root}: {found.reason}", hint=checkouts.remedy(other, found)
         )
-    if "embedded" in other.backends.used and other.root != str(request.root) and request.leftovers(other):
+    native = other.backends.used == {"embedded"}  # what Docker has goes with the id
+    if native and other.root != str(request.root) and request.leftovers(other):
         data, here = (Path(root) / ".dev-data" / f"instance-{other.id}" for root in (other.root, request.root))
         raise ConflictError(
             f"the data of instance {other.id} is in its old checkout: {data}",

@@ -122,12 +122,12 @@ def _require_engine(settings: Settings, instance: Instance, servers: Sequence[st
             hint=f"add orienter.infra.{server}.image, or orienter.infra.{server}.backend: embedded",
         )
     silent = engine.shared().why_silent()
-    if NGINX.name in servers and engine.shared().endpoint.is_remote:
-        raise BackendError(
-            f"nginx of {instance} cannot run in an engine on another machine",
-            hint="take its backend out of infra.nginx",
-        )
     if silent is None and NGINX.name in servers:
+        if engine.shared().endpoint.is_remote:
+            raise BackendError(
+                f"nginx of {instance} cannot run in an engine on another machine",
+                hint="take its backend out of orienter.infra.nginx",
+            )
         placement.of(engine.shared(), settings.nginx.network)  # raises where it could reach no service
     if silent is not None:
         raise BackendError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -38,6 +39,7 @@ class ServerCopies:
         self.backends = backends
         self._config = config
         self._made: dict[str, Copies] = {}
+        self._making = threading.Lock()
 
     def of(self, component: str) -> Copies:
         return self._on(self.backends.of(component))
@@ -99,16 +101,19 @@ class ServerCopies:
         return [(self._on(backend), [*names]) for backend, names in groupby(components, self.backends.of)]
 
     def _on(self, backend: str) -> Copies:
-        if backend not in self._made:
-            if backend == "docker":
-                from orienter_tasks.infra.container_copies import ContainerCopies
+        with self._making:  # components are loaded in threads: what a second object has prepared would be lost
+            if backend not in self._made:
+                self._made[backend] = self._make(backend)
+            return self._made[backend]
 
-                self._made[backend] = ContainerCopies(self._config)
-            else:
-                from orienter_tasks.infra.native_copies import NativeCopies
+    def _make(self, backend: str) -> Copies:
+        if backend == "docker":
+            from orienter_tasks.infra.container_copies import ContainerCopies
 
-                self._made[backend] = NativeCopies(self._config)
-        return self._made[backend]
+            return ContainerCopies(self._config)
+        from orienter_tasks.infra.native_copies import NativeCopies
+
+        return NativeCopies(self._config)
 
 
 class InstanceCopies:

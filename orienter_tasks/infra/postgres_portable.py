@@ -81,7 +81,7 @@ def _dumped(config: InstanceConfig) -> Iterator[bytes]:
     login = {"PGUSER": variables["POSTGRES_USER"], "PGPASSWORD": variables["POSTGRES_PASSWORD"]}
     target = {**login, "PGHOST": LOOPBACK, "PGDATABASE": variables["POSTGRES_DB"]}
     if config.backends.of(NAME) == "embedded":
-        program = _started_as(config).with_name("pg_dump")
+        program = programs.postgres_program(_started_as(config).parent, "pg_dump")
         port = {"PGPORT": str(config.instance.ports["postgres"])}
         with _running([str(program), *OPTIONS], {**target, **port}, "dumped") as process:
             if process.stdout is None:
@@ -120,7 +120,8 @@ def _started_as(config: InstanceConfig) -> Path:
 
 def _restore(config: InstanceConfig, password: str, dump: Member) -> None:
     found = programs.every_postgres(config.settings)
-    program = found[max(found)] / "pg_restore" if found else None  # an older one cannot read a newer one's file
+    # an older one cannot read a newer one's file
+    program = programs.postgres_program(found[max(found)], "pg_restore") if found else None
     if program is None or not program.is_file():
         raise BackendError("reading the data takes pg_restore, which is not installed", hint=programs.PIP_LINE)
     database = config.variables["POSTGRES_DB"]

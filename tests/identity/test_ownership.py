@@ -15,6 +15,7 @@ from orienter_tasks.identity import ownership
 from orienter_tasks.identity.claims import Claims
 from orienter_tasks.identity.ownership import DIRECTORY, Tokens
 from orienter_tasks.identity.resolve import adopt
+from orienter_tasks.instance.backends import Backends
 from orienter_tasks.machine import worktree
 from orienter_tasks.settings.load import load_settings
 from tests.identity.conftest import request, write_marker
@@ -329,10 +330,11 @@ def test_a_new_worktree_takes_over(repo: Path, tree: Path, ask: Ask) -> None:
 def test_what_a_main_checkout_left_is_taken_over_from_elsewhere(make_repo: MakeRepo, ask: Ask) -> None:
     one, two = make_repo("one"), make_repo("two")
     before = ask(one).claim
-    Claims().update(before.token, placed="docker")
+    Claims().update(before.token, placed="docker nginx:embedded")
     shutil.rmtree(one)
-    claim = adopted(two, 0)
-    assert (claim.id, claim.root, claim.former_roots, claim.placed) == (0, str(two), (str(one),), "docker")
+    claim = adopted(two, 0, leftovers=lambda claim: claim.root == str(one))
+    assert (claim.id, claim.root, claim.former_roots) == (0, str(two), (str(one),))
+    assert claim.backends == Backends("docker", {"nginx": "embedded"})
     assert ask(two).claim == claim
 
 

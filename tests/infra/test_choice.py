@@ -28,6 +28,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> set[BackendName]:
     """The backends that this machine has."""
     there: set[BackendName] = {"docker", "embedded"}
     monkeypatch.setattr(choice, "available", lambda name, settings, servers: name in there)
+    monkeypatch.setattr(choice, "_wants_native_nginx", lambda settings: False)
     return there
 
 
@@ -41,6 +42,12 @@ def test_one_for_all(machine: set[BackendName]) -> None:
     machine.discard("docker")
     assert chosen("auto") == Backends("embedded")
     assert chosen("docker") == Backends("docker"), "a start says that it is not there"
+
+
+def test_nginx_is_native_where_that_of_the_engine_would_reach_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "_wants_native_nginx", lambda settings: True)
+    assert chosen("auto") == Backends("docker", {"nginx": "embedded"})
+    assert chosen("auto", NONE, nginx="docker") == chosen("auto", Backends("docker")) == Backends("docker")
 
 
 def test_a_servers_own_setting_outranks_what_is_asked_for() -> None:

@@ -28,7 +28,7 @@ def test_nginx_is_native_where_dockers_could_reach_no_service(make_host: MakeHos
     assert told["backends"] == {"postgres": "docker", "minio": "docker", "nginx": "embedded"}
     assert main.answers()
     (found,) = [one for one in main.inv("doctor", "--json", code=None).json["findings"] if one["topic"] == "engine"]
-    assert ", rootless," in found["text"]
+    assert ", rootless," in found["what"]
 
 
 @pytest.mark.skipif(engines.ENGINE != "podman-rootless", reason="the engine is not rootless Podman")

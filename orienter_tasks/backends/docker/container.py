@@ -148,8 +148,7 @@ class ContainerComponent:
         """Start or unpause an existing container; False when it has to be replaced."""
         status = found["State"]["Status"]
         if status == "paused":
-            with self._engine.talking(f"unpause container {self._container}"):
-                self._engine.api.unpause(found["Id"])
+            self._unpause(found)
             self._seen_running = time.monotonic()
             return True
         if status not in (survey.CREATED, "exited"):
@@ -206,6 +205,8 @@ class ContainerComponent:
         """Stop a container gracefully, remove it, and verify that it is gone."""
         with contextlib.suppress(NotFoundError):
             if found["State"]["Running"]:
+                if found["State"]["Status"] == "paused":  # Podman does not stop it as it is
+                    self._unpause(found)
                 with self._engine.talking(f"stop container {self._container}", work=grace + WORK_SECONDS):
                     self._engine.api.stop(found["Id"], timeout=math.ceil(grace))
             self._remove(found["Id"])
@@ -217,6 +218,10 @@ class ContainerComponent:
                     hint=f"see: docker inspect {self._container}",
                 )
             time.sleep(POLL_SECONDS)
+
+    def _unpause(self, found: Mapping[str, Any]) -> None:
+        with self._engine.talking(f"unpause container {self._container}"):
+            self._engine.api.unpause(found["Id"])
 
     def _remove(self, identifier: str) -> None:
         # a conflict: its removal is already in progress

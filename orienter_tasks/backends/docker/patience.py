@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from orienter_tasks.machine.signals import deferred
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
@@ -23,9 +24,10 @@ FORGIVEN_SECONDS = 60.0
 class Patience:
     """Adds up an engine's silence; safe to share between threads.
 
-    A call that is answered promptly does not count, and neither does the time in which an engine does what a call asks
-    for, as long as it `answers` other questions. While other calls get their answers, an engine is busy, and not
-    silent. A command that runs for long forgets silence after a minute.
+    A call that is answered promptly does not count, and neither does the time in which an engine does what this or
+    another call asks for, as long as it `answers` pings: Podman does not describe a container while it stops it. While
+    other calls get their answers, an engine is busy, and not silent. A command that runs for long forgets silence
+    after a minute.
     """
 
     def __init__(self, answers: Callable[[], bool]) -> None:
@@ -34,6 +36,7 @@ class Patience:
         self._silence = 0.0
         self._counted_until = float("-inf")
         self._heard = float("-inf")
+        self._working_until: list[float] = []
 
     @property
     def exhausted(self) -> bool:
@@ -61,17 +64,27 @@ class Patience:
         if self.exhausted:
             raise TimeoutError(SILENT)
         call = _Call(ask)
-        since = begun = time.monotonic()
-        answered = call.ended.wait(PROMPT_SECONDS)
-        while not answered:
-            if time.monotonic() - begun > work or not self._answers():
-                self.count(since)
-            if self.exhausted:
-                raise TimeoutError(SILENT)
+        with self._working(work):
             since = time.monotonic()
-            answered = call.ended.wait(STEP_SECONDS)
+            answered = call.ended.wait(PROMPT_SECONDS)
+            while not answered:
+                if time.monotonic() > max(self._working_until) or not self._answers():
+                    self.count(since)
+                if self.exhausted:
+                    raise TimeoutError(SILENT)
+                since = time.monotonic()
+                answered = call.ended.wait(STEP_SECONDS)
         self._heard = time.monotonic()
         return call.result()
+
+    @contextmanager
+    def _working(self, seconds: float) -> Iterator[None]:
+        until = time.monotonic() + seconds
+        self._working_until.append(until)
+        try:
+            yield
+        finally:
+            self._working_until.remove(until)
 
 
 class _Call(Generic[T]):

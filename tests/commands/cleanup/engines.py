@@ -78,6 +78,7 @@ class MemoryApi:
                 "Status": "Up 1 second",
                 "Created": 1.0,
                 "Ports": [],
+                "HostConfig": {"NetworkMode": ""},
             }
             for entry in self._matching("container", filters)
             if (all or entry.running) and using in (None, entry.volume)
