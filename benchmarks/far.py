@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
+from http.client import HTTPConnection
 from typing import TYPE_CHECKING
 
 from benchmarks import alone
@@ -11,7 +12,6 @@ from benchmarks.measure import Line, at_most, run, timed
 from orienter_tasks.errors import CheckError
 from orienter_tasks.identity.claims import Claims
 from orienter_tasks.machine.ports import LOOPBACK
-from orienter_tasks.stack.probes import http_ready
 from tests.commands.machines import NAME, Machine
 from tests.integration.checkouts import IMAGES
 
@@ -44,7 +44,10 @@ def measure(host: BenchHost, empty: Path, scratch: Path) -> Iterator[Line | str]
 def _ask(host: BenchHost) -> None:
     """Make one round trip to the S3 store, through the forward."""
     port = next(claim.ports["minio_api"] for claim in Claims().read() if claim.root == str(host.main.path))
-    http_ready(LOOPBACK, port, "/minio/health/live")
+    connection = HTTPConnection(LOOPBACK, port)
+    connection.request("GET", "/")
+    connection.getresponse().read()
+    connection.close()
 
 
 def _starting(host: BenchHost, empty: Path) -> Iterator[Line | str]:
