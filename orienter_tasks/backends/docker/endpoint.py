@@ -76,17 +76,17 @@ class Endpoint(msgspec.Struct, frozen=True):
 
     def how_to_reach(self, seen: str) -> str:
         """Return what to do when it does not answer: start it, or let another engine be chosen than what chose it."""
-        if "denied" in seen.lower():
+        if "denied" in seen.lower() and not self.is_remote:
             return "let your user reach it: usermod -aG docker USER, then log in again"
-        if self.is_remote:
-            usual = "unset DOCKER_HOST" if self.origin == "DOCKER_HOST" else "docker context use default"
-            return f"try: ssh {self.box} docker version; or take the usual engine with: {usual}"
         if self.origin == "DOCKER_HOST":
-            return "DOCKER_HOST chose it: start that Docker engine, or take the usual one with: unset DOCKER_HOST"
-        if self.context:
+            other = "unset DOCKER_HOST"
+        elif self.context:
             other = "unset DOCKER_CONTEXT" if os.environ.get("DOCKER_CONTEXT") else "docker context use default"
-            return f"{self.origin} chose it: start that Docker engine, or take the usual one with: {other}"
-        return "start it (systemctl start docker, or Docker Desktop)"
+        else:
+            return "start it (systemctl start docker, or Docker Desktop)"
+        if self.is_remote:
+            return f"try: ssh {self.box} docker version; or take the usual engine with: {other}"
+        return f"{self.origin} chose it: start that Docker engine, or take the usual one with: {other}"
 
     def __str__(self) -> str:
         return f"{self.url} ({self.origin})"
@@ -99,7 +99,8 @@ def current(environ: Mapping[str, str] = os.environ) -> Endpoint:
     """
     host = environ.get("DOCKER_HOST", "")
     if host:
-        return Endpoint(host, "DOCKER_HOST", tls=bool(environ.get("DOCKER_TLS_VERIFY")))
+        tls = bool(environ.get("DOCKER_TLS_VERIFY")) and not host.startswith("ssh://")
+        return Endpoint(host, "DOCKER_HOST", tls=tls)
     directory = _config_dir(environ)
     name = environ.get("DOCKER_CONTEXT") or _text(_read_json(directory / "config.json"), "currentContext")
     if name and name != DEFAULT_CONTEXT:
@@ -217,7 +218,7 @@ def _of_context(directory: Path, name: str) -> Endpoint:
     endpoints = meta.get("Endpoints")
     docker = endpoints.get("docker") if isinstance(endpoints, dict) else None
     url = _text(docker, "Host") if isinstance(docker, dict) else ""
-    tls = (directory / "contexts" / "tls" / digest / "docker").is_dir()
+    tls = (directory / "contexts" / "tls" / digest / "docker").is_dir() and not url.startswith("ssh://")
     return Endpoint(url, f"docker context {name!r}", context=name, tls=tls)
 
 

@@ -132,7 +132,11 @@ def test_a_context_of_another_machine(config: Path) -> None:
     write_context(config, "far", "ssh://me@box")
     found = current({"DOCKER_CONFIG": str(config), "DOCKER_CONTEXT": "far"})
     assert (found.is_remote, found.box) == (True, "ssh://me@box")
-    assert "ssh ssh://me@box docker version" in found.how_to_reach("")
+    refused = found.how_to_reach("me@box: Permission denied (publickey).")
+    assert refused.startswith("try: ssh ssh://me@box docker version; or take the usual engine with: ")
+    by_host = current({"DOCKER_HOST": "ssh://box", "DOCKER_TLS_VERIFY": "1"})
+    assert not by_host.tls
+    assert by_host.how_to_reach("timed out").endswith("unset DOCKER_HOST")
 
 
 def test_an_engine_elsewhere_is_never_contacted() -> None:
