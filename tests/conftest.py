@@ -165,7 +165,7 @@ def engine_answers() -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # docker's client leaves a socket open when it is refused
         try:
-            client = docker.from_env(timeout=5)
+            client = docker.from_env(timeout=20)  # Podman is slow while the machine is busy
             try:
                 answers = bool(client.ping())
             finally:

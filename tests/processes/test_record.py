@@ -60,8 +60,9 @@ def test_what_is_no_process_of_ours_has_none(pid: int) -> None:
 
 
 def test_a_zombie_does_not_run(lab: Lab) -> None:
-    child = lab.stranger(["sleep", "0.05"])
+    child = lab.stranger(["sleep", "60"])
     mark = start_mark(child.pid)
+    child.kill()
     eventually(lambda: start_mark(child.pid) is None)
     assert child.returncode is None  # nobody has waited for it yet
     assert mark is not None
