@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.docker import survey
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import InstanceConfig
 
 DISK_USAGE_SECONDS = 5.0
+MEASUREMENTS = 3
 TYPED_DISK_USAGE = (1, 42)  # the first API version that can be asked about volumes alone
 
 NETWORK_IN_USE = (
@@ -155,12 +157,17 @@ def _in_use(engine: Engine, name: str, remedy: str) -> ConflictError:
 
 def volume_sizes(engine: Engine) -> Mapping[str, int]:
     """Return the size in bytes of every volume of an engine; nothing if the engine takes too long."""
-    try:
-        with engine.talking("measure volumes", work=DISK_USAGE_SECONDS):
-            version = tuple(int(part) for part in engine.api_version.split("."))
-            only = {"type": "volume"} if version >= TYPED_DISK_USAGE else {}
-            found = engine.reader.df(timeout=DISK_USAGE_SECONDS, **only).get("Volumes") or ()
-    except OrienterError:
-        return {}
+    with suppress(OrienterError):
+        for _ in range(MEASUREMENTS):
+            with suppress(NotFoundError):  # Podman gives up when a container is removed meanwhile
+                return _measured(engine)
+    return {}
+
+
+def _measured(engine: Engine) -> Mapping[str, int]:
+    with engine.talking("measure volumes", work=DISK_USAGE_SECONDS):
+        version = tuple(int(part) for part in engine.api_version.split("."))
+        only = {"type": "volume"} if version >= TYPED_DISK_USAGE else {}
+        found = engine.reader.df(timeout=DISK_USAGE_SECONDS, **only).get("Volumes") or ()
     sizes = {volume["Name"]: int((volume.get("UsageData") or {}).get("Size", -1)) for volume in found}
     return {name: size for name, size in sizes.items() if size >= 0}
