@@ -159,7 +159,7 @@ def volume_sizes(engine: Engine) -> Mapping[str, int]:
     """Return the size in bytes of every volume of an engine; nothing if the engine takes too long."""
     with suppress(OrienterError):
         for _ in range(MEASUREMENTS):
-            with suppress(NotFoundError):  # Podman gives up when a container is removed meanwhile
+            with suppress(NotFoundError, CheckError):  # Podman refuses if a container or volume goes meanwhile
                 return _measured(engine)
     return {}
 

@@ -348,6 +348,7 @@ def test_the_size_of_data_is_told_when_asked_for(
     (volume,) = backend.data_volumes(sizes=True)
     assert volume.size is not None
     assert volume.size > 10_000_000
+    assert not refusals
     assert [each.size for each in backend.data_volumes()] == [None]
 
 
