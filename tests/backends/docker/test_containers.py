@@ -122,8 +122,8 @@ def test_a_check_that_ends_leaves_the_network_to_a_container_that_is_about_to_st
     from orienter_tasks.backends.docker.oneoff import run_beside
     from orienter_tasks.backends.docker.resources import Resources
 
-    resources, spec = Resources(config, lab.engine), container(config, "minio")
-    check = replace(spec, ports=(), mounts=(), entrypoint=("echo",), command=("checked",))
+    resources, spec = Resources(config, lab.engine), replace(container(config, "minio"), mounts=())
+    check = replace(spec, ports=(), entrypoint=("echo",), command=("checked",))
     with resources.joining(needed=True):
         identifier = create_container(lab.engine, config.instance, spec)
         assert run_beside(lab.engine, config, resources, check) == (0, "checked")
