@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.docker import survey
@@ -24,7 +24,7 @@ from orienter_tasks.machine.signals import raise_unheard
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from orienter_tasks.backends.docker.engine import Engine
     from orienter_tasks.backends.protocol import InstanceConfig
@@ -46,6 +46,23 @@ class Resources:
         self._config = config
         self._engine = engine
         self._network = threading.Lock()
+        self._joining = 0
+
+    @contextmanager
+    def joining(self, *, needed: bool) -> Iterator[None]:
+        """Keep the network, which is made where it is `needed`, while a container is made that may join it.
+
+        The engine counts a container only once it runs: until then it would let the network be removed.
+        """
+        with self._network:
+            self._joining += 1
+        try:
+            if needed:
+                self.ensure_network()
+            yield
+        finally:
+            with self._network:
+                self._joining -= 1
 
     def ensure_network(self) -> None:
         name = self._config.instance.network
@@ -55,10 +72,10 @@ class Resources:
         require_ours("network", name, carried, self._config)
 
     def remove_network(self) -> bool:
-        """Remove the network unless a container uses it; return whether it was removed."""
+        """Remove the network unless a container uses it or is about to; return whether it was removed."""
         name = self._config.instance.network
         with self._network:
-            found = survey.network(self._engine, name)
+            found = None if self._joining else survey.network(self._engine, name)
             if found is None or found["Containers"] or not is_ours(found["Labels"], self._config):
                 return False
             try:

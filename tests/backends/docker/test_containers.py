@@ -118,6 +118,24 @@ def lab_engine(backend: DockerBackend) -> Any:
     return backend._engine
 
 
+def test_a_check_that_ends_leaves_the_network_to_a_container_that_is_about_to_start(
+    api: Any, lab: DockerLab, config: InstanceConfig
+) -> None:
+    from orienter_tasks.backends.docker.container import create_container
+    from orienter_tasks.backends.docker.oneoff import run_beside
+    from orienter_tasks.backends.docker.resources import Resources
+
+    resources, spec = Resources(config, lab.engine), replace(container(config, "minio"), mounts=())
+    check = replace(spec, ports=(), entrypoint=("echo",), command=("checked",))
+    with resources.joining(needed=True):
+        identifier = create_container(lab.engine, config.instance, spec)
+        assert run_beside(lab.engine, config, resources, check) == (0, "checked")
+        api.start(identifier)
+    api.remove_container(identifier, force=True)
+    assert run_beside(lab.engine, config, resources, check) == (0, "checked")
+    assert not api.networks(names=[config.instance.network])
+
+
 def test_a_container_whose_network_is_gone_is_made_anew(
     api: Any, config: InstanceConfig, backend: DockerBackend
 ) -> None:
