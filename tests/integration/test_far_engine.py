@@ -144,6 +144,13 @@ def test_data_and_what_is_left_there(far: Machine, caller: Checkout) -> None:
     far.trust()
 
     caller.inv("dev.stop")
+    before = far.logins
+    with holding(BASES["minio_api"]):
+        assert str(BASES["minio_api"]) in complaint(caller.inv("infra.up", code=4))
+    assert far.logins == before, "what is taken here is known before anything is started or asked"
+    caller.inv("infra.up")
+    assert far.logins == before + 1, "the link is the only login of a start"
+    caller.inv("dev.stop")
     elsewhere = complaint(caller.inv("infra.up", code=4, DOCKER_HOST=""))
     assert f"its data on another Docker engine ({URL}" in elsewhere
 
@@ -163,6 +170,23 @@ def test_a_forwarded_socket_is_not_local(far: Machine, caller: Checkout, short: 
             assert far.docker("ps", "-aq") == []
         finally:
             ssh.terminate()
+
+
+def test_a_context_and_a_port_that_is_taken_there(far: Machine, caller: Checkout, short: Path) -> None:
+    context = {"DOCKER_HOST": "", "DOCKER_CONFIG": str(short / "docker")}
+    for words in (("create", "box", "--docker", f"host={URL}"), ("use", "box")):
+        subprocess.run(
+            ["docker", "context", *words], env={**os.environ, **context}, check=True, stdout=subprocess.DEVNULL
+        )
+    with far.holding(BASES["postgres"]):
+        told = complaint(caller.inv("infra.up", code=4, **context))
+        assert f"port {BASES['postgres']} is in use by" in told
+        assert f"on {URL}" in told
+        assert far.docker("ps", "-aq") == []
+        wait_for(lambda: not far.clients(), "the end of ssh")
+    caller.inv("infra.up", **context)
+    assert query(caller, "SELECT 1") == [[1]]
+    caller.inv("dev.stop", **context)
 
 
 def test_a_far_socket_where_no_engine_is(caller: Checkout) -> None:
