@@ -20,6 +20,7 @@ ENGINE = os.environ.get("ORIENTER_TEST_ENGINE", "")
 _OWN = ("tests/integration/test_rootless.py",)
 _PODMAN_PART = (
     "tests/backends/docker/test_contract.py",
+    "tests/backends/docker/test_copies.py",
     "tests/backends/docker/test_endpoint.py",
     "tests/backends/docker/test_reader.py",
     "tests/commands/doctor/test_checks_backend.py",

@@ -59,6 +59,8 @@ copied() {{
 """
 POLL_SECONDS = 0.03
 TAIL_LINES = 15
+END = bytes(1024)  # of an archive
+READS = 2
 CLEAR = 'cd "$TARGET" && find . -mindepth 1 -maxdepth 1 {which} -exec rm -rf {{}} +'
 
 
@@ -122,7 +124,7 @@ class ContainerCopies:
     def _save(self, component: str, unfinished: Unfinished, copied: Callable[[], None]) -> Part:
         with self.copier(component, self.config, f"{TARGET}/{FILES}") as container:
             server = self._finish(component, container, copied)
-            self._read(container, f"{TARGET}/{FILES}", unfinished.place / f"{component}.tar")
+            self._read(component, container, unfinished.place / f"{component}.tar")
         content = tree.write_checksums(unfinished.place, component)
         made = Part.of(component, server, content, copying(component).names(self.config))
         return replace(made, image=self.image_of(component) or self.image_for(component))
@@ -285,8 +287,7 @@ class ContainerCopies:
         said = read_log(self._engine, container, LogRequest(lines=TAIL_LINES))
         lines = [line for line in last(said) if not line.startswith(SO_FAR)]
         if state["ExitCode"] != 0:
-            details = redacted(self.config, lines)
-            raise CheckError(f"the data of {component} of {self.config.instance} cannot be copied", details=details)
+            raise self._failed(component, redacted(self.config, lines))
         return lines[-1] if lines else ""
 
     def _has_copied(self, container: str) -> bool:
@@ -295,15 +296,33 @@ class ContainerCopies:
             return self._engine.reader.path_stat(container, COPIED) is not None
         return False
 
-    def _read(self, container: str, path: str, file: Path) -> None:
+    def _read(self, component: str, container: str, file: Path) -> None:
+        """Write the archive of what a container has copied, whole.
+
+        Podman unmounts a container a moment after it has ended. If that comes between the beginning of its answer and
+        the packing, it sends nothing, and only its log says why. For the next answer it mounts the container anew.
+        """
         try:
-            with self._engine.talking(f"read {path}", work=WORK_SECONDS), file.open("xb") as archive:
+            with file.open("x+b") as archive:
                 self._moving.append(archive)
-                chunks, _ = self._engine.api.get_archive(container, path)
-                for chunk in chunks:
-                    archive.write(chunk)
+                for _ in range(READS):
+                    archive.seek(0)
+                    archive.truncate()
+                    archive.writelines(self._packed(container, f"{TARGET}/{FILES}"))
+                    archive.seek(max(archive.tell() - len(END), 0))
+                    if archive.read() == END:
+                        return
         except OSError as error:
             raise failure(file, f"cannot write {file}", error) from error
+        raise self._failed(component, ["the engine did not send the whole archive"])
+
+    def _packed(self, container: str, path: str) -> Iterator[bytes]:
+        with self._engine.talking(f"read {path}", work=WORK_SECONDS):
+            chunks, _ = self._engine.api.get_archive(container, path)
+            yield from chunks
+
+    def _failed(self, component: str, details: Sequence[str]) -> CheckError:
+        return CheckError(f"the data of {component} of {self.config.instance} cannot be copied", details=details)
 
     def _write(self, container: str, file: Path) -> None:
         with self._engine.talking(f"write into {TARGET}", work=WORK_SECONDS):

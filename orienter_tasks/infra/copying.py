@@ -28,10 +28,12 @@ class Script(NamedTuple):
 
 
 class Copying(Protocol):
-    """How a component's data is copied and given to another instance."""
+    """How a component's data is copied and given to another instance. Subclass it; five methods have defaults."""
 
     def names(self, config: InstanceConfig) -> dict[str, str]:
         """Return what the data calls by the instance's own names, such as its database."""
+        del config
+        return {}
 
     def place(self, working: Path) -> Path:
         """Return where the data is in the working directory of a native server."""
@@ -41,9 +43,13 @@ class Copying(Protocol):
 
     def reader(self, settings: Settings) -> str:
         """Say likewise whose data the native server of these settings reads; "" for any."""
+        del settings
+        return ""
 
     def settings_to_read(self, settings: Settings, server: str) -> Settings:
         """Return settings whose native server reads that server's data, if this machine has it; else the same."""
+        del server
+        return settings
 
     def copies_files(self, *, running: bool) -> bool:
         """Whether a native server's files are copied as they are, which may let them share blocks with the copies."""
@@ -72,9 +78,11 @@ class Copying(Protocol):
 
     def server_script(self) -> str:
         """Return the script that prints which server can read the data in `$SOURCE`; "" where any can."""
+        return ""
 
     def reader_script(self) -> str:
         """Return the script that prints likewise whose data the server of its image reads; "" for any."""
+        return ""
 
     def take_over_script(self, config: InstanceConfig, names: Mapping[str, str]) -> Script:
         """Likewise for `take_over`; it may run in the same container after the other one."""

@@ -15,7 +15,7 @@ from orienter_tasks.backends.embedded import cluster, programs
 from orienter_tasks.data import tree
 from orienter_tasks.errors import CheckError
 from orienter_tasks.identity import volumes
-from orienter_tasks.infra.copying import Script
+from orienter_tasks.infra.copying import Copying, Script
 from orienter_tasks.machine.files import read_small
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.machine.signals import raise_unheard
@@ -81,7 +81,7 @@ fi
 """
 
 
-class PostgresCopying:
+class PostgresCopying(Copying):
     """Copies PostgreSQL's data.
 
     Args:

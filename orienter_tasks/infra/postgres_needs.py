@@ -114,7 +114,7 @@ def search(root: Path) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     left, deadline = MOST_BYTES, time.monotonic() + MOST_SECONDS
-    for name in git.ask(root, "ls-files", "-z", "--", *PLACES).split("\0"):
+    for name in git.ask(root, "ls-files", "-z", "--", *PLACES, timeout=MOST_SECONDS).split("\0"):
         path = PurePath(name)
         if path.suffix not in SUFFIXES:
             continue

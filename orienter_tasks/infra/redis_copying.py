@@ -12,7 +12,7 @@ from orienter_tasks.backends.clients.redis import PATIENCE, redis
 from orienter_tasks.data import tree
 from orienter_tasks.errors import CheckError
 from orienter_tasks.identity import volumes
-from orienter_tasks.infra.copying import Script
+from orienter_tasks.infra.copying import Copying, Script
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.machine.signals import raise_unheard
 from orienter_tasks.machine.state import failure, private_dir
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
-    from orienter_tasks.settings.model import Settings
 
 FILES, BASE = "appendonlydir", "appendonly.aof.1.base.rdb"
 MANIFEST, BEGINNING = "appendonly.aof.manifest", f"file {BASE} seq 1 type b\n"
@@ -47,8 +46,8 @@ echo "RDB $(head -c {FORMAT_BYTES} "$TARGET/{FILES}"/*{ENDING} | tr -cd 0-9 | se
 """
 
 
-class RedisCopying:
-    """Copies Redis's data; the password is not in it.
+class RedisCopying(Copying):
+    """Copies Redis's data; the password is not in it. A server that is older than the data says so when it starts.
 
     Args:
         directory: where a native server has it, in its working directory.
@@ -58,10 +57,6 @@ class RedisCopying:
     def __init__(self, directory: str, mount: str) -> None:
         self._directory = directory
         self._mount = mount
-
-    def names(self, config: InstanceConfig) -> dict[str, str]:
-        del config
-        return {}
 
     def place(self, working: Path) -> Path:
         return working / self._directory
@@ -74,15 +69,6 @@ class RedisCopying:
             if found is not None:
                 return f"RDB {found[1].decode()}"
         return ""
-
-    def reader(self, settings: Settings) -> str:
-        """Any: only a server that is older than the data cannot read it, and says so when it starts."""
-        del settings
-        return ""
-
-    def settings_to_read(self, settings: Settings, server: str) -> Settings:
-        del server
-        return settings
 
     def copies_files(self, *, running: bool) -> bool:
         return not running
@@ -117,12 +103,6 @@ class RedisCopying:
     def copy_script(self, config: InstanceConfig, *, running: bool) -> Script:
         password = config.variables["REDIS_PASSWORD"]
         return Script((AS_REPLICA if running else AS_FILES) + SAY_FORMAT, {"REDISCLI_AUTH": password})
-
-    def server_script(self) -> str:
-        return ""
-
-    def reader_script(self) -> str:
-        return ""
 
     def take_over_script(self, config: InstanceConfig, names: Mapping[str, str]) -> Script:
         del config, names

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from orienter_tasks.data import tree
 from orienter_tasks.errors import CheckError
 from orienter_tasks.identity import volumes
-from orienter_tasks.infra.copying import Script
+from orienter_tasks.infra.copying import Copying, Script
 from orienter_tasks.machine.directories import remove
 from orienter_tasks.settings.catalog import MINIO
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orienter_tasks.backends.protocol import InstanceConfig
-    from orienter_tasks.settings.model import Settings
 
 UNFINISHED = ".rclone_temp_"
 
@@ -50,8 +49,8 @@ fi
 """
 
 
-class StorageCopying:
-    """Copies the S3 store's objects.
+class StorageCopying(Copying):
+    """Copies the S3 store's objects; `programs.store` finds the store that has written them.
 
     Args:
         mount: where a container has them.
@@ -70,15 +69,6 @@ class StorageCopying:
 
     def server(self, data: Path) -> str:
         return "MinIO" if (data / self._mark).exists() else "rclone"
-
-    def reader(self, settings: Settings) -> str:
-        """Whichever store has written it: `programs.store` finds that one."""
-        del settings
-        return ""
-
-    def settings_to_read(self, settings: Settings, server: str) -> Settings:
-        del server
-        return settings
 
     def copies_files(self, *, running: bool) -> bool:
         del running
@@ -109,9 +99,6 @@ class StorageCopying:
         return Script(COPY, {"MARK": self._mark})
 
     def server_script(self) -> str:
-        return ""
-
-    def reader_script(self) -> str:
         return ""
 
     def take_over_script(self, config: InstanceConfig, names: Mapping[str, str]) -> Script:

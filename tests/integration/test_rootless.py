@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from orienter_tasks.backends.docker import endpoint
 from tests import engines
-from tests.integration.small import BASES, complaint
+from tests.integration.small import BASES, complaint, states, wait_for, within
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.integration.small import MakeHost
 
 pytestmark = [pytest.mark.docker, pytest.mark.embedded]
@@ -37,3 +45,31 @@ def test_nginx_has_a_port_that_its_user_may_bind(make_host: MakeHost) -> None:
     assert "it is on 8093" in main.inv(*START).err
     assert main.variables["NGINX_PORT"] == "8093"
     assert main.answers()
+
+
+@contextlib.contextmanager
+def podman(address: str, runtime_dir: Path) -> Iterator[None]:
+    """Have Podman's service there; in the end it is killed."""
+    command, environ = ["podman", "system", "service", "--time=0", address], {"XDG_RUNTIME_DIR": str(runtime_dir)}
+    with subprocess.Popen(command, env={**os.environ, **environ}, start_new_session=True) as process:
+        try:
+            wait_for(lambda: endpoint.listens(endpoint.Endpoint(address, "this test")), "Podman")
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.skipif(engines.ENGINE != "podman-rootless", reason="the engine is not rootless Podman")
+def test_servers_are_unknown_while_podmans_service_is_gone(make_host: MakeHost) -> None:
+    """They go on without it, and are there again with it."""
+    socket = Path(os.environ["DOCKER_HOST"].removeprefix("unix://")).with_name("another.sock")
+    address, runtime_dir = f"unix://{socket}", socket.parents[1]
+    another = within(make_host("docker", infra={"postgres": None}).main, {"DOCKER_HOST": address})
+    with podman(address, runtime_dir):
+        another.inv("infra.up")
+        running = states(another)
+    assert running["minio"]
+    assert another.inv("dev.status", "--json", code=None).json["state"] == "unknown"
+    socket.unlink()
+    with podman(address, runtime_dir):
+        assert states(another) == running

@@ -135,10 +135,11 @@ class ContainerComponent:
             if mount.kind == "volume":
                 self._resources.ensure_volume(spec.component)
         try:
-            if spec.network or not locality.is_known(self._engine):  # which the network may prove
-                self._resources.ensure_network()
-            note("")
-            self._launch(create_container(self._engine, self._config.instance, spec), spec)
+            # the network may also prove whether the engine is on this machine
+            needed = bool(spec.network) or not locality.is_known(self._engine)
+            with self._resources.joining(needed=needed):
+                note("")
+                self._launch(create_container(self._engine, self._config.instance, spec), spec)
         except BaseException:
             with contextlib.suppress(OrienterError):
                 self._resources.remove_network()
@@ -154,7 +155,8 @@ class ContainerComponent:
         if status not in (survey.CREATED, "exited"):
             return False
         try:
-            self._launch(found["Id"], spec)
+            with self._resources.joining(needed=False):
+                self._launch(found["Id"], spec)
         except NotFoundError:  # its network is gone
             return False
         return True

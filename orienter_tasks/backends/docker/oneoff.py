@@ -39,21 +39,24 @@ def run_inside(
 def run_beside(engine: Engine, config: InstanceConfig, resources: Resources, spec: ContainerSpec) -> tuple[int, str]:
     """Run a container to its end and remove it; return its exit code and last lines."""
     images.ensure(engine, spec.image, spec.image_key, lambda _: None)
-    if spec.network or not locality.is_known(engine):  # which the network may prove
-        resources.ensure_network()
-    container = create_container(engine, config.instance, spec, one_off=True)
+    needed = bool(spec.network) or not locality.is_known(engine)  # which the network may prove
     try:
-        with engine.talking(f"run {spec.component}", work=RUN_SECONDS):
-            engine.api.start(container)
-            code = engine.api.wait(container, timeout=RUN_SECONDS)["StatusCode"]
-        output = "\n".join(last(read_log(engine, container, LogRequest(lines=OUTPUT_LINES))))
+        with resources.joining(needed=needed):
+            container = create_container(engine, config.instance, spec, one_off=True)
+            try:
+                with engine.talking(f"run {spec.component}", work=RUN_SECONDS):
+                    engine.api.start(container)
+                    code = engine.api.wait(container, timeout=RUN_SECONDS)["StatusCode"]
+                output = "\n".join(last(read_log(engine, container, LogRequest(lines=OUTPUT_LINES))))
+            finally:
+                with (
+                    contextlib.suppress(NotFoundError),
+                    engine.talking(f"remove the container of {spec.component}", work=WORK_SECONDS),
+                ):
+                    engine.api.remove_container(container, force=True, v=True)
     finally:
-        with (
-            contextlib.suppress(NotFoundError),
-            engine.talking(f"remove the container of {spec.component}", work=WORK_SECONDS),
-        ):
-            engine.api.remove_container(container, force=True, v=True)
-        resources.remove_network()
+        if needed:
+            resources.remove_network()
     return int(code), output
 
 

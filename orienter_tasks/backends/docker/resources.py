@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.docker import survey
@@ -23,12 +24,13 @@ from orienter_tasks.machine.signals import raise_unheard
 from orienter_tasks.settings import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from orienter_tasks.backends.docker.engine import Engine
     from orienter_tasks.backends.protocol import InstanceConfig
 
 DISK_USAGE_SECONDS = 5.0
+MEASUREMENTS = 3
 TYPED_DISK_USAGE = (1, 42)  # the first API version that can be asked about volumes alone
 
 NETWORK_IN_USE = (
@@ -44,6 +46,23 @@ class Resources:
         self._config = config
         self._engine = engine
         self._network = threading.Lock()
+        self._joining = 0
+
+    @contextmanager
+    def joining(self, *, needed: bool) -> Iterator[None]:
+        """Keep the network, which is made where it is `needed`, while a container is made that may join it.
+
+        The engine counts a container only once it runs: until then it would let the network be removed.
+        """
+        with self._network:
+            self._joining += 1
+        try:
+            if needed:
+                self.ensure_network()
+            yield
+        finally:
+            with self._network:
+                self._joining -= 1
 
     def ensure_network(self) -> None:
         name = self._config.instance.network
@@ -53,10 +72,10 @@ class Resources:
         require_ours("network", name, carried, self._config)
 
     def remove_network(self) -> bool:
-        """Remove the network unless a container uses it; return whether it was removed."""
+        """Remove the network unless a container uses it or is about to; return whether it was removed."""
         name = self._config.instance.network
         with self._network:
-            found = survey.network(self._engine, name)
+            found = None if self._joining else survey.network(self._engine, name)
             if found is None or found["Containers"] or not is_ours(found["Labels"], self._config):
                 return False
             try:
@@ -155,12 +174,17 @@ def _in_use(engine: Engine, name: str, remedy: str) -> ConflictError:
 
 def volume_sizes(engine: Engine) -> Mapping[str, int]:
     """Return the size in bytes of every volume of an engine; nothing if the engine takes too long."""
-    try:
-        with engine.talking("measure volumes", work=DISK_USAGE_SECONDS):
-            version = tuple(int(part) for part in engine.api_version.split("."))
-            only = {"type": "volume"} if version >= TYPED_DISK_USAGE else {}
-            found = engine.reader.df(timeout=DISK_USAGE_SECONDS, **only).get("Volumes") or ()
-    except OrienterError:
-        return {}
+    with suppress(OrienterError):
+        for _ in range(MEASUREMENTS):
+            with suppress(NotFoundError, CheckError):  # Podman refuses if a container or volume goes meanwhile
+                return _measured(engine)
+    return {}
+
+
+def _measured(engine: Engine) -> Mapping[str, int]:
+    with engine.talking("measure volumes", work=DISK_USAGE_SECONDS):
+        version = tuple(int(part) for part in engine.api_version.split("."))
+        only = {"type": "volume"} if version >= TYPED_DISK_USAGE else {}
+        found = engine.reader.df(timeout=DISK_USAGE_SECONDS, **only).get("Volumes") or ()
     sizes = {volume["Name"]: int((volume.get("UsageData") or {}).get("Size", -1)) for volume in found}
     return {name: size for name, size in sizes.items() if size >= 0}

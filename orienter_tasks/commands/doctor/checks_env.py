@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import subprocess
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from orienter_tasks.commands.doctor.context import started_on
 from orienter_tasks.commands.doctor.remedies import comment_out
 from orienter_tasks.commands.env import foreign_ports_of, init
+from orienter_tasks.errors import CheckError, NotFoundError
 from orienter_tasks.instance.dotenv import placeholders, read_dotenv
 from orienter_tasks.instance.variables import masked
 from orienter_tasks.machine import worktree
 from orienter_tasks.machine.files import is_pipe
+from orienter_tasks.machine.git import git
 from orienter_tasks.output.checks import Check, Fix
 from orienter_tasks.settings import catalog
 
@@ -124,7 +125,7 @@ def _completing(ctx: RunContext, names: Sequence[str]) -> str:
 
 def _git(ctx: RunContext, *words: str) -> bool:
     try:
-        command = ["git", "-C", str(ctx.root), *words]
-        return subprocess.run(command, capture_output=True, timeout=ASK_SECONDS, check=False).returncode == 0
-    except (OSError, subprocess.SubprocessError):
+        git(ctx.root, *words, timeout=ASK_SECONDS)
+    except (CheckError, NotFoundError):
         return False
+    return True

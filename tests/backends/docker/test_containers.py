@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 from msgspec.structs import replace
 
+from orienter_tasks.backends.docker import resources
+from orienter_tasks.backends.docker.reader import RefusalError
 from orienter_tasks.backends.docker.spec import component_labels
 from orienter_tasks.backends.docker.survey import moment
 from orienter_tasks.backends.nginx.configuration import apply
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from tests.backends.docker.lab import DockerLab
 
 pytestmark = pytest.mark.docker
+GONE_MEANWHILE = RefusalError(500, "failed to get state of container 3f9d: no such container")  # Podman 4.3
 
 
 @pytest.fixture
@@ -113,6 +116,24 @@ def test_what_a_crash_left_half_made_is_finished(api: Any, config: InstanceConfi
 
 def lab_engine(backend: DockerBackend) -> Any:
     return backend._engine
+
+
+def test_a_check_that_ends_leaves_the_network_to_a_container_that_is_about_to_start(
+    api: Any, lab: DockerLab, config: InstanceConfig
+) -> None:
+    from orienter_tasks.backends.docker.container import create_container
+    from orienter_tasks.backends.docker.oneoff import run_beside
+    from orienter_tasks.backends.docker.resources import Resources
+
+    resources, spec = Resources(config, lab.engine), replace(container(config, "minio"), mounts=())
+    check = replace(spec, ports=(), entrypoint=("echo",), command=("checked",))
+    with resources.joining(needed=True):
+        identifier = create_container(lab.engine, config.instance, spec)
+        assert run_beside(lab.engine, config, resources, check) == (0, "checked")
+        api.start(identifier)
+    api.remove_container(identifier, force=True)
+    assert run_beside(lab.engine, config, resources, check) == (0, "checked")
+    assert not api.networks(names=[config.instance.network])
 
 
 def test_a_container_whose_network_is_gone_is_made_anew(
@@ -329,11 +350,23 @@ def test_volumes_in_use_are_not_removed(config: InstanceConfig, backend: DockerB
     assert [volume.name for volume in backend.data_volumes()] == [config.instance.volume("minio")]
 
 
-def test_the_size_of_data_is_told_when_asked_for(config: InstanceConfig, backend: DockerBackend) -> None:
+def test_the_size_of_data_is_told_when_asked_for(
+    lab: DockerLab, config: InstanceConfig, backend: DockerBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     up(backend, config, ["postgres"])
+    monkeypatch.setattr(resources, "DISK_USAGE_SECONDS", 60.0)  # on a busy machine
+    measure, refusals = lab.engine.reader.df, [GONE_MEANWHILE]
+
+    def df(**options: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return measure(**options)
+
+    monkeypatch.setattr(lab.engine.reader, "df", df)
     (volume,) = backend.data_volumes(sizes=True)
     assert volume.size is not None
     assert volume.size > 10_000_000
+    assert not refusals
     assert [each.size for each in backend.data_volumes()] == [None]
 
 

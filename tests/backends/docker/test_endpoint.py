@@ -4,9 +4,11 @@ import hashlib
 import json
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +20,6 @@ from tests import engines, programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 def write_context(config: Path, name: str, url: str) -> None:
@@ -205,13 +206,20 @@ def listener(path: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def usual(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def place() -> Iterator[Path]:
+    """A directory whose path is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="o-", dir="/tmp") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def usual(config: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Keep the usual sockets in a directory of the test's; return the environment of a user who says nothing."""
-    monkeypatch.setattr(endpoints, "DEFAULT_URL", f"unix://{tmp_path}/default.sock")
-    monkeypatch.setattr(endpoints, "PODMAN_URL", f"unix://{tmp_path}/podman.sock")
-    (tmp_path / "run" / "podman").mkdir(parents=True)
+    monkeypatch.setattr(endpoints, "DEFAULT_URL", f"unix://{place}/default.sock")
+    monkeypatch.setattr(endpoints, "PODMAN_URL", f"unix://{place}/podman.sock")
+    (place / "run" / "podman").mkdir(parents=True)
     endpoints._usual.cache_clear()
-    return {"DOCKER_CONFIG": str(config), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+    return {"DOCKER_CONFIG": str(config), "XDG_RUNTIME_DIR": str(place / "run")}
 
 
 @pytest.mark.parametrize(
@@ -226,61 +234,61 @@ def usual(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
     ids=["none", "default", "docker", "rootless", "podman"],
 )
 def test_a_usual_socket(
-    usual: dict[str, str], tmp_path: Path, listening: tuple[str, ...], chosen: str, origin: str
+    usual: dict[str, str], place: Path, listening: tuple[str, ...], chosen: str, origin: str
 ) -> None:
     with ExitStack() as stack:
         for name in listening:
-            stack.enter_context(listener(tmp_path / name))
+            stack.enter_context(listener(place / name))
         found = current(usual)
-        assert str(found) == f"unix://{tmp_path / chosen} ({origin})"
+        assert str(found) == f"unix://{place / chosen} ({origin})"
     assert current(usual) == found  # also when its engine has ended meanwhile
     assert current({**usual, "DOCKER_HOST": "unix:///tmp/x"}).origin == "DOCKER_HOST"
 
 
-def test_a_socket_that_an_engine_has_left_is_passed_over(usual: dict[str, str], tmp_path: Path) -> None:
+def test_a_socket_that_an_engine_has_left_is_passed_over(usual: dict[str, str], place: Path) -> None:
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as ended:
-        ended.bind(str(tmp_path / "default.sock"))
-    with listener(tmp_path / "run" / "docker.sock"):
+        ended.bind(str(place / "default.sock"))
+    with listener(place / "run" / "docker.sock"):
         assert current(usual).origin == "rootless Docker's socket"
 
 
-def test_what_is_seen_of_a_silent_engine(tmp_path: Path) -> None:
-    assert ping(Endpoint(f"unix://{tmp_path}/none", ""), 1.0).silence == "No such file or directory"
+def test_what_is_seen_of_a_silent_engine(place: Path) -> None:
+    assert ping(Endpoint(f"unix://{place}/none", ""), 1.0).silence == "No such file or directory"
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         free = taken.getsockname()[1]
     assert ping(Endpoint(f"tcp://127.0.0.1:{free}", ""), 1.0).silence == "Connection refused"
-    with answering(tmp_path / "mute", None) as endpoint:
+    with answering(place / "mute", None) as endpoint:
         begun = time.monotonic()
         assert ping(endpoint, 0.2).silence == "timed out"
         assert time.monotonic() - begun < 0.5
-    with dripping(tmp_path / "slow") as endpoint:
+    with dripping(place / "slow") as endpoint:
         begun = time.monotonic()
         assert ping(endpoint, 0.3).silence == "timed out"
         assert time.monotonic() - begun < 0.8
-    with answering(tmp_path / "ok", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK") as endpoint:
+    with answering(place / "ok", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK") as endpoint:
         assert ping(endpoint, 1.0) == (None, "")
-    with answering(tmp_path / "new", b"HTTP/1.1 200 OK\r\nApi-Version: 1.53\r\nContent-Length: 2\r\n\r\n") as endpoint:
+    with answering(place / "new", b"HTTP/1.1 200 OK\r\nApi-Version: 1.53\r\nContent-Length: 2\r\n\r\n") as endpoint:
         assert ping(endpoint, 1.0) == (None, "1.53")
-    with answering(tmp_path / "ill", b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n") as endpoint:
+    with answering(place / "ill", b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n") as endpoint:
         assert ping(endpoint, 1.0).silence == "it answers 503"
-    with answering(tmp_path / "odd", b"hello\r\n\r\n") as endpoint:
+    with answering(place / "odd", b"hello\r\n\r\n") as endpoint:
         assert ping(endpoint, 1.0).silence is not None
 
 
 @pytest.mark.docker
-def test_no_engine_is_one_line_with_a_remedy(tmp_path: Path) -> None:
+def test_no_engine_is_one_line_with_a_remedy(place: Path) -> None:
     with pytest.raises(BackendError) as refused:
-        _ = engine.Engine(Endpoint(f"unix://{tmp_path}/none", "DOCKER_HOST")).api
+        _ = engine.Engine(Endpoint(f"unix://{place}/none", "DOCKER_HOST")).api
     line = refused.value.line()
     assert "no Docker engine answers" in line
-    assert f"unix://{tmp_path}/none (DOCKER_HOST): No such file or directory" in line
+    assert f"unix://{place}/none (DOCKER_HOST): No such file or directory" in line
     assert "--backend embedded" in line
     assert refused.value.exit_code == 5
 
 
-def test_the_question_loads_no_sdk(tmp_path: Path) -> None:
-    env = {"DOCKER_HOST": f"unix://{tmp_path}/none", "PATH": ""}
+def test_the_question_loads_no_sdk(place: Path) -> None:
+    env = {"DOCKER_HOST": f"unix://{place}/none", "PATH": ""}
     done = subprocess.run(programs.command("ask_engine"), env=env, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
 
