@@ -21,7 +21,7 @@ from pg8000 import native
 from orienter_tasks.machine import ports
 from tests.commands.machines import NAME, Machine
 from tests.integration.checkouts import TEST_IMAGES
-from tests.integration.small import BASES, Running, complaint, kill, pid_of, states, wait_for
+from tests.integration.small import BASES, Running, complaint, kill, pid_of, states, wait_for, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -177,21 +177,19 @@ def test_a_forwarded_socket_is_not_local(far: Machine, caller: Checkout, short: 
 
 
 def test_a_context_and_a_port_that_is_taken_there(far: Machine, caller: Checkout, short: Path) -> None:
-    context = {"DOCKER_HOST": "", "DOCKER_CONFIG": str(short / "docker")}
+    chosen = within(caller, {"DOCKER_HOST": "", "DOCKER_CONFIG": str(short / "docker")})
     for words in (("create", "box", "--docker", f"host={URL}"), ("use", "box")):
-        subprocess.run(
-            ["docker", "context", *words], env={**os.environ, **context}, check=True, stdout=subprocess.DEVNULL
-        )
+        subprocess.run(["docker", "context", *words], env=chosen.environ, check=True, stdout=subprocess.DEVNULL)
     taken = postgres_port(caller)
     with far.holding(taken):
-        told = complaint(caller.inv("infra.up", code=4, **context))
+        told = complaint(chosen.inv("infra.up", code=4))
         assert f"port {taken} is in use by" in told
         assert f"on {URL}" in told
         assert far.docker("ps", "-aq") == []
         wait_for(lambda: not far.clients(), "the end of ssh")
-    caller.inv("infra.up", **context)
+    chosen.inv("infra.up")
     assert query(caller, "SELECT 1") == [[1]]
-    caller.inv("dev.stop", **context)
+    chosen.inv("dev.stop")
 
 
 def test_a_far_socket_where_no_engine_is(caller: Checkout) -> None:
