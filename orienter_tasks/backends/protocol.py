@@ -103,7 +103,7 @@ class Backend(Protocol):
         """Containers, volumes and networks with this instance's names that are not its own, for people."""
 
     def bound_ports(self, seen: Census | None = None) -> Mapping[int, str]:
-        """Ports that this instance's components listen on now, with the component's name; `seen` as above."""
+        """The ports of this machine on which its components listen now, with the component's name; `seen` as above."""
 
     def data_volumes(self, *, sizes: bool = False) -> Sequence[DataVolume]:
         """This instance's data there; with `sizes`, also sizes that take a moment to measure."""

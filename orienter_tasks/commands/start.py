@@ -29,10 +29,19 @@ HEAD_START = 0.3
 def start_infra(ctx: RunContext) -> None:
     """Check what a start of everything needs, then start the servers that others wait for."""
     start, plan = ctx.begin(), ctx.current.plan
-    start.check([part.name for part in plan.lasting])
+    _check(ctx, plan.lasting)
     start.show_progress()
-    start.runner.expect(part.name for part in plan.infra)
-    start.runner.add(part for part in plan.infra if part.name not in catalog.last())
+    servers = [part for part in plan.infra if part.name != catalog.LINK]
+    start.runner.expect(part.name for part in servers)
+    start.runner.add(part for part in servers if part.name not in catalog.last())
+
+
+def _check(ctx: RunContext, parts: Sequence[Component], *, wanted: Sequence[str] = ()) -> None:
+    """Check what a start of these needs; the link to an engine on another machine is made if it is missing."""
+    infra = ctx.current.plan.infra
+    link = [part for part in infra if part.name == catalog.LINK]
+    forwarded = [part for part in infra if catalog.LINK in part.needs]
+    ctx.begin().check([part.name for part in (*parts, *forwarded)], wanted=wanted, link=link)
 
 
 def await_infra(ctx: RunContext, *, ready: bool) -> None:
@@ -87,7 +96,7 @@ def start_services(ctx: RunContext, names: Sequence[str]) -> None:
     """Start the named services, or all, and wait until they are ready."""
     known_services(ctx, names)
     start, chosen = ctx.begin(), services_to_start(ctx, names)
-    start.check([service.name for service in chosen], wanted=names)
+    _check(ctx, chosen, wanted=names)
     if not names:
         _record_expected(ctx)
     start.show_progress()
@@ -106,7 +115,7 @@ def restart(ctx: RunContext, names: Sequence[str]) -> None:
     start.show_progress()
     for error in stop_all(chosen, ctx.grace, start.show):
         raise error
-    start.check([part.name for part in chosen])
+    _check(ctx, chosen)
     _start_chosen(ctx, chosen)
 
 
@@ -192,8 +201,7 @@ def _start_chosen(ctx: RunContext, chosen: Sequence[Component]) -> None:
     start, plan = ctx.begin(), ctx.current.plan
     exporting = _exporting(ctx, chosen)
     left = [hook.name for hook in plan.hooks_before(chosen) if hook not in exporting]
-    link = [part for part in plan.infra if part.name == catalog.LINK]  # it may have been lost
-    start.runner.add([*link, *exporting, *chosen])
+    start.runner.add([*exporting, *chosen])
     start.runner.wait()
     _remember(ctx, [part for part in chosen if not catalog.is_infrastructure(part.name)], exporting)
     start.finish()

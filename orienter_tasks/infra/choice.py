@@ -99,11 +99,22 @@ def _wants_native_nginx(settings: Settings) -> bool:
     return engine.shared().facts.is_apart and available("embedded", settings, [NGINX.name])
 
 
-def require(backends: Backends, settings: Settings, instance: Instance) -> None:
-    """Require that this machine has the backends of an instance's components."""
+def is_reached_by_link(instance: Instance) -> bool:
+    """Whether an instance has data on the current engine, and that is on another machine.
+
+    A start then makes the instance's link first, and asks the engine through it: one login instead of two.
+    """
+    from orienter_tasks.backends.docker import endpoint
+
+    current, known = endpoint.current(), volumes.engine_of(instance)
+    return current.is_remote and known is not None and known.endpoint == str(current)
+
+
+def require(backends: Backends, settings: Settings, instance: Instance, *, now: bool = True) -> None:
+    """Require that this machine has the backends of an instance's components, and that an engine answers `now`."""
     placed = {name: backends.of(name) for name in settings.servers}
     if docker := [name for name in placed if placed[name] == "docker"]:
-        _require_engine(settings, instance, docker, _whose(instance, backends, docker, "Docker"))
+        _require_engine(settings, instance, docker, _whose(instance, backends, docker, "Docker"), now=now)
     if embedded := [name for name in placed if placed[name] == "embedded"]:
         _require_programs(settings, embedded, _whose(instance, backends, embedded, "the embedded backend"))
 
@@ -113,7 +124,7 @@ def _whose(instance: Instance, backends: Backends, servers: Sequence[str], what:
     return f"{instance} uses {what}{whose}"
 
 
-def _require_engine(settings: Settings, instance: Instance, servers: Sequence[str], what: str) -> None:
+def _require_engine(settings: Settings, instance: Instance, servers: Sequence[str], what: str, *, now: bool) -> None:
     from orienter_tasks.backends.docker import engine, placement
 
     for server in _without_image(settings, servers):
@@ -121,7 +132,7 @@ def _require_engine(settings: Settings, instance: Instance, servers: Sequence[st
             f"{instance} uses Docker, and {server} has no image",
             hint=f"add orienter.infra.{server}.image, or orienter.infra.{server}.backend: embedded",
         )
-    silent = engine.shared().why_silent()
+    silent = engine.shared().why_silent() if now else None
     if silent is None and NGINX.name in servers:
         if engine.shared().endpoint.is_remote:
             raise BackendError(

@@ -101,6 +101,8 @@ class DockerBackend:
 
     def bound_ports(self, seen: Census | None = None) -> Mapping[int, str]:
         del seen
+        if self._link:
+            return {}  # here, only that process listens
         held: dict[int, str] = {}
         for found in survey.containers_of(self._engine, self._config.instance):
             starting = found.state == survey.CREATED  # perhaps: for a run that was killed, and the engine goes on

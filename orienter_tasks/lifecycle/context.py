@@ -119,7 +119,7 @@ class CurrentInstance(Struct, frozen=True, dict=True):
         found = choice.choose(self.options.wanted_backend(self.settings), self.settings, own)
         if own and found != own:
             choice.may_move(self.backend, found, self.settings, self.instance)
-        choice.require(found, self.settings, self.instance)
+        choice.require(found, self.settings, self.instance, now=not choice.is_reached_by_link(self.instance))
         return found
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from orienter_tasks.backends.protocol import Backend, InstanceConfig
     from orienter_tasks.identity.claims import Claim
     from orienter_tasks.output.console import Report
-    from orienter_tasks.stack.component import Event
+    from orienter_tasks.stack.component import Component, Event
 
 HURRIED_GRACE = 0.2
 
@@ -140,15 +140,23 @@ class Start:
         finally:
             self.finish()
 
-    def check(self, components: Sequence[str], *, wanted: Sequence[str] = ()) -> None:
+    def check(self, components: Sequence[str], *, wanted: Sequence[str] = (), link: Sequence[Component] = ()) -> None:
         """Preflight checks: each name, port and lease must be free or ours; a lease that yields, only if `wanted`.
 
-        A service that would be skipped unless a hook exports something takes its lease later, if it is started.
+        A service that would be skipped unless a hook exports something takes its lease later, if it is started. `link`
+        reaches an engine on another machine: it is started once the ports are known to be free, and the engine is asked
+        through it.
 
         Raises:
-            ConflictError: names every conflict; nothing was started.
+            ConflictError: names every conflict; nothing was started, or only the link.
         """
         take = cache(census.take)  # at most one reading for both looks
+        own_ports = partial(holders.own_ports, self._instance, self._backend, take)
+        if link:
+            self._check_ports(components, own_ports)
+            self.show_progress()
+            self.runner.add(link)
+            self.runner.wait(part.name for part in link)
         if self._backend is not None:
             self._backend.require_seen(take)
         foreign = list(self._backend.name_conflicts()) if self._backend is not None else []
@@ -164,7 +172,8 @@ class Start:
                 continue
             if service.on_conflict == "refuse" or name in wanted:
                 lease.check(service.lease, self._instance)
-        self._check_ports(components, partial(holders.own_ports, self._instance, self._backend, take))
+        if not link:
+            self._check_ports(components, own_ports)
         if self._owner is not None:
             volumes.mark(self._owner)
 

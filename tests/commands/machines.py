@@ -6,8 +6,9 @@ import getpass
 import os
 import shutil
 import subprocess
+import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from tests.integration.checkouts import INV
 from tests.integration.small import PATIENCE, wait_for, within
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from tests.integration.checkouts import Checkout
@@ -79,7 +81,7 @@ class Machine:
         )
         (directory / "bin").mkdir()
         (directory / "bin" / "ssh").write_text(
-            f'#!/bin/sh\nexec {shutil.which("ssh")} -F {directory}/ssh_config "$@"\n'
+            f'#!/bin/sh\necho >>{directory}/logins\nexec {shutil.which("ssh")} -F {directory}/ssh_config "$@"\n'
         )
         (directory / "bin" / "ssh").chmod(0o755)
 
@@ -136,6 +138,24 @@ class Machine:
     def docker(self, *words: str) -> list[str]:
         """Return the lines that the docker command line prints there."""
         return self.run("docker", *words, stdout=subprocess.PIPE).stdout.splitlines()
+
+    @property
+    def logins(self) -> int:
+        """How often ssh was run to get there."""
+        return len((self.directory / "logins").read_text().splitlines())
+
+    @contextmanager
+    def holding(self, port: int) -> Iterator[None]:
+        """Take a port of its loopback."""
+        script = (
+            "import socket, sys; held = socket.create_server(('127.0.0.1', int(sys.argv[1]))); "
+            "print('held', flush=True); sys.stdin.read()"
+        )
+        command = [*self._into, sys.executable, "-c", script, str(port)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline()
+            yield
 
     def clients(self) -> list[psutil.Process]:
         """Return the processes of ssh that are connected to it, or are about to."""

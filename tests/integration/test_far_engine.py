@@ -21,7 +21,7 @@ from pg8000 import native
 from orienter_tasks.machine import ports
 from tests.commands.machines import NAME, Machine
 from tests.integration.checkouts import TEST_IMAGES
-from tests.integration.small import BASES, Running, complaint, kill, pid_of, states, wait_for
+from tests.integration.small import BASES, Running, complaint, kill, pid_of, states, wait_for, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,6 +69,10 @@ def caller(far: Machine, short: Path, make_host: MakeHost, monkeypatch: pytest.M
 def holding(port: int) -> Iterator[None]:
     with socket.create_server(("127.0.0.1", port)):
         yield
+
+
+def postgres_port(checkout: Checkout) -> int:
+    return urlsplit(checkout.variables["DATABASE_URL"]).port or 0
 
 
 def query(checkout: Checkout, statement: str) -> list[list[object]]:
@@ -144,6 +148,13 @@ def test_data_and_what_is_left_there(far: Machine, caller: Checkout) -> None:
     far.trust()
 
     caller.inv("dev.stop")
+    before, taken = far.logins, postgres_port(caller)
+    with holding(taken):
+        assert str(taken) in complaint(caller.inv("infra.up", code=4))
+    assert far.logins == before, "what is taken here is known before anything is started or asked"
+    caller.inv("infra.up")
+    assert far.logins == before + 1, "the link is the only login of a start"
+    caller.inv("dev.stop")
     elsewhere = complaint(caller.inv("infra.up", code=4, DOCKER_HOST=""))
     assert f"its data on another Docker engine ({URL}" in elsewhere
 
@@ -163,6 +174,22 @@ def test_a_forwarded_socket_is_not_local(far: Machine, caller: Checkout, short: 
             assert far.docker("ps", "-aq") == []
         finally:
             ssh.terminate()
+
+
+def test_a_context_and_a_port_that_is_taken_there(far: Machine, caller: Checkout, short: Path) -> None:
+    chosen = within(caller, {"DOCKER_HOST": "", "DOCKER_CONFIG": str(short / "docker")})
+    for words in (("create", "box", "--docker", f"host={URL}"), ("use", "box")):
+        subprocess.run(["docker", "context", *words], env=chosen.environ, check=True, stdout=subprocess.DEVNULL)
+    taken = postgres_port(caller)
+    with far.holding(taken):
+        told = complaint(chosen.inv("infra.up", code=4))
+        assert f"port {taken} is in use by" in told
+        assert f"on {URL}" in told
+        assert far.docker("ps", "-aq") == []
+        wait_for(lambda: not far.clients(), "the end of ssh")
+    chosen.inv("infra.up")
+    assert query(caller, "SELECT 1") == [[1]]
+    chosen.inv("dev.stop")
 
 
 def test_a_far_socket_where_no_engine_is(caller: Checkout) -> None:

@@ -93,7 +93,7 @@ class Engine:
             return self._client
 
     def load_soon(self) -> None:
-        """Load the SDK in a thread, meanwhile: that takes as long as a container's start."""
+        """Load the SDK in a thread, meanwhile, for what starts containers."""
         with deferred():
             threading.Thread(target=load, daemon=True).start()
 

@@ -9,8 +9,8 @@ import os
 from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.docker import tunnel
-from orienter_tasks.backends.docker.endpoint import Endpoint, ping
-from orienter_tasks.errors import BackendError
+from orienter_tasks.backends.docker.endpoint import TIMED_OUT, Endpoint, ping
+from orienter_tasks.errors import BackendError, NotFoundError
 from orienter_tasks.machine import ssh
 from orienter_tasks.machine.ports import LOOPBACK
 from orienter_tasks.machine.state import private_dir
@@ -68,7 +68,11 @@ class LinkComponent:
             logs=self._config.settings.logs,
             group=False,
         )
-        self._handle = spawn(instance, program)
+        try:
+            self._handle = spawn(instance, program)
+        except NotFoundError as error:
+            raise self._no_connection("ssh is not on PATH") from error
+        self._engine.load_soon()  # while it logs in
         return True
 
     def probe(self) -> None:
@@ -80,8 +84,13 @@ class LinkComponent:
             raise NotReadyError(f"port {min(missing)} of {self.box} is not forwarded yet")
         socket = tunnel.socket_of(self._endpoint, self._config.instance.token)
         pong = ping(Endpoint(f"unix://{socket}", LINK), PING_SECONDS)
-        if pong.silence is not None:
+        if pong.silence == TIMED_OUT:
             raise NotReadyError(f"the engine of {self.box} does not answer: {pong.silence}")
+        if pong.silence is not None:
+            raise BackendError(
+                f"no Docker engine answers at {self._endpoint}: {pong.silence}",
+                hint=self._endpoint.how_to_reach(pong.silence),
+            )
         self.require_alive()
         self._engine.close()  # what this command has opened for itself is not needed any more
 
@@ -90,10 +99,7 @@ class LinkComponent:
         self._handle = self._handle or running(self._config.instance, LINK)
         if self._handle is None or self._handle.exit_code() is not None:
             lines = last(self.logs(LogRequest(lines=1)))
-            raise BackendError(
-                f"{self._config.instance} has no connection to {self.box}: {lines[-1] if lines else 'ssh has ended'}",
-                hint=f"try: ssh {self.box}",
-            )
+            raise self._no_connection(lines[-1] if lines else "ssh has ended")
 
     def stop(self, grace: float) -> None:
         stop_component(self._config.instance, LINK, grace)
@@ -104,6 +110,10 @@ class LinkComponent:
 
     def logs(self, request: LogRequest) -> Iterator[str]:
         return read(self._log, request)
+
+    def _no_connection(self, seen: str) -> BackendError:
+        whose = self._config.instance
+        return BackendError(f"{whose} has no connection to {self.box}: {seen}", hint=f"try: ssh {self.box}")
 
     def _words(self) -> list[str]:
         socket = tunnel.socket_of(self._endpoint, self._config.instance.token)
