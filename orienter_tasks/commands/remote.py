@@ -6,12 +6,11 @@ import os
 import re
 import shlex
 import subprocess
-import tempfile
 import time
 from contextlib import contextmanager
 from itertools import chain, repeat
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
@@ -20,7 +19,8 @@ from orienter_tasks.backends.nginx.health import answering_token, token_of
 from orienter_tasks.errors import BackendError, CheckError, ConfigError, ConflictError, NotFoundError
 from orienter_tasks.lifecycle import holders
 from orienter_tasks.machine import ports, ssh
-from orienter_tasks.machine.signals import deferred, until_ctrl_c
+from orienter_tasks.machine.signals import until_ctrl_c
+from orienter_tasks.machine.ssh import Connection
 from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ STATUS_SECONDS = 120.0
 HEALTH_SECONDS = 15.0
 LOOK_SECONDS = 3.0
 POLL_SECONDS = 0.1
-END_SECONDS = 3.0
 DELAYS = (0.5, 1.0, 2.0, 5.0)
 """Seconds between two tries to get a link back; the last again and again."""
 
@@ -172,8 +171,9 @@ def _require_free(ctx: RunContext, place: Place, there: Remote) -> None:
 
 
 @contextmanager
-def _link(place: Place, there: Remote) -> Iterator[_Link]:
-    link = _Link(place, there)
+def _link(place: Place, there: Remote) -> Iterator[Connection]:
+    forwards = (f"127.0.0.1:{port}:127.0.0.1:{port}" for port in sorted({*there.ports.values()}))
+    link = Connection(_ssh(place, ssh.WAIT, *forwards))
     try:
         link.begin()
         yield link
@@ -181,44 +181,7 @@ def _link(place: Place, there: Remote) -> Iterator[_Link]:
         link.end()
 
 
-class _Link:
-    """The ssh of one instance; it begins again after its end."""
-
-    def __init__(self, place: Place, there: Remote) -> None:
-        forwards = (f"127.0.0.1:{port}:127.0.0.1:{port}" for port in sorted({*there.ports.values()}))
-        self._command = _ssh(place, ssh.WAIT, *forwards)
-        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - as long as this
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def begin(self) -> None:
-        self._said.truncate(0)
-        with deferred():
-            self._process = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._said
-            )
-
-    @property
-    def alive(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def last_words(self) -> str:
-        return ssh.last_words(self._said)
-
-    def end(self) -> None:
-        if self._process is not None:
-            if self._process.stdin is not None:
-                self._process.stdin.close()
-            self._process.terminate()
-            try:
-                self._process.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        self._said.close()
-
-
-def _await(link: _Link, place: Place, there: Remote) -> None:
+def _await(link: Connection, place: Place, there: Remote) -> None:
     """Wait until the instance answers through the link.
 
     Raises:
@@ -255,7 +218,7 @@ def _require_it(there: Remote) -> None:
         )
 
 
-def _watch(ctx: RunContext, link: _Link, place: Place, there: Remote) -> None:
+def _watch(ctx: RunContext, link: Connection, place: Place, there: Remote) -> None:
     """Say what becomes of the link and of the instance, and make the link again when it is lost; returns never."""
     answers = True
     while True:
@@ -280,7 +243,7 @@ def _watch(ctx: RunContext, link: _Link, place: Place, there: Remote) -> None:
             time.sleep(POLL_SECONDS)
 
 
-def _again(link: _Link, place: Place, there: Remote) -> None:
+def _again(link: Connection, place: Place, there: Remote) -> None:
     for delay in chain(DELAYS, repeat(DELAYS[-1])):
         time.sleep(delay)
         link.begin()

@@ -1,12 +1,17 @@
-"""OpenSSH's command line: a host's key is always checked, and a forward that cannot be made ends it."""
+"""OpenSSH: a host's key is always checked, and a forward that cannot be made ends it."""
 
 from __future__ import annotations
 
+import subprocess
+import tempfile
 from itertools import chain
 from typing import IO, TYPE_CHECKING
 
+from orienter_tasks.machine.signals import deferred
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
 OPTIONS = {
     "ControlMaster": "no",  # else another process would keep the forwards
@@ -22,6 +27,7 @@ OPTIONS = {
 }
 WAIT = "exec cat >/dev/null"
 """What runs there: it ends when nobody holds its input here any more, and then ssh does, also after a SIGKILL."""
+END_SECONDS = 3.0
 NO_LINK = 255
 """The exit code when there is no connection, or none any more."""
 
@@ -42,8 +48,52 @@ def command_line(
     return ["ssh", *words, *((command,) if command else ())]
 
 
-def last_words(said: IO[bytes]) -> str:
-    """Return the last line of what ssh has said."""
-    said.seek(0)
-    lines = said.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "ssh has ended"
+class Connection:
+    """One ssh, which ends with this process at the latest; after its end it may begin again.
+
+    Args:
+        words: its command line, with WAIT.
+        directory: where it runs.
+        own_session: whether Ctrl-C does not reach it.
+    """
+
+    def __init__(self, words: Sequence[str], *, directory: Path | None = None, own_session: bool = False) -> None:
+        self._words, self._directory, self._own_session = words, directory, own_session
+        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - as long as this
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def begin(self) -> None:
+        """Start it; FileNotFoundError where OpenSSH is not installed."""
+        self._said.truncate(0)
+        with deferred():
+            self._process = subprocess.Popen(
+                self._words,
+                cwd=self._directory,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=self._said,
+                start_new_session=self._own_session,
+            )
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def last_words(self) -> str:
+        """The last line of what it has said."""
+        self._said.seek(0)
+        lines = self._said.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "ssh has ended"
+
+    def end(self) -> None:
+        if self._process is not None:
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+            self._process.terminate()
+            try:
+                self._process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._said.close()

@@ -10,16 +10,13 @@ import atexit
 import errno
 import hashlib
 import os
-import subprocess
-import tempfile
 import threading
 import time
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from orienter_tasks.backends.docker.endpoint import Endpoint, ping
 from orienter_tasks.errors import ConfigError
 from orienter_tasks.machine import ssh
-from orienter_tasks.machine.signals import deferred
 from orienter_tasks.machine.state import private_dir, state_dir
 
 if TYPE_CHECKING:
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 5
 PING_SECONDS = 1.0
 POLL_SECONDS = 0.01
-END_SECONDS = 1.0
 NOT_YET = tuple(map(os.strerror, (errno.ENOENT, errno.ECONNREFUSED)))
 LONGEST_PATH = 103  # bytes of a socket's path, on macOS; Linux has 107
 
@@ -57,8 +53,7 @@ class Tunnel:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._lock = threading.Lock()
-        self._said: IO[bytes] | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: ssh.Connection | None = None
         self._socket: Path | None = None
 
     def reach(self) -> tuple[Endpoint | None, str]:
@@ -88,48 +83,32 @@ class Tunnel:
         words = ssh.command_line(
             self._endpoint.box, ssh.WAIT, forwards=[forward(self._endpoint, path)], connect_seconds=CONNECT_SECONDS
         )
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - as long as this
+        # a Ctrl-C is for this command, which may need the engine to end
+        connection = self._connection = ssh.Connection(words, directory=path.parent, own_session=True)
         try:
-            with deferred():
-                self._process = subprocess.Popen(
-                    words,
-                    cwd=path.parent,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.DEVNULL,
-                    stderr=self._said,
-                    start_new_session=True,  # a Ctrl-C is for this command, which may need the engine to end
-                )
+            connection.begin()
         except FileNotFoundError:
             return None, "ssh is not on PATH"
         self._socket = path
         atexit.register(self.close)
         deadline, seen = time.monotonic() + CONNECT_SECONDS * 2, ""
-        while not seen and self._process.poll() is None and time.monotonic() < deadline:
+        while not seen and connection.alive and time.monotonic() < deadline:
             silence = ping(_at(path), PING_SECONDS).silence
             if silence is None:
                 return _at(path), ""
             if silence not in NOT_YET:
                 seen = f"no engine answers at {self._endpoint.far_socket} there"
             time.sleep(POLL_SECONDS)
-        seen = seen or (ssh.last_words(self._said) if self._process.poll() is not None else "timed out")
+        seen = seen or ("timed out" if connection.alive else connection.last_words)
         self._end()
         return None, seen
 
     def _end(self) -> None:
-        if self._process is not None:
-            if self._process.stdin is not None:
-                self._process.stdin.close()
-            self._process.terminate()
-            try:
-                self._process.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        if self._said is not None:
-            self._said.close()
+        if self._connection is not None:
+            self._connection.end()
         if self._socket is not None:
             self._socket.unlink(missing_ok=True)
-        self._process, self._said, self._socket = None, None, None
+        self._connection, self._socket = None, None
 
 
 def _key(endpoint: Endpoint) -> str:
