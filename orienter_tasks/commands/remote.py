@@ -20,7 +20,7 @@ from orienter_tasks.errors import BackendError, CheckError, ConfigError, Conflic
 from orienter_tasks.lifecycle import holders
 from orienter_tasks.machine import ports, ssh
 from orienter_tasks.machine.signals import until_ctrl_c
-from orienter_tasks.machine.ssh import Connection
+from orienter_tasks.machine.ssh import Link
 from orienter_tasks.stack.component import NotReadyError
 
 if TYPE_CHECKING:
@@ -171,9 +171,9 @@ def _require_free(ctx: RunContext, place: Place, there: Remote) -> None:
 
 
 @contextmanager
-def _link(place: Place, there: Remote) -> Iterator[Connection]:
+def _link(place: Place, there: Remote) -> Iterator[Link]:
     forwards = (f"127.0.0.1:{port}:127.0.0.1:{port}" for port in sorted({*there.ports.values()}))
-    link = Connection(_ssh(place, ssh.WAIT, *forwards))
+    link = Link(_ssh(place, ssh.WAIT, *forwards))
     try:
         link.begin()
         yield link
@@ -181,7 +181,7 @@ def _link(place: Place, there: Remote) -> Iterator[Connection]:
         link.end()
 
 
-def _await(link: Connection, place: Place, there: Remote) -> None:
+def _await(link: Link, place: Place, there: Remote) -> None:
     """Wait until the instance answers through the link.
 
     Raises:
@@ -218,7 +218,7 @@ def _require_it(there: Remote) -> None:
         )
 
 
-def _watch(ctx: RunContext, link: Connection, place: Place, there: Remote) -> None:
+def _watch(ctx: RunContext, link: Link, place: Place, there: Remote) -> None:
     """Say what becomes of the link and of the instance, and make the link again when it is lost; returns never."""
     answers = True
     while True:
@@ -243,7 +243,7 @@ def _watch(ctx: RunContext, link: Connection, place: Place, there: Remote) -> No
             time.sleep(POLL_SECONDS)
 
 
-def _again(link: Connection, place: Place, there: Remote) -> None:
+def _again(link: Link, place: Place, there: Remote) -> None:
     for delay in chain(DELAYS, repeat(DELAYS[-1])):
         time.sleep(delay)
         link.begin()

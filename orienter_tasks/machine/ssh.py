@@ -48,7 +48,7 @@ def command_line(
     return ["ssh", *words, *((command,) if command else ())]
 
 
-class Connection:
+class Link:
     """One ssh, which ends with this process at the latest; after its end it may begin again.
 
     Args:

@@ -53,7 +53,7 @@ class Tunnel:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._lock = threading.Lock()
-        self._connection: ssh.Connection | None = None
+        self._connection: ssh.Link | None = None
         self._socket: Path | None = None
 
     def reach(self) -> tuple[Endpoint | None, str]:
@@ -84,7 +84,7 @@ class Tunnel:
             self._endpoint.box, ssh.WAIT, forwards=[forward(self._endpoint, path)], connect_seconds=CONNECT_SECONDS
         )
         # a Ctrl-C is for this command, which may need the engine to end
-        connection = self._connection = ssh.Connection(words, directory=path.parent, own_session=True)
+        connection = self._connection = ssh.Link(words, directory=path.parent, own_session=True)
         try:
             connection.begin()
         except FileNotFoundError:
