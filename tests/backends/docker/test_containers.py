@@ -131,7 +131,7 @@ def test_a_check_that_ends_leaves_the_network_to_a_container_that_is_about_to_st
         identifier = create_container(lab.engine, config.instance, spec)
         assert run_beside(lab.engine, config, resources, check) == (0, "checked")
         api.start(identifier)
-    api.remove_container(identifier, force=True)
+    api.remove_container(identifier, force=True, v=True)
     assert run_beside(lab.engine, config, resources, check) == (0, "checked")
     assert not api.networks(names=[config.instance.network])
 
