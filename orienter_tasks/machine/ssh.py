@@ -29,7 +29,7 @@ WAIT = "exec cat >/dev/null"
 """What runs there: it ends when nobody holds its input here any more, and then ssh does, also after a SIGKILL."""
 END_SECONDS = 3.0
 NO_LINK = 255
-"""The exit code when there is no connection, or none any more."""
+"""The exit code when ssh cannot connect, or has lost its connection."""
 
 
 def command_line(

@@ -134,7 +134,7 @@ class Progress:
         grid.add_column(no_wrap=True)
         grid.add_column(no_wrap=True)
         grid.add_column(justify="right", no_wrap=True)
-        grid.add_column()  # alone in shrinking where there is no room for all
+        grid.add_column()  # on a narrow terminal, only this column shrinks
         now = time.monotonic()
         with self._lock:
             for name, row in self._rows.items():

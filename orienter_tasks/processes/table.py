@@ -242,7 +242,7 @@ def _read(path: str) -> bytes:
     try:
         while part := os.read(file, CHUNK):
             parts.append(part)
-            if len(part) < CHUNK:  # the kernel gives all that there is, and there is no more
+            if len(part) < CHUNK:  # a short read is the last one: the kernel returns everything it has
                 break
     except OSError:
         return b""

@@ -130,7 +130,7 @@ def test_data_is_read_by_its_own_major(lab: EmbeddedLab, tmp_path: Path, monkeyp
     monkeypatch.setenv("PATH", str(shutil.which("sh")).removesuffix("/sh"))
     data = working_dir(config.instance, "postgres")
     data.mkdir(parents=True)
-    assert programs.postgres_bin(config.settings, data) == other, "there is no data"
+    assert programs.postgres_bin(config.settings, data) == other, "without data, any version will do"
     older = tmp_path / "debian" / "9" / "bin"
     shutil.copytree(other, older)
     (older / "postgres").write_text("#!/bin/sh\necho 'postgres (PostgreSQL) 9.1'\n")
@@ -146,6 +146,6 @@ def test_what_no_postgresql_has_is_refused_before_anything_starts(lab: EmbeddedL
         choice.require(Backends("embedded"), config.settings, config.instance)
     assert caught.value.exit_code == 5
     assert "inv dev --backend docker" in caught.value.hint
-    # where it would start all the same, the server itself is asked
+    # a start that skips this check asks the server itself
     with pytest.raises(BackendError, match="lacks nothing_of_the_kind"):
         up(lab.backend(config), config, ["postgres"])
